@@ -1,0 +1,1 @@
+"""Everything that touches other programs: lm-eval, transformers, vLLM, Ray, the Hub."""

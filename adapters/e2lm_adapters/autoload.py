@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def arm() -> None:
+    """Nothing yet."""

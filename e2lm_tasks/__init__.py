@@ -1,0 +1,1 @@
+"""Task suites for lm-evaluation-harness."""

@@ -1,0 +1,88 @@
+"""e2lm: which of these runs, recipes or benchmarks will win, and how early can one know it?
+
+Importing this package costs a few milliseconds: every public name below is loaded when it is first used, so neither
+torch nor pydantic is imported before something needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from e2lm.checkpoint import Checkpoint as Checkpoint
+    from e2lm.command import Command as Command
+    from e2lm.curriculum import Curriculum as Curriculum
+    from e2lm.errors import E2LMError as E2LMError
+    from e2lm.errors import UserError as UserError
+    from e2lm.evaluation_model import EvaluationModel as EvaluationModel
+    from e2lm.hookspecs import HOOK_API as HOOK_API
+    from e2lm.hookspecs import hookimpl as hookimpl
+    from e2lm.item_metric import ItemMetric as ItemMetric
+    from e2lm.merge_strategy import MergeStrategy as MergeStrategy
+    from e2lm.samples import Samples as Samples
+    from e2lm.scaling_predictor import Forecast as Forecast
+    from e2lm.scaling_predictor import ScalingPredictor as ScalingPredictor
+    from e2lm.scores import Scores as Scores
+    from e2lm.series import Series as Series
+    from e2lm.signal_score import Curve as Curve
+    from e2lm.signal_score import ScoreValue as ScoreValue
+    from e2lm.signal_score import SignalScore as SignalScore
+    from e2lm.task_suite import TaskSuite as TaskSuite
+
+__version__ = "0.1.0"
+
+_HOME_OF_NAME = {
+    "Checkpoint": "e2lm.checkpoint",
+    "Command": "e2lm.command",
+    "Curriculum": "e2lm.curriculum",
+    "Curve": "e2lm.signal_score",
+    "E2LMError": "e2lm.errors",
+    "EvaluationModel": "e2lm.evaluation_model",
+    "Forecast": "e2lm.scaling_predictor",
+    "HOOK_API": "e2lm.hookspecs",
+    "ItemMetric": "e2lm.item_metric",
+    "MergeStrategy": "e2lm.merge_strategy",
+    "Samples": "e2lm.samples",
+    "ScalingPredictor": "e2lm.scaling_predictor",
+    "ScoreValue": "e2lm.signal_score",
+    "Scores": "e2lm.scores",
+    "Series": "e2lm.series",
+    "SignalScore": "e2lm.signal_score",
+    "TaskSuite": "e2lm.task_suite",
+    "UserError": "e2lm.errors",
+    "hookimpl": "e2lm.hookspecs",
+}
+
+__all__ = [
+    "HOOK_API",
+    "Checkpoint",
+    "Command",
+    "Curriculum",
+    "Curve",
+    "E2LMError",
+    "EvaluationModel",
+    "Forecast",
+    "ItemMetric",
+    "MergeStrategy",
+    "Samples",
+    "ScalingPredictor",
+    "ScoreValue",
+    "Scores",
+    "Series",
+    "SignalScore",
+    "TaskSuite",
+    "UserError",
+    "__version__",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF_NAME:
+        raise AttributeError(f"module 'e2lm' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF_NAME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

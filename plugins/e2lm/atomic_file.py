@@ -1,0 +1,78 @@
+"""Files and folders that are there whole or not at all: temporary name, fsync, rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+#: Marks what a killed command may leave behind; such names are never read and may be deleted at any time.
+PARTIAL_MARK = ".partial-"
+
+
+def _partial_twin(path: Path) -> Path:
+    return path.with_name(f"{PARTIAL_MARK}{uuid4().hex[:12]}-{path.name}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of ``path`` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial_twin(path)
+    try:
+        yield partial
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``path`` (which is removed) when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial_twin(path)
+    partial.mkdir()
+    try:
+        yield partial
+        for written in sorted(partial.rglob("*")):
+            if written.is_file():
+                with open(written, "rb") as handle:
+                    os.fsync(handle.fileno())
+        if path.exists():
+            retired = _partial_twin(path)
+            os.replace(path, retired)
+            os.replace(partial, path)
+            shutil.rmtree(retired)
+        else:
+            os.replace(partial, path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON with sorted keys, whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")

@@ -1,0 +1,129 @@
+"""The ``e2lm`` command: every sub-command comes from a plugin, but ``plugins``, which must work without any."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from e2lm.command import Command
+from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.plugin_manager import PluginManager, plugin_manager
+
+EXIT_OK = 0
+EXIT_CHECK_FAILED = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes on the command line read like every other mistake: one line, exit code 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{self.prog}: {one_line(message)} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and give its exit code: 0 done, 1 a check failed, 2 the user's mistake."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return run_command(arguments)
+    except UserError as error:
+        print(f"e2lm: error: {one_line(error)}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except KeyboardInterrupt:
+        print("e2lm: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def run_command(arguments: Sequence[str], manager: PluginManager | None = None) -> int:
+    """Like :func:`main` with errors raised: for one command that runs others."""
+    files, rest = _taken_plugin_files(list(arguments))
+    if manager is None:
+        manager = plugin_manager()
+    for file in files:
+        manager.load_file(file)
+    if not rest or rest[0] in ("-h", "--help"):
+        print(_overview(manager))
+        return EXIT_OK
+    if rest[0] in ("-V", "--version"):
+        from e2lm import __version__
+
+        print(f"e2lm {__version__}")
+        return EXIT_OK
+    name, *own = rest
+    if name.startswith("-"):
+        raise UserError(f"unknown option {name!r} before the command; see e2lm --help")
+    command = _command(name, manager)
+    if command.takes_rest:
+        return command.run(argparse.Namespace(rest=own))
+    parser = _Parser(prog=f"e2lm {name}", description=command.help, allow_abbrev=False)
+    command.configure(parser)
+    return command.run(parser.parse_args(own))
+
+
+def _taken_plugin_files(arguments: list[str]) -> tuple[list[Path], list[str]]:
+    """``--plugin FILE`` may stand before the command or anywhere in it, up to ``--``."""
+    files: list[Path] = []
+    rest: list[str] = []
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        if argument == "--":
+            return files, rest + arguments[position:]
+        if argument == "--plugin":
+            if position + 1 == len(arguments):
+                raise UserError("--plugin: the path of a Python file is missing")
+            files.append(Path(arguments[position + 1]))
+            position += 2
+            continue
+        if argument.startswith("--plugin="):
+            files.append(Path(argument.removeprefix("--plugin=")))
+        else:
+            rest.append(argument)
+        position += 1
+    return files, rest
+
+
+def _own_commands() -> list[Command]:
+    from e2lm.plugins_command import PLUGINS_COMMAND
+
+    return [PLUGINS_COMMAND]
+
+
+def _command(name: str, manager: PluginManager) -> Command:
+    own = {command.name: command for command in _own_commands()}
+    if name in own:
+        return own[name]
+    registered = manager.registered("e2lm_register_commands", Command)
+    if name not in registered:
+        failed = [record for record in manager.records if record.status == "failed"]
+        hint = f" Failed plugins: {', '.join(record.name for record in failed)} (e2lm plugins list)." if failed else ""
+        raise UserError(f"unknown command {name!r}. {nearest_names(name, [*own, *registered])}{hint}")
+    found: Command = manager.find("e2lm_register_commands", Command, name, "command")
+    return found
+
+
+def _overview(manager: PluginManager) -> str:
+    registered = manager.registered("e2lm_register_commands", Command)
+    commands = {command.name: command.help for command in _own_commands()}
+    for name, claims in registered.items():
+        commands[name] = claims[0].item.help if len(claims) == 1 else "(claimed by two plugins: see e2lm plugins list)"
+    width = max(len(name) for name in commands)
+    lines = [f"  {name:<{width}}  {commands[name]}" for name in sorted(commands)]
+    return "\n".join(
+        [
+            "usage: e2lm [--plugin FILE.py] COMMAND ...",
+            "",
+            "Which of these runs, recipes or benchmarks will win, and how early can one know it?",
+            "",
+            *lines,
+            "",
+            "e2lm COMMAND --help tells more about one.",
+        ]
+    )

@@ -1,0 +1,69 @@
+"""A per-item metric, computed from stored log-likelihoods after the fact.
+
+Shape suffixes: I items, C choices (padded: ``there_IC`` tells which are real).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.name_rule import checked_name
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChoices:
+    """The choices of the items of one task, in the order of the task.
+
+    ``loglik_IC`` is in nats, summed over the tokens of the choice, NaN where padded. Lengths never count the leading
+    delimiter, as in lm-eval, and are -1 where padded or unknown. ``gold_I`` is the index of the true choice.
+    """
+
+    loglik_IC: NDArray[np.float64]
+    there_IC: NDArray[np.bool_]
+    bytes_IC: NDArray[np.int64]
+    chars_IC: NDArray[np.int64]
+    tokens_IC: NDArray[np.int64]
+    gold_I: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.gold_I)
+
+    def of_gold(self, values_IC: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The column of the true choice, one value per item."""
+        return values_IC[np.arange(len(self.gold_I)), self.gold_I]
+
+    def without_gold(self, values_IC: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A copy with NaN at the true choice and at padding: the wrong choices."""
+        wrong_IC = np.where(self.there_IC, values_IC, np.nan)
+        wrong_IC[np.arange(len(self.gold_I)), self.gold_I] = np.nan
+        return wrong_IC
+
+    @property
+    def gold_loglik_I(self) -> NDArray[np.float64]:
+        """Log-likelihood of the true choice, nats."""
+        return self.of_gold(self.loglik_IC)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemMetric:
+    """``per_item(choices)`` gives one number per item, shape I; a task's value is the mean over its items.
+
+    ``min_choices`` is the least number of choices for which the metric means something. ``chance(n_choices)`` is
+    what guessing gets, where guessing is defined.
+    """
+
+    name: str
+    description: str
+    per_item: Callable[[ItemChoices], NDArray[np.float64]]
+    higher_is_better: bool = True
+    min_choices: int = 2
+    unit: str = ""
+    source: str = ""
+    chance: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "item metric")

@@ -1,0 +1,278 @@
+"""Finds, loads and asks plugins, so that one broken plugin costs only itself.
+
+Differences from pluggy's own loader, each for a reason: plugins are *found* without importing them and sorted by
+(distribution, entry point), so installation order changes nothing; each is loaded in isolation; misspelt hooks fail the
+plugin that holds them instead of being ignored; results of register hooks are collected one implementation at a time;
+and a name claimed by two plugins is an error that names both distributions.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import traceback
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Protocol
+
+import pluggy
+
+from e2lm import hookspecs
+from e2lm.errors import E2LMError, UserError, nearest_names, one_line
+
+ENTRY_POINT_GROUP = "e2lm"
+RESTRICT_VARIABLE = "E2LM_PLUGINS"
+
+Status = Literal["active", "disabled", "failed"]
+
+
+class Named(Protocol):
+    """Anything a register hook may return."""
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under."""
+        ...
+
+
+@dataclass(slots=True)
+class PluginRecord:
+    """What is known about one plugin, loaded or not."""
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: EntryPoint | None = None
+    path: Path | None = None
+    hooks: tuple[str, ...] = ()
+    status: Status = "disabled"
+    error: str | None = None
+    #: The whole traceback behind ``error``.
+    trace: str | None = None
+
+    @property
+    def label(self) -> str:
+        """``name (distribution version)``, as shown in messages."""
+        return f"{self.name!r} ({self.distribution} {self.version})"
+
+    def fail(self, error: BaseException | str) -> None:
+        """Mark as failed, keeping the traceback where there is one."""
+        self.status = "failed"
+        if isinstance(error, str):
+            self.error = error
+            return
+        self.error = f"{type(error).__name__}: {one_line(error)}"
+        self.trace = "".join(traceback.format_exception(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One object that a plugin registered, and which plugin that was."""
+
+    item: Any
+    plugin: PluginRecord
+
+
+class PluginManager:
+    """Holds the plugins of one process. Use :func:`plugin_manager` for the shared one; tests make their own."""
+
+    def __init__(self) -> None:
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        self.records: list[PluginRecord] = []
+        self._record_of_plugin: dict[int, PluginRecord] = {}
+        self._registrations: dict[str, dict[str, list[Registration]]] = {}
+
+    # -- finding and loading -------------------------------------------------------------------------------------
+
+    def load_installed(self, restrict: str | None = None) -> None:
+        """Load the installed plugins; ``restrict`` is a comma-separated list of names (``""`` for none)."""
+        found = found_plugins()
+        wanted = None if restrict is None else {name.strip() for name in restrict.split(",") if name.strip()}
+        if wanted is not None:
+            for name in sorted(wanted - {record.name for record in found}):
+                raise UserError(
+                    f"{RESTRICT_VARIABLE}: no plugin named {name!r} is installed. "
+                    + nearest_names(name, (record.name for record in found))
+                )
+        for record in found:
+            self.records.append(record)
+            if wanted is not None and record.name not in wanted:
+                continue
+            twins = [other for other in found if other.name == record.name and other is not record]
+            if twins:
+                record.fail(
+                    f"the plugin name {record.name!r} is claimed by two distributions: {record.distribution} and "
+                    f"{twins[0].distribution}; uninstall one of them"
+                )
+                continue
+            assert record.entry_point is not None
+            self._load(record, record.entry_point)
+
+    def load_file(self, path: Path) -> None:
+        """Load a one-file plugin. The user asked for it by name, so a failure is an error."""
+        if not path.is_file():
+            raise UserError(f"--plugin: {path} is not a file; give the path of a Python file with e2lm hooks")
+        record = PluginRecord(name=path.stem, distribution=str(path), version="file", path=path)
+        self.records.append(record)
+        try:
+            module = _module_from_file(path)
+        except Exception as error:
+            record.fail(error)
+        else:
+            self.register(module, record)
+        if record.status == "failed":
+            raise UserError(f"--plugin {path}: {record.error}")
+
+    def _load(self, record: PluginRecord, entry_point: EntryPoint) -> None:
+        try:
+            plugin = entry_point.load()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a plugin that calls sys.exit() must not take the command down
+            record.fail(error)
+        else:
+            self.register(plugin, record)
+
+    def register(self, plugin: object, record: PluginRecord) -> None:
+        """Register a loaded plugin; a wrong signature or a misspelt hook fails it whole."""
+        if record not in self.records:
+            self.records.append(record)
+        unique_name = f"{record.distribution}:{record.name}"
+        try:
+            self._pluggy.register(plugin, unique_name)
+        except Exception as error:
+            record.fail(error)
+            return
+        hooks = tuple(sorted(caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()))
+        unknown = [name for name in hooks if not self._pluggy.hook.__dict__[name].has_spec()]
+        misspelt = [name for name in _names_like_hooks(plugin) if name not in hooks]
+        if unknown:
+            self._pluggy.unregister(plugin)
+            known = [name for name in vars(hookspecs) if name.startswith("e2lm_")]
+            record.fail(f"there is no hook {unknown[0]!r}. {nearest_names(unknown[0], known)}")
+            return
+        if misspelt:
+            self._pluggy.unregister(plugin)
+            record.fail(f"{misspelt[0]}() is not marked: put @hookimpl above it (from e2lm import hookimpl)")
+            return
+        record.hooks = hooks
+        record.status = "active"
+        self._record_of_plugin[id(plugin)] = record
+        self._registrations.clear()
+
+    # -- register hooks ------------------------------------------------------------------------------------------
+
+    def registered(self, hook: str, kind: type[Any]) -> dict[str, list[Registration]]:
+        """All objects of a register hook by name, in plugin order; more than one per name is a conflict."""
+        if hook not in self._registrations:
+            by_name: dict[str, list[Registration]] = {}
+            for record, implementation in self._implementations(hook):
+                try:
+                    items = self._collected(implementation.function, kind)
+                except Exception as error:
+                    record.fail(error)
+                    warnings.warn(f"plugin {record.label} failed in {hook}: {record.error}", stacklevel=2)
+                    self._pluggy.unregister(implementation.plugin)
+                    continue
+                for item in items:
+                    by_name.setdefault(item.name, []).append(Registration(item, record))
+            self._registrations[hook] = by_name
+        return self._registrations[hook]
+
+    @staticmethod
+    def _collected(function: Any, kind: type[Any]) -> list[Any]:
+        result = function()
+        items = [] if result is None else [result] if isinstance(result, kind) else list(result)
+        for item in items:
+            if not isinstance(item, kind):
+                raise E2LMError(f"returned {item!r}; expected {kind.__name__} objects")
+        return items
+
+    def _implementations(self, hook: str) -> list[tuple[PluginRecord, pluggy.HookImpl]]:
+        implementations = getattr(self._pluggy.hook, hook).get_hookimpls()
+        order = {id(record): index for index, record in enumerate(self.records)}
+        known = [(self._record_of_plugin[id(one.plugin)], one) for one in implementations]
+        return sorted(known, key=lambda pair: order[id(pair[0])])
+
+    def find(self, hook: str, kind: type[Any], name: str, what: str) -> Any:
+        """The object called ``name``; a :class:`UserError` if there is none or two plugins claim the name."""
+        by_name = self.registered(hook, kind)
+        if name not in by_name:
+            raise UserError(f"unknown {what} {name!r}. {nearest_names(name, by_name)}")
+        return _the_only(by_name[name], what).item
+
+    def all(self, hook: str, kind: type[Any], what: str) -> list[Any]:
+        """Every object of a register hook in plugin order; a name claimed twice is a :class:`UserError`."""
+        return [_the_only(claims, what).item for claims in self.registered(hook, kind).values()]
+
+    # -- notify hooks --------------------------------------------------------------------------------------------
+
+    def notify(self, hook: str, **arguments: object) -> None:
+        """Call a notify hook, one implementation at a time; one that raises is named in a warning."""
+        for record, implementation in self._implementations(hook):
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:
+                warnings.warn(
+                    f"plugin {record.label} failed in {hook}: {type(error).__name__}: {one_line(error)}", stacklevel=2
+                )
+
+
+def _the_only(claims: list[Registration], what: str) -> Registration:
+    if len(claims) > 1:
+        first, second = claims[0].plugin, claims[1].plugin
+        raise UserError(
+            f"the {what} name {claims[0].item.name!r} is claimed by two plugins: {first.label} and {second.label}; "
+            f"uninstall one, or list the plugins you want in {RESTRICT_VARIABLE}=a,b"
+        )
+    return claims[0]
+
+
+def _names_like_hooks(plugin: object) -> list[str]:
+    """Functions of a plugin module named ``e2lm_...`` and defined there: surely meant as hooks."""
+    if not isinstance(plugin, ModuleType):
+        return []
+    return [
+        name
+        for name, value in vars(plugin).items()
+        if name.startswith("e2lm_") and callable(value) and getattr(value, "__module__", None) == plugin.__name__
+    ]
+
+
+def _module_from_file(path: Path) -> ModuleType:
+    digest = sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"e2lm_file_plugin_{digest}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--plugin: {path} is not a Python file (it must end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def found_plugins() -> list[PluginRecord]:
+    """The installed plugins, none imported, sorted by (distribution, name); the same one found twice counts once."""
+    found: dict[tuple[str, str, str], PluginRecord] = {}
+    for distribution in distributions():
+        for entry_point in distribution.entry_points:
+            if entry_point.group != ENTRY_POINT_GROUP:
+                continue
+            owner = distribution.metadata["Name"] or "unknown"
+            key = (owner.lower(), entry_point.name, entry_point.value)
+            found.setdefault(key, PluginRecord(entry_point.name, owner, distribution.version, entry_point))
+    return [found[key] for key in sorted(found)]
+
+
+@cache
+def plugin_manager() -> PluginManager:
+    """The plugins of this process, loaded on the first call; ``E2LM_PLUGINS`` restricts them."""
+    manager = PluginManager()
+    manager.load_installed(os.environ.get(RESTRICT_VARIABLE))
+    return manager

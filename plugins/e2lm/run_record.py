@@ -1,0 +1,48 @@
+"""Run record: what a command ran, beside its result."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from e2lm.atomic_file import write_json
+from e2lm.noun import Noun
+
+RECORD_FILE = "run.json"
+
+#: Distributions whose versions can change a number.
+RECORDED_DISTRIBUTIONS = ("e2lm", "lm_eval", "torch", "transformers", "tokenizers", "numpy", "vllm", "datasets")
+
+
+class RunRecord(Noun):
+    """Configuration, versions, hashes, seeds and cost of one command."""
+
+    schema_version: Literal[1] = 1
+    command: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    hashes: dict[str, str] = Field(default_factory=dict)
+    seeds: dict[str, int] = Field(default_factory=dict)
+    wall_s: float | None = None
+    flops: float | None = None
+    finished: bool = False
+
+    def write(self, folder: Path) -> None:
+        """Write ``run.json`` into ``folder``."""
+        write_json(folder / RECORD_FILE, self.model_dump(mode="json"))
+
+
+def recorded_versions() -> dict[str, str]:
+    """Versions of Python and of every distribution that can change a number."""
+    versions = {"python": platform.python_version(), "platform": sys.platform}
+    for name in RECORDED_DISTRIBUTIONS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

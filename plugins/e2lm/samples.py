@@ -1,0 +1,139 @@
+"""Samples: what a model said about every choice of every item, from which every metric is computed afterwards.
+
+Shape suffixes: I items, C choices (padded with NaN or -1 up to the item with most choices).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from e2lm.atomic_file import whole_file
+from e2lm.errors import UserError, one_line
+from e2lm.item_metric import ItemChoices
+
+#: One row per choice. Lengths are of the choice without the leading delimiter; -1 where unknown.
+SCHEMA = pa.schema(
+    [
+        ("series", pa.string()),
+        ("step", pa.int64()),
+        ("task", pa.string()),
+        ("doc_id", pa.int64()),
+        ("choice", pa.int32()),
+        ("loglik", pa.float64()),
+        ("greedy", pa.bool_()),
+        ("bytes", pa.int32()),
+        ("chars", pa.int32()),
+        ("tokens", pa.int32()),
+        ("gold", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Log-likelihoods of one checkpoint on one task."""
+
+    series: str
+    step: int
+    task: str
+    doc_ids_I: NDArray[np.int64]
+    choices: ItemChoices
+    greedy_IC: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.doc_ids_I)
+
+    def table(self) -> pa.Table:
+        """One row per choice, in order of items and choices."""
+        choices = self.choices
+        items_R, columns_R = np.nonzero(choices.there_IC)
+        count = len(items_R)
+        return pa.table(
+            {
+                "series": pa.array([self.series] * count, pa.string()),
+                "step": pa.array(np.full(count, self.step), pa.int64()),
+                "task": pa.array([self.task] * count, pa.string()),
+                "doc_id": pa.array(self.doc_ids_I[items_R], pa.int64()),
+                "choice": pa.array(columns_R, pa.int32()),
+                "loglik": pa.array(choices.loglik_IC[items_R, columns_R], pa.float64()),
+                "greedy": pa.array(self.greedy_IC[items_R, columns_R], pa.bool_()),
+                "bytes": pa.array(choices.bytes_IC[items_R, columns_R], pa.int32()),
+                "chars": pa.array(choices.chars_IC[items_R, columns_R], pa.int32()),
+                "tokens": pa.array(choices.tokens_IC[items_R, columns_R], pa.int32()),
+                "gold": pa.array(columns_R == choices.gold_I[items_R], pa.bool_()),
+            },
+            schema=SCHEMA,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write as Parquet, whole or not at all."""
+        with whole_file(path) as partial:
+            pq.write_table(self.table(), partial, compression="zstd")
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Samples:
+        """The samples in a table of one series, step and task, rows in any order."""
+        table = table.sort_by([("doc_id", "ascending"), ("choice", "ascending")])
+        doc_R = table["doc_id"].to_numpy()
+        choice_R = table["choice"].to_numpy()
+        doc_ids_I, item_R = np.unique(doc_R, return_inverse=True)
+        shape = (len(doc_ids_I), int(choice_R.max(initial=-1)) + 1)
+
+        def spread(column: str, empty: float, kind: type) -> Any:
+            grid: Any = np.full(shape, empty, dtype=kind)
+            grid[item_R, choice_R] = table[column].to_numpy(zero_copy_only=False)
+            return grid
+
+        gold_IC = spread("gold", False, np.bool_)
+        choices = ItemChoices(
+            loglik_IC=spread("loglik", np.nan, np.float64),
+            there_IC=_there(shape, item_R, choice_R),
+            bytes_IC=spread("bytes", -1, np.int64),
+            chars_IC=spread("chars", -1, np.int64),
+            tokens_IC=spread("tokens", -1, np.int64),
+            gold_I=gold_IC.argmax(axis=1) if len(doc_ids_I) else np.zeros(0, np.int64),
+        )
+        return cls(
+            series=str(table["series"][0]),
+            step=int(table["step"][0].as_py()),
+            task=str(table["task"][0]),
+            doc_ids_I=doc_ids_I,
+            choices=choices,
+            greedy_IC=spread("greedy", False, np.bool_),
+        )
+
+
+def _there(shape: tuple[int, int], item_R: NDArray[np.int64], choice_R: NDArray[np.int64]) -> NDArray[np.bool_]:
+    there_IC = np.zeros(shape, dtype=np.bool_)
+    there_IC[item_R, choice_R] = True
+    return there_IC
+
+
+def read_samples(path: Path) -> list[Samples]:
+    """All samples in a Parquet file, or in every ``*.parquet`` below a folder, by series, task and step."""
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    if not files or not path.exists():
+        raise UserError(f"{path}: no Samples there; expected Parquet files written by 'e2lm eval'")
+    found: list[Samples] = []
+    for file in files:
+        try:
+            table = pq.read_table(file, schema=SCHEMA)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+            raise UserError(f"{file}: not a Samples file ({one_line(error)})") from error
+        keys = table.group_by(["series", "task", "step"]).aggregate([]).to_pylist()
+        for key in keys:
+            mask = pa.compute.and_(
+                pa.compute.and_(
+                    pa.compute.equal(table["series"], key["series"]), pa.compute.equal(table["task"], key["task"])
+                ),
+                pa.compute.equal(table["step"], key["step"]),
+            )
+            found.append(Samples.from_table(table.filter(mask)))
+    return sorted(found, key=lambda samples: (samples.series, samples.task, samples.step))

@@ -1,0 +1,171 @@
+"""Reads a Scores table from whatever people have: Parquet, CSV, lm-eval output, the competition's JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from e2lm.errors import UserError, one_line
+from e2lm.scores import ScoreRow, Scores
+
+Layout = Literal["table", "lm-eval", "e2lmc"]
+
+#: ``checkpoint-500``, ``iter_0002000``, ``step1000``, ``stage1-step5000-tokens3B``: which step a path or name means.
+STEP_IN_NAME = re.compile(r"(?:checkpoint|iter|step)[-_]?0*(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSource:
+    """Scores and the layout they came in; ``notes`` say what was done to them on the way."""
+
+    scores: Scores
+    layout: Layout
+    notes: tuple[str, ...] = ()
+
+
+def read_scores(path: Path) -> ScoreSource:
+    """The Scores at ``path``: a Parquet or CSV table, the competition's JSON, an ``e2lm eval`` or lm-eval folder."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; give a Scores table, an lm-eval output folder or a JSON")
+    if path.is_dir():
+        return _read_folder(path)
+    suffixes = "".join(path.suffixes).lower()
+    if suffixes.endswith(".parquet"):
+        return _read_table(path, "parquet")
+    if suffixes.endswith((".csv", ".csv.gz")):
+        return _read_table(path, "csv")
+    if suffixes.endswith(".json"):
+        return _read_json(path)
+    raise UserError(f"{path}: unknown kind of file; expected .parquet, .csv, .csv.gz, .json or a folder")
+
+
+def _read_table(path: Path, kind: Literal["parquet", "csv"]) -> ScoreSource:
+    try:
+        frame = pd.read_parquet(path) if kind == "parquet" else pd.read_csv(path)
+    except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file
+        raise UserError(f"{path}: cannot be read as {kind} ({one_line(error)})") from error
+    return _without_duplicates(Scores.from_frame(frame, str(path)), "table", path)
+
+
+def _without_duplicates(scores: Scores, layout: Layout, path: Path) -> ScoreSource:
+    count = scores.duplicate_keys()
+    if not count:
+        return ScoreSource(scores, layout)
+    note = f"{path}: {count} rows repeat a series, task, metric and step; their mean is used"
+    return ScoreSource(scores.mean_of_duplicates(), layout, (note,))
+
+
+def _read_folder(path: Path) -> ScoreSource:
+    for name in ("scores.parquet", "scores.csv"):
+        if (path / name).is_file():
+            return _read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
+    results = sorted(path.rglob("results_*.json"))
+    if not results:
+        raise UserError(f"{path}: no scores.parquet, scores.csv or results_*.json (lm-eval's output) below it")
+    rows: dict[tuple[str, str, str, int], ScoreRow] = {}
+    repeated = 0
+    for file in results:  # sorted by name, so the newest date of a checkpoint comes last and wins
+        for row in _lm_eval_rows(file, path):
+            key = (row.series, row.task, row.metric, row.step)
+            repeated += key in rows
+            rows[key] = row
+    notes = (f"{path}: {repeated} values were evaluated more than once; the newest are used",) if repeated else ()
+    return ScoreSource(Scores.from_rows(rows.values()), "lm-eval", notes)
+
+
+def _loaded_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({one_line(error)})") from error
+
+
+def _read_json(path: Path) -> ScoreSource:
+    data = _loaded_json(path)
+    if isinstance(data, dict) and isinstance(data.get("results"), dict):
+        return ScoreSource(Scores.from_rows(_lm_eval_rows(path, path.parent)), "lm-eval")
+    if isinstance(data, dict) and isinstance(data.get("data"), dict):
+        return _without_duplicates(Scores.from_rows(_competition_rows(data, path)), "e2lmc", path)
+    raise UserError(f"{path}: neither lm-eval results (key 'results') nor the competition's scores (key 'data')")
+
+
+# -- lm-eval ------------------------------------------------------------------------------------------------------
+
+
+def _lm_eval_rows(file: Path, root: Path) -> list[ScoreRow]:
+    data = _loaded_json(file)
+    if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
+        raise UserError(f"{file}: not lm-eval results (no key 'results')")
+    described = data.get("e2lm", {})
+    series, step = _series_and_step(data, file, root)
+    counts = data.get("n-samples") or {}
+    rows = []
+    for task, values in data["results"].items():
+        n = int((counts.get(task) or {}).get("effective") or 0)
+        for key, value in values.items():
+            metric, comma, filter_name = str(key).partition(",")
+            if not comma or metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            stderr = values.get(f"{metric}_stderr,{filter_name}")
+            rows.append(
+                ScoreRow(
+                    series=described.get("series", series),
+                    step=described.get("step", step),
+                    task=str(task),
+                    metric=metric if filter_name == "none" else f"{metric},{filter_name}",
+                    value=float(value),
+                    params=float(
+                        described.get("params") or data.get("config", {}).get("model_num_parameters") or math.nan
+                    ),
+                    tokens=_number(described.get("tokens")),
+                    flops=_number(described.get("flops")),
+                    stderr=_number(stderr),
+                    n=n,
+                )
+            )
+    return rows
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _series_and_step(data: dict[str, Any], file: Path, root: Path) -> tuple[str, int]:
+    """Which run and step a results file is about: from the model's arguments, else from the folder names."""
+    arguments = data.get("config", {}).get("model_args") or {}
+    if isinstance(arguments, str):
+        arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
+    pretrained = str(arguments.get("pretrained") or data.get("model_name") or "")
+    for text in (arguments.get("revision"), arguments.get("subfolder"), pretrained):
+        if text and (match := STEP_IN_NAME.search(str(text))):
+            name = re.sub(r"[/_.-]*" + re.escape(match.group(0)) + r".*$", "", str(pretrained))
+            return Path(name or pretrained).name or "series", int(match.group(1))
+    relative = str(file.relative_to(root).parent) if file.is_relative_to(root) else file.parent.name
+    if match := STEP_IN_NAME.search(relative):
+        return Path(relative[: match.start()].rstrip("/_-.") or pretrained or root.name).name, int(match.group(1))
+    return Path(pretrained).name or root.name, 0
+
+
+# -- the competition's JSON ---------------------------------------------------------------------------------------
+
+
+def _competition_rows(data: dict[str, Any], path: Path) -> list[ScoreRow]:
+    """Rows of ``{"data": {model: {"iteration": [...], "gtokens": [...], benchmark: [...]}}}``, metric ``score``."""
+    rows = []
+    for series, columns in data["data"].items():
+        steps, gigatokens = columns.get("iteration"), columns.get("gtokens")
+        if not isinstance(steps, list) or not isinstance(gigatokens, list):
+            raise UserError(f"{path}: data.{series}: lists 'iteration' and 'gtokens' are expected")
+        for task, values in columns.items():
+            if task in ("iteration", "gtokens") or not isinstance(values, list):
+                continue
+            for step, giga, value in zip(steps, gigatokens, values, strict=False):
+                if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                    rows.append(ScoreRow(series, int(step), task, "score", float(value), tokens=float(giga) * 1e9))
+    return rows

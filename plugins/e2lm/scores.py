@@ -1,0 +1,146 @@
+"""Scores: the long table that everything downstream reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from e2lm.atomic_file import whole_file
+from e2lm.errors import UserError, nearest_names
+
+#: Column -> pandas type. ``tokens``, ``flops``, ``params`` and ``stderr`` are NaN where unknown; ``n`` (items) is 0.
+COLUMNS = {
+    "series": "str",
+    "params": "float64",
+    "step": "int64",
+    "tokens": "float64",
+    "flops": "float64",
+    "task": "str",
+    "metric": "str",
+    "value": "float64",
+    "stderr": "float64",
+    "n": "int64",
+}
+REQUIRED = ("series", "step", "task", "metric", "value")
+KEY = ["series", "task", "metric", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One value of one metric of one task at one checkpoint."""
+
+    series: str
+    step: int
+    task: str
+    metric: str
+    value: float
+    params: float = math.nan
+    tokens: float = math.nan
+    flops: float = math.nan
+    stderr: float = math.nan
+    n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The table, sorted by series, task, metric and step, at most one row per such key.
+
+    >>> scores = Scores.from_rows([ScoreRow("run", 10, "arc", "acc", 0.3), ScoreRow("run", 0, "arc", "acc", 0.25)])
+    >>> [float(value) for value in scores.frame["value"]]
+    [0.25, 0.3]
+    """
+
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[ScoreRow]) -> Self:
+        """The table of ``rows``."""
+        listed = list(rows)
+        return cls.from_frame(
+            pd.DataFrame({column: [getattr(row, column) for row in listed] for column in COLUMNS}), "rows"
+        )
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, source: str) -> Self:
+        """Checked and sorted; a :class:`UserError` names ``source`` and the column at fault."""
+        missing = [column for column in REQUIRED if column not in frame.columns]
+        if missing:
+            raise UserError(
+                f"{source}: column {missing[0]!r} is missing; a Scores table has {', '.join(COLUMNS)}; "
+                f"found {', '.join(map(str, frame.columns))[:200]}"
+            )
+        unknown = [str(column) for column in frame.columns if column not in COLUMNS]
+        if unknown:
+            raise UserError(f"{source}: unknown column {unknown[0]!r}. {nearest_names(unknown[0], COLUMNS)}")
+        defaults = {"n": 0}
+        complete = {column: frame[column] if column in frame else defaults.get(column, math.nan) for column in COLUMNS}
+        try:
+            table = pd.DataFrame(complete, index=frame.index)
+            table["n"] = table["n"].fillna(0)
+            table = table.astype(COLUMNS)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{source}: {error}; series, task and metric are text, the rest numbers") from error
+        table = table.sort_values(KEY, kind="stable", ignore_index=True)
+        return cls(table)
+
+    def duplicate_keys(self) -> int:
+        """Rows beyond the first of their series, task, metric and step."""
+        return int(self.frame.duplicated(KEY).sum())
+
+    def mean_of_duplicates(self) -> Self:
+        """One row per key: the mean value of rows that share one (stderr and n of the first)."""
+        if not self.duplicate_keys():
+            return self
+        grouped = self.frame.groupby(KEY, sort=True, as_index=False)
+        table = grouped.agg(
+            {column: "mean" if column == "value" else "first" for column in COLUMNS if column not in KEY}
+        )
+        return type(self)(table[list(COLUMNS)].astype(COLUMNS))
+
+    def where(self, **wanted: str | Sequence[str]) -> Self:
+        """The rows whose columns equal the given value or are among the given values."""
+        mask = pd.Series(True, index=self.frame.index)
+        for column, value in wanted.items():
+            mask &= self.frame[column].isin([value] if isinstance(value, str) else list(value))
+        return type(self)(self.frame[mask].reset_index(drop=True))
+
+    def rows(self) -> Iterator[ScoreRow]:
+        """Every row as a typed object."""
+        for record in self.frame.to_dict("records"):
+            yield ScoreRow(**{str(key): value for key, value in record.items()})
+
+    def with_rows_of(self, other: Scores) -> Self:
+        """Both tables in one."""
+        if not len(other):
+            return self
+        if not len(self):
+            return type(self)(other.frame)
+        return type(self).from_frame(pd.concat([self.frame, other.frame], ignore_index=True), "scores")
+
+    def write(self, folder: Path, stem: str = "scores") -> tuple[Path, Path]:
+        """Write ``scores.parquet`` and ``scores.csv`` into ``folder``, each whole or not at all."""
+        parquet, csv = folder / f"{stem}.parquet", folder / f"{stem}.csv"
+        with whole_file(parquet) as partial:
+            self.frame.to_parquet(partial, index=False)
+        with whole_file(csv) as partial:
+            self.frame.to_csv(partial, index=False, lineterminator="\n")
+        return parquet, csv
+
+    def records(self) -> list[dict[str, Any]]:
+        """Rows as plain JSON values, NaN as None."""
+        records = self.frame.to_dict("records")
+        return [
+            {
+                str(key): None if isinstance(value, float) and math.isnan(value) else value
+                for key, value in record.items()
+            }
+            for record in records
+        ]

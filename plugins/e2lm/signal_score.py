@@ -1,0 +1,69 @@
+"""What a score of early signal takes and gives.
+
+Shape suffixes: K checkpoints of one series, M series, I items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.name_rule import checked_name
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The values of one task x metric at the checkpoints of one series, ordered by step.
+
+    ``tokens_K`` may hold NaN where unknown; ``stderr_K`` is NaN where unknown; ``n_items_K`` is 0 where unknown.
+    ``items_KI`` holds per-item values where Samples exist.
+    """
+
+    series: str
+    task: str
+    metric: str
+    steps_K: NDArray[np.int64]
+    tokens_K: NDArray[np.float64]
+    values_K: NDArray[np.float64]
+    stderr_K: NDArray[np.float64]
+    n_items_K: NDArray[np.int64]
+    params: float = float("nan")
+    chance: float | None = None
+    higher_is_better: bool = True
+    items_KI: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreValue:
+    """A number with what one needs to believe it; ``value`` is None where the score is undefined, with a ``reason``."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    reason: str | None = None
+    details: Mapping[str, float | str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalScore:
+    """A named score of early signal.
+
+    ``scope="curve"``: ``score(curve, rng)`` is called once per series x task x metric.
+    ``scope="family"``: ``score(curves, rng)`` is called once per task x metric with the curves of all series.
+    ``rng`` is a ``numpy.random.Generator``; nothing else may be a source of randomness.
+    """
+
+    name: str
+    description: str
+    score: Callable[..., ScoreValue]
+    scope: Literal["curve", "family"] = "curve"
+    source: str = ""
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "signal score")

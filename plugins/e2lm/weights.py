@@ -1,0 +1,159 @@
+"""What is stored in the safetensors files of a checkpoint, read from their headers alone.
+
+Format: 8 bytes little-endian header length, a JSON header, then the tensors (safetensors README). Only safetensors are
+read: a pickle can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from e2lm.errors import UserError, one_line
+
+SINGLE_FILE = "model.safetensors"
+SHARD_INDEX = "model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+#: The format's own limit on the header (safetensors README).
+MAX_HEADER_BYTES = 100_000_000
+
+#: Name parts of input embeddings and output heads in Llama, GPT-2, GPT-NeoX, OLMo, Qwen, Mistral and RoBERTa families.
+EMBEDDING_PARTS = (
+    "embed_tokens",
+    "wte",
+    "wpe",
+    "embed_in",
+    "embed_out",
+    "lm_head",
+    "embeddings",
+    "position_embeddings",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where one tensor is: its file, type (``"F32"``, ``"BF16"`` ...), shape, and byte range within the file."""
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightIndex:
+    """Every tensor of a checkpoint by name, and the files that hold them."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    tensors: dict[str, StoredTensor]
+
+    @property
+    def params(self) -> int:
+        """Numbers stored, each once."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+
+    @property
+    def params_non_embedding(self) -> int:
+        """Numbers stored outside input embeddings and output head."""
+        return sum(
+            math.prod(tensor.shape)
+            for name, tensor in self.tensors.items()
+            if not any(part in name.split(".") for part in EMBEDDING_PARTS)
+        )
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor by name."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+def read_weight_index(folder: Path) -> WeightIndex:
+    """The index of the checkpoint in ``folder``; a :class:`UserError` for missing, damaged or pickled weights."""
+    files = _weight_files(folder)
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        for name, tensor in _read_header(file).items():
+            if name in tensors:
+                raise UserError(f"{file}: tensor {name!r} is also in {tensors[name].file.name}")
+            tensors[name] = tensor
+    if not tensors:
+        raise UserError(f"{folder}: the checkpoint holds no tensors")
+    return WeightIndex(folder, files, tensors)
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
+    if (folder / SHARD_INDEX).is_file():
+        return _sharded_files(folder)
+    if (folder / SINGLE_FILE).is_file():
+        return (folder / SINGLE_FILE,)
+    shards = sorted(folder.glob("model-*-of-*.safetensors"))
+    if shards:
+        raise UserError(f"{folder}: {SHARD_INDEX} is missing beside {shards[0].name}; copy it from the source")
+    for pickle in PICKLES:
+        if (folder / pickle).is_file():
+            raise UserError(
+                f"{folder}: only {pickle} was found, and pickled weights can run code; convert them to safetensors"
+            )
+    raise UserError(f"{folder}: no weights; expected {SINGLE_FILE} or {SHARD_INDEX}")
+
+
+def _sharded_files(folder: Path) -> tuple[Path, ...]:
+    path = folder / SHARD_INDEX
+    try:
+        names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (json.JSONDecodeError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a shard index ({one_line(error)}); copy it from the source again") from error
+    files = tuple(folder / str(name) for name in names)
+    for file in files:
+        if file.parent != folder:
+            raise UserError(f"{path}: shard {file.name!r} lies outside the checkpoint folder")
+        if not file.is_file():
+            raise UserError(f"{folder}: shard {file.name} is missing ({len(files)} are listed in {SHARD_INDEX})")
+    return files
+
+
+def _read_header(file: Path) -> dict[str, StoredTensor]:
+    size = file.stat().st_size
+    with open(file, "rb") as handle:
+        first = handle.read(8)
+        length = struct.unpack("<Q", first)[0] if len(first) == 8 else MAX_HEADER_BYTES + 1
+        if length > min(MAX_HEADER_BYTES, max(size - 8, 0)):
+            raise UserError(f"{file}: damaged (header of {length} bytes in a file of {size}); copy it again")
+        raw = handle.read(length)
+    try:
+        header = json.loads(raw)
+        tensors = {
+            name: StoredTensor(
+                file,
+                str(entry["dtype"]),
+                tuple(int(extent) for extent in entry["shape"]),
+                8 + length + int(entry["data_offsets"][0]),
+                8 + length + int(entry["data_offsets"][1]),
+            )
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(f"{file}: not a safetensors file ({one_line(error)})") from error
+    end = max((tensor.end for tensor in tensors.values()), default=8 + length)
+    if end > size:
+        raise UserError(f"{file}: cut short, {size} of {end} bytes are there; copy it again")
+    return tensors
+
+
+def weights_hash(index: WeightIndex) -> str:
+    """SHA-256 over the files of a checkpoint: the same bytes give the same hash, wherever they lie."""
+    digest = sha256()
+    for file in index.files:
+        digest.update(file.name.encode() + b"\0")
+        with open(file, "rb") as handle:
+            while block := handle.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Curriculum trainers: train the same model under several orders and compare honestly."""

@@ -1,0 +1,1 @@
+"""The demo: train, evaluate, score, predict, report, in one command."""

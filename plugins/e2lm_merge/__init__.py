@@ -1,0 +1,1 @@
+"""Merge strategies: average, combine and evaluate checkpoints."""

@@ -1,0 +1,1 @@
+"""Scaling predictors: forecast the big run from small ones."""

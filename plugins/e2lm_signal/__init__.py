@@ -1,0 +1,1 @@
+"""Early-signal scores: does a benchmark say anything early in training?"""
