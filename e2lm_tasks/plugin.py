@@ -1,3 +1,39 @@
 """The hooks of this plugin."""
 
 from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
+from pathlib import Path
+
+from e2lm import Command, TaskSuite, hookimpl
+
+
+@hookimpl
+def e2lm_register_tasks() -> Iterable[TaskSuite]:
+    """The suite that comes with this package."""
+    return [
+        TaskSuite(
+            "e2lm-early",
+            Path(__file__).parent / "early",
+            "Tasks made from the prose of Python's own documentation, sensitive from the first steps of training on.",
+        )
+    ]
+
+
+@hookimpl
+def e2lm_register_commands() -> Iterable[Command]:
+    """``e2lm tasks``."""
+    return [Command("tasks", "List task suites, or build one from held-out text.", _configure, _run)]
+
+
+def _configure(parser: ArgumentParser) -> None:
+    from e2lm_tasks.tasks_command import configure
+
+    configure(parser)
+
+
+def _run(arguments: Namespace) -> int:
+    from e2lm_tasks.tasks_command import run
+
+    return run(arguments)

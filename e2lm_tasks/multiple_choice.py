@@ -1,0 +1,106 @@
+"""The base class of multiple-choice tasks that report every registered item metric inside lm-eval.
+
+lm-eval 0.4.13 ignores unknown names in ``metric_list`` for multiple choice, so the metrics come from
+``process_results``. Use it from a YAML::
+
+    class: !function e2lm_tasks.multiple_choice.MultipleChoice
+
+Shape suffixes: I items (here one), C choices.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lm_eval.api.registry import get_aggregation
+
+from e2lm import ItemMetric
+from e2lm.errors import one_line
+from e2lm.item_metric import ItemChoices
+from e2lm.plugin_manager import plugin_manager
+from e2lm_tasks.local_task import LocalTask
+
+#: Computed by lm-eval itself, whose values are kept under these names.
+LM_EVAL_METRICS = ("acc", "acc_norm", "acc_bytes")
+
+#: Choices whose token counts lm-eval does not hand to ``process_results``.
+UNKNOWN_LENGTH = -1
+
+
+class MultipleChoice(LocalTask):
+    """A task of ``output_type: multiple_choice`` with continuous metrics beside accuracy.
+
+    Every ``ItemMetric`` of the installed plugins appears with aggregation mean, its standard error and its arrow. A
+    metric that needs more choices than an item has is left out for that item. One that raises is NaN for that item,
+    and named once in a warning, so that one broken plugin does not cost an evaluation.
+    """
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        super().__init__(config)
+        self._item_metrics: list[ItemMetric] = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
+        self._failed_metrics: set[str] = set()
+        for metric in self._item_metrics:
+            if metric.name in LM_EVAL_METRICS:
+                self._metric_fn_list.setdefault(metric.name, None)
+            self._aggregation_list.setdefault(metric.name, get_aggregation("mean"))
+            self._higher_is_better.setdefault(metric.name, metric.higher_is_better)
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+        """lm-eval's metrics of one item, then every registered one that it did not compute."""
+        values: dict[str, Any] = super().process_results(doc, results)
+        choices = self._item_choices(doc, results)
+        if choices is None:
+            return values
+        n_choices = choices.loglik_IC.shape[1]
+        for metric in self._item_metrics:
+            if metric.name not in values and n_choices >= metric.min_choices:
+                values[metric.name] = self._value(metric, choices)
+        return values
+
+    def _value(self, metric: ItemMetric, choices: ItemChoices) -> float:
+        try:
+            return float(metric.per_item(choices)[0])
+        except Exception as error:
+            if metric.name not in self._failed_metrics:
+                self._failed_metrics.add(metric.name)
+                warnings.warn(
+                    f"task {self.config.task!r}: item metric {metric.name!r} failed and is NaN: "
+                    f"{type(error).__name__}: {one_line(error)}",
+                    stacklevel=2,
+                )
+            return math.nan
+
+    def _item_choices(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> ItemChoices | None:
+        """The choices of one item; None where there is no single true choice, which the metrics presuppose."""
+        texts: list[str] = list(self.doc_to_choice(doc))
+        gold = self.doc_to_text(doc) if self.multiple_input else self.doc_to_target(doc)
+        if isinstance(gold, str):
+            gold = texts.index(gold) if gold in texts else -1
+        if not isinstance(gold, int) or not 0 <= gold < len(texts):
+            return None
+        # Where choices stand in the prompt (lm-eval's multiple inputs), what is scored is one and the same target.
+        scored = [str(self.doc_to_target(doc))] * len(texts) if self.multiple_input else texts
+        # lm-eval appends unconditional log-likelihoods for acc_mutual_info after those of the choices.
+        return item_choices([loglik for loglik, _ in results[: len(texts)]], scored, gold)
+
+
+def item_choices(logliks: Sequence[float], texts: Sequence[str], gold: int) -> ItemChoices:
+    """One item as the arrays that item metrics take: shape (1, C).
+
+    >>> choices = item_choices([-1.0, -2.5], ["a", "bé"], gold=0)
+    >>> choices.chars_IC.tolist(), choices.bytes_IC.tolist(), choices.gold_loglik_I.tolist()
+    ([[1, 2]], [[1, 3]], [-1.0])
+    """
+    count = len(texts)
+    return ItemChoices(
+        loglik_IC=np.array([logliks], dtype=np.float64),
+        there_IC=np.ones((1, count), dtype=np.bool_),
+        bytes_IC=np.array([[len(text.encode("utf-8")) for text in texts]], dtype=np.int64),
+        chars_IC=np.array([[len(text) for text in texts]], dtype=np.int64),
+        tokens_IC=np.full((1, count), UNKNOWN_LENGTH, dtype=np.int64),
+        gold_I=np.array([gold], dtype=np.int64),
+    )

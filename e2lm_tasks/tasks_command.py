@@ -1,0 +1,126 @@
+"""``e2lm tasks``: list the task suites of all plugins, or build one from held-out text."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from e2lm import E2LMError, TaskSuite, UserError
+from e2lm.atomic_file import whole_folder
+from e2lm.name_rule import checked_name
+from e2lm.plugin_manager import plugin_manager
+from e2lm_tasks.corpus import read_corpus
+from e2lm_tasks.early_suite import Suite, build_suite
+from e2lm_tasks.suite_files import CARD
+
+DEFAULT_NAME = "e2lm_early"
+DEFAULT_ITEMS = 400
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the arguments of ``e2lm tasks``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,build}")
+    listing = actions.add_parser("list", help="list the task suites of the installed plugins")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    build = actions.add_parser("build", help="build multiple-choice tasks from text that no model was trained on")
+    build.add_argument("--corpus", nargs="+", required=True, type=Path, metavar="FILE", help="UTF-8 text files")
+    build.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write")
+    build.add_argument("--items", type=int, default=DEFAULT_ITEMS, metavar="N", help="items per task (%(default)s)")
+    build.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (%(default)s)")
+    build.add_argument("--name", default=DEFAULT_NAME, help="name of the group of tasks (%(default)s)")
+    build.add_argument("--dry-run", action="store_true", help="do everything but write")
+    build.add_argument("--json", action="store_true", help="print the card as JSON")
+
+
+def run(arguments: Namespace) -> int:
+    """Do what was asked for; the exit code."""
+    return _list(arguments) if arguments.action == "list" else _build(arguments)
+
+
+def _list(arguments: Namespace) -> int:
+    suites: list[TaskSuite] = plugin_manager().all("e2lm_register_tasks", TaskSuite, "task suite")
+    if arguments.json:
+        rows = [{"name": one.name, "folder": str(one.folder), "description": one.description} for one in suites]
+        print(json.dumps({"suites": rows}, indent=1))
+        return 0
+    for suite in suites:
+        print(f"{suite.name}  {suite.folder}\n    {suite.description}")
+    return 0
+
+
+def _build(arguments: Namespace) -> int:
+    try:
+        checked_name(arguments.name, "task group")
+    except E2LMError as error:
+        raise UserError(f"--name: {error}") from error
+    _check_free(arguments.out)
+    suite = build_suite(
+        read_corpus(arguments.corpus), arguments.seed, arguments.items, arguments.name, quiet=arguments.json
+    )
+    state = _state(arguments.out, suite)
+    if state != "unchanged" and not arguments.dry_run:
+        _write(arguments.out, suite)
+    if arguments.json:
+        print(
+            json.dumps(
+                {"folder": str(arguments.out), "written": state != "unchanged" and not arguments.dry_run} | suite.card,
+                indent=1,
+            )
+        )
+        return 0
+    print(_summary(suite, arguments.out, state, arguments.dry_run))
+    return 0
+
+
+def _check_free(folder: Path) -> None:
+    """A suite may take the place of an older one, but of nothing else."""
+    if folder.is_file():
+        raise UserError(f"--out: {folder} is a file; give a folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        tasks = json.loads((folder / CARD).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--out: {folder} is not empty and holds no suite of tasks; give a new folder") from error
+    foreign = sorted({entry.name for entry in folder.iterdir()} - set(tasks) - {CARD, "__pycache__"})
+    if foreign:
+        raise UserError(f"--out: {folder} also holds {foreign[0]!r}, which would be lost; give a new folder")
+
+
+def _state(folder: Path, suite: Suite) -> str:
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return "new"
+    same = all(
+        (folder / name).is_file() and (folder / name).read_bytes() == text.encode("utf-8")
+        for name, text in suite.files.items()
+    )
+    return "unchanged" if same else "replaced"
+
+
+def _write(folder: Path, suite: Suite) -> None:
+    with whole_folder(folder.absolute()) as partial:
+        for name, text in suite.files.items():
+            (partial / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _summary(suite: Suite, folder: Path, state: str, dry_run: bool) -> str:
+    card: dict[str, Any] = suite.card
+    lines = [f"{'task':<28} {'items':>6} {'chance':>7}  best trivial baseline (95 % interval)"]
+    for name, task in card["tasks"].items():
+        best, value = max(task["baselines"].items(), key=lambda pair: pair[1]["value"])
+        chance = "-" if task["chance"] is None else f"{task['chance']:.3f}"
+        shown = f"{best} {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+        lines.append(f"{name:<28} {task['items']:>6} {chance:>7}  {shown}")
+    total_bytes = sum(len(text.encode("utf-8")) for text in suite.files.values())
+    if dry_run:
+        lines.append(f"dry run: {len(suite.files)} files, {total_bytes:,} bytes would be in {folder} ({state})")
+    elif state == "unchanged":
+        lines.append(f"{folder} holds these very tasks already")
+    else:
+        lines.append(f"wrote {len(suite.files)} files, {total_bytes:,} bytes")
+        lines.append(
+            f"next: lm_eval run --model hf --model_args pretrained=MODEL --include_path {folder} --tasks {card['name']}"
+        )
+    return "\n".join(lines)
