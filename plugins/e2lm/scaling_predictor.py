@@ -27,12 +27,16 @@ class LossTable:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A forecast with its interval; ``low`` and ``high`` are None only with a ``reason``."""
+    """A forecast with its interval; ``low`` and ``high`` are None only with a ``reason``.
+
+    ``method`` says in words how the interval was made.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+    method: str | None = None
 
 
 class FittedPredictor(Protocol):

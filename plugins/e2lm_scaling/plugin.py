@@ -1,3 +1,19 @@
 """The hooks of this plugin."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from e2lm.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from e2lm.scaling_predictor import ScalingPredictor
+
+
+@hookimpl
+def e2lm_register_scaling_predictors() -> Iterable[ScalingPredictor]:
+    """Laws, their average and baselines."""
+    from e2lm_scaling.predictors import scaling_predictors
+
+    return scaling_predictors()
