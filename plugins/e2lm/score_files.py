@@ -143,13 +143,19 @@ def _series_and_step(data: dict[str, Any], file: Path, root: Path) -> tuple[str,
         arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
     pretrained = str(arguments.get("pretrained") or data.get("model_name") or "")
     for text in (arguments.get("revision"), arguments.get("subfolder"), pretrained):
-        if text and (match := STEP_IN_NAME.search(str(text))):
-            name = re.sub(r"[/_.-]*" + re.escape(match.group(0)) + r".*$", "", str(pretrained))
+        if text and (match := _last_step(str(text))):
+            name = pretrained[: match.start()].rstrip("/_.-") if text == pretrained else pretrained
             return Path(name or pretrained).name or "series", int(match.group(1))
     relative = str(file.relative_to(root).parent) if file.is_relative_to(root) else file.parent.name
-    if match := STEP_IN_NAME.search(relative):
+    if match := _last_step(relative):
         return Path(relative[: match.start()].rstrip("/_-.") or pretrained or root.name).name, int(match.group(1))
     return Path(pretrained).name or root.name, 0
+
+
+def _last_step(text: str) -> re.Match[str] | None:
+    """The last step in a path: folders above the run may look like steps too (``iter2/run/checkpoint-100``)."""
+    matches = list(STEP_IN_NAME.finditer(text))
+    return matches[-1] if matches else None
 
 
 # -- the competition's JSON ---------------------------------------------------------------------------------------
@@ -159,13 +165,25 @@ def _competition_rows(data: dict[str, Any], path: Path) -> list[ScoreRow]:
     """Rows of ``{"data": {model: {"iteration": [...], "gtokens": [...], benchmark: [...]}}}``, metric ``score``."""
     rows = []
     for series, columns in data["data"].items():
-        steps, gigatokens = columns.get("iteration"), columns.get("gtokens")
-        if not isinstance(steps, list) or not isinstance(gigatokens, list):
-            raise UserError(f"{path}: data.{series}: lists 'iteration' and 'gtokens' are expected")
+        steps, gigatokens = (_numbers(columns, name) for name in ("iteration", "gtokens"))
+        if steps is None or gigatokens is None:
+            raise UserError(f"{path}: data.{series}: lists of numbers 'iteration' and 'gtokens' are expected")
         for task, values in columns.items():
             if task in ("iteration", "gtokens") or not isinstance(values, list):
                 continue
-            for step, giga, value in zip(steps, gigatokens, values, strict=False):
+            if not len(values) == len(steps) == len(gigatokens):
+                raise UserError(
+                    f"{path}: data.{series}.{task}: {len(values)} values for {len(steps)} iterations and "
+                    f"{len(gigatokens)} gtokens; the lists must be of one length"
+                )
+            for step, giga, value in zip(steps, gigatokens, values, strict=True):
                 if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                     rows.append(ScoreRow(series, int(step), task, "score", float(value), tokens=float(giga) * 1e9))
     return rows
+
+
+def _numbers(columns: Any, name: str) -> list[float] | None:
+    values = columns.get(name) if isinstance(columns, dict) else None
+    if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
+        return None
+    return values
