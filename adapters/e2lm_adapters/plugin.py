@@ -1,3 +1,28 @@
 """The hooks of this plugin."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+from e2lm import Command, EvaluationModel, hookimpl
+
+
+@hookimpl
+def e2lm_register_models() -> Iterable[EvaluationModel]:
+    """``e2lm-hf``."""
+    return [
+        EvaluationModel(
+            "e2lm-hf",
+            "e2lm_adapters.hf_model:E2lmHf",
+            "lm-eval's hf model with shared prefixes computed once; weights can be swapped.",
+        )
+    ]
+
+
+@hookimpl
+def e2lm_register_commands() -> Iterable[Command]:
+    """``e2lm eval`` and ``e2lm lm-eval``."""
+    from e2lm_adapters.eval_command import EVAL_COMMAND
+    from e2lm_adapters.lm_eval_command import LM_EVAL_COMMAND
+
+    return [EVAL_COMMAND, LM_EVAL_COMMAND]

@@ -1,0 +1,288 @@
+"""``--model e2lm-hf``: lm-eval's ``hf`` model with shared prefixes computed once and weights that can be swapped.
+
+Everything about loading, tokenising and generating is lm-eval's own; only the scoring of (context, continuation) pairs
+is replaced, and checked against lm-eval's on a sample before it is trusted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lm_eval import utils as lm_eval_utils
+from lm_eval.models.huggingface import HFLM
+from tqdm import tqdm
+
+from e2lm.errors import UserError
+from e2lm_adapters.packed_scoring import PackedScorer
+from e2lm_adapters.prefix_tree import ScoringPlan, TokenRequest, planned
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+log = logging.getLogger(__name__)
+
+#: How many requests the start-up check scores twice.
+CHECKED_REQUESTS = 8
+#: Largest difference in nats that is rounding: float32 rounding grows with the sum, half precision with the batch size.
+TOLERANCE_FLOAT32 = 1e-3
+TOLERANCE_HALF = 0.5
+RELATIVE_TOLERANCE_FLOAT32 = 1e-5
+RELATIVE_TOLERANCE_HALF = 2e-2
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How far shared-prefix scoring and lm-eval's own were apart on ``requests`` requests."""
+
+    requests: int
+    largest_difference: float
+    greedy_differences: int
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the differences are rounding."""
+        return self.largest_difference <= self.tolerance
+
+
+class E2lmHf(HFLM):  # type: ignore[misc]
+    """lm-eval's ``hf`` with shared-prefix scoring. Further arguments:
+
+    ``verify=N`` re-scores N random requests of each list the stock way and logs the largest difference.
+    ``token_budget=N`` sets the tokens of one forward pass (default: by device).
+    ``prefix_sharing=False`` scores the stock way. ``show_progress=False`` shows no bar.
+    """
+
+    def __init__(
+        self,
+        pretrained: str | Any,
+        verify: int = 0,
+        token_budget: int | None = None,
+        prefix_sharing: bool = True,
+        show_progress: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(pretrained, **options)
+        self._verify = int(verify)
+        self._show_progress = show_progress
+        self._plans: dict[tuple[str, int], tuple[list[Any], ScoringPlan, list[TokenRequest]]] = {}
+        self._token_counts: dict[tuple[str, str], int] = {}
+        self._scorer: PackedScorer | None = None
+        self._why_stock: str | None = None
+        self._checked = False
+        #: Result of the last comparison with stock scoring.
+        self.verification: Verification | None = None
+        self.why_stock(None if prefix_sharing else "prefix_sharing=False")
+        if self._why_stock is None:
+            self._set_up(token_budget)
+
+    # -- which way to score --------------------------------------------------------------------------------------
+
+    def why_stock(self, reason: str | None) -> None:
+        """Score the stock way from now on because of ``reason`` (None: keep sharing prefixes)."""
+        self._why_stock = reason
+        if reason is not None:
+            log.warning("e2lm-hf scores the stock way: %s", reason)
+
+    def _set_up(self, token_budget: int | None) -> None:
+        model = self._bare_model
+        if self.backend != "causal":
+            self.why_stock("the model is no decoder-only model")
+        elif model.config._attn_implementation not in ("sdpa", "eager"):
+            self.why_stock(f"attention {model.config._attn_implementation!r} takes no token tree (sdpa and eager do)")
+        elif window := _sliding_window(model.config, self.max_length):
+            self.why_stock(f"a sliding window of {window} tokens is shorter than the model's {self.max_length}")
+        elif model.get_output_embeddings() is None or model.base_model is model:
+            self.why_stock(f"{type(model).__name__} has no separate output head")
+        else:
+            self._scorer = PackedScorer(model, token_budget)
+
+    @property
+    def _bare_model(self) -> Any:
+        accelerator = getattr(self, "accelerator", None)
+        return accelerator.unwrap_model(self._model) if accelerator else self._model
+
+    # -- lm-eval's interface -------------------------------------------------------------------------------------
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Log-likelihood in nats and greedy flag per request."""
+        pairs = [request.args for request in requests]
+        plan, tokens = self._plan("pairs", pairs, self._encoded_pairs)
+        answers = self._answers(plan, tokens, disable_tqdm)
+        for pair, answer in zip(pairs, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, answer)
+        return answers
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of whole texts in nats, in windows as lm-eval cuts them."""
+        texts = [request.args for request in requests]
+        plan, windows = self._plan("rolling", texts, self._encoded_windows)
+        answers = self._answers(plan, windows, disable_tqdm)
+        totals, position = [], 0
+        for (text,) in texts:
+            count = self._window_count(text)
+            total = sum(loglik for loglik, _ in answers[position : position + count])
+            position += count
+            totals.append(total)
+            self.cache_hook.add_partial("loglikelihood_rolling", (text,), total)
+        return totals
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[tuple[str, str], list[int], list[int]]],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[tuple[float, bool]]:
+        # Reached only from lm-eval's own code paths that bypass the two methods above.
+        answers: list[tuple[float, bool]] = super()._loglikelihood_tokens(
+            requests, disable_tqdm=disable_tqdm, override_bs=override_bs
+        )
+        return answers
+
+    # -- plans ---------------------------------------------------------------------------------------------------
+
+    def _plan(self, kind: str, arguments: list[Any], encode: Any) -> tuple[ScoringPlan, list[TokenRequest]]:
+        """The plan for ``arguments``, made once per list: checkpoints of a series ask the same list again."""
+        key = (kind, len(arguments))
+        if key in self._plans and self._plans[key][0] == arguments:
+            return self._plans[key][1:]
+        tokens = encode(arguments)
+        plan = planned(tokens, self.max_length)
+        self._plans[key] = (arguments, plan, tokens)
+        if kind == "pairs":
+            self._token_counts.update(zip(arguments, map(int, plan.continuation_lengths), strict=True))
+        return plan, tokens
+
+    def _encoded_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
+        cache: dict[str, list[int]] = {}
+        encode: Any = super().tok_encode
+
+        def remembered(text: str, add_special_tokens: bool | None = None, **options: Any) -> list[int]:
+            if options or add_special_tokens is not None:
+                return list(encode(text, add_special_tokens, **options))
+            if text not in cache:
+                cache[text] = list(encode(text))
+            return cache[text]
+
+        self.tok_encode = remembered  # each context is encoded once, not once per choice
+        try:
+            return [self._encoded_pair(context, continuation) for context, continuation in pairs]
+        finally:
+            del self.tok_encode
+
+    def _encoded_pair(self, context: str, continuation: str) -> TokenRequest:
+        """As ``TemplateLM.loglikelihood`` does it, empty contexts included."""
+        if context == "":
+            continuation_tokens = list(self.tok_encode(continuation, add_special_tokens=False))
+            if self.prefix_token_id != continuation_tokens[0]:
+                return TokenRequest((self.prefix_token_id,), tuple(continuation_tokens))
+            return TokenRequest(tuple(continuation_tokens[:1]), tuple(continuation_tokens[1:]))
+        context_tokens, continuation_tokens = self._encode_pair(context, continuation)
+        return TokenRequest(tuple(context_tokens), tuple(continuation_tokens))
+
+    def _encoded_windows(self, texts: Sequence[tuple[str]]) -> list[TokenRequest]:
+        windows = [window for (text,) in texts for window in self._windows(text)]
+        return [TokenRequest(tuple(context), tuple(continuation)) for context, continuation in windows]
+
+    def _windows(self, text: str) -> list[tuple[list[int], list[int]]]:
+        rolling = lm_eval_utils.get_rolling_token_windows(
+            token_list=self.tok_encode(text),
+            prefix_token=self.prefix_token_id,
+            max_seq_len=self.max_length,
+            context_len=1,
+        )
+        return [lm_eval_utils.make_disjoint_window(window) for window in rolling]
+
+    def _window_count(self, text: str) -> int:
+        return len(self._windows(text))
+
+    def continuation_tokens_of(self, pairs: list[tuple[str, str]]) -> list[int]:
+        """Tokens of each continuation as it was scored; pairs that were never scored give -1."""
+        return [self._token_counts.get(pair, -1) for pair in pairs]
+
+    # -- scoring -------------------------------------------------------------------------------------------------
+
+    def _answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[tuple[float, bool]]:
+        if self._scorer is not None and self._why_stock is None and not self._checked:
+            self._check(tokens)
+        if self._scorer is None or self._why_stock is not None:
+            return self._stock_answers(tokens, disable_tqdm or not self._show_progress)
+        hidden = disable_tqdm or not self._show_progress or self.rank != 0
+        bar = tqdm(total=plan.tokens_forwarded, unit=" tokens", desc="e2lm-hf", disable=hidden)
+        with bar, self._autocast():
+            loglik, greedy = self._scorer.score(plan, bar.update)
+        bad = np.flatnonzero(~np.isfinite(loglik))
+        if len(bad):
+            raise UserError(
+                f"the model gives a log-likelihood of {loglik[bad[0]]} (request {bad[0]}): weights damaged?"
+            )
+        answers = [(float(value), bool(flag)) for value, flag in zip(loglik, greedy, strict=True)]
+        if self._verify:
+            chosen = np.random.default_rng(len(tokens)).permutation(len(tokens))[: self._verify]
+            self.verification = self._compared([tokens[i] for i in chosen], [answers[i] for i in chosen])
+            log.warning("e2lm-hf verify: %s", self.verification)
+        return answers
+
+    def _stock_answers(self, tokens: list[TokenRequest], disable_tqdm: bool) -> list[tuple[float, bool]]:
+        requests = [(("", ""), list(request.context), list(request.continuation)) for request in tokens]
+        return self._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
+
+    def _check(self, tokens: list[TokenRequest]) -> None:
+        """Score a few requests both ways; on any difference beyond rounding, stay with stock scoring."""
+        assert self._scorer is not None
+        self._checked = True
+        by_length = sorted(tokens, key=lambda request: len(request.context) + len(request.continuation))
+        step = max(len(by_length) // CHECKED_REQUESTS, 1)
+        chosen = by_length[::-step][:CHECKED_REQUESTS]
+        # Neighbours in the list are choices of one item: with them the sample shares prefixes, as the real list does.
+        chosen += tokens[:CHECKED_REQUESTS]
+        try:
+            with self._autocast():
+                loglik, greedy = self._scorer.score(planned(chosen, self.max_length))
+        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            self.why_stock(f"{type(self._bare_model).__name__} takes no token tree ({type(error).__name__}: {error})")
+            return
+        answers = [(float(value), bool(flag)) for value, flag in zip(loglik, greedy, strict=True)]
+        verification = self._compared(chosen, answers)
+        self.verification = verification
+        if not verification.agrees:
+            self.why_stock(
+                f"shared prefixes differ from stock scoring by {verification.largest_difference:.3g} nats on "
+                f"{verification.requests} requests (allowed {verification.tolerance:.3g})"
+            )
+
+    def _compared(self, tokens: list[TokenRequest], answers: list[tuple[float, bool]]) -> Verification:
+        stock = self._stock_answers(tokens, disable_tqdm=True)
+        differences = [abs(ours[0] - theirs[0]) for ours, theirs in zip(answers, stock, strict=True)]
+        size = max(abs(theirs[0]) for theirs in stock)
+        half = self._bare_model.dtype.itemsize < 4
+        absolute = TOLERANCE_HALF if half else TOLERANCE_FLOAT32
+        relative = RELATIVE_TOLERANCE_HALF if half else RELATIVE_TOLERANCE_FLOAT32
+        return Verification(
+            requests=len(tokens),
+            # NaN compares as no difference; make it one.
+            largest_difference=float(np.nan_to_num(max(differences), nan=np.inf)) if differences else 0.0,
+            greedy_differences=sum(ours[1] != theirs[1] for ours, theirs in zip(answers, stock, strict=True)),
+            tolerance=max(absolute, relative * size),
+        )
+
+    def _autocast(self) -> Any:
+        import torch
+
+        return torch.autocast(
+            device_type=self.device.type,
+            dtype=self.mixed_precision_dtype,
+            enabled=self.mixed_precision_dtype is not None,
+        )
+
+
+def _sliding_window(config: Any, max_length: int) -> int | None:
+    """The sliding window of the model if it is shorter than what may be scored."""
+    window = getattr(config, "sliding_window", None)
+    if not window or getattr(config, "use_sliding_window", True) is False:
+        return None
+    return int(window) if window < max_length else None

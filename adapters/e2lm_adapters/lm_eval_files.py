@@ -1,0 +1,108 @@
+"""Writes lm-eval's own ``results_*.json`` and ``samples_*.jsonl`` for a checkpoint, by lm-eval's own writer."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from e2lm.atomic_file import whole_folder
+from e2lm.checkpoint import Checkpoint
+from e2lm.errors import E2LMError
+from e2lm.series import Series
+from e2lm_adapters.task_loading import SEEDS
+
+#: Draws for the standard errors that have no closed form. lm-eval's 100,000 would cost 8-17 CPU seconds for every
+#: such metric of every checkpoint; 1,000 give the standard error to about 2 %.
+BOOTSTRAP_DRAWS = 1_000
+
+
+@dataclass(frozen=True)
+class LmEvalFiles:
+    """Writes into ``folder/<series>/checkpoint-<step>``."""
+
+    folder: Path
+    model: str
+    model_arguments: dict[str, Any]
+    lm: Any
+    limit: int | None
+
+    @cached_property
+    def _environment(self) -> dict[str, Any]:
+        """Host information, collected once: it starts sub-processes."""
+        from lm_eval.loggers.utils import add_env_info, add_tokenizer_info
+
+        collected: dict[str, Any] = {"git_hash": None}
+        add_env_info(collected)
+        add_tokenizer_info(collected, self.lm)
+        return collected
+
+    @cached_property
+    def _model_info(self) -> dict[str, Any]:
+        """What lm-eval says about the model, asked once: it may look for the model on the Hub."""
+        return dict(self.lm.get_model_info()) if hasattr(self.lm, "get_model_info") else {}
+
+    def write(self, series: Series, checkpoint: Checkpoint, results: dict[str, Any]) -> Path:
+        """Write results and samples of one checkpoint, all or nothing; files of other tasks there stay."""
+        from lm_eval.loggers import EvaluationTracker
+
+        place = self.folder / series.name / checkpoint.label
+        samples = results.pop("samples", None) or {}
+        arguments = {**self.model_arguments, "pretrained": checkpoint.location}
+        results["config"] = self._config(arguments)
+        results["date"] = time.time()
+        results.update(self._environment)
+        tokens = series.tokens_at(checkpoint)
+        known = not math.isnan(tokens)
+        results["e2lm"] = {
+            "series": series.name,
+            "step": checkpoint.step,
+            "params": series.params,
+            "params_non_embedding": series.params_non_embedding,
+            "tokens": tokens if known else None,
+            "flops": series.flops(tokens) if known else None,
+        }
+        with whole_folder(place) as partial:
+            if place.is_dir():
+                for earlier in place.iterdir():
+                    (partial / earlier.name).hardlink_to(earlier)
+            tracker = EvaluationTracker(output_path=str(partial))
+            tracker.general_config_tracker.log_experiment_args(
+                model_source=self.model,
+                model_args=",".join(f"{key}={value}" for key, value in arguments.items()),
+                system_instruction=None,
+                chat_template=None,
+                fewshot_as_multiturn=False,
+            )
+            # One folder per checkpoint already tells which model it was.
+            tracker.general_config_tracker.model_name_sanitized = ""
+            tracker.save_results_aggregated(results, samples)
+            for task, logged in samples.items():
+                tracker.save_results_samples(task, logged)
+            expected = 1 + len(samples)
+            if len(list(partial.glob("results_*.json"))) < 1 or len(list(partial.iterdir())) < expected:
+                raise E2LMError(f"lm-eval could not write its results for {checkpoint.location}")
+        return place
+
+    def _config(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        config: dict[str, Any] = {"model": self.model, "model_args": arguments}
+        config.update(self._model_info)
+        config.update(
+            {
+                "batch_size": getattr(self.lm, "batch_size", None),
+                "batch_sizes": [],
+                "device": str(getattr(self.lm, "device", "")),
+                "use_cache": None,
+                "limit": self.limit,
+                "bootstrap_iters": BOOTSTRAP_DRAWS,
+                "gen_kwargs": None,
+                "random_seed": SEEDS["python"],
+                "numpy_seed": SEEDS["numpy"],
+                "torch_seed": SEEDS["torch"],
+                "fewshot_seed": SEEDS["fewshot"],
+            }
+        )
+        return config

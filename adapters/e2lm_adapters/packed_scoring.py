@@ -1,0 +1,179 @@
+"""Runs the rows of a scoring plan through a causal transformer of the transformers library.
+
+Output head and softmax are computed for the rows that are read only; stock lm-eval computes them for every position.
+
+Shape suffixes: B rows of a batch, Q tokens of a row, P tokens of the preamble, H hidden size, N tokens read,
+V vocabulary, R reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm_adapters.prefix_tree import PreambleGroup, Row, ScoringPlan, batches
+
+if TYPE_CHECKING:
+    import torch
+
+#: Tokens per forward pass. On a CPU small batches stay in its caches (4,096 was fastest of 2,048 ... 16,384).
+CPU_TOKEN_BUDGET = 4_096
+GPU_TOKEN_BUDGET = 32_768
+#: Numbers of the output head held at once (rows read x vocabulary).
+CPU_HEAD_NUMBERS = 1 << 22
+GPU_HEAD_NUMBERS = 1 << 28
+
+
+class PackedScorer:
+    """Scores plans with one model, whose weights may change between calls."""
+
+    def __init__(self, model: Any, token_budget: int | None = None) -> None:
+        self._model = model
+        self._base = model.base_model
+        self._head = model.get_output_embeddings()
+        on_cpu = model.device.type == "cpu"
+        self.token_budget = token_budget or (CPU_TOKEN_BUDGET if on_cpu else GPU_TOKEN_BUDGET)
+        self._head_numbers = CPU_HEAD_NUMBERS if on_cpu else GPU_HEAD_NUMBERS
+        #: Tokens forwarded by the last call, padding included.
+        self.tokens_forwarded = 0
+
+    def score(
+        self, plan: ScoringPlan, on_tokens: Callable[[int], object] = lambda count: None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Log-likelihood in nats and greedy flag of every request; ``on_tokens`` hears of progress."""
+        import torch
+
+        loglik = np.zeros(plan.request_count, dtype=np.float64)
+        greedy = np.ones(plan.request_count, dtype=np.bool_)
+        self.tokens_forwarded = 0
+        with torch.inference_mode():
+            for group in plan.groups:
+                for rows, logp_R, is_greedy_R in self._score_group(group):
+                    request_R = np.concatenate([row.request_R for row in rows])
+                    np.add.at(loglik, request_R, logp_R)
+                    np.logical_and.at(greedy, request_R, is_greedy_R)
+                    on_tokens(sum(map(len, rows)))
+        return loglik, greedy
+
+    def _score_group(
+        self, group: PreambleGroup
+    ) -> Iterator[tuple[tuple[Row, ...], NDArray[np.float64], NDArray[np.bool_]]]:
+        preamble = self._preamble(group) if len(group.preamble) else None
+        for planned_rows in batches(group, self.token_budget):
+            waiting = [planned_rows]
+            while waiting:
+                rows = waiting.pop()
+                try:
+                    logp_R, is_greedy_R = self._score_batch(rows, preamble, len(group.preamble))
+                except RuntimeError as error:
+                    if not _out_of_memory(error) or len(rows) == 1:
+                        raise
+                    self.token_budget = max(self.token_budget // 2, 1)
+                    middle = len(rows) // 2
+                    waiting += [rows[middle:], rows[:middle]]
+                    continue
+                yield rows, logp_R, is_greedy_R
+
+    def _preamble(self, group: PreambleGroup) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values of every layer after the preamble, each of shape [1, heads, P, head size]."""
+        import torch
+        from transformers import DynamicCache
+
+        tokens_1P = torch.from_numpy(group.preamble.astype(np.int64))[None].to(self._model.device)
+        cache = DynamicCache()
+        self._base(input_ids=tokens_1P, past_key_values=cache, use_cache=True)
+        self.tokens_forwarded += len(group.preamble)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _score_batch(
+        self, rows: tuple[Row, ...], preamble: list[tuple[torch.Tensor, torch.Tensor]] | None, preamble_length: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        import torch
+
+        device = self._model.device
+        tokens_BQ, positions_BQ, ends_BQ = (torch.from_numpy(grid).to(device) for grid in _padded(rows))
+        options: dict[str, Any] = {"use_cache": False}
+        if preamble is not None:
+            options = {"use_cache": True, "past_key_values": _repeated(preamble, len(rows))}
+        hidden_BQH = self._base(
+            input_ids=tokens_BQ,
+            position_ids=positions_BQ,
+            attention_mask=self._mask(ends_BQ, preamble_length),
+            **options,
+        ).last_hidden_state
+        self.tokens_forwarded += tokens_BQ.numel()
+        return self._read(rows, hidden_BQH)
+
+    def _mask(self, ends_BQ: torch.Tensor, preamble_length: int) -> torch.Tensor:
+        """Who sees whom, [B, 1, Q, P + Q]: a token sees the preamble, its ancestors and itself."""
+        import torch
+
+        rows, width = ends_BQ.shape
+        place_Q = torch.arange(width, device=ends_BQ.device)
+        seen_BQQ = (place_Q[None, :, None] >= place_Q[None, None, :]) & (place_Q[None, :, None] < ends_BQ[:, None, :])
+        if preamble_length:
+            ones = torch.ones((rows, width, preamble_length), dtype=torch.bool, device=ends_BQ.device)
+            seen_BQQ = torch.cat([ones, seen_BQQ], dim=-1)
+        seen_B1QQ = seen_BQQ[:, None]
+        if self._model.config._attn_implementation == "sdpa":
+            return seen_B1QQ
+        # Eager attention adds its mask to the scores.
+        lowest = torch.finfo(self._model.dtype).min
+        return torch.zeros(seen_B1QQ.shape, dtype=self._model.dtype, device=ends_BQ.device).masked_fill(
+            ~seen_B1QQ, lowest
+        )
+
+    def _read(self, rows: tuple[Row, ...], hidden_BQH: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        import torch
+
+        width = hidden_BQH.shape[1]
+        place_R = np.concatenate([index * width + row.read_token_R for index, row in enumerate(rows)])
+        target_R = torch.from_numpy(np.concatenate([row.target_R for row in rows]).astype(np.int64))
+        place_N, slot_R = np.unique(place_R, return_inverse=True)
+        device = hidden_BQH.device
+        hidden_NH = hidden_BQH.reshape(-1, hidden_BQH.shape[-1])[torch.from_numpy(place_N).to(device)]
+        order_R = np.argsort(slot_R, kind="stable")
+        logp_R = np.empty(len(slot_R), dtype=np.float64)
+        greedy_R = np.empty(len(slot_R), dtype=np.bool_)
+        chunk = max(self._head_numbers // self._head.weight.shape[0], 1)
+        for start in range(0, len(place_N), chunk):
+            first, last = np.searchsorted(slot_R[order_R], [start, start + chunk])
+            here_R = order_R[first:last]
+            logits_NV = self._head(hidden_NH[start : start + chunk])
+            slots = torch.from_numpy(slot_R[here_R] - start).to(device)
+            targets = target_R[here_R].to(device)
+            total_N = torch.logsumexp(logits_NV, dim=-1)
+            logp = logits_NV[slots, targets] - total_N[slots]
+            logp_R[here_R] = logp.double().cpu().numpy()
+            greedy_R[here_R] = (logits_NV.argmax(dim=-1)[slots] == targets).cpu().numpy()
+        return logp_R, greedy_R
+
+
+def _padded(rows: tuple[Row, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens, positions and subtree ends of the rows, padded at the right; padding sees itself only."""
+    width = max(map(len, rows))
+    tokens_BQ = np.zeros((len(rows), width), dtype=np.int64)
+    positions_BQ = np.zeros((len(rows), width), dtype=np.int64)
+    # A padding token that saw nothing would give NaN, and NaN times an attention weight of zero is NaN.
+    ends_BQ = np.tile(np.arange(1, width + 1, dtype=np.int64), (len(rows), 1))
+    for index, row in enumerate(rows):
+        tokens_BQ[index, : len(row)] = row.tokens_Q
+        positions_BQ[index, : len(row)] = row.positions_Q
+        ends_BQ[index, : len(row)] = row.ends_Q
+    return tokens_BQ, positions_BQ, ends_BQ
+
+
+def _repeated(preamble: list[tuple[torch.Tensor, torch.Tensor]], rows: int) -> Any:
+    """A key-value cache that holds the preamble once per row, without copying it."""
+    from transformers import DynamicCache
+
+    return DynamicCache([(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in preamble])
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

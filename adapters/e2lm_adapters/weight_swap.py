@@ -1,0 +1,141 @@
+"""Replaces the weights of a live model by those of another checkpoint, in place.
+
+Guarded: the same names, shapes and number of numbers, and no NaN or infinity; otherwise nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from e2lm.errors import UserError, nearest_names
+from e2lm.weights import WeightIndex, read_weight_index, weights_hash
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWeights:
+    """A checkpoint whose every number has been seen to be finite."""
+
+    index: WeightIndex
+    sha256: str
+
+
+def checked_weights(folder: Path) -> CheckedWeights:
+    """The checkpoint in ``folder``, read once; a :class:`UserError` names the tensor that holds NaN or infinity."""
+    index = read_weight_index(folder)
+    for name, tensor in stored_tensors(index):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            bad = int((~tensor.isfinite()).sum())
+            raise UserError(f"{folder}: tensor {name!r} holds {bad} NaN or infinite of {tensor.numel()} numbers")
+    return CheckedWeights(index, weights_hash(index))
+
+
+def stored_tensors(index: WeightIndex) -> Iterable[tuple[str, torch.Tensor]]:
+    """Every tensor of the checkpoint, one file at a time."""
+    from safetensors import safe_open
+
+    for file in index.files:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - safe_open is no mapping
+                yield name, opened.get_tensor(name)
+
+
+def require_same_shapes(first: WeightIndex, other: WeightIndex) -> None:
+    """A :class:`UserError` that names tensor, shapes and folders unless both hold the same tensors."""
+    ours, theirs = first.shapes, other.shapes
+    for name in sorted(set(ours) | set(theirs)):
+        if name not in theirs:
+            raise UserError(f"{other.folder}: tensor {name!r} is missing; {first.folder.name} of the series has it")
+        if name not in ours:
+            raise UserError(f"{other.folder}: tensor {name!r} is extra; {first.folder.name} of the series lacks it")
+        if ours[name] != theirs[name]:
+            raise UserError(
+                f"{other.folder}: tensor {name!r} has shape {list(theirs[name])}, in {first.folder.name} of the same "
+                f"series {list(ours[name])}; a series holds checkpoints of one model"
+            )
+
+
+class WeightSwapper:
+    """Knows which parameter of a live model each stored tensor belongs to."""
+
+    def __init__(self, model: Any, stored: WeightIndex) -> None:
+        self._model = model
+        self._targets: dict[str, torch.Tensor] = {}
+        live = dict(model.state_dict(keep_vars=True))
+        for name, tensor in stored.tensors.items():
+            key = _live_name(name, live, str(getattr(model, "base_model_prefix", "")))
+            if key is None:
+                raise UserError(
+                    f"{stored.folder}: tensor {name!r} has no place in {type(model).__name__}; "
+                    + nearest_names(name, live)
+                )
+            if tuple(live[key].shape) != tensor.shape:
+                raise UserError(
+                    f"{stored.folder}: tensor {name!r} has shape {list(tensor.shape)}, the model wants "
+                    f"{list(live[key].shape)}"
+                )
+            self._targets[name] = live[key]
+        covered = {target.data_ptr() for target in self._targets.values()}
+        parameters = dict(model.named_parameters())
+        left = [name for name, parameter in parameters.items() if parameter.data_ptr() not in covered]
+        if left:
+            raise UserError(f"{stored.folder}: no tensor is stored for the parameter {left[0]!r} of the model")
+
+    def swap(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy ``tensors`` into the model; dtypes are converted to the model's own."""
+        import torch
+
+        if set(tensors) != set(self._targets):
+            odd = sorted(set(tensors) ^ set(self._targets))[0]
+            raise UserError(f"tensor {odd!r} is in one checkpoint of the series but not in another")
+        for name, tensor in tensors.items():
+            if tensor.shape != self._targets[name].shape:
+                raise UserError(
+                    f"tensor {name!r} has shape {list(tensor.shape)}, the model {list(self._targets[name].shape)}"
+                )
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                self._targets[name].copy_(tensor)
+
+
+def _live_name(name: str, live: Mapping[str, Any], prefix: str) -> str | None:
+    """The model's own name of a stored tensor: as it is, or with or without the prefix of the base model."""
+    candidates = [name]
+    if prefix:
+        candidates += [f"{prefix}.{name}", name.removeprefix(f"{prefix}.")]
+    return next((candidate for candidate in candidates if candidate in live), None)
+
+
+class ReadAhead(AbstractContextManager["ReadAhead"]):
+    """Reads the weights of the next checkpoint while the current one is scored."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="e2lm-read-ahead")
+        self._next: tuple[Path, Future[dict[str, torch.Tensor]]] | None = None
+
+    def start(self, folder: Path) -> None:
+        """Begin to read ``folder``."""
+        self._next = (folder, self._pool.submit(self._read, folder))
+
+    def take(self, folder: Path) -> dict[str, torch.Tensor]:
+        """The tensors of ``folder``, waiting for them if need be."""
+        if self._next is not None and self._next[0] == folder:
+            future = self._next[1]
+            self._next = None
+            return future.result()
+        return self._read(folder)
+
+    @staticmethod
+    def _read(folder: Path) -> dict[str, torch.Tensor]:
+        return dict(stored_tensors(read_weight_index(folder)))
+
+    def __exit__(self, *details: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
