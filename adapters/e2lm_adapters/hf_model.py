@@ -19,6 +19,7 @@ from tqdm import tqdm
 from e2lm.errors import UserError
 from e2lm_adapters.packed_scoring import PackedScorer
 from e2lm_adapters.prefix_tree import ScoringPlan, TokenRequest, planned
+from e2lm_adapters.template_cache import cache_templates
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -67,6 +68,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(pretrained, **options)
+        cache_templates()
         self._verify = int(verify)
         self._show_progress = show_progress
         self._plans: dict[tuple[str, int], tuple[list[Any], ScoringPlan, list[TokenRequest]]] = {}

@@ -14,6 +14,7 @@ import numpy as np
 
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm_adapters.lm_eval_registration import task_folders
+from e2lm_adapters.template_cache import cache_templates
 
 #: lm-eval's own defaults (``lm_eval run --seed``): Python, numpy, torch, few-shot.
 SEEDS = {"python": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
@@ -52,6 +53,7 @@ def load_tasks(
     for path in include_paths:
         if not path.is_dir():
             raise UserError(f"--include-path {path}: no such folder")
+    cache_templates()
     manager = _manager(names, include_paths, model_arguments)
     set_seeds()
     try:
