@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,57 +25,63 @@ LENGTH_BIN_CHARS = 10
 #: A prompt shorter than this hardly narrows down what follows.
 MIN_CONTEXT_CHARS = 60
 
+#: A rival is up to one bin longer than the true end, in up to four bytes per character.
+ROOM_FOR_RIVALS_BYTES = 4 * LENGTH_BIN_CHARS
+
 #: Wrong ends tried per item before the item is given up.
 TRIES = 40
 
 
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A sentence cut in two, with the sentences before it as context of its beginning."""
+
+    context: str
+    end: str
+    run: int
+
+
 def continuation_items(prose: Prose, rng: np.random.Generator) -> Iterator[Item | None]:
     """Items in random order; None where a sentence gives none."""
-    cuts = [_cut(sentence.text, rng) for sentence in prose.sentences]
-    bins: dict[tuple[int, int], list[int]] = defaultdict(list)
+    cuts = [_cut(prose, index, rng) for index in range(len(prose))]
+    # Only ends that could be true ones compete, else those would differ in length by how they were chosen.
+    rivals: dict[tuple[int, int], list[_Cut]] = defaultdict(list)
     for index, cut in enumerate(cuts):
         if cut is not None:
-            bins[_bin(prose, index, cut[1])].append(index)
+            rivals[_bin(prose, index, cut)].append(cut)
     for index in rng.permutation(len(prose)).tolist():
         cut = cuts[index]
         if cut is not None:
-            yield _item(prose, index, cuts, bins[_bin(prose, index, cut[1])], rng)
+            yield _item(cut, rivals[_bin(prose, index, cut)], rng)
 
 
-def _cut(text: str, rng: np.random.Generator) -> tuple[str, str] | None:
-    words = text.split()
+def _cut(prose: Prose, index: int, rng: np.random.Generator) -> _Cut | None:
+    words = prose.sentences[index].text.split()
     if len(words) < MIN_WORDS:
         return None
     at = int(rng.integers(round(len(words) * CUT_FROM), round(len(words) * CUT_TO) + 1))
-    end = " ".join(words[at:])
+    beginning, end = " ".join(words[:at]), " ".join(words[at:])
     # An end that holds only one half of a pair of brackets or quotes would give itself away.
     if not MIN_END_CHARS <= len(end) <= MAX_END_CHARS or any(mark in end for mark in '()"“”'):
         return None
-    return " ".join(words[:at]), end
-
-
-def _bin(prose: Prose, index: int, end: str) -> tuple[int, int]:
-    return prose.sentences[index].source, len(end) // LENGTH_BIN_CHARS
-
-
-def _item(
-    prose: Prose, index: int, cuts: list[tuple[str, str] | None], rivals: list[int], rng: np.random.Generator
-) -> Item | None:
-    cut = cuts[index]
-    assert cut is not None
-    beginning, true = cut
-    room = MAX_ITEM_BYTES - len(f"{beginning} {true}".encode()) - LENGTH_BIN_CHARS * 4 - 2
+    room = MAX_ITEM_BYTES - len(f"{beginning} {end}".encode()) - ROOM_FOR_RIVALS_BYTES
     context = f"{prose.before(index, room)} {beginning}".strip()
-    if len(context) < MIN_CONTEXT_CHARS or occurs_in(true, context):
+    if len(context) < MIN_CONTEXT_CHARS or occurs_in(end, context):
         return None
+    return _Cut(context, end, prose.sentences[index].run)
+
+
+def _bin(prose: Prose, index: int, cut: _Cut) -> tuple[int, int]:
+    return prose.sentences[index].source, len(cut.end) // LENGTH_BIN_CHARS
+
+
+def _item(cut: _Cut, rivals: list[_Cut], rng: np.random.Generator) -> Item | None:
     wrong: list[str] = []
-    for rival in rng.integers(len(rivals), size=TRIES).tolist():
-        other = rivals[rival]
-        end = cuts[other]
-        assert end is not None
-        if prose.sentences[other].run == prose.sentences[index].run or end[1] in wrong or occurs_in(end[1], context):
+    for drawn in rng.integers(len(rivals), size=TRIES).tolist():
+        rival = rivals[drawn]
+        if rival.run == cut.run or rival.end in (cut.end, *wrong) or occurs_in(rival.end, cut.context):
             continue
-        wrong.append(end[1])
+        wrong.append(rival.end)
         if len(wrong) == CHOICES - 1:
-            return Item(context, true, tuple(wrong))
+            return Item(cut.context, cut.end, tuple(wrong))
     return None

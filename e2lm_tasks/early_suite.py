@@ -59,7 +59,8 @@ CHOICE_KINDS = (
     ),
     ChoiceKind(
         "swapped",
-        "A sentence against three twins in which a word of grammar and one of content changed places; no context.",
+        "A sentence against its twins after one, another or both of two exchanges of a word of grammar with one of "
+        "content; no context.",
         swapped_items,
         target_delimiter="",
     ),

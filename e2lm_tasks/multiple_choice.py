@@ -36,12 +36,14 @@ class MultipleChoice(LocalTask):
 
     Every ``ItemMetric`` of the installed plugins appears with aggregation mean, its standard error and its arrow. A
     metric that needs more choices than an item has is left out for that item. One that raises is NaN for that item,
-    and named once in a warning, so that one broken plugin does not cost an evaluation.
+    and named once in a warning, so that one broken plugin does not cost an evaluation. Metrics that need the number
+    of tokens of each choice are left out: lm-eval does not hand it over (``e2lm eval`` reports them).
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         super().__init__(config)
-        self._item_metrics: list[ItemMetric] = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
+        registered: list[ItemMetric] = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
+        self._item_metrics = [metric for metric in registered if not needs_token_counts(metric)]
         self._failed_metrics: set[str] = set()
         for metric in self._item_metrics:
             if metric.name in LM_EVAL_METRICS:
@@ -86,6 +88,20 @@ class MultipleChoice(LocalTask):
         scored = [str(self.doc_to_target(doc))] * len(texts) if self.multiple_input else texts
         # lm-eval appends unconditional log-likelihoods for acc_mutual_info after those of the choices.
         return item_choices([loglik for loglik, _ in results[: len(texts)]], scored, gold)
+
+
+def needs_token_counts(metric: ItemMetric) -> bool:
+    """Whether ``metric`` is undefined (NaN) for choices of unknown token count that are all right otherwise.
+
+    >>> needs_token_counts(ItemMetric("loglik", "Log-likelihood.", lambda choices: choices.gold_loglik_I))
+    False
+    """
+    count = max(metric.min_choices, 2)
+    probe = item_choices([-1.0 - place for place in range(count)], ["a" * (place + 1) for place in range(count)], 0)
+    try:
+        return bool(np.isnan(metric.per_item(probe)[0]))
+    except Exception:  # a metric that fails is named when it does so on an item
+        return False
 
 
 def item_choices(logliks: Sequence[float], texts: Sequence[str], gold: int) -> ItemChoices:
