@@ -42,7 +42,7 @@ _ABBREVIATION = re.compile(
 )
 _FORBIDDEN = re.compile(
     r"[{}<>=|\\_@#$^~`\[\]*/•�\x00-\x08\x0b-\x1f]|https?:|www\.|::|\.\.|--|…"
-    r"|\w\.\w(?<!\d\.\d)(?<!e\.g)(?<!i\.e)|\w\(|[:;,]$"
+    r"|^(?:New|Changed|Deprecated) in version|\w\.\w(?<!\d\.\d)(?<!e\.g)(?<!i\.e)|\w\(|[:;,]$"
 )
 _PLAIN_WORD = re.compile(r"[(\"'“‘]*[^\W\d_]+(?:['’‐-][^\W\d_]+)*[)\"'”’]*[.,;:!?]*[)\"'”’]*")
 _LAST_MARK = re.compile(r"[.!?。！？।][\"'”’)]?$")
@@ -91,10 +91,10 @@ class Prose:
 def prose_of(texts: Sequence[str]) -> Prose:
     r"""The prose in ``texts``.
 
-    >>> prose = prose_of(["A title\n=======\n\nThe cat sat on the old mat today. It *never* left that mat again.\n"
+    >>> prose = prose_of(["A title\n=======\n\nThe cat sat on the old mat today. It *never* left that old mat again.\n"
     ...                   "\n>>> print(1)\n"])
     >>> [sentence.text for sentence in prose.sentences]
-    ['The cat sat on the old mat today.', 'It never left that mat again.']
+    ['The cat sat on the old mat today.', 'It never left that old mat again.']
     """
     sentences: list[Sentence] = []
     seen: set[str] = set()

@@ -55,7 +55,7 @@ def wilson_interval(share: float, count: int) -> Interval:
     """``share`` of ``count`` with its 95 % interval (Wilson 1927).
 
     >>> wilson_interval(0.25, 400)
-    {'value': 0.25, 'low': 0.21, 'high': 0.2947}
+    {'value': 0.25, 'low': 0.2101, 'high': 0.2947}
     """
     square = Z_95**2
     centre = (share + square / (2 * count)) / (1 + square / count)
