@@ -1,3 +1,23 @@
 """The hooks of this plugin."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+from e2lm import Command, Curriculum, hookimpl
+
+
+@hookimpl
+def e2lm_register_commands() -> Iterable[Command]:
+    """``e2lm train``."""
+    from e2lm_curriculum.train_command import TRAIN_COMMAND
+
+    return [TRAIN_COMMAND]
+
+
+@hookimpl
+def e2lm_register_curricula() -> Iterable[Curriculum]:
+    """``shuffle``, the arm every other order is compared with."""
+    from e2lm_curriculum.shuffle import SHUFFLE
+
+    return [SHUFFLE]

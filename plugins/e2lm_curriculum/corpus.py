@@ -1,0 +1,136 @@
+"""Text on disk as passages, and which of them are held out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from e2lm.errors import UserError, one_line
+
+#: A line that holds only this ends a document in a plain text file; also the token between documents.
+END_OF_TEXT = "<|endoftext|>"
+
+#: A file without such lines is one document; it is held out in runs of paragraphs at least this long, about a page.
+PASSAGE_CHARACTERS = 2_000
+
+_DOCUMENT_END = re.compile(rf"^{re.escape(END_OF_TEXT)}[ \t]*$", re.MULTILINE)
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Text that is held out, or not, as a whole; ``follows`` if it goes on where the passage before it ends."""
+
+    text: str
+    follows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCorpus:
+    """Documents to train on, and passages never trained on."""
+
+    training: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+def read_passages(files: Sequence[Path]) -> list[Passage]:
+    """The passages of all files in order; a :class:`UserError` names a file that is missing, empty or no UTF-8.
+
+    ``*.jsonl`` has one document per line, in field ``text``. In any other file documents end at lines that hold only
+    ``<|endoftext|>``; a file without such a line is one document, cut into passages at blank lines.
+    """
+    passages: list[Passage] = []
+    for file in files:
+        text = _read_text(file)
+        count = len(passages)
+        if file.suffix == ".jsonl":
+            passages += [Passage(document) for document in _json_documents(file, text) if document.strip()]
+        elif _DOCUMENT_END.search(text):
+            passages += [Passage(part.strip("\n")) for part in _DOCUMENT_END.split(text) if part.strip()]
+        else:
+            passages += _cut_at_paragraphs(text)
+        if len(passages) == count:
+            raise UserError(f"{file}: no text in it; remove it from --corpus")
+    return passages
+
+
+def split_corpus(passages: Sequence[Passage], held_out: float, seed: int) -> SplitCorpus:
+    """The smallest set of passages, in order of a seeded hash of their text, that has ``held_out`` of all characters.
+
+    Equal passages have equal hashes, so a text is never on both sides, wherever it stands and whatever its order.
+    """
+    keys = [sha256(f"{seed}\0{passage.text}".encode()).digest() for passage in passages]
+    goal = held_out * sum(len(passage.text) for passage in passages)
+    chosen: set[bytes] = set()
+    characters = 0
+    for key, passage in sorted(zip(keys, passages, strict=True), key=lambda pair: pair[0]):
+        if characters >= goal and key not in chosen:
+            break
+        chosen.add(key)
+        characters += len(passage.text)
+    if len(chosen) == len(set(keys)):
+        raise UserError(
+            f"field 'held_out': {held_out} of {len(set(keys))} different passages leaves none to train on; "
+            "lower held_out or add text to the corpus"
+        )
+    held = tuple(passage.text for passage, key in zip(passages, keys, strict=True) if key in chosen)
+    return SplitCorpus(tuple(_joined(passages, [key in chosen for key in keys])), held)
+
+
+def _joined(passages: Sequence[Passage], held: Sequence[bool]) -> Iterator[str]:
+    """Training documents: passages that follow each other are one, a held-out passage ends it."""
+    document: list[str] = []
+    for passage, is_held in zip(passages, held, strict=True):
+        if document and (is_held or not passage.follows):
+            yield "\n\n".join(document)
+            document = []
+        if not is_held:
+            document.append(passage.text)
+    if document:
+        yield "\n\n".join(document)
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such file; --corpus takes text files (.txt, .jsonl)") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{file}: a folder; --corpus takes text files (.txt, .jsonl)") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert it first") from error
+
+
+def _json_documents(file: Path, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            document = json.loads(line)["text"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"{file}:{number}: expected an object with field 'text' ({one_line(error)})") from error
+        if not isinstance(document, str):
+            raise UserError(f"{file}:{number}: field 'text': found {document!r:.40}; expected a string")
+        yield document
+
+
+def _cut_at_paragraphs(text: str) -> list[Passage]:
+    texts: list[str] = []
+    paragraphs: list[str] = []
+    length = 0
+    for paragraph in _PARAGRAPH_END.split(text):
+        paragraph = paragraph.strip("\n")
+        if not paragraph.strip():
+            continue
+        paragraphs.append(paragraph)
+        length += len(paragraph)
+        if length >= PASSAGE_CHARACTERS:
+            texts.append("\n\n".join(paragraphs))
+            paragraphs, length = [], 0
+    if paragraphs:
+        texts.append("\n\n".join(paragraphs))
+    return [Passage(text, follows=position > 0) for position, text in enumerate(texts)]

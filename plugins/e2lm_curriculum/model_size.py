@@ -1,0 +1,115 @@
+"""How big a model is: layers, width and feed-forward width of a Llama, by name or as LAYERSxWIDTH."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from e2lm.errors import UserError, nearest_names
+
+#: Head dimensions from best to worst: attention kernels of vLLM's backends (FlashInfer, AITER) list 64 and up.
+HEAD_DIMENSIONS = (64, 32, 16, 8)
+
+#: Feed-forward width over model width in Llama (Touvron et al. 2023, section 2.2), rounded to a multiple of 16.
+FEED_FORWARD_RATIO = 8 / 3
+FEED_FORWARD_MULTIPLE = 16
+
+#: The base of rotary positions (Su et al. 2021); readers of older configurations assume it where none is given.
+ROPE_THETA = 10_000.0
+
+SPECIFICATION = re.compile(r"([1-9]\d{0,2})x([1-9]\d{0,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """The shape of one model. ``name`` is the folder its checkpoints go to."""
+
+    name: str
+    layers: int
+    width: int
+    feed_forward: int
+
+    @property
+    def head_dimension(self) -> int:
+        """Numbers per attention head: 64 where the width allows.
+
+        >>> ModelSize("m", 1, 128, 336).head_dimension, ModelSize("m", 1, 96, 256).head_dimension
+        (64, 32)
+        """
+        return next(dimension for dimension in HEAD_DIMENSIONS if self.width % dimension == 0)
+
+    @property
+    def heads(self) -> int:
+        """Attention heads; each has its own keys and values."""
+        return self.width // self.head_dimension
+
+    @property
+    def params_non_embedding(self) -> int:
+        """Weights outside the embedding: per layer 4 w^2 (attention), 3 w f (gated feed-forward), 2 w (norms); and w.
+
+        >>> ModelSize("m", layers=4, width=128, feed_forward=336).params_non_embedding
+        779392
+        """
+        layer = 4 * self.width**2 + 3 * self.width * self.feed_forward + 2 * self.width
+        return self.layers * layer + self.width
+
+    def params(self, vocabulary: int) -> int:
+        """All weights; the output head is the embedding."""
+        return self.params_non_embedding + vocabulary * self.width
+
+    def flops_per_token(self, vocabulary: int) -> int:
+        """Training FLOPs of one token with the output head counted: what time left is estimated with."""
+        return 6 * self.params(vocabulary)
+
+    def llama_settings(self, vocabulary: int, sequence_length: int) -> dict[str, Any]:
+        """Arguments of ``transformers.LlamaConfig``."""
+        return {
+            "vocab_size": vocabulary,
+            "hidden_size": self.width,
+            "intermediate_size": self.feed_forward,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.heads,
+            "head_dim": self.head_dimension,
+            "max_position_embeddings": sequence_length,
+            "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
+            "tie_word_embeddings": True,
+        }
+
+
+#: Named by their non-embedding parameters.
+NAMED_SIZES = {
+    size.name: size
+    for size in (
+        ModelSize("50k", 1, 64, 176),
+        ModelSize("140k", 3, 64, 160),
+        ModelSize("360k", 2, 128, 304),
+        ModelSize("780k", 4, 128, 336),
+        ModelSize("3m", 7, 192, 512),
+        ModelSize("10m", 8, 320, 864),
+        ModelSize("30m", 10, 512, 1360),
+        ModelSize("100m", 14, 768, 2048),
+    )
+}
+
+
+def model_size(text: str) -> ModelSize:
+    """The size called ``text``, or the one written as LAYERSxWIDTH; a :class:`UserError` for anything else.
+
+    >>> model_size("780k").layers, model_size("2x96").feed_forward
+    (4, 256)
+    """
+    if text in NAMED_SIZES:
+        return NAMED_SIZES[text]
+    match = SPECIFICATION.fullmatch(text)
+    if match is None:
+        raise UserError(
+            f"field 'sizes': found {text!r}; allowed are {', '.join(NAMED_SIZES)}, or LAYERSxWIDTH such as 4x128. "
+            + nearest_names(text, NAMED_SIZES)
+        )
+    layers, width = int(match.group(1)), int(match.group(2))
+    if width % HEAD_DIMENSIONS[-1]:
+        raise UserError(f"field 'sizes': {text!r}: the width must be a multiple of {HEAD_DIMENSIONS[-1]} (best: of 64)")
+    feed_forward = FEED_FORWARD_MULTIPLE * max(1, round(FEED_FORWARD_RATIO * width / FEED_FORWARD_MULTIPLE))
+    return ModelSize(text, layers, width, feed_forward)

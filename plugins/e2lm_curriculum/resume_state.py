@@ -1,0 +1,60 @@
+"""What a killed run goes on from: Trainer's own checkpoints, of which only whole ones are trusted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from e2lm.atomic_file import sync_folder
+
+RESUME_FOLDER = ".resume"
+COMPLETE_MARK = "complete"
+
+#: While one is being written the one before it must stay.
+KEPT_STATES = 2
+
+_STATE_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def resume_folder(run: Path) -> Path:
+    """Where Trainer writes its state for the run in folder ``run``."""
+    return run / RESUME_FOLDER
+
+
+def mark_complete(state: Path) -> None:
+    """Make everything in ``state`` durable, then say so. Trainer writes in place, so a kill may leave half of it."""
+    for file in sorted(state.rglob("*")):
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+    (state / COMPLETE_MARK).touch()
+    sync_folder(state)
+
+
+def newest_state(run: Path) -> Path | None:
+    """The complete state with the highest step, if there is one; incomplete ones are deleted."""
+    by_step: dict[int, Path] = {}
+    folder = resume_folder(run)
+    for state in sorted(folder.iterdir()) if folder.is_dir() else []:
+        match = _STATE_NAME.fullmatch(state.name)
+        if match and (state / COMPLETE_MARK).is_file():
+            by_step[int(match.group(1))] = state
+        else:
+            shutil.rmtree(state, ignore_errors=True)
+    return by_step[max(by_step)] if by_step else None
+
+
+def step_of(state: Path | None) -> int:
+    """The step at which ``state`` was taken, 0 without one."""
+    if state is None:
+        return 0
+    match = _STATE_NAME.fullmatch(state.name)
+    assert match is not None
+    return int(match.group(1))
+
+
+def discard_states(run: Path) -> None:
+    """Delete every state: the run is finished."""
+    shutil.rmtree(resume_folder(run), ignore_errors=True)

@@ -1,0 +1,133 @@
+"""``e2lm train``: from text to a ladder of models with all their checkpoints."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2lm.command import Command
+
+if TYPE_CHECKING:
+    from e2lm_curriculum.training_config import TrainingConfig
+
+#: Bytes per weight on disk.
+FLOAT32_BYTES = 4
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", help="YAML file with the fields below; options given besides it win")
+    parser.add_argument(
+        "--corpus", nargs="+", metavar="FILE", help="text (documents end at <|endoftext|> lines) or .jsonl"
+    )
+    parser.add_argument("--out", metavar="DIR", help="where everything goes; the same command goes on there")
+    parser.add_argument(
+        "--sizes", help="comma-separated: 50k,140k,360k,780k,3m,10m,30m,100m or LAYERSxWIDTH such as 4x128"
+    )
+    parser.add_argument("--tokens", type=int, help="tokens per model (1_000_000)")
+    parser.add_argument("--batch-size", type=int, help="sequences per step (16)")
+    parser.add_argument("--sequence-length", type=int, help="tokens per sequence (256)")
+    parser.add_argument("--vocabulary", type=int, help="entries of the tokenizer, at most (4096)")
+    parser.add_argument("--learning-rate", type=float, help="highest learning rate (3e-3)")
+    parser.add_argument("--schedule", help="constant (default), cosine or wsd, each after a warm-up")
+    parser.add_argument("--warmup", type=float, help="share of the steps with rising learning rate (0.02)")
+    parser.add_argument("--seed", type=int, help="of weights, order and split (0)")
+    parser.add_argument("--checkpoints", type=int, help="checkpoints after step 0, log-spaced (10)")
+    parser.add_argument("--held-out", type=float, help="share of the corpus never trained on (0.1)")
+    parser.add_argument("--curriculum", help="order of the examples (shuffle)")
+    parser.add_argument("--precision", help="auto (default: bfloat16 autocast on a GPU), float32 or bfloat16")
+    parser.add_argument("--jobs", type=int, help="sizes trained at once, sharing the cores (1)")
+    parser.add_argument("--resume-interval-s", type=float, help="seconds of work a kill may cost (30)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be trained; write nothing")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(arguments: Namespace) -> int:
+    from e2lm_curriculum.training import check, train
+
+    config = chosen_config(arguments)
+    if arguments.dry_run:
+        config.model_sizes  # noqa: B018  an unknown size is an error before anything is printed
+        check(config)
+        _print(planned(config), arguments.json)
+        return 0
+    train(config, quiet=arguments.json)
+    _print(trained(config), arguments.json)
+    return 0
+
+
+def chosen_config(arguments: Namespace) -> TrainingConfig:
+    """The configuration file, if one was given, with the options over it; a :class:`UserError` names file and field."""
+    from e2lm_curriculum.training_config import TrainingConfig, config_data
+
+    given: dict[str, Any] = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name in TrainingConfig.model_fields and value is not None
+    }
+    if isinstance(given.get("sizes"), str):
+        given["sizes"] = [size.strip() for size in given["sizes"].split(",")]
+    data = config_data(Path(arguments.config)) if arguments.config else {}
+    source = arguments.config or "e2lm train"
+    return TrainingConfig.from_data({**data, **given}, source)
+
+
+def planned(config: TrainingConfig) -> dict[str, Any]:
+    """What a run of ``config`` would do."""
+    from e2lm_curriculum.size_run import SizeRun
+
+    rows = []
+    for size in config.model_sizes:
+        run = SizeRun(config, size)
+        params = size.params(config.vocabulary)
+        rows.append(
+            {
+                "name": size.name,
+                "folder": str(run.folder),
+                "params": params,
+                "params_non_embedding": size.params_non_embedding,
+                "head_dimension": size.head_dimension,
+                "tokens": config.budget.tokens,
+                "steps": config.budget.steps,
+                "checkpoints": list(run.grid),
+                "disk_bytes": len(run.grid) * FLOAT32_BYTES * params,
+                "finished": run.is_finished,
+            }
+        )
+    return {"out": config.out, "curriculum": config.curriculum, "series": rows}
+
+
+def trained(config: TrainingConfig) -> dict[str, Any]:
+    """What a finished run of ``config`` left on disk."""
+    from e2lm_curriculum.prepared_corpus import HELD_OUT_FILE, PreparedCorpus
+    from e2lm_curriculum.size_run import SizeRun
+
+    prepared = PreparedCorpus.read(config.out_folder)
+    assert prepared is not None
+    report = planned(config)
+    for row, size in zip(report["series"], config.model_sizes, strict=True):
+        run = SizeRun(config, size)
+        row["params"] = size.params(prepared.vocabulary)
+        row["wall_s"] = run.wall_s
+    report["held_out"] = str(config.out_folder / HELD_OUT_FILE)
+    report["corpus"] = prepared.model_dump(mode="json")
+    return report
+
+
+def _print(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    print(f"{'size':<8} {'params':>12} {'non-embedding':>14} {'tokens':>14} {'checkpoints':>12} {'wall s':>8}  folder")
+    for row in report["series"]:
+        wall = f"{row['wall_s']:.1f}" if "wall_s" in row else ("done" if row["finished"] else "-")
+        print(
+            f"{row['name']:<8} {row['params']:>12,} {row['params_non_embedding']:>14,} {row['tokens']:>14,} "
+            f"{len(row['checkpoints']):>12} {wall:>8}  {row['folder']}"
+        )
+    if "held_out" in report:
+        print(f"held-out text: {report['held_out']}")
+
+
+TRAIN_COMMAND = Command("train", "Train a ladder of small language models and keep checkpoints.", _configure, _run)

@@ -1,0 +1,154 @@
+"""Trains a ladder of models: from a configuration to one series per size."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+from hashlib import sha256
+
+from e2lm.curriculum import Curriculum
+from e2lm.errors import UserError, nearest_names
+from e2lm.plugin_manager import plugin_manager
+from e2lm.progress import progress_bar
+from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
+from e2lm.series import Series
+from e2lm_curriculum.corpus import read_passages, split_corpus
+from e2lm_curriculum.folder_lock import folder_lock
+from e2lm_curriculum.prepared_corpus import PreparedCorpus, prepare
+from e2lm_curriculum.size_run import SizeRun
+from e2lm_curriculum.training_config import TrainingConfig
+from e2lm_curriculum.worker_pool import train_in_processes
+
+FLOPS_PER_GFLOP = 1_000_000_000
+
+
+def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
+    """The series of every size, in the order of ``config.sizes``; trained now or, where finished, read.
+
+    Goes on where a killed run stopped. A folder that holds a run of another configuration is a :class:`UserError` that
+    names the field.
+    """
+    runs = [SizeRun(config, size) for size in config.model_sizes]
+    check(config)
+    is_new = not config.out_folder.exists()
+    try:
+        with folder_lock(config.out_folder):
+            prepared = _prepared(config)
+            _train_unfinished([run for run in runs if not run.is_finished], prepared, config.jobs, quiet)
+    except UserError:
+        if is_new and not (config.out_folder / RECORD_FILE).is_file():
+            shutil.rmtree(config.out_folder)
+        raise
+    return [Series.read(run.folder) for run in runs]
+
+
+def check(config: TrainingConfig) -> None:
+    """Raise a :class:`UserError` for what can be known to be wrong before anything is written."""
+    curricula = plugin_manager().registered("e2lm_register_curricula", Curriculum)
+    if config.curriculum not in curricula:
+        raise UserError(
+            f"field 'curriculum': unknown curriculum {config.curriculum!r}. "
+            + nearest_names(config.curriculum, curricula)
+        )
+    hashes = corpus_hashes(config)
+    place = config.out_folder / RECORD_FILE
+    if config.out_folder.exists() and not config.out_folder.is_dir():
+        raise UserError(f"field 'out': {config.out_folder} is a file; give a folder")
+    if not place.is_file():
+        for size in config.sizes:
+            if (config.out_folder / size).exists():
+                raise UserError(
+                    f"field 'out': {config.out_folder / size} is there, but no {RECORD_FILE} says how it was made; "
+                    "give another folder"
+                )
+        return
+    _compare(config, RunRecord.from_json_file(place), hashes)
+
+
+def corpus_hashes(config: TrainingConfig) -> dict[str, str]:
+    """SHA-256 of every corpus file by its place in the list; a :class:`UserError` for one that cannot be read."""
+    hashes = {}
+    for position, file in enumerate(config.corpus_files):
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; field 'corpus' takes text files (.txt, .jsonl)")
+        hashes[f"corpus.{position}"] = sha256(file.read_bytes()).hexdigest()
+    return hashes
+
+
+def _compare(config: TrainingConfig, record: RunRecord, hashes: dict[str, str]) -> None:
+    source = config.out_folder / RECORD_FILE
+    now = config.effective()
+    for field in sorted(set(now) | set(record.config)):
+        if field != "corpus" and now.get(field) != record.config.get(field):
+            raise UserError(
+                f"{source}: field {field!r}: this folder holds a run with {record.config.get(field)!r}, asked for is "
+                f"{now.get(field)!r}; use the old value or another --out"
+            )
+    if hashes != record.hashes:
+        changed = [
+            str(file)
+            for position, file in enumerate(config.corpus_files)
+            if record.hashes.get(f"corpus.{position}") != hashes[f"corpus.{position}"]
+        ]
+        what = f"{changed[0]} has other content" if changed else f"{len(record.hashes)} files, now {len(hashes)}"
+        raise UserError(
+            f"{source}: field 'corpus': this folder holds a run on another corpus ({what}); use another --out"
+        )
+
+
+def _prepared(config: TrainingConfig) -> PreparedCorpus:
+    """The prepared corpus; ``run.json`` comes last, so what lies in a folder without it may be of any configuration."""
+    if (config.out_folder / RECORD_FILE).is_file():
+        prepared = PreparedCorpus.read(config.out_folder)
+        if prepared is None:
+            raise UserError(f"{config.out_folder}: the prepared corpus was deleted; train into another --out")
+        return prepared
+    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+    RunRecord(
+        command="train",
+        config=config.effective(),
+        versions=recorded_versions(),
+        hashes=corpus_hashes(config),
+        seeds={"seed": config.seed},
+    ).write(config.out_folder)
+    return prepared
+
+
+class _LadderProgress:
+    """One bar over all sizes, in FLOPs, because a token of a big model takes longer than one of a small one."""
+
+    def __init__(self, runs: Sequence[SizeRun], quiet: bool) -> None:
+        total = sum(run.cost for run in runs) // FLOPS_PER_GFLOP
+        self._bar = progress_bar(total, "GFLOP", "train", quiet=quiet)
+        self._done = {run.size.name: 0 for run in runs}
+        self._lock = threading.Lock()
+
+    def report(self, run: SizeRun, step: int) -> None:
+        """``run`` has made ``step`` steps."""
+        with self._lock:
+            steps = run.config.budget.steps
+            self._done[run.size.name] = run.cost * step // steps
+            busy = [run.size.name] if step < steps else []
+            self._bar.set_description(" ".join(["train", *busy]), refresh=False)
+            self._bar.update(sum(self._done.values()) // FLOPS_PER_GFLOP - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+def _train_unfinished(runs: Sequence[SizeRun], prepared: PreparedCorpus, jobs: int, quiet: bool) -> None:
+    if not runs:
+        return
+    progress = _LadderProgress(runs, quiet)
+    try:
+        if jobs > 1 and len(runs) > 1:
+            train_in_processes(runs, jobs, progress.report)
+            return
+        from e2lm_curriculum.size_training import train_size
+
+        for run in runs:
+            train_size(run, prepared, lambda step, run=run: progress.report(run, step))  # type: ignore[misc]
+    finally:
+        progress.close()

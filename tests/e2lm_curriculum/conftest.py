@@ -1,0 +1,64 @@
+"""A small real corpus: docstrings of the standard library, read with ast; and one run that many tests look at."""
+
+from __future__ import annotations
+
+import ast
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from e2lm_curriculum.training import train
+from e2lm_curriculum.training_config import TrainingConfig
+
+CORPUS_CHARACTERS = 150_000
+
+
+def library_docstrings() -> list[str]:
+    documents: list[str] = []
+    characters = 0
+    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                text = ast.get_docstring(node)
+                if text is not None and len(text) > 200:
+                    documents.append(text)
+                    characters += len(text)
+        if characters > CORPUS_CHARACTERS:
+            break
+    return documents
+
+
+@pytest.fixture(scope="session")
+def documents() -> list[str]:
+    return library_docstrings()
+
+
+@pytest.fixture(scope="session")
+def corpus_file(documents: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("corpus") / "docstrings.txt"
+    file.write_text("\n<|endoftext|>\n".join(documents), encoding="utf-8")
+    return file
+
+
+def minuscule_settings(corpus_file: Path, out: Path) -> dict[str, object]:
+    """60 steps of 4 x 32 tokens with a model of 16 numbers per token."""
+    return {
+        "corpus": (str(corpus_file),),
+        "out": str(out),
+        "sizes": ("1x16", "2x16"),
+        "tokens": 60 * 4 * 32,
+        "batch_size": 4,
+        "sequence_length": 32,
+        "vocabulary": 400,
+        "learning_rate": 0.01,
+        "checkpoints": 6,
+    }
+
+
+@pytest.fixture(scope="session")
+def trained(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
+    """The configuration of a run that is finished."""
+    config = TrainingConfig.model_validate(minuscule_settings(corpus_file, tmp_path_factory.mktemp("trained") / "out"))
+    train(config, quiet=True)
+    return config
