@@ -16,7 +16,7 @@ from e2lm.scaling_predictor import LossTable
 from e2lm_scaling.law import EXPONENT_BOUNDS, Law, law_named
 from e2lm_scaling.loss_rows import check_identifiable, checked
 from e2lm_scaling.objective import Array, Objective
-from e2lm_scaling.power_sum import ALPHA, BETA, E, K, Rows, log_loss, recentred, uncentred
+from e2lm_scaling.power_sum import ALPHA, BETA, E, K, Rows, gradient_log_loss, recentred, uncentred
 from e2lm_scaling.solver import VALUE_FLOOR, solve
 from e2lm_scaling.starts import starts
 
@@ -179,12 +179,9 @@ def _within_bounds(theta_BT: Array) -> NDArray[np.bool_]:
 
 
 def _condition(law: Law, rows: Rows, z_P: Array, weights_R: Array) -> float:
-    """Condition number of J^T W J with unit diagonal, J the derivative of ln L; Hessian scale plays no part."""
-    step = 1e-6
-    z_VP = np.concatenate([z_P + step * np.eye(len(z_P)), z_P - step * np.eye(len(z_P))])
-    value_VR = log_loss(law.theta(z_VP), rows.x_R, rows.y_R)
-    jacobian_PR = (value_VR[: len(z_P)] - value_VR[len(z_P) :]) / (2 * step)
-    gram_PP = (jacobian_PR * weights_R) @ jacobian_PR.T
+    """Condition number of J^T W J with unit diagonal, J the derivatives of ln L at centred rows."""
+    jacobian_RP = gradient_log_loss(law.theta(z_P[None])[0], rows.x_R, rows.y_R) @ law.embedding_TP
+    gram_PP = (jacobian_RP.T * weights_R) @ jacobian_RP
     scale_P = np.sqrt(np.diag(gram_PP))
     if not np.all(scale_P > 0):
         return float("inf")

@@ -13,7 +13,20 @@ import numpy as np
 
 from e2lm.errors import UserError, nearest_names
 from e2lm_scaling.objective import Array
-from e2lm_scaling.power_sum import ALPHA, BETA, NO_FLOOR, NO_TERM, PARAMETERS, A, B, E, K, Rows, log_loss
+from e2lm_scaling.power_sum import (
+    ALPHA,
+    BETA,
+    NO_FLOOR,
+    NO_TERM,
+    PARAMETERS,
+    A,
+    B,
+    E,
+    K,
+    Rows,
+    gradient_log_loss,
+    log_loss,
+)
 
 Axis = Literal["nd", "n", "d", "c"]
 AXIS_WORDS: dict[Axis, str] = {"nd": "", "n": "parameters", "d": "tokens", "c": "FLOP"}
@@ -72,6 +85,11 @@ class Law:
     def log_loss(self, theta_BT: Array, params_R: Array, tokens_R: Array) -> Array:
         """Logarithm of the loss at these N and D, shape (B, R)."""
         return log_loss(theta_BT, *self.coordinates(params_R, tokens_R))
+
+    def gradient(self, theta_T: Array, params_R: Array, tokens_R: Array) -> Array:
+        """Derivatives of ln L by the free parameters (logarithms of factors and of E), shape (R, P)."""
+        result: Array = gradient_log_loss(theta_T, *self.coordinates(params_R, tokens_R)) @ self.embedding_TP
+        return result
 
     def theta(self, z_BP: Array) -> Array:
         """Family parameters of the free ones."""

@@ -65,6 +65,16 @@ def log_loss(theta_BT: Array, x_R: Array, y_R: Array) -> Array:
     return result
 
 
+def gradient_log_loss(theta_T: Array, x_R: Array, y_R: Array) -> Array:
+    """Derivatives of ln L by the six parameters at every row, shape (R, T)."""
+    a, b, e, alpha, beta, k = theta_T
+    first_R, second_R = a - alpha * x_R, b - beta * y_R
+    m_R = np.logaddexp(first_R, second_R)
+    share_R = np.exp(k * m_R - np.logaddexp(k * m_R, e))
+    pull1_R, pull2_R = share_R * k * np.exp(first_R - m_R), share_R * k * np.exp(second_R - m_R)
+    return np.stack([pull1_R, pull2_R, 1.0 - share_R, -pull1_R * x_R, -pull2_R * y_R, share_R * m_R], axis=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """Value, gradient and Hessian of the objective at one point per problem.

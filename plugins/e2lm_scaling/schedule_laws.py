@@ -1,0 +1,140 @@
+"""Loss along a run as a function of its learning-rate schedule.
+
+Both laws: the sum of rates S1 does the work, a fall of the rate takes an extra drop.
+
+* Multi-power law (Luo et al. 2025, arXiv 2503.12811): L(t) = L0 + A S1(t)^-alpha
+  - B sum_k (eta_{k-1} - eta_k) (1 - (1 + C eta_k^-gamma S_k(t))^-beta), S_k(t) = sum of rates from k to t.
+* Tissue et al. 2024 (arXiv 2408.11029): L(s) = L0 + A S1^-alpha - C S2,
+  S2 = sum_{i<=s} sum_{k<=i} (eta_{k-1} - eta_k) lambda^(i-k), after the warm-up.
+
+Shape suffixes: S steps, J steps at which the loss is wanted, Q steps at which the rate changes, G grid of exponents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.errors import UserError
+from e2lm_scaling.objective import Array
+
+Steps = NDArray[np.int64]
+#: Exponents of S1 tried by the fits; published ones lie between 0.4 and 0.55.
+EXPONENTS = np.linspace(0.05, 1.5, 146)
+#: C, beta and gamma hardly differ between 25M, 100M and 400M parameters (Luo et al., README of their code): the mean.
+SHAPE = (2.07, 0.592, 0.644)
+#: The decay of annealing momentum that Tissue et al. use.
+TISSUE_DECAY = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class MultiPowerLaw:
+    """The multi-power law with all its constants; the rise of the warm-up counts as a negative fall."""
+
+    floor: float
+    factor: float
+    exponent: float
+    drop: float
+    c: float
+    beta: float
+    gamma: float
+
+    def loss(self, rates_S: Array, steps_J: Steps) -> Array:
+        """Nats per token at these steps."""
+        total_J = np.cumsum(rates_S)[steps_J]
+        fallen_J = multi_power_drop(rates_S, steps_J, (self.c, self.beta, self.gamma))
+        result: Array = self.floor + self.factor * total_J**-self.exponent - self.drop * fallen_J
+        return result
+
+
+def multi_power_drop(rates_S: Array, steps_J: Steps, shape: tuple[float, float, float]) -> Array:
+    """The sum over k of the multi-power law, without B."""
+    c, beta, gamma = shape
+    total_S = np.cumsum(rates_S)
+    fall_S = np.concatenate([[0.0], rates_S[:-1] - rates_S[1:]])
+    changed_Q = np.flatnonzero(fall_S)
+    scale_Q = c * rates_S[changed_Q] ** -gamma
+    before_Q = total_S[changed_Q - 1]
+    dropped_J = np.empty(len(steps_J))
+    for j, step in enumerate(steps_J):
+        seen = int(np.searchsorted(changed_Q, step, side="right"))
+        sum_Q = np.maximum(total_S[step] - before_Q[:seen], 0.0)
+        share_Q = 1.0 - (1.0 + scale_Q[:seen] * sum_Q) ** -beta
+        dropped_J[j] = float(fall_S[changed_Q[:seen]] @ share_Q)
+    return dropped_J
+
+
+@dataclass(frozen=True, slots=True)
+class TissueLaw:
+    """The law of Tissue et al. with all its constants."""
+
+    floor: float
+    factor: float
+    exponent: float
+    drop: float
+    decay: float = TISSUE_DECAY
+
+    def loss(self, rates_S: Array, steps_J: Steps) -> Array:
+        """Nats per token at these steps."""
+        total_J = np.cumsum(rates_S)[steps_J]
+        fallen_J = tissue_drop(rates_S, steps_J, self.decay)
+        result: Array = self.floor + self.factor * total_J**-self.exponent - self.drop * fallen_J
+        return result
+
+
+def tissue_drop(rates_S: Array, steps_J: Steps, decay: float) -> Array:
+    """S2 at these steps: the running sum of the momentum of falls after the highest rate."""
+    from scipy.signal import lfilter
+
+    fall_S = np.concatenate([[0.0], rates_S[:-1] - rates_S[1:]])
+    fall_S[: int(np.argmax(rates_S)) + 1] = 0.0
+    momentum_S = lfilter([1.0], [1.0, -decay], fall_S)
+    result: Array = np.cumsum(momentum_S)[steps_J]
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedCurve:
+    """Losses of one run at some of its steps, with the rate of every step up to the last."""
+
+    rates_S: Array
+    steps_J: Steps
+    loss_J: Array
+
+
+def fit_multi_power(curves: list[ObservedCurve], shape: tuple[float, float, float] = SHAPE) -> MultiPowerLaw:
+    """Least squares of ln L in L0, A, alpha and B; C, beta and gamma are kept."""
+    floor, factor, exponent, drop = _fit(curves, lambda curve: multi_power_drop(curve.rates_S, curve.steps_J, shape))
+    return MultiPowerLaw(floor, factor, exponent, drop, *shape)
+
+
+def fit_tissue(curves: list[ObservedCurve], decay: float = TISSUE_DECAY) -> TissueLaw:
+    """Least squares of ln L in L0, A, alpha and C; lambda is kept."""
+    floor, factor, exponent, drop = _fit(curves, lambda curve: tissue_drop(curve.rates_S, curve.steps_J, decay))
+    return TissueLaw(floor, factor, exponent, drop, decay)
+
+
+def _fit(curves: list[ObservedCurve], drop_of: Callable[[ObservedCurve], Array]) -> tuple[float, float, float, float]:
+    """Exponent by grid, the rest exactly (non-negative least squares weighted by 1/L): variable projection."""
+    from scipy.optimize import nnls
+
+    total = np.concatenate([np.cumsum(curve.rates_S)[curve.steps_J] for curve in curves])
+    dropped = np.concatenate([drop_of(curve) for curve in curves])
+    loss = np.concatenate([curve.loss_J for curve in curves])
+    if len(loss) < 5:
+        raise UserError(f"{len(loss)} losses cannot identify the 4 free parameters of a schedule law; give at least 5")
+    if np.any(total <= 0) or np.any(loss <= 0):
+        raise UserError("a schedule law needs losses above 0 at steps where the sum of learning rates is above 0")
+    best: tuple[float, tuple[float, float, float, float]] | None = None
+    for exponent in EXPONENTS:
+        columns = np.stack([np.ones_like(total), total**-exponent, -dropped], axis=1)
+        scale = np.maximum(np.abs(columns).max(axis=0), 1e-300)
+        found, residual = nnls(columns / scale / loss[:, None], np.ones_like(loss))
+        floor, factor, drop = found / scale
+        if best is None or residual < best[0]:
+            best = (float(residual), (float(floor), float(factor), float(exponent), float(drop)))
+    assert best is not None
+    return best[1]
