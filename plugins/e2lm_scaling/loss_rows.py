@@ -13,9 +13,11 @@ from e2lm.scaling_predictor import LossTable
 from e2lm_scaling.law import FLOPS_PER_PARAMETER_TOKEN, Law
 from e2lm_scaling.objective import Array
 
-#: Nobody trains on fewer tokens or so few parameters; smaller numbers are counts of thousands, millions or billions.
+#: Nobody trains on fewer tokens or so few parameters; smaller medians are counts of millions or billions.
 FEWEST_TOKENS = 1e4
-FEWEST_PARAMS = 100.0
+FEWEST_PARAMS = 1e4
+#: Tokens per parameter outside of these come from two different units: the public record is about 1e5.
+TOKENS_PER_PARAM = (1e-3, 1e7)
 #: Cross entropy per token of a uniform guess over 1e30 words; anything above is no loss in nats or bits.
 LARGEST_LOSS = 70.0
 
@@ -79,6 +81,13 @@ def _check_units(table: LossTable, source: str) -> None:
         raise UserError(
             f"{source}: N has median {np.median(table.params_R):g} parameters; that looks like billions or millions of "
             "parameters; give N in parameters (1.5e9, not 1.5)"
+        )
+    ratio = float(np.median(table.tokens_R / table.params_R))
+    if not TOKENS_PER_PARAM[0] <= ratio <= TOKENS_PER_PARAM[1]:
+        guilty, unit = ("D", "tokens") if ratio < 1 else ("N", "parameters")
+        raise UserError(
+            f"{source}: D/N has median {ratio:.3g} tokens per parameter; {guilty} looks like millions or billions of "
+            f"{unit}; give N in parameters and D in tokens"
         )
     if float(np.median(table.loss_R)) > LARGEST_LOSS:
         raise UserError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from e2lm.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from e2lm.command import Command
     from e2lm.scaling_predictor import ScalingPredictor
 
 
@@ -17,3 +18,11 @@ def e2lm_register_scaling_predictors() -> Iterable[ScalingPredictor]:
     from e2lm_scaling.predictors import scaling_predictors
 
     return scaling_predictors()
+
+
+@hookimpl
+def e2lm_register_commands() -> Iterable[Command]:
+    """``e2lm predict``."""
+    from e2lm_scaling.predict_command import PREDICT_COMMAND
+
+    return [PREDICT_COMMAND]

@@ -25,6 +25,8 @@ COARSE_EXPONENTS = np.geomspace(0.03, 2.5, 14)
 POWERS = (0.1, 0.2, 0.35, 0.6, 1.0, 1.5)
 #: E as a share of the lowest loss seen.
 FLOOR_SHARES = (0.0, 0.3, 0.5, 0.65, 0.75, 0.85, 0.92, 0.97)
+#: Grid points whose true objective is evaluated, per pass and per (E, k): the best by least squares.
+EVALUATED = 96
 #: Smallest |ln residual| used as a divisor when the second pass turns squares into absolute values.
 SMALLEST_RESIDUAL = 1e-3
 
@@ -66,8 +68,8 @@ def _pass(law: Law, rows: Rows, weights_R: Array) -> Array:
     grid = _grid(law, COARSE_EXPONENTS if law.free_power else EXPONENTS)
     if not law.free_power:
         # 1/L^2 turns squares of differences into squares of relative differences.
-        coefficients_G3 = _linear_terms(grid, rows, loss_R, weights_R / loss_R**2, law.has_floor)
-        return _points(law, grid, coefficients_G3, floor=None, power=1.0)
+        coefficients_G3, kept = _linear_terms(grid, rows, loss_R, weights_R / loss_R**2, law.has_floor)
+        return _points(law, kept, coefficients_G3, floor=None, power=1.0)
     shares = FLOOR_SHARES if law.has_floor else (0.0,)
     found = []
     for share, power in product(shares, POWERS):
@@ -75,8 +77,8 @@ def _pass(law: Law, rows: Rows, weights_R: Array) -> Array:
         target_R = (loss_R - floor) ** (1.0 / power)
         # d ln L = k t^(k-1)/L dt for L = E + t^k
         scale_R = power * target_R ** (power - 1.0) / loss_R
-        coefficients_G3 = _linear_terms(grid, rows, target_R, weights_R * scale_R**2, False)
-        found.append(_points(law, grid, coefficients_G3, floor, power))
+        coefficients_G3, kept = _linear_terms(grid, rows, target_R, weights_R * scale_R**2, False)
+        found.append(_points(law, kept, coefficients_G3, floor, power))
     return np.concatenate(found)
 
 
@@ -96,8 +98,8 @@ def _grid_of(alpha_I: Array, beta_J: Array) -> _Grid:
     return _Grid(alpha_I, beta_J, i_G, j_G)
 
 
-def _linear_terms(grid: _Grid, rows: Rows, target_R: Array, weights_R: Array, floor: bool) -> Array:
-    """Non-negative (A, B, E) of weighted least squares at every grid point, shape (G, 3)."""
+def _linear_terms(grid: _Grid, rows: Rows, target_R: Array, weights_R: Array, floor: bool) -> tuple[Array, _Grid]:
+    """Non-negative (A, B, E) of weighted least squares, shape (G, 3), at the best grid points, and those points."""
     first_IR = np.exp(-np.outer(grid.alpha_I, rows.x_R))
     second_JR = np.exp(-np.outer(grid.beta_J, rows.y_R))
     gram_G33 = np.empty((len(grid.i_G), 3, 3))
@@ -115,11 +117,13 @@ def _linear_terms(grid: _Grid, rows: Rows, target_R: Array, weights_R: Array, fl
     two_terms = len(grid.beta_J) > 1 or grid.beta_J[0] != 0.0
     subsets = [[0, 1, 2], [0, 1], [0, 2], [1, 2], [0], [1]]
     allowed = [s for s in subsets if (floor or 2 not in s) and (two_terms or 1 not in s)]
-    return _best_subset(gram_G33, right_G3, allowed)
+    best_G3, explained_G = _best_subset(gram_G33, right_G3, allowed)
+    kept = np.argsort(-explained_G, kind="stable")[:EVALUATED]
+    return best_G3[kept], _Grid(grid.alpha_I, grid.beta_J, grid.i_G[kept], grid.j_G[kept])
 
 
-def _best_subset(gram_G33: Array, right_G3: Array, subsets: list[list[int]]) -> Array:
-    """Least squares with non-negative coefficients by trying every subset of at most three terms."""
+def _best_subset(gram_G33: Array, right_G3: Array, subsets: list[list[int]]) -> tuple[Array, Array]:
+    """Non-negative least squares by trying every subset of the terms; and the squares that each explains."""
     best_G3 = np.zeros_like(right_G3)
     explained_G = np.full(len(right_G3), -np.inf)
     for subset in subsets:
@@ -133,7 +137,7 @@ def _best_subset(gram_G33: Array, right_G3: Array, subsets: list[list[int]]) -> 
         explained_G[better_G] = gain_G[better_G]
         best_G3[better_G] = 0.0
         best_G3[np.ix_(better_G, subset)] = solution[better_G]
-    return best_G3
+    return best_G3, explained_G
 
 
 def _points(law: Law, grid: _Grid, coefficients_G3: Array, floor: float | None, power: float) -> Array:
