@@ -34,6 +34,9 @@ _ROLE = re.compile(r":[\w:+-]{2,30}:(?=`)")
 _CODE_MARKS = re.compile(r"``?([^`\n]{1,80}?)``?_{0,2}")
 _EMPHASIS = re.compile(r"(?<![\w*])\*{1,2}([^*\s](?:[^*\n]{0,60}[^*\s])?)\*{1,2}(?![\w*])")
 
+#: Corpora that were cut into tokens (WikiText) have a space before full stops and commas.
+_DETACHED_MARK = re.compile(r"(?<=\w) ([.,])(?=\s|$)")
+
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？।])[\"'”’)\]]{0,2}\s+(?=[\"'“‘(]?[^\W\d_])")
 #: A full stop after one of these ends no sentence.
 _ABBREVIATION = re.compile(
@@ -136,7 +139,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 def _plain(lines: Sequence[str]) -> str:
     """The lines as one, without inline markup."""
-    text = " ".join(" ".join(lines).split())
+    text = _DETACHED_MARK.sub(r"\1", " ".join(" ".join(lines).split()))
     if "`" in text:
         text = _CODE_MARKS.sub(r"\1", _ROLE.sub("", text))
     if "*" in text:

@@ -53,6 +53,13 @@ def test_inline_markup_is_taken_off() -> None:
     assert sentences(text) == ["The array of the Thing is never empty after the call."]
 
 
+def test_marks_that_were_cut_off_are_put_back() -> None:
+    assert sentences("The game , which was old , sold well . It had many fans too , they say .") == [
+        "The game, which was old, sold well.",
+        "It had many fans too, they say.",
+    ]
+
+
 def test_abbreviations_end_no_sentence() -> None:
     text = "Some methods, e.g. The Simplex, are old and slow but work. Others (cf. Smith) came later and are quick."
     assert sentences(text) == [
