@@ -5,14 +5,15 @@ Shape suffixes: K checkpoints of one series.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
+
 from e2lm import Curve, ItemMetric, Scores, UserError
 from e2lm.errors import nearest_names
-
 from e2lm_signal.official_score import SELECTED_STEP, SELECTED_TOKENS
 
 #: Metrics that other programs report and of which less is better.
@@ -81,11 +82,17 @@ def is_higher_better(metric: str, metrics: Iterable[ItemMetric]) -> bool:
     return name.lower() not in LOWER_IS_BETTER
 
 
-def curves_of(scores: Scores, metrics: Sequence[ItemMetric]) -> list[Curve]:
-    """One curve per series x task x metric, sorted by task, metric and series."""
-    curves = []
-    for (task, metric, series), rows in scores.frame.groupby(["task", "metric", "series"], sort=True):
-        curves.append(
+def curve_groups(
+    scores: Scores, metrics: Sequence[ItemMetric], chances: Mapping[str, float] | None = None
+) -> Iterator[list[Curve]]:
+    """The curves of all series, one list per task x metric, sorted by task, metric and series.
+
+    ``chances``: task name or pattern -> chance level; it wins over what the metric knows of itself.
+    """
+    for (task, metric), family in scores.frame.groupby(["task", "metric"], sort=True):
+        chance = _chance(str(task), str(metric), metrics, chances or {})
+        higher = is_higher_better(str(metric), metrics)
+        yield [
             Curve(
                 series=str(series),
                 task=str(task),
@@ -96,7 +103,41 @@ def curves_of(scores: Scores, metrics: Sequence[ItemMetric]) -> list[Curve]:
                 stderr_K=rows["stderr"].to_numpy(np.float64),
                 n_items_K=rows["n"].to_numpy(np.int64),
                 params=float(rows["params"].iloc[0]),
-                higher_is_better=is_higher_better(str(metric), metrics),
+                chance=chance,
+                higher_is_better=higher,
             )
-        )
-    return curves
+            for series, rows in family.groupby("series", sort=True)
+        ]
+
+
+def _chance(task: str, metric: str, metrics: Sequence[ItemMetric], chances: Mapping[str, float]) -> float | None:
+    """As given for the task; else what the metric gets by guessing whatever the number of choices; else unknown."""
+    for pattern, level in chances.items():
+        if fnmatchcase(task, pattern):
+            return level
+    for known in metrics:
+        if known.name == metric and known.chance is not None:
+            two, four = (float(level) for level in known.chance(np.asarray([2, 4])))
+            return two if two == four else None
+    return None
+
+
+def curve_of_values(values: Sequence[float], **changes: Any) -> Curve:
+    """A curve with steps 0, 1, 2, ... and nothing else known; ``changes`` are fields of :class:`Curve`.
+
+    >>> curve_of_values([0.25, 0.5]).steps_K.tolist()
+    [0, 1]
+    """
+    count = len(values)
+    unknown_K = np.full(count, np.nan)
+    fields: dict[str, Any] = {
+        "series": "series",
+        "task": "task",
+        "metric": "acc",
+        "steps_K": np.arange(count),
+        "tokens_K": unknown_K,
+        "values_K": np.asarray(values, dtype=np.float64),
+        "stderr_K": unknown_K,
+        "n_items_K": np.zeros(count, dtype=np.int64),
+    }
+    return Curve(**{**fields, **changes})

@@ -21,9 +21,10 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
+
 from e2lm import ItemMetric
 from e2lm.item_metric import ItemChoices
-from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 PerItem = Callable[[ItemChoices], Values]

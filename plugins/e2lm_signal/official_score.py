@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from e2lm import Curve, ScoreValue, SignalScore
 from numpy.typing import NDArray
+
+from e2lm import Curve, ScoreValue, SignalScore
 
 Values = NDArray[np.float64]
 

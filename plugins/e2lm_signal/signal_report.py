@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from e2lm import Curve, ScoreValue, SignalScore
 from e2lm.progress import progress_bar
 
@@ -56,21 +57,48 @@ class SignalReport:
 
 
 def signal_report(
-    curves: Sequence[Curve], scores: Sequence[SignalScore], seed: int = 0, quiet: bool = True
+    groups: Iterable[Sequence[Curve]], scores: Sequence[SignalScore], seed: int = 0, total: int = 0, quiet: bool = True
 ) -> SignalReport:
-    """Every score of every curve; each curve draws from its own stream, so leaving one out changes no other."""
+    """Every score of every curve, and of every family of curves (one task x metric, all series).
+
+    Each score of each task x metric draws from its own stream, the same for all series: what is scored beside it, and
+    what the series are called, changes nothing.
+    """
     of_curve = [score for score in scores if score.scope == "curve"]
-    rows = []
-    with progress_bar(len(curves), "curves", "signal", quiet=quiet) as bar:
-        for curve in curves:
-            values = {score.name: checked(score, score.score(curve, _stream(seed, curve, score))) for score in of_curve}
-            rows.append(ReportRow(curve.series, curve.task, curve.metric, len(curve.values_K), values))
-            bar.update()
-    return SignalReport(rows, _means(rows, of_curve))
+    of_family = [score for score in scores if score.scope == "family"]
+    rows: list[ReportRow] = []
+    means: list[MeanRow] = []
+    with progress_bar(total, "curves", "signal", quiet=quiet) as bar:
+        for curves in groups:
+            family_rows = []
+            for curve in curves:
+                values = {
+                    score.name: checked(score, score.score(curve, _stream(seed, curve, score))) for score in of_curve
+                }
+                family_rows.append(ReportRow(curve.series, curve.task, curve.metric, len(curve.values_K), values))
+                bar.update()
+            rows += family_rows
+            means.append(_mean_row(curves, family_rows, of_curve, of_family, seed))
+    return SignalReport(rows, means)
+
+
+def _mean_row(
+    curves: Sequence[Curve],
+    rows: Sequence[ReportRow],
+    of_curve: Sequence[SignalScore],
+    of_family: Sequence[SignalScore],
+    seed: int,
+) -> MeanRow:
+    scores = {score.name: _mean([row.scores[score.name] for row in rows]) for score in of_curve}
+    # In order of their content, not of their names: what series are called must not matter where they are redrawn.
+    ordered = sorted(curves, key=lambda curve: (curve.params, curve.values_K.tolist()))
+    for score in of_family:
+        scores[score.name] = checked(score, score.score(ordered, _stream(seed, curves[0], score)))
+    return MeanRow(curves[0].task, curves[0].metric, tuple(curve.series for curve in curves), scores)
 
 
 def _stream(seed: int, curve: Curve, score: SignalScore) -> np.random.Generator:
-    name = "\x00".join((curve.series, curve.task, curve.metric, score.name))
+    name = "\x00".join((curve.task, curve.metric, score.name))
     return np.random.default_rng([seed, *name.encode()])
 
 
@@ -87,29 +115,15 @@ def _finite(number: float | None) -> float | None:
     return None if number is None or not math.isfinite(number) else float(number)
 
 
-def _means(rows: Sequence[ReportRow], scores: Sequence[SignalScore]) -> list[MeanRow]:
-    groups: dict[tuple[str, str], list[ReportRow]] = {}
-    for row in rows:
-        groups.setdefault((row.task, row.metric), []).append(row)
-    return [
-        MeanRow(
-            task,
-            metric,
-            tuple(row.series for row in members),
-            {score.name: _mean([row.scores[score.name] for row in members]) for score in scores},
-        )
-        for (task, metric), members in groups.items()
-    ]
-
-
 def _mean(values: Sequence[ScoreValue]) -> ScoreValue:
     """The mean of the defined values; ``reason`` says how many were not."""
     defined = [value.value for value in values if value.value is not None]
     if not defined:
         return ScoreValue(None, reason="undefined for every series")
     left_out = len(values) - len(defined)
-    reason = f"{left_out} of {len(values)} series are undefined and left out" if left_out else None
-    return ScoreValue(float(np.mean(defined)), reason=reason)
+    said = [f"{left_out} of {len(values)} series are undefined and left out"] if left_out else []
+    said.append(f"no interval: a mean over {len(defined)} series that share their items; see each")
+    return ScoreValue(float(np.mean(defined)), reason="; ".join(said))
 
 
 def _json(scores: dict[str, ScoreValue]) -> dict[str, dict[str, Any]]:

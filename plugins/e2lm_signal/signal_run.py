@@ -5,78 +5,142 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from typing import cast
 
-from e2lm import ItemMetric, ScoreValue, SignalScore
+from e2lm import ScoreValue, SignalScore, UserError
 from e2lm.plugin_manager import PluginManager, plugin_manager
-from e2lm.score_files import read_scores
-
-from e2lm_signal.curves import Wanted, chosen_scores, curves_of, official_selection
+from e2lm_signal.curves import is_higher_better
 from e2lm_signal.official_score import TIE_RULE
+from e2lm_signal.reconstructed_score import (
+    WINDOW_START_TOKENS,
+    Agreement,
+    RankingConsistency,
+    Reference,
+    reconstructed_scores,
+)
+from e2lm_signal.score_input import read_input
 from e2lm_signal.signal_report import SignalReport, signal_report
+from e2lm_signal.smoothed_scores import parsed_variant, variant
+
+HOOK = "e2lm_register_signal_scores"
+#: What the text report shows where --scores does not say; JSON has all.
+BRIEF_OF_CURVE = ("signal_quality", "gain_over_noise", "e2lmc_sq")
+BRIEF_OF_FAMILY = ("signal_quality", "e2lmc_sq", "decision_accuracy", "sn_snr", "settling_share")
 
 
 def run_signal(arguments: Namespace) -> int:
     """Print the report; returns the exit code."""
     manager = plugin_manager()
     scores = wanted_scores(manager, arguments.scores)
-    source = read_scores(Path(arguments.path))
-    notes = list(source.notes)
-    table = chosen_scores(source.scores, Wanted(arguments.series, arguments.tasks, arguments.metrics))
-    if source.layout == "e2lmc" and not arguments.all_checkpoints:
-        table, note = official_selection(table)
-        notes.append(note)
-    curves = curves_of(table, manager.all("e2lm_register_metrics", ItemMetric, "item metric"))
-    report = signal_report(curves, scores, arguments.seed, quiet=False)
-    if any(score.name.startswith("e2lmc_") for score in scores):
-        notes.append(f"official scores: {TIE_RULE}; the official formula has no interval and no p-value")
-    turned = sorted({curve.metric for curve in curves if not curve.higher_is_better})
+    special = {one.name: one for one in reconstructed_scores(parsed_rc(arguments.rc), arguments.control)}
+    scores = [special.get(score.name, score) for score in scores]
+    source = read_input(arguments, manager)
+    report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, quiet=False)
+    notes = [*source.notes, *_notes(scores, source.curve_count)]
+    turned = sorted(m for m in source.scores.frame["metric"].unique() if not is_higher_better(str(m), source.metrics))
     if turned:
         notes.append(f"lower is better, so turned over before scoring: {', '.join(turned)}")
     if arguments.json:
         json.dump(report.as_json(), sys.stdout, indent=1, allow_nan=False)
         print()
     else:
-        print(as_text(report))
+        print(as_text(report, brief=arguments.scores is None))
     for note in notes:
         print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 
+def _is_turned(metric: str, metrics: Sequence[object]) -> bool:
+    from e2lm import ItemMetric
+    from e2lm_signal.curves import is_higher_better
+
+    return not is_higher_better(metric, cast("Sequence[ItemMetric]", metrics))
+
+
+def _notes(scores: Sequence[SignalScore], curves: int) -> list[str]:
+    notes = []
+    if any(score.name.startswith("e2lmc_") for score in scores):
+        notes.append(f"official scores: {TIE_RULE}; the official formula has no interval and no p-value")
+    if any(score.name.startswith("signal_quality") for score in scores):
+        notes.append("intervals are central 90 % intervals over redrawn items; p is one-sided, see docs/signal.md")
+        if curves > 1:
+            notes.append(f"{curves} curves were tested: by chance alone about {0.05 * curves:.3g} reach p < .05")
+    return notes
+
+
 def wanted_scores(manager: PluginManager, names: Iterable[str] | None) -> list[SignalScore]:
-    """The registered scores called ``names``, or all; an unknown name is a :class:`UserError`."""
-    hook = "e2lm_register_signal_scores"
+    """The registered scores called ``names`` (or variants of them), or all; an unknown name is a UserError."""
     if names is None:
-        return manager.all(hook, SignalScore, "signal score")
-    return [manager.find(hook, SignalScore, name, "signal score") for name in names]
+        return manager.all(HOOK, SignalScore, "signal score")
+    found = []
+    for name in names:
+        parsed = parsed_variant(name)
+        if parsed is None or name in manager.registered(HOOK, SignalScore):
+            found.append(manager.find(HOOK, SignalScore, name, "signal score"))
+        else:
+            found.append(variant(manager.find(HOOK, SignalScore, parsed[0], "signal score"), parsed[1], parsed[2]))
+    return found
 
 
-def as_text(report: SignalReport) -> str:
-    """Two tables: every curve, then the means over series."""
-    names = list(report.rows[0].scores)
-    lines = [_line(("series", "task", "metric", "n"), names)]
+def parsed_rc(texts: Sequence[str]) -> RankingConsistency:
+    """``["window=2e11", "reference=final"]`` as options of RC."""
+    options: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key not in ("window", "reference", "agreement"):
+            raise UserError(f"--rc: {text!r} is not window=TOKENS, reference=mean|last|final|STEP or agreement=...")
+        options[key] = value
+    reference, agreement = options.get("reference", "mean"), options.get("agreement", "pairs")
+    if agreement not in ("exact", "tau-b", "pairs"):
+        raise UserError(f"--rc: agreement={agreement!r}; allowed are exact, tau-b, pairs")
+    if reference not in ("mean", "last", "final") and not reference.isdigit():
+        raise UserError(f"--rc: reference={reference!r}; allowed are mean, last, final or a step")
+    try:
+        window = float(options.get("window", WINDOW_START_TOKENS))
+    except ValueError as error:
+        raise UserError(f"--rc: window={options['window']!r} is not a number of tokens") from error
+    step = int(reference) if reference.isdigit() else None
+    return RankingConsistency(
+        window, "mean" if step is not None else cast(Reference, reference), cast(Agreement, agreement), step
+    )
+
+
+def as_text(report: SignalReport, brief: bool) -> str:
+    """Two tables: every curve, then the series together; ``brief`` shows the main scores only."""
+    row_names = _shown(report.rows[0].scores, BRIEF_OF_CURVE, brief)
+    lines = [_line(("series", "task", "metric", "n"), [*row_names, "p"])]
     for row in report.rows:
-        lines.append(_line((row.series, row.task, row.metric, row.n), [_cell(row.scores[name]) for name in names]))
-    lines += ["", _line(("mean over", "task", "metric", "series"), names)]
+        cells = [_cell(row.scores[name]) for name in row_names]
+        tests = [value.p for value in row.scores.values() if value.p is not None]
+        lines.append(_line((row.series, row.task, row.metric, row.n), [*cells, f"{tests[0]:.4f}" if tests else ""]))
+    mean_names = _shown(report.means[0].scores, BRIEF_OF_FAMILY, brief)
+    lines += ["", _line(("all series", "task", "metric", "series"), mean_names)]
     for mean in report.means:
         over = ", ".join(mean.series)
         shown = over if len(over) <= 24 else f"{len(mean.series)} series"
-        cells = [_cell(mean.scores[name]) for name in names]
+        cells = [_cell(mean.scores[name]) for name in mean_names]
         lines.append(_line((shown, mean.task, mean.metric, len(mean.series)), cells))
-    reasons = sorted({value.reason for row in report.rows for value in row.scores.values() if value.reason})
+    reasons = {value.reason for row in report.rows for name in row_names if (value := row.scores[name]).reason}
     if reasons:
-        lines += ["", *(f"reason: {reason}" for reason in reasons)]
+        lines += ["", *(f"reason: {reason}" for reason in sorted(map(str, reasons)))]
     return "\n".join(lines)
+
+
+def _shown(scores: dict[str, ScoreValue], main: Sequence[str], brief: bool) -> list[str]:
+    if not brief:
+        return list(scores)
+    return [name for name in main if name in scores] or list(scores)
 
 
 def _line(key: tuple[object, ...], cells: Iterable[str]) -> str:
     series, task, metric, n = (str(part) for part in key)
-    return f"{series:<24} {task:<24} {metric:<24} {n:>6}  " + "  ".join(f"{cell:>21}" for cell in cells)
+    return f"{series:<24} {task:<24} {metric:<24} {n:>6}  " + "  ".join(f"{cell:>22}" for cell in cells)
 
 
 def _cell(value: ScoreValue) -> str:
     if value.value is None:
         return "undefined"
-    interval = "" if value.low is None or value.high is None else f" [{value.low:.3f}, {value.high:.3f}]"
-    return f"{value.value:.5f}{interval}" if not interval else f"{value.value:.3f}{interval}"
+    if value.low is None or value.high is None:
+        return f"{value.value:.5f}"
+    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from e2lm import SignalScore
-
+from e2lm_signal.checkpoint_noise import checkpoint_noise_scores
+from e2lm_signal.decision_accuracy import decision_accuracy_scores
+from e2lm_signal.fine_tasks import fine_tasks_scores
+from e2lm_signal.fluid_scores import fluid_scores
 from e2lm_signal.official_score import official_scores
+from e2lm_signal.reconstructed_score import reconstructed_scores
+from e2lm_signal.settling import settling_scores
+from e2lm_signal.signal_and_noise import signal_and_noise_scores
+from e2lm_signal.signal_quality import signal_quality_scores
 
 
 def signal_scores() -> list[SignalScore]:
     """Every built-in score of early signal, in the order of the report."""
-    return official_scores()
+    return [
+        *signal_quality_scores(),
+        *checkpoint_noise_scores(),
+        *official_scores(),
+        *reconstructed_scores(),
+        *fine_tasks_scores(),
+        *signal_and_noise_scores(),
+        *fluid_scores(),
+        *decision_accuracy_scores(),
+        *settling_scores(),
+    ]

@@ -1,4 +1,5 @@
 import pytest
+
 from e2lm.plugin_manager import RESTRICT_VARIABLE, plugin_manager
 
 

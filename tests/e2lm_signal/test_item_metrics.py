@@ -2,11 +2,12 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from e2lm.item_metric import ItemChoices
 from e2lm.plugin_manager import PluginManager
 from e2lm_signal.item_metrics import item_metrics
-from hypothesis import given
-from hypothesis import strategies as st
 
 METRICS = {metric.name: metric for metric in item_metrics()}
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from e2lm import Curve
-from e2lm_signal.official_score import official_scores
 from hypothesis import given
 from hypothesis import strategies as st
+
+from e2lm import Curve
+from e2lm_signal.official_score import official_scores
 
 SCORES = {score.name: score for score in official_scores()}
 RNG = np.random.default_rng(0)

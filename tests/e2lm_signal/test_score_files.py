@@ -2,6 +2,7 @@ import json
 
 import pandas as pd
 import pytest
+
 from e2lm import UserError
 from e2lm.score_files import read_scores
 

@@ -1,0 +1,126 @@
+"""The scores of FineTasks (Kydlicek et al. 2024), with the thresholds its authors use.
+
+* ``finetasks_monotonicity``: Spearman correlation of step and score, ties shared; at least .5 is wanted.
+* ``finetasks_snr``: mean score over seeds at 30 billion tokens (else at the end) / mean over checkpoints of the
+  standard deviation between seeds; above 20 is wanted. Needs repeats of one run with other seeds (``...seed0``,
+  ``...seed1``).
+* ``finetasks_nonrandomness``: ``max over series of (final score - chance) / sigma_final``; above 3 is wanted. sigma is
+  the standard deviation between seeds at the end, or, without seeds, the detrended noise between checkpoints.
+* ``finetasks_ordering``: mean Kendall tau-b between consecutive checkpoints after 15 billion tokens (all checkpoints of
+  a run that is shorter, or whose tokens are unknown); no threshold.
+
+Shape suffixes: M series, K checkpoints, S seeds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm import Curve, ScoreValue, SignalScore
+from e2lm_signal.checkpoint_noise import noise_of
+from e2lm_signal.common_grid import CommonGrid, common_grid
+from e2lm_signal.ordering import pair_signs_KP, tau_b_K
+from e2lm_signal.resampled_score import resampled
+from e2lm_signal.trend_test import average_ranks_DK, rank_parts_D
+
+Values = NDArray[np.float64]
+
+SOURCE = "FineTasks (Kydlicek et al. 2024, Hugging Face)"
+SNR_TOKENS = 30e9
+ORDERING_TOKENS = 15e9
+SEED_IN_NAME = re.compile(r"[-_.]?seed[-_]?\d+", re.IGNORECASE)
+
+
+def monotonicity_D(values_DK: Values, positions_K: Values) -> Values:
+    """Spearman correlation of position and value, average ranks for ties, 0 for a constant curve."""
+    return np.asarray(np.tanh(rank_parts_D(average_ranks_DK(values_DK))[0]))
+
+
+def seed_groups(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """Curves whose names differ in ``seed<number>`` only, groups of at least two."""
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        if SEED_IN_NAME.search(curve.series):
+            groups.setdefault(SEED_IN_NAME.sub("", curve.series), []).append(curve)
+    return [members for members in groups.values() if len(members) > 1]
+
+
+def _seed_grids(curves: Sequence[Curve]) -> list[CommonGrid]:
+    grids = [common_grid(members) for members in seed_groups(curves)]
+    return [grid for grid in grids if not isinstance(grid, str)]
+
+
+NO_SEEDS = "no repeats with other seeds: name them ...seed0, ...seed1"
+
+
+def snr(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+    """Mean score at 30 B tokens over the mean standard deviation between seeds."""
+    grids = _seed_grids(curves)
+    if not grids:
+        return ScoreValue(None, reason=NO_SEEDS)
+    ratios = []
+    for grid in grids:
+        noise = float(grid.values_MK.std(axis=0, ddof=1).mean())
+        reached = grid.has_tokens and grid.position_K[-1] >= SNR_TOKENS
+        at = int(np.searchsorted(grid.position_K, SNR_TOKENS)) if reached else len(grid.position_K) - 1
+        ratios.append(float(grid.values_MK[:, at].mean()) / noise if noise > 0 else np.nan)
+    if not np.isfinite(ratios).all():
+        return ScoreValue(None, reason="the seeds agree exactly: noise is 0")
+    return ScoreValue(float(np.mean(ratios)), reason=f"no interval: {len(grids)} groups of seeds")
+
+
+def nonrandomness(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+    """Best final score over chance, in standard deviations."""
+    chance = curves[0].chance
+    if chance is None:
+        return ScoreValue(None, reason="the chance level is unknown: give --chance TASK=LEVEL")
+    sign = 1.0 if curves[0].higher_is_better else -1.0
+    final = [sign * (float(curve.values_K[-1]) - chance) for curve in curves if np.isfinite(curve.values_K[-1])]
+    grids = _seed_grids(curves)
+    if grids:
+        sigma, how = float(np.mean([grid.values_MK[:, -1].std(ddof=1) for grid in grids])), "between seeds"
+    else:
+        noises = [noise for noise in (noise_of(curve) for curve in curves) if noise is not None]
+        sigma, how = float(np.mean(noises)) if noises else np.nan, "detrended, between checkpoints; there are no seeds"
+    if not final or not sigma > 0:
+        return ScoreValue(None, reason="the noise is 0 or unknown")
+    return ScoreValue(max(final) / sigma, reason=f"sigma {how}; no interval: a maximum over series")
+
+
+def ordering(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+    """Mean tau-b between consecutive checkpoints."""
+    grid = common_grid(curves)
+    if isinstance(grid, str):
+        return ScoreValue(None, reason=grid)
+    late = grid.has_tokens and (grid.position_K >= ORDERING_TOKENS).sum() > 1
+    values_MK = grid.values_MK[:, grid.position_K >= ORDERING_TOKENS] if late else grid.values_MK
+    signs_KP = pair_signs_KP(values_MK)
+    taus = [tau_b_K(signs_KP[k : k + 1], signs_KP[k + 1])[0] for k in range(len(signs_KP) - 1)]
+    if not np.isfinite(taus).any():
+        return ScoreValue(None, reason="all series tie at every checkpoint")
+    where = None if late else "over all checkpoints: the run is shorter than 15 B tokens, or its tokens are unknown"
+    return ScoreValue(float(np.nanmean(taus)), reason=where)
+
+
+def fine_tasks_scores() -> list[SignalScore]:
+    """The four scores of FineTasks."""
+    return [
+        SignalScore(
+            "finetasks_monotonicity",
+            "Spearman correlation of step and score; .5 or more is wanted.",
+            resampled(monotonicity_D),
+            source=SOURCE,
+        ),
+        SignalScore("finetasks_snr", "Score at 30 B tokens over noise between seeds.", snr, "family", SOURCE, "sd"),
+        SignalScore(
+            "finetasks_nonrandomness", "Best final score over chance, in sd; above 3 is wanted.", nonrandomness,
+            "family", SOURCE, "sd",
+        ),
+        SignalScore(
+            "finetasks_ordering", "Mean Kendall tau-b between consecutive checkpoints.", ordering, "family", SOURCE
+        ),
+    ]  # fmt: skip

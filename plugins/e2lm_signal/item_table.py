@@ -1,0 +1,189 @@
+"""Per-item values of several series at common checkpoints, and the files they are read from.
+
+Shape suffixes: M series, K checkpoints, I items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm import Curve, ItemMetric, Samples, UserError
+from e2lm.errors import nearest_names, one_line
+from e2lm_signal.curves import LOWER_IS_BETTER
+
+#: The array of a ``.npz`` file that holds the values is the one whose name is not among these.
+AXIS_ARRAYS = ("models", "series", "steps", "tokens", "doc_ids")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTable:
+    """``values_MKI`` in the metric's own direction; items without a finite value somewhere have been left out."""
+
+    task: str
+    metric: str
+    series_M: tuple[str, ...]
+    steps_K: NDArray[np.int64]
+    tokens_K: NDArray[np.float64]
+    doc_ids_I: NDArray[np.int64]
+    values_MKI: NDArray[np.float32]
+    higher_is_better: bool
+    chance: float | None = None
+    left_out: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Series, checkpoints, items."""
+        first, second, third = self.values_MKI.shape
+        return first, second, third
+
+    @property
+    def rising_MKI(self) -> NDArray[np.float32]:
+        """The values turned so that more is better."""
+        return self.values_MKI if self.higher_is_better else -self.values_MKI
+
+    def curves(self) -> list[Curve]:
+        """One curve per series, with its per-item values."""
+        items = self.shape[2]
+        return [
+            Curve(
+                series=name,
+                task=self.task,
+                metric=self.metric,
+                steps_K=self.steps_K,
+                tokens_K=self.tokens_K,
+                values_K=self.values_MKI[m].mean(axis=1, dtype=np.float64),
+                stderr_K=self.values_MKI[m].std(axis=1, ddof=1, dtype=np.float64) / np.sqrt(items),
+                n_items_K=np.full(len(self.steps_K), items),
+                chance=self.chance,
+                higher_is_better=self.higher_is_better,
+                items_KI=self.values_MKI[m].astype(np.float64),
+            )
+            for m, name in enumerate(self.series_M)
+        ]
+
+
+def read_item_tables(
+    path: Path, metrics: Sequence[ItemMetric], metric: str, tokens_per_step: float | None = None
+) -> list[ItemTable]:
+    """One table per task: from Samples (``metric`` says what to compute of them), or from a ``.npz`` file.
+
+    A ``.npz`` holds one array [series, checkpoints, items] named after its metric (``loss``, ``acc``, ...), and
+    ``models`` and ``steps`` with the names of the first two axes.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; give Samples (a folder or Parquet) or a .npz of item values")
+    if path.suffix == ".npz":
+        return [_from_npz(path, tokens_per_step)]
+    from e2lm.samples import read_samples
+
+    known = {one.name: one for one in metrics}
+    if metric not in known:
+        raise UserError(f"unknown item metric {metric!r}. {nearest_names(metric, known)}")
+    by_task: dict[str, list[Samples]] = {}
+    for samples in read_samples(path):
+        by_task.setdefault(samples.task, []).append(samples)
+    return [_from_samples(task, members, known[metric], tokens_per_step) for task, members in sorted(by_task.items())]
+
+
+def _from_npz(path: Path, tokens_per_step: float | None) -> ItemTable:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as .npz ({one_line(error)})") from error
+    names = [name for name in arrays if name not in AXIS_ARRAYS]
+    series = arrays.get("models", arrays.get("series"))
+    if len(names) != 1 or series is None or "steps" not in arrays:
+        raise UserError(
+            f"{path}: found arrays {', '.join(arrays)}; expected one of values, named after its metric, plus "
+            "models and steps"
+        )
+    values_MKI = arrays[names[0]].astype(np.float32)
+    expected = (len(series), len(arrays["steps"]))
+    if values_MKI.ndim != 3 or values_MKI.shape[:2] != expected:
+        raise UserError(f"{path}: {names[0]} has shape {values_MKI.shape}; expected {expected} + (items,)")
+    steps_K = arrays["steps"].astype(np.int64)
+    tokens_K = arrays.get("tokens", steps_K * (np.nan if tokens_per_step is None else tokens_per_step))
+    doc_ids_I = arrays.get("doc_ids", np.arange(values_MKI.shape[2])).astype(np.int64)
+    task = path.stem.removesuffix(f"_{names[0]}").removesuffix(f"_gold_{names[0]}")
+    return _complete(
+        ItemTable(
+            task=task,
+            metric=names[0],
+            series_M=tuple(str(name) for name in series),
+            steps_K=steps_K,
+            tokens_K=np.asarray(tokens_K, dtype=np.float64),
+            doc_ids_I=doc_ids_I,
+            values_MKI=values_MKI,
+            higher_is_better=names[0] not in LOWER_IS_BETTER,
+        )
+    )
+
+
+def _from_samples(
+    task: str, members: Sequence[Samples], metric: ItemMetric, tokens_per_step: float | None
+) -> ItemTable:
+    by_series: dict[str, dict[int, Samples]] = {}
+    for samples in members:
+        by_series.setdefault(samples.series, {})[samples.step] = samples
+    steps = sorted(set.intersection(*(set(by_step) for by_step in by_series.values())))
+    if len(steps) < 2:
+        raise UserError(f"Samples of task {task!r}: the series share {len(steps)} checkpoints; at least 2 are needed")
+    first = next(iter(by_series.values()))[steps[0]]
+    for name, by_step in by_series.items():
+        for step in steps:
+            if not np.array_equal(by_step[step].doc_ids_I, first.doc_ids_I):
+                raise UserError(
+                    f"Samples of task {task!r}: series {name!r} at step {step} has other items than "
+                    f"{first.series!r} at step {first.step}; evaluate all on the same items"
+                )
+    values_MKI = np.stack(
+        [np.stack([metric.per_item(by_step[step].choices) for step in steps]) for by_step in by_series.values()]
+    ).astype(np.float32)
+    return _complete(
+        ItemTable(
+            task=task,
+            metric=metric.name,
+            series_M=tuple(by_series),
+            steps_K=np.asarray(steps, dtype=np.int64),
+            tokens_K=np.asarray(steps) * (np.nan if tokens_per_step is None else tokens_per_step),
+            doc_ids_I=first.doc_ids_I,
+            values_MKI=values_MKI,
+            higher_is_better=metric.higher_is_better,
+            chance=sample_chance(metric, first),
+        )
+    )
+
+
+def sample_chance(metric: ItemMetric, samples: Samples) -> float | None:
+    """What guessing gets on these items; None where the metric has no chance level."""
+    if metric.chance is None or not len(samples):
+        return None
+    return float(metric.chance(samples.choices.there_IC.sum(axis=1)).mean())
+
+
+def _complete(table: ItemTable) -> ItemTable:
+    """Without the items that lack a finite value somewhere."""
+    complete_I = np.isfinite(table.values_MKI).all(axis=(0, 1))
+    if not complete_I.any():
+        raise UserError(f"task {table.task!r}, metric {table.metric!r}: no item has a finite value at every checkpoint")
+    if complete_I.all():
+        return table
+    return ItemTable(
+        table.task,
+        table.metric,
+        table.series_M,
+        table.steps_K,
+        table.tokens_K,
+        table.doc_ids_I[complete_I],
+        table.values_MKI[:, :, complete_I],
+        table.higher_is_better,
+        table.chance,
+        int((~complete_I).sum()),
+    )
