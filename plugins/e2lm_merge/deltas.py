@@ -1,0 +1,79 @@
+"""Differences from the base model, sign election, and what the methods built on them share.
+
+δᵢ = θᵢ − θ₀. Shape suffixes: N numbers of a block, M models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from e2lm.merge_strategy import TensorGroup
+from e2lm_merge.linear import ZERO_WEIGHT
+
+if TYPE_CHECKING:
+    import torch
+
+#: Parameters that every method on deltas shares. ``int8_mask`` is accepted for the sake of mergekit's configs: here
+#: masks live for one block, so there is no memory to save.
+SHARED_DEFAULTS = {"lambda": 1.0, "int8_mask": False}
+DENSITY_RANGES = {"density": "(0, 1]"}
+
+
+def deltas_(group: TensorGroup) -> list[torch.Tensor]:
+    """δᵢ, written over ``group.tensors``."""
+    assert group.base is not None
+    return [tensor.sub_(group.base) for tensor in group.tensors]
+
+
+def magnitudes_(group: TensorGroup) -> list[torch.Tensor]:
+    """|δᵢ|, written over ``group.tensors``."""
+    return [delta_N.abs_() for delta_N in deltas_(group)]
+
+
+def add_to_base(group: TensorGroup, mixed_N: torch.Tensor) -> torch.Tensor:
+    """θ₀ + λ·mixed, written over ``mixed_N``."""
+    assert group.base is not None
+    scale = group.number("lambda")
+    if scale != 1:
+        mixed_N.mul_(scale)
+    return mixed_N.add_(group.base)
+
+
+def weighted_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], normalize: bool) -> torch.Tensor:
+    """Σ wᵢδᵢ, with ``normalize`` divided by Σ wᵢ; written over the deltas."""
+    total_N = deltas[0].mul_(weights[0])
+    for delta_N, weight in zip(deltas[1:], weights[1:], strict=True):
+        total_N.add_(delta_N.mul_(weight))
+    weight_sum = sum(weights)
+    if normalize and abs(weight_sum) >= ZERO_WEIGHT:
+        total_N.div_(weight_sum)
+    return total_N
+
+
+def elected_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], normalize: bool) -> torch.Tensor:
+    """Σ wᵢδᵢ over the models whose wᵢδᵢ has the elected sign, with ``normalize`` divided by their Σ wᵢ.
+
+    The elected sign is that of Σ wᵢδᵢ, + where the sum is zero (Yadav et al. 2023, eq. of section 3.2; the choice at
+    zero is mergekit's). Written over the deltas.
+    """
+    import torch
+
+    for delta_N, weight in zip(deltas, weights, strict=True):
+        delta_N.mul_(weight)
+    sign_N = deltas[0].clone()
+    for delta_N in deltas[1:]:
+        sign_N.add_(delta_N)
+    # 1 where the sum is at least zero, else -1; multiplying by it is exact.
+    sign_N = (sign_N >= 0).to(torch.float32).mul_(2).sub_(1)
+    total_N = torch.zeros_like(sign_N)
+    divisor_N = torch.zeros_like(sign_N) if normalize else None
+    for delta_N, weight in zip(deltas, weights, strict=True):
+        agreeing_N = delta_N.mul_(sign_N).clamp_(min=0)
+        total_N.add_(agreeing_N)
+        if divisor_N is not None:
+            divisor_N.add_(agreeing_N.sign_().mul_(weight))
+    if divisor_N is not None:
+        divisor_N.masked_fill_(divisor_N == 0, 1)
+        total_N.div_(divisor_N)
+    return total_N.mul_(sign_N)

@@ -1,0 +1,107 @@
+"""Log-likelihood per item of a model in memory. Shape suffixes: I items, B batch, T tokens, V vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from e2lm.errors import UserError, one_line
+from e2lm_merge.held_out import HeldOutItem
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedItem:
+    """Token ids of context and continuation together, of which the last ``scored`` count."""
+
+    ids: tuple[int, ...]
+    scored: int
+    bytes: int
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in ``folder``."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder))
+    except Exception as error:
+        raise UserError(f"{folder}: no tokenizer to score with ({one_line(error)[:160]})") from error
+
+
+def encode_items(items: Sequence[HeldOutItem], tokenizer: Any, max_tokens: int) -> list[EncodedItem]:
+    """Items as tokens, cut at the left where they are longer than ``max_tokens``.
+
+    An empty context becomes the token that texts begin with, where the tokenizer has one, so that the first token of a
+    text counts; else scoring starts at its second token.
+    """
+    encoded = []
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    for item in items:
+        context = tokenizer.encode(item.context, add_special_tokens=False) if item.context else []
+        if not context and start is not None:
+            context = [start]
+        continuation = tokenizer.encode(item.continuation, add_special_tokens=False)
+        ids = tuple(context + continuation)[-max_tokens:]
+        scored = min(len(continuation), len(ids) - 1)
+        if scored < 1:
+            raise UserError(f"item {item.continuation!r:.60}: no token is left to score; make it longer")
+        encoded.append(EncodedItem(ids, scored, item.bytes))
+    return encoded
+
+
+class ItemScorer:
+    """Scores one set of items again and again; ``evaluations`` counts how often."""
+
+    def __init__(self, encoded: Sequence[EncodedItem], batch_size: int = 16, device: str = "cpu") -> None:
+        self.encoded = list(encoded)
+        self.batch_size = batch_size
+        self.device = device
+        self.evaluations = 0
+        # Items of one length side by side waste least on padding.
+        self._order = sorted(range(len(self.encoded)), key=lambda index: len(self.encoded[index].ids))
+
+    def __call__(self, model: Any) -> Scores:
+        """Nats per byte of every item, shape I, negative; higher is better."""
+        self.evaluations += 1
+        values_I = np.zeros(len(self.encoded))
+        for begin in range(0, len(self._order), self.batch_size):
+            part = self._order[begin : begin + self.batch_size]
+            values_I[part] = self._batch(model, [self.encoded[index] for index in part])
+        return values_I
+
+    def _batch(self, model: Any, items: Sequence[EncodedItem]) -> Scores:
+        longest = max(len(item.ids) for item in items)
+        ids_BT = torch.zeros((len(items), longest), dtype=torch.long)
+        mask_BT = torch.zeros((len(items), longest), dtype=torch.long)
+        for row, item in enumerate(items):
+            ids_BT[row, : len(item.ids)] = torch.tensor(item.ids)
+            mask_BT[row, : len(item.ids)] = 1
+        ids_BT, mask_BT = ids_BT.to(self.device), mask_BT.to(self.device)
+        with torch.inference_mode():
+            logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT).logits
+        found = []
+        for row, item in enumerate(items):
+            last = len(item.ids)
+            rows = torch.log_softmax(logits_BTV[row, last - item.scored - 1 : last - 1].float(), dim=-1)
+            wanted = ids_BT[row, last - item.scored : last].unsqueeze(1)
+            found.append(float(rows.gather(1, wanted).sum(dtype=torch.float64)) / item.bytes)
+        return np.array(found)
+
+
+def mean_and_error(values_I: Scores) -> tuple[float, float]:
+    """Mean and its standard error; NaN for one item.
+
+    >>> mean_and_error(np.array([1.0, 3.0]))
+    (2.0, 1.0)
+    """
+    count = len(values_I)
+    error = float(values_I.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+    return float(values_I.mean()), error

@@ -1,0 +1,113 @@
+"""The stored forms of numbers, and the way to float32 and back; in numpy, so that a plain merge starts without torch.
+
+Shape suffix: N numbers of a block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.errors import UserError
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+#: Bytes per number of the types that are merged; names are those of the safetensors format.
+FLOAT_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
+
+#: Types that are counters, masks or tables: copied where all models agree, never averaged.
+EXACT_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8, "U64": 8}
+
+TYPE_BYTES = FLOAT_BYTES | EXACT_BYTES
+
+#: bfloat16 is the upper half of float32.
+HALF_BITS = 16
+BF16_NAN = 0x7FC0
+
+#: Exponent bits all set: infinity or NaN. The least such pattern of either sign, by type.
+NONFINITE_FROM = {"BF16": (0x7F80, 0xFF80), "F16": (0x7C00, 0xFC00)}
+
+
+def widen(stored_N: Bytes, kind: str, into_N: Floats) -> None:
+    """Stored numbers of type ``kind`` as float32, exactly."""
+    if kind == "F32":
+        into_N[:] = stored_N.view(np.float32)
+    elif kind == "F16":
+        into_N[:] = stored_N.view(np.float16)
+    else:
+        bits_N = into_N.view(np.uint32)
+        bits_N[:] = stored_N.view(np.uint16)
+        np.left_shift(bits_N, HALF_BITS, out=bits_N)
+
+
+class Narrower:
+    """Turns float32 into a stored type, rounding to the nearest and to even; keeps its buffers from block to block."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._bits = np.empty(0, dtype=np.uint32)
+        self._out = np.empty(0, dtype=np.uint16)
+
+    def narrow(self, numbers_N: Floats, where: str) -> Bytes:
+        """The stored bytes, valid until the next call; a :class:`UserError` where float16 is too small."""
+        if self.kind == "F32":
+            return numbers_N.view(np.uint8)
+        count = len(numbers_N)
+        if len(self._out) < count:
+            self._bits, self._out = np.empty(count, dtype=np.uint32), np.empty(count, dtype=np.uint16)
+        out_N = self._out[:count]
+        if self.kind == "F16":
+            _to_float16(numbers_N, out_N.view(np.float16), where)
+        else:
+            _to_bfloat16(numbers_N, self._bits[:count], out_N)
+        return out_N.view(np.uint8)
+
+
+def _to_float16(numbers_N: Floats, out_N: NDArray[np.float16], where: str) -> None:
+    with np.errstate(over="ignore"):
+        out_N[:] = numbers_N
+    if np.isinf(out_N).any() and not np.isinf(numbers_N).any():
+        worst = float(np.abs(numbers_N).max())
+        raise UserError(f"{where}: {worst:g} does not fit into float16; write out_dtype: bfloat16 or float32")
+
+
+def _to_bfloat16(numbers_N: Floats, bits_N: NDArray[np.uint32], out_N: NDArray[np.uint16]) -> None:
+    """Add half of the last kept place, less one where the kept part is even, and cut."""
+    source_N = numbers_N.view(np.uint32)
+    np.right_shift(source_N, HALF_BITS, out=bits_N)
+    np.bitwise_and(bits_N, 1, out=bits_N)
+    np.add(bits_N, 0x7FFF, out=bits_N)
+    np.add(bits_N, source_N, out=bits_N)
+    np.right_shift(bits_N, HALF_BITS, out=bits_N)
+    out_N[:] = bits_N
+    # A NaN can be carried over into a number; only blocks that end up with the largest exponent can hold one.
+    if not _bits_finite(out_N, "BF16"):
+        out_N[np.isnan(numbers_N)] = BF16_NAN
+
+
+def all_finite(stored_N: Bytes, kind: str) -> bool:
+    """Whether no stored number is NaN or infinite, seen from the largest bit pattern of either sign."""
+    if kind == "F32":
+        numbers_N = stored_N.view(np.float32)
+        # NaN is the greatest for numpy's max, so one comparison sees both.
+        return bool(len(numbers_N) == 0 or (numbers_N.max() < np.inf and numbers_N.min() > -np.inf))
+    return _bits_finite(stored_N.view(np.uint16), kind)
+
+
+def _bits_finite(bits_N: NDArray[np.uint16], kind: str) -> bool:
+    if not len(bits_N):
+        return True
+    positive, negative = NONFINITE_FROM[kind]
+    # As signed numbers negative floats are negative, so the greatest is the largest positive float.
+    return bool(int(bits_N.view(np.int16).max()) < positive and int(bits_N.max()) < negative)
+
+
+def empty_bytes(count: int) -> Bytes:
+    """``count`` bytes of memory, at the start of a cache line, as vector instructions like them."""
+    raw: Any = np.empty(count + 64, dtype=np.uint8)
+    offset = -raw.ctypes.data % 64
+    aligned: Bytes = raw[offset : offset + count]
+    return aligned

@@ -1,0 +1,221 @@
+"""Merges that drop differences at random: DARE and DELLA.
+
+Masks come from counters keyed by (seed, model, tensor, block), so they depend neither on the order of models or
+tensors nor on what another tensor's density is. Shape suffixes: M models, N numbers of a block, R rows, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.errors import UserError
+from e2lm.merge_strategy import MergeStrategy, TensorBlocks, TensorGroup
+from e2lm_merge.deltas import DENSITY_RANGES, SHARED_DEFAULTS, add_to_base, deltas_, elected_total_, weighted_total_
+
+if TYPE_CHECKING:
+    import torch
+
+#: ``l1`` keeps ‖δ‖₁ as mergekit does, ``inverse`` divides by the density as the DARE paper does, which is unbiased.
+RESCALE_NORMS = ("l1", "inverse")
+
+#: Sums below this are not divided by; mergekit's bound.
+TINY_SUM = 1e-7
+
+Mask = NDArray[np.bool_]
+#: The mask of one model's block: (group, model's index, its deltas).
+MaskOf = Callable[[TensorGroup, int, "torch.Tensor"], Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class DropMasks:
+    """What is kept of every model's deltas: masks by block, eight to a byte, and the factor on what is kept."""
+
+    bits: dict[int, tuple[NDArray[np.uint8] | None, ...]]
+    scales: tuple[float, ...]
+
+
+def random_words(group: TensorGroup, index: int, count: int) -> NDArray[np.uint32]:
+    """``count`` uniform 32-bit words that belong to one block of one model's tensor.
+
+    SFC64's raw output, which numpy promises not to change; a model given twice draws anew for each.
+    """
+    model = group.models[index]
+    twin = group.models[:index].count(model)
+    key = f"{group.seed}\0{model}\0{twin}\0{group.name}\0{group.start}".encode()
+    generator = np.random.SFC64(np.random.SeedSequence(int.from_bytes(sha256(key).digest())))
+    words: NDArray[np.uint32] = generator.random_raw((count + 1) // 2).view(np.uint32)[:count]
+    return words
+
+
+def word_limits(keep_probabilities: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """The words below which a number is kept: probabilities to 2**-32."""
+    return np.minimum(np.rint(keep_probabilities * 2.0**32), 2.0**32 - 1).astype(np.uint32)
+
+
+def dare_mask(group: TensorGroup, index: int, delta_N: torch.Tensor) -> Mask:
+    """Each number kept with probability ``density``."""
+    density = group.numbers("density")[index]
+    kept: Mask = random_words(group, index, delta_N.numel()) < word_limits(np.array(density))
+    return kept
+
+
+def della_mask(group: TensorGroup, index: int, delta_RC: torch.Tensor) -> Mask:
+    """Each number kept with a probability that rises with its rank within the row.
+
+    d − ε + 2ε·(rank − 1)/(C − 1), rank 1 the smallest magnitude (Deep et al. 2024, section 3.1). Magnitude bits and
+    column in one word sort at once; equal magnitudes rank by column.
+    """
+    density, epsilon = group.numbers("density")[index], group.numbers("epsilon")[index]
+    rows, columns = (1, delta_RC.numel()) if delta_RC.ndim < 2 else (delta_RC.shape[0], delta_RC.shape[1])
+    width = np.uint64(max(1, (columns - 1).bit_length()))
+    bits_RC = delta_RC.abs().numpy().reshape(rows, columns).view(np.uint32).astype(np.uint64)
+    keys_RC = (bits_RC << width) | np.arange(columns, dtype=np.uint64)
+    keys_RC.sort(axis=1)
+    columns_RC = (keys_RC & ((np.uint64(1) << width) - np.uint64(1))).view(np.int64)
+    if columns == 1:
+        keep_C = np.array([density])
+    else:
+        keep_C = (density - epsilon) + 2 * epsilon * np.arange(columns) / (columns - 1)
+    words_RC = random_words(group, index, rows * columns).reshape(rows, columns)
+    kept_RC = np.empty((rows, columns), dtype=np.bool_)
+    np.put_along_axis(kept_RC, columns_RC, words_RC < word_limits(keep_C), axis=1)
+    return kept_RC.reshape(-1)
+
+
+def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
+    """Masks of every block and the factors that ``rescale`` asks for."""
+    import torch
+
+    del found_in_all
+    densities = blocks.group.numbers("density")
+    parameters = blocks.group.parameters
+    by_l1 = bool(parameters["rescale"]) and parameters["rescale_norm"] == "l1"
+    before_M, after_M = np.zeros(len(densities)), np.zeros(len(densities))
+    bits: dict[int, tuple[NDArray[np.uint8] | None, ...]] = {}
+    for group in blocks:
+        row: list[NDArray[np.uint8] | None] = []
+        for index, delta_N in enumerate(deltas_(group)):
+            if densities[index] >= 1:
+                row.append(None)
+                continue
+            kept = mask_of(group, index, delta_N)
+            row.append(np.packbits(kept))
+            if by_l1:
+                before_M[index] += float(delta_N.abs_().sum(dtype=torch.float64))
+                after_M[index] += float(delta_N.view(-1).mul_(torch.from_numpy(kept)).sum(dtype=torch.float64))
+        bits[group.start] = tuple(row)
+    return DropMasks(bits, _scales(densities, parameters, before_M, after_M))
+
+
+def _scales(
+    densities: Sequence[float], parameters: Any, before_M: NDArray[np.float64], after_M: NDArray[np.float64]
+) -> tuple[float, ...]:
+    if not parameters["rescale"]:
+        return (1.0,) * len(densities)
+    if parameters["rescale_norm"] == "inverse":
+        return tuple(1 / density for density in densities)
+    return tuple(
+        1.0 if density >= 1 or min(before, after) < TINY_SUM else float(before / after)
+        for density, before, after in zip(densities, before_M, after_M, strict=True)
+    )
+
+
+def dropped_(group: TensorGroup) -> list[torch.Tensor]:
+    """mᵢδᵢ, rescaled."""
+    import torch
+
+    masks: DropMasks = group.found
+    kept = []
+    for delta_N, bits, scale in zip(deltas_(group), masks.bits[group.start], masks.scales, strict=True):
+        if bits is not None:
+            mask = np.unpackbits(bits, count=delta_N.numel()).view(np.bool_)
+            delta_N.view(-1).mul_(torch.from_numpy(mask))
+            if scale != 1:
+                delta_N.mul_(scale)
+        kept.append(delta_N)
+    return kept
+
+
+def merge_dropped(group: TensorGroup) -> torch.Tensor:
+    """θ₀ + λ Σ wᵢ·sᵢmᵢδᵢ."""
+    mixed = weighted_total_(dropped_(group), group.weights, bool(group.parameters["normalize"]))
+    return add_to_base(group, mixed)
+
+
+def merge_dropped_ties(group: TensorGroup) -> torch.Tensor:
+    """θ₀ + λ Σ wᵢ·sᵢmᵢδᵢ over the models that have the elected sign."""
+    return add_to_base(group, elected_total_(dropped_(group), group.weights, bool(group.parameters["normalize"])))
+
+
+def check_della(group: TensorGroup) -> None:
+    """A :class:`UserError` where a keep probability would leave (0, 1)."""
+    for model, density, epsilon in zip(group.models, group.numbers("density"), group.numbers("epsilon"), strict=True):
+        if density < 1 and not (density - epsilon > 0 and density + epsilon < 1):
+            raise UserError(
+                f"{model}: tensor {group.name!r}: density {density:g} ± epsilon {epsilon:g} leaves (0, 1); "
+                f"lower epsilon below {min(density, 1 - density):g}"
+            )
+
+
+def random_drop_strategies() -> list[MergeStrategy]:
+    """dare_linear, dare_ties, della_linear and della."""
+    shared: dict[str, Any] = {"rescale": True, "rescale_norm": "l1", **SHARED_DEFAULTS}
+    dare: dict[str, Any] = {
+        "needs_base": True,
+        "scope": "element",
+        "look": partial(look_at_drops, mask_of=dare_mask),
+        "model_defaults": {"weight": 1.0, "density": 1.0},
+        "ranges": DENSITY_RANGES,
+        "choices": {"rescale_norm": RESCALE_NORMS},
+        "source": "Yu et al. 2024, arXiv 2311.03099: rescale_norm inverse; mergekit: l1",
+    }
+    della: dict[str, Any] = {
+        **dare,
+        "scope": "row",
+        "look": partial(look_at_drops, mask_of=della_mask),
+        "model_defaults": {"weight": 1.0, "density": 1.0, "epsilon": 0.15},
+        "ranges": {**DENSITY_RANGES, "epsilon": "[0, 0.5)"},
+        "check": check_della,
+        "source": "Deep et al. 2024 (DELLA), arXiv 2406.11617",
+    }
+    return [
+        MergeStrategy(
+            "dare_linear",
+            "Drop differences at random, rescale and add the rest.",
+            merge_dropped,
+            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ, mᵢ ~ Bernoulli(density)",
+            defaults={"normalize": False, **shared},
+            **dare,
+        ),
+        MergeStrategy(
+            "dare_ties",
+            "DARE with sign election.",
+            merge_dropped_ties,
+            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ[sign agrees]",
+            defaults={"normalize": False, **shared},
+            **dare,
+        ),
+        MergeStrategy(
+            "della_linear",
+            "Drop small differences more often than large ones, rescale and add the rest.",
+            merge_dropped,
+            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ, mᵢ ~ Bernoulli(d − ε + 2ε(rank−1)/(C−1)) per row",
+            defaults={"normalize": False, **shared},
+            **della,
+        ),
+        MergeStrategy(
+            "della",
+            "DELLA with sign election.",
+            merge_dropped_ties,
+            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ[sign agrees] / Σ wᵢ[sign agrees]",
+            defaults={"normalize": True, **shared},
+            **della,
+        ),
+    ]

@@ -1,0 +1,119 @@
+"""A parameter as mergekit's YAML writes it: one value, a gradient over the layers, or a list of filters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from e2lm.errors import UserError
+from e2lm.merge_strategy import Value
+
+#: ``model.layers.3.``, ``transformer.h.3.``, ``gpt_neox.layers.3.``, ``encoder.layer.3.``, ``blocks.3.``
+LAYER_PART = re.compile(r"(?:^|\.)(layers|layer|h|blocks)\.(\d+)\.")
+
+
+def layer_of(name: str) -> int | None:
+    """The layer that a tensor belongs to, None outside the layers.
+
+    >>> layer_of("model.layers.11.mlp.up_proj.weight"), layer_of("lm_head.weight")
+    (11, None)
+    """
+    match = LAYER_PART.search(name)
+    return int(match.group(2)) if match else None
+
+
+def with_layer(name: str, layer: int) -> str:
+    """The same tensor of another layer.
+
+    >>> with_layer("model.layers.11.mlp.up_proj.weight", 3)
+    'model.layers.3.mlp.up_proj.weight'
+    """
+    match = LAYER_PART.search(name)
+    if match is None:
+        return name
+    return f"{name[: match.start(2)]}{layer}{name[match.end(2) :]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The tensor a parameter is asked for: its name and how deep it lies, 0 at the first layer and 1 at the last."""
+
+    tensor: str
+    depth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A value for tensors whose name contains ``part``; None or ``*`` for all that are left."""
+
+    part: str | None
+    setting: Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value, the anchors of a gradient, or filters, of which the first that fits counts."""
+
+    value: Value | None = None
+    gradient: tuple[float, ...] = ()
+    filters: tuple[Filter, ...] = ()
+
+    def at(self, place: Place) -> Value | None:
+        """The value for one tensor; None where no filter fits.
+
+        A gradient is linear between its anchors, which are spread evenly over the layers. Tensors outside the layers
+        lie at depth 0 and so take the first anchor, as in mergekit.
+        """
+        if self.filters:
+            for candidate in self.filters:
+                if candidate.part in (None, "*") or str(candidate.part) in place.tensor:
+                    return candidate.setting.at(place)
+            return None
+        if self.gradient:
+            return _interpolated(self.gradient, place.depth)
+        return self.value
+
+
+def _interpolated(anchors: tuple[float, ...], depth: float) -> float:
+    if len(anchors) == 1:
+        return anchors[0]
+    position = depth * (len(anchors) - 1)
+    left = min(int(position), len(anchors) - 2)
+    share = position - left
+    return (1 - share) * anchors[left] + share * anchors[left + 1]
+
+
+def parse_setting(data: Any, where: str) -> Setting:
+    """The setting in ``data``; a :class:`UserError` names ``where`` for anything else.
+
+    >>> parse_setting([0.0, 1.0], "t").at(Place("model.layers.1.x", 0.25))
+    0.25
+    >>> parse_setting([{"filter": "mlp", "value": 0.3}, {"value": 0.7}], "t").at(Place("model.norm", 0.0))
+    0.7
+    """
+    if isinstance(data, bool | int | float | str):
+        return Setting(value=data)
+    if isinstance(data, list) and data:
+        if all(isinstance(entry, int | float) and not isinstance(entry, bool) for entry in data):
+            return Setting(gradient=tuple(float(entry) for entry in data))
+        if all(isinstance(entry, dict) for entry in data):
+            return Setting(filters=tuple(_filter(entry, where) for entry in data))
+    raise UserError(
+        f"{where}: found {data!r:.80}; allowed are one value, a list of numbers (a gradient over the layers), or a "
+        "list of {filter: part of a tensor name, value: ...}"
+    )
+
+
+def _filter(entry: dict[str, Any], where: str) -> Filter:
+    unknown = sorted(set(map(str, entry)) - {"filter", "value"})
+    if unknown or "value" not in entry:
+        found = f"unknown field {unknown[0]!r}" if unknown else "field 'value' is missing"
+        raise UserError(f"{where}: {found}; a filter has the fields filter and value")
+    part = entry.get("filter")
+    if part is not None and not isinstance(part, str):
+        raise UserError(f"{where}.filter: found {part!r}; expected a part of a tensor name")
+    inner = parse_setting(entry["value"], f"{where}.value")
+    if inner.filters:
+        raise UserError(f"{where}.value: a filter inside a filter; write them one below the other")
+    return Filter(part, inner)
