@@ -34,8 +34,8 @@ def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
     is_new = not config.out_folder.exists()
     try:
         with folder_lock(config.out_folder):
-            prepared = _prepared(config)
-            _train_unfinished([run for run in runs if not run.is_finished], prepared, config.jobs, quiet)
+            _prepare_once(config)
+            _train_unfinished([run for run in runs if not run.is_finished], config.jobs, quiet)
     except UserError:
         if is_new and not (config.out_folder / RECORD_FILE).is_file():
             shutil.rmtree(config.out_folder)
@@ -97,14 +97,16 @@ def _compare(config: TrainingConfig, record: RunRecord, hashes: dict[str, str]) 
         )
 
 
-def _prepared(config: TrainingConfig) -> PreparedCorpus:
-    """The prepared corpus; ``run.json`` comes last, so what lies in a folder without it may be of any configuration."""
+def _prepare_once(config: TrainingConfig) -> None:
+    """Prepare the corpus unless that was done.
+
+    ``run.json`` is written last: what lies in a folder without it may belong to any configuration, and is made anew.
+    """
     if (config.out_folder / RECORD_FILE).is_file():
-        prepared = PreparedCorpus.read(config.out_folder)
-        if prepared is None:
+        if PreparedCorpus.read(config.out_folder) is None:
             raise UserError(f"{config.out_folder}: the prepared corpus was deleted; train into another --out")
-        return prepared
-    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+        return
+    prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
     RunRecord(
         command="train",
         config=config.effective(),
@@ -112,7 +114,6 @@ def _prepared(config: TrainingConfig) -> PreparedCorpus:
         hashes=corpus_hashes(config),
         seeds={"seed": config.seed},
     ).write(config.out_folder)
-    return prepared
 
 
 class _LadderProgress:
@@ -138,17 +139,11 @@ class _LadderProgress:
         self._bar.close()
 
 
-def _train_unfinished(runs: Sequence[SizeRun], prepared: PreparedCorpus, jobs: int, quiet: bool) -> None:
+def _train_unfinished(runs: Sequence[SizeRun], jobs: int, quiet: bool) -> None:
     if not runs:
         return
     progress = _LadderProgress(runs, quiet)
     try:
-        if jobs > 1 and len(runs) > 1:
-            train_in_processes(runs, jobs, progress.report)
-            return
-        from e2lm_curriculum.size_training import train_size
-
-        for run in runs:
-            train_size(run, prepared, lambda step, run=run: progress.report(run, step))  # type: ignore[misc]
+        train_in_processes(runs, jobs, progress.report)
     finally:
         progress.close()

@@ -1,4 +1,8 @@
-"""Trains several sizes at once, each in a process of its own with its share of the cores."""
+"""Trains sizes in processes of their own, one or several at once, each with its share of the cores.
+
+Even a single one: how threads wait for each other is decided before torch is loaded. By default they spin, and on two
+cores that somebody else uses too a step of a small model then takes 4 to 10 times as long (measured with libgomp).
+"""
 
 from __future__ import annotations
 
@@ -62,7 +66,9 @@ class _Worker(threading.Thread):
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(threads)},
+            # An interrupt is for the parent, which then ends its workers.
+            start_new_session=True,
         )
 
     def run(self) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from e2lm_curriculum.training import train
 from e2lm_curriculum.training_config import TrainingConfig
@@ -27,6 +29,15 @@ def library_docstrings() -> list[str]:
         if characters > CORPUS_CHARACTERS:
             break
     return documents
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Models this small lose time to a second thread, most of all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
