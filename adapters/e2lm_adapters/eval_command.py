@@ -24,6 +24,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="A,B", help="item metrics for the Scores table (default: all)")
     parser.add_argument("--include-path", action="append", default=[], type=Path, metavar="DIR", help="more tasks")
     parser.add_argument("--batch-size", default="32", help="rows of stock scoring; e2lm-hf sizes its own batches")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the work (default: 1)")
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: GPU if there is one)")
     parser.add_argument(
         "--tokens-per-step", type=float, metavar="N", help="tokens per step, where the run does not say"
@@ -39,9 +40,12 @@ def _run(arguments: Namespace) -> int:
     series = _series(arguments)
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit: found {arguments.limit}, expected 1 or more")
+    if arguments.jobs < 1:
+        raise UserError(f"--jobs: found {arguments.jobs}, expected 1 or more")
     if arguments.dry_run:
         return _dry_run(arguments, series)
-    from e2lm_adapters.series_evaluation import EvaluationRequest, evaluate_series
+    from e2lm_adapters.evaluation_request import EvaluationRequest
+    from e2lm_adapters.series_evaluation import evaluate_series
 
     model_arguments = _model_arguments(arguments.model_args)
     if arguments.verify:
@@ -59,6 +63,7 @@ def _run(arguments: Namespace) -> int:
             metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
             batch_size=int(arguments.batch_size) if arguments.batch_size.isdigit() else arguments.batch_size,
             device=arguments.device,
+            jobs=arguments.jobs,
             write_lm_eval_files=not arguments.no_lm_eval_files,
             quiet=arguments.quiet or arguments.json,
         )

@@ -25,6 +25,10 @@ Tokens = NDArray[np.int32]
 MIN_PREAMBLE_TOKENS = 8
 #: Contexts that share a beginning and fit together into so many tokens become one row instead.
 MAX_JOINED_ROW_TOKENS = 512
+#: Attention costs the square of a row, so the continuations of one context are spread over rows that hold this many
+#: times its tokens (a repeated context then costs 4 % more tokens), within bounds.
+BRANCH_TOKENS_PER_CONTEXT_TOKEN = 25
+MIN_BRANCH_TOKENS, MAX_BRANCH_TOKENS = 32, 512
 #: A row may be padded by this fraction of its length within a batch; longer differences start a new batch.
 MAX_PADDING = 0.04
 
@@ -109,6 +113,23 @@ class _Context:
         self.continuations.append(continuation)
         self.requests.append(request)
 
+    def parts(self, preamble: int) -> list[_Context]:
+        """The context with its continuations in groups that are worth a row each."""
+        own = len(self.tokens) - preamble
+        room = max(MIN_BRANCH_TOKENS, min(BRANCH_TOKENS_PER_CONTEXT_TOKEN * own, MAX_BRANCH_TOKENS))
+        if self.size - len(self.tokens) <= room:
+            return [self]
+        parts: list[_Context] = []
+        filled = 0
+        for index in sorted(range(len(self.requests)), key=lambda i: self.continuations[i].astype(">i4").tobytes()):
+            continuation = self.continuations[index]
+            if not parts or filled + len(continuation) - 1 > room:
+                parts.append(_Context(self.tokens))
+                filled = 0
+            parts[-1].add(continuation, self.requests[index])
+            filled += len(continuation) - 1
+        return parts
+
     @property
     def size(self) -> int:
         return len(self.tokens) + sum(len(continuation) - 1 for continuation in self.continuations)
@@ -144,11 +165,11 @@ def _grouped(contexts: list[_Context]) -> Iterator[PreambleGroup]:
         members = contexts[start:stop]
         joined_size = depth + sum(context.size - depth for context in members)
         if depth == 0:
-            alone += [_row([context], 0) for context in members]
+            alone += _rows_of(members, 0)
         elif joined_size <= MAX_JOINED_ROW_TOKENS:
             alone.append(_row(members, 0))
         else:
-            yield PreambleGroup(members[0].tokens[:depth], tuple(_row([context], depth) for context in members))
+            yield PreambleGroup(members[0].tokens[:depth], tuple(_rows_of(members, depth)))
     if alone:
         yield PreambleGroup(np.zeros(0, dtype=np.int32), tuple(alone))
 
@@ -216,6 +237,11 @@ def _close(node: _Node, stop: int) -> None:
     if own > node.saved:
         node.saved = own
         node.chosen = [(node.start, stop, node.depth)]
+
+
+def _rows_of(contexts: list[_Context], preamble: int) -> list[Row]:
+    """One row per context, more where it has many continuations (sentences without any context, say)."""
+    return [_row([part], preamble) for context in contexts for part in context.parts(preamble)]
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------

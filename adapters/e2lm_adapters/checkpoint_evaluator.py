@@ -1,0 +1,164 @@
+"""Scores the checkpoints of a series with one live model: tasks, requests and tokens once, weights swapped in place."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from e2lm.errors import UserError, nearest_names, one_line
+from e2lm_adapters.evaluation_request import EvaluationRequest, Work, local_folder
+from e2lm_adapters.evaluation_store import EvaluationStore, StockMetric, Unit
+from e2lm_adapters.lm_eval_files import BOOTSTRAP_DRAWS, LmEvalFiles
+from e2lm_adapters.logged_samples import samples_of
+from e2lm_adapters.task_loading import LoadedTasks, set_seeds
+from e2lm_adapters.weight_swap import ReadAhead, WeightSwapper
+
+
+def evaluate_here(
+    request: EvaluationRequest,
+    tasks: LoadedTasks,
+    store: EvaluationStore,
+    work: Sequence[Work],
+    on_done: Callable[[Work], object],
+) -> None:
+    """Do ``work`` in this process; pieces of one series stand together."""
+    for _, members in groupby(work, key=lambda piece: piece.series.name):
+        pieces = list(members)
+        with ReadAhead() as reader:
+            evaluator = CheckpointEvaluator(request, tasks, store, pieces)
+            for position, piece in enumerate(pieces):
+                evaluator.evaluate(piece, pieces[position + 1] if position + 1 < len(pieces) else None, reader)
+                on_done(piece)
+
+
+class CheckpointEvaluator:
+    """Holds the one live model of a series and scores one checkpoint after the other with it."""
+
+    def __init__(
+        self,
+        request: EvaluationRequest,
+        tasks: LoadedTasks,
+        store: EvaluationStore,
+        pieces: list[Work],
+    ) -> None:
+        self._request = request
+        self._tasks = tasks
+        self._store = store
+        self._first = pieces[0].checkpoint
+        self._lm = _built_model(request, local_folder(self._first))
+        self._files = LmEvalFiles(request.out, request.model, request.model_arguments, self._lm, request.limit)
+        self._swapper = WeightSwapper(self._lm.model, pieces[0].weights.index)
+
+    def evaluate(self, piece: Work, following: Work | None, reader: ReadAhead) -> None:
+        """Score the missing tasks of one checkpoint and keep the units."""
+        from lm_eval.evaluator import evaluate
+
+        started = time.monotonic()
+        if piece.checkpoint is not self._first:
+            self._swapper.swap(reader.take(local_folder(piece.checkpoint)))
+        if following is not None:
+            reader.start(local_folder(following.checkpoint))
+        set_seeds()
+        results = evaluate(
+            lm=self._lm,
+            task_dict=self._task_dict(piece.missing),
+            limit=self._request.limit,
+            bootstrap_iters=BOOTSTRAP_DRAWS,
+            log_samples=True,
+        )
+        wall_s = time.monotonic() - started
+        units = [self._unit(piece, name, results, wall_s) for name in piece.missing]
+        samples = {
+            name: samples_of(
+                piece.series.name,
+                piece.checkpoint.step,
+                self._tasks.task_dict["tasks"][name],
+                results["samples"][name],
+                getattr(self._lm, "continuation_tokens_of", None),
+            )
+            for name in piece.missing
+        }
+        if self._request.write_lm_eval_files:
+            self._files.write(piece.series, piece.checkpoint, results)
+        for unit in units:
+            kept = unit.model_copy(update={"has_samples": samples[unit.task] is not None})
+            self._store.keep(kept, samples[unit.task])
+
+    def _task_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """All tasks and groups, or the missing tasks alone, without the groups that want all of theirs."""
+        whole = self._tasks.task_dict
+        if set(names) == set(whole["tasks"]):
+            return whole
+        return {"tasks": {name: whole["tasks"][name] for name in names}, "groups": {}, "group_map": {}}
+
+    def _unit(self, piece: Work, name: str, results: dict[str, Any], wall_s: float) -> Unit:
+        values = results["results"][name]
+        stock = []
+        for key, value in values.items():
+            metric, comma, filter_name = str(key).partition(",")
+            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+                continue
+            stderr = values.get(f"{metric}_stderr,{filter_name}")
+            finite = isinstance(stderr, int | float) and math.isfinite(stderr)
+            stock.append(
+                StockMetric(
+                    metric=metric if filter_name == "none" else f"{metric},{filter_name}",
+                    value=float(value),
+                    stderr=float(stderr) if finite and stderr is not None else None,
+                )
+            )
+        return Unit(
+            series=piece.series.name,
+            step=piece.checkpoint.step,
+            task=name,
+            weights_sha256=piece.weights.sha256,
+            task_sha256=self._tasks.hashes[name],
+            adapter=self._request.adapter,
+            n=int(results["n-samples"][name]["effective"]),
+            stock_metrics=tuple(stock),
+            wall_s=wall_s,
+        )
+
+
+def model_class(name: str) -> Any:
+    """The lm-eval model called ``name``; a :class:`UserError` for an unknown one."""
+    import lm_eval.models  # noqa: F401 - fills lm-eval's registry
+    from lm_eval.api.registry import get_model, model_registry
+
+    from e2lm_adapters.lm_eval_registration import register_models
+
+    register_models()
+    if name not in model_registry:
+        raise UserError(f"--model: unknown model {name!r}. {nearest_names(name, model_registry.keys())}")
+    try:
+        return get_model(name)
+    except ImportError as error:
+        raise UserError(f"--model {name}: a package it needs is missing ({one_line(error)})") from error
+
+
+def _built_model(request: EvaluationRequest, folder: Path) -> Any:
+    """The lm-eval model for the first checkpoint; later ones are swapped into it."""
+    arguments = {**request.model_arguments, "pretrained": str(folder)}
+    if request.model == "e2lm-hf":
+        arguments["show_progress"] = False  # one progress bar is enough, and it is ours
+    options: dict[str, Any] = {
+        "batch_size": request.batch_size,
+        "max_batch_size": None,
+        "device": request.device or _best_device(),
+    }
+    lm = model_class(request.model).create_from_arg_obj(arguments, options)
+    if not hasattr(lm, "model"):
+        raise UserError(
+            f"--model {request.model}: its weights cannot be swapped; e2lm eval takes e2lm-hf and models built on hf"
+        )
+    return lm
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,280 @@
+"""Line charts as self-contained SVG: lines, bands, points and reference lines; light and dark.
+
+The text of a chart needs no script and no request, so it stands in a report, a README or a web page alike, and the same
+data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+#: Blues from light to dark for ordered series (small to large); dark pages take them in reverse.
+RAMP = ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#08306b")
+#: Colours for unordered series, told apart also by people who see few colours (Okabe and Ito 2008).
+CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+_STYLE = """
+.e2lm-chart { font: 12px system-ui, sans-serif; }
+.e2lm-chart .ink { fill: #1f2328; } .e2lm-chart .soft { fill: #59636e; }
+.e2lm-chart .grid { stroke: #d1d9e0; stroke-width: 1; } .e2lm-chart .axis { stroke: #818b98; stroke-width: 1; }
+.e2lm-chart .mark { stroke: #59636e; stroke-width: 1; stroke-dasharray: 4 3; }
+@media (prefers-color-scheme: dark) {
+  .e2lm-chart .ink { fill: #e6edf3; } .e2lm-chart .soft { fill: #9198a1; }
+  .e2lm-chart .grid { stroke: #30363d; } .e2lm-chart .axis { stroke: #656c76; } .e2lm-chart .mark { stroke: #9198a1; }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line through (x, y); ``low`` and ``high`` draw a band around it. Points that are not finite leave a gap."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    color: str = CATEGORIES[0]
+    points: bool = True
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A dashed horizontal line at ``y``, for chance levels and the like."""
+
+    label: str
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What a chart shows; the text alternative of the picture is ``description`` or the title."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[Line]
+    marks: Sequence[Mark] = field(default_factory=tuple)
+    log_x: bool = False
+    legend: bool = True
+    description: str = ""
+    width: int = 420
+    height: int = 280
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Maps data to pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        if self.log:
+            share = (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 34, 44
+_LEGEND_ROW = 16
+
+
+def ramp(count: int) -> list[str]:
+    """``count`` colours from light to dark.
+
+    >>> ramp(2)
+    ['#9ecae1', '#08519c']
+    """
+    last = 3 if count <= 4 else 4
+    if count == 1:
+        return [RAMP[last]]
+    return [RAMP[round(index * last / (count - 1))] for index in range(count)]
+
+
+def svg(chart: Chart, standalone: bool = False) -> str:
+    """The chart as an ``<svg>`` element; ``standalone`` adds the namespace a file of its own needs."""
+    points = [(x, y) for line in chart.lines for x, y in zip(line.x, line.y, strict=True) if _shown(x, y, chart.log_x)]
+    legend = [line for line in chart.lines if line.label] if chart.legend else []
+    height = chart.height + _LEGEND_ROW * len(_legend_rows(legend, chart.width))
+    namespace = ' xmlns="http://www.w3.org/2000/svg"' if standalone else ""
+    head = (
+        f'<svg{namespace} class="e2lm-chart" viewBox="0 0 {chart.width} {height}" width="{chart.width}" '
+        f'height="{height}" role="img" aria-label="{escape(chart.description or chart.title, quote=True)}">'
+    )
+    title = f'<text class="ink" x="{_LEFT}" y="16" font-weight="600">{escape(chart.title)}</text>'
+    if not points:
+        nothing = f'<text class="soft" x="{_LEFT}" y="{chart.height / 2:.0f}">nothing to show</text>'
+        return f"{head}<style>{_STYLE}</style>{title}{nothing}</svg>"
+    across, up = _scales(chart, points)
+    parts = [
+        head,
+        f"<style>{_STYLE}</style>",
+        title,
+        _axes(chart, across, up),
+        *(_mark(mark, up, chart) for mark in chart.marks),
+        *(_band(line, across, up, chart.log_x) for line in chart.lines),
+        *(_line(line, across, up, chart.log_x) for line in chart.lines),
+        _legend(legend, chart),
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
+def _shown(x: float, y: float, log_x: bool) -> bool:
+    return math.isfinite(x) and math.isfinite(y) and (x > 0 or not log_x)
+
+
+def _scales(chart: Chart, points: list[tuple[float, float]]) -> tuple[_Scale, _Scale]:
+    xs = [x for x, _ in points]
+    ys = [y for _, y in points] + [mark.y for mark in chart.marks]
+    for line in chart.lines:
+        for edge in (line.low, line.high):
+            if edge is not None:
+                ys += [y for x, y in zip(line.x, edge, strict=True) if _shown(x, y, chart.log_x)]
+    low_x, high_x = min(xs), max(xs)
+    if low_x == high_x:
+        low_x, high_x = (low_x / 2, high_x * 2) if chart.log_x else (low_x - 1, high_x + 1)
+    low_y, high_y = min(ys), max(ys)
+    room = (high_y - low_y) * 0.06 or abs(high_y) * 0.1 or 1.0
+    return (
+        _Scale(low_x, high_x, _LEFT, chart.width - _RIGHT, chart.log_x),
+        _Scale(low_y - room, high_y + room, chart.height - _BOTTOM, _TOP),
+    )
+
+
+def _axes(chart: Chart, across: _Scale, up: _Scale) -> str:
+    bottom, right = chart.height - _BOTTOM, chart.width - _RIGHT
+    parts = []
+    for tick in ticks(up.low, up.high, 5):
+        y = up(tick)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="soft" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>')
+    places = log_ticks(across.low, across.high) if chart.log_x else ticks(across.low, across.high, 5)
+    for tick in places:
+        x = across(tick)
+        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
+        parts.append(f'<text class="soft" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{short(tick)}</text>')
+    parts.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
+    middle = (_LEFT + right) / 2
+    parts.append(
+        f'<text class="soft" x="{middle:.0f}" y="{bottom + 34}" text-anchor="middle">{escape(chart.x_label)}</text>'
+    )
+    half = (_TOP + bottom) / 2
+    parts.append(
+        f'<text class="soft" transform="translate(12 {half:.0f}) rotate(-90)" text-anchor="middle">'
+        f"{escape(chart.y_label)}</text>"
+    )
+    return "".join(parts)
+
+
+def _mark(mark: Mark, up: _Scale, chart: Chart) -> str:
+    y, right = up(mark.y), chart.width - _RIGHT
+    return (
+        f'<line class="mark" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="soft" x="{right}" y="{y - 4:.1f}" text-anchor="end">{escape(mark.label)}</text>'
+    )
+
+
+def _band(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
+    if line.low is None or line.high is None:
+        return ""
+    edge = [
+        (across(x), up(low), up(high))
+        for x, low, high in zip(line.x, line.low, line.high, strict=True)
+        if _shown(x, low, log_x) and math.isfinite(high)
+    ]
+    if len(edge) < 2:
+        return ""
+    corners = [(x, high) for x, _, high in edge] + [(x, low) for x, low, _ in reversed(edge)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+    return f'<polygon points="{path}" fill="{line.color}" fill-opacity="0.16"/>'
+
+
+def _line(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
+    places = [(across(x), up(y)) for x, y in zip(line.x, line.y, strict=True) if _shown(x, y, log_x)]
+    dash = ' stroke-dasharray="5 4"' if line.dashed else ""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    drawn = f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="2"{dash}/>'
+    if not line.points:
+        return drawn
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{line.color}"/>' for x, y in places)
+    return drawn + dots
+
+
+def _legend_rows(lines: list[Line], width: int) -> list[list[Line]]:
+    rows: list[list[Line]] = []
+    room = 0.0
+    for line in lines:
+        needed = 34 + 6.6 * len(line.label)
+        if not rows or room < needed:
+            rows.append([])
+            room = width - _LEFT
+        rows[-1].append(line)
+        room -= needed
+    return rows
+
+
+def _legend(lines: list[Line], chart: Chart) -> str:
+    parts = []
+    for row, members in enumerate(_legend_rows(lines, chart.width)):
+        x, y = float(_LEFT), chart.height + 6 + row * _LEGEND_ROW
+        for line in members:
+            dash = ' stroke-dasharray="5 4"' if line.dashed else ""
+            parts.append(
+                f'<line x1="{x:.0f}" x2="{x + 18:.0f}" y1="{y}" y2="{y}" stroke="{line.color}" stroke-width="3"{dash}/>'
+                f'<text class="ink" x="{x + 23:.0f}" y="{y + 4}">{escape(line.label)}</text>'
+            )
+            x += 34 + 6.6 * len(line.label)
+    return "".join(parts)
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """About ``count`` round numbers within the range.
+
+    >>> ticks(0.0, 1.0, 5)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    span = high - low
+    if not span > 0:
+        return [low]
+    raw = span / count
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten within the range, with 2 and 5 times them where that is fewer than four.
+
+    >>> log_ticks(3e4, 2e6)
+    [50000.0, 100000.0, 200000.0, 500000.0, 1000000.0, 2000000.0]
+    """
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    tens = [10.0**exponent for exponent in exponents if low <= 10.0**exponent <= high]
+    if len(tens) >= 4:
+        return tens
+    finer = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
+    return [place for place in finer if low * 0.999 <= place <= high * 1.001]
+
+
+def short(value: float) -> str:
+    """A number as an axis shows it.
+
+    >>> short(1200000.0), short(0.25), short(0.0)
+    ('1.2M', '0.25', '0')
+    """
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:.4g}"
