@@ -62,6 +62,18 @@ def bootstrap_D(agreement: Values, rng: np.random.Generator, draws: int = DRAWS)
     return np.asarray(kept_D[pairs_D > 0] / pairs_D[pairs_D > 0])
 
 
+def half_width(agreement: Values, rng: np.random.Generator) -> float:
+    """Half of a 90 % interval of the mean agreement, from redrawing series.
+
+    One imagined series that agrees with each other one half of the time is redrawn along: without it, series that agree
+    perfectly would promise perfection for all others too.
+    """
+    count = len(agreement)
+    padded = np.full((count + 1, count + 1), 0.5)
+    padded[:count, :count] = agreement
+    return Z_90 * float(bootstrap_D(padded, rng).std())
+
+
 def family_decision_accuracy(
     curves: Sequence[Curve], rng: np.random.Generator, early_share: float = EARLY_SHARE
 ) -> ScoreValue:
@@ -87,7 +99,7 @@ def interval_of_pairs(
     value = float(agreement[first, second].mean())
     if len(agreement) < 4:
         return ScoreValue(value, reason=f"no interval: {len(agreement)} series; at least 4 are needed to redraw them")
-    half = Z_90 * float(bootstrap_D(agreement, rng).std())
+    half = half_width(agreement, rng)
     details = {} if grid is None else {"early_position": float(grid.position_K[early])}
     return ScoreValue(value, max(0.0, value - half), min(1.0, value + half), details=details)
 

@@ -77,7 +77,7 @@ def base_yaml(base_task: str) -> Path:
     entry = index[base_task]
     if "process_docs" in (entry.cfg or {}):
         raise UserError(
-            f"--base-task: {base_task!r} changes its documents itself (process_docs), so ids cannot be mapped; leave out "
-            "--base-task and use items.json with lm_eval run --samples"
+            f"--base-task: {base_task!r} changes its documents itself (process_docs), so ids cannot be mapped; leave "
+            "out --base-task and use items.json with lm_eval run --samples"
         )
     return Path(entry.yaml_path)
