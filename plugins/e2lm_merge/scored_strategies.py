@@ -37,6 +37,7 @@ def scored_strategies() -> list[MergeStrategy]:
             source="Fu et al. 2025 (Hi-Merging), ACL 2025 long.1588, arXiv 2506.12379",
             scope="element",
             inputs=(2, None),
+            needs_score=True,
             model_defaults={"density": 0.1, "weight": 0.9},
             ranges={"density": "(0, 1]"},
             defaults={

@@ -1,0 +1,157 @@
+"""Small models on disk, and one tensor through one strategy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from e2lm_merge.merge_plan import find_strategy, plan_merge
+from e2lm_merge.merged_model import merged_tensors
+from e2lm_merge.recipe import recipe_from_data
+from e2lm_merge.tensor_merge import TensorMerge, Workspace, look_at_all, merge_tensor
+from e2lm_merge.torch_tensors import TensorNumbers, empty_tensor
+
+Tensors = dict[str, torch.Tensor]
+
+CONFIG = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "vocab_size": 40,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": False,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "torch_dtype": "float32",
+}
+
+
+def tiny_tensors(seed: int, layers: int = 2, tied: bool = False, dtype: torch.dtype = torch.float32) -> Tensors:
+    """Random tensors of a two-layer Llama of 16 dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> torch.Tensor:
+        return (torch.randn(shape, generator=generator) * 0.1).to(dtype)
+
+    found = {"model.embed_tokens.weight": random(40, 16), "model.norm.weight": random(16) + 1}
+    for layer in range(layers):
+        start = f"model.layers.{layer}."
+        for part in ("q", "k", "v", "o"):
+            found[f"{start}self_attn.{part}_proj.weight"] = random(16, 16)
+        for part in ("gate", "up"):
+            found[f"{start}mlp.{part}_proj.weight"] = random(24, 16)
+        found[f"{start}mlp.down_proj.weight"] = random(16, 24)
+        found[f"{start}input_layernorm.weight"] = random(16) + 1
+        found[f"{start}post_attention_layernorm.weight"] = random(16) + 1
+    if not tied:
+        found["lm_head.weight"] = random(40, 16)
+    return {name: tensor.to(dtype) for name, tensor in found.items()}
+
+
+def write_model(folder: Path, tensors: Mapping[str, torch.Tensor], **config: Any) -> Path:
+    """A model folder with these tensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(tensors), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    return folder
+
+
+def merge_recipe(data: dict[str, Any], threads: int = 1) -> Tensors:
+    """The merged tensors of a recipe given as data."""
+    return merged_tensors(plan_merge(recipe_from_data(data, "test")), threads)
+
+
+def merge_one(
+    strategy: str,
+    tensors: Sequence[torch.Tensor],
+    base: torch.Tensor | None = None,
+    weights: Sequence[float] | None = None,
+    labels: Sequence[str] | None = None,
+    name: str = "model.layers.0.x.weight",
+    seed: int = 0,
+    model_parameters: Sequence[Mapping[str, Any]] | None = None,
+    **parameters: Any,
+) -> torch.Tensor:
+    """One tensor through ``strategy``; parameters not given are its defaults, those of models too."""
+    found = find_strategy(strategy)
+    own = [{key: value for key, value in found.model_defaults.items() if key != "weight"} for _ in tensors]
+    for index, given in enumerate(model_parameters or []):
+        own[index].update(given)
+    for key in [key for key in parameters if key in found.model_defaults]:
+        value = parameters.pop(key)
+        for one in own:
+            one[key] = value
+    names = labels or [f"m{index}" for index in range(len(tensors))]
+    merge = TensorMerge(
+        name=name,
+        shape=tuple(tensors[0].shape),
+        dtype="F32",
+        strategy=found,
+        sources=tuple(TensorNumbers(label, tensor) for label, tensor in zip(names, tensors, strict=True)),
+        base=None if base is None else TensorNumbers("base", base),
+        weights=tuple(weights or [1.0] * len(tensors)),
+        parameters={**found.defaults, **parameters},
+        model_parameters=tuple(own),
+        seed=seed,
+        layer=0,
+        layers=2,
+    )
+    output, memory = empty_tensor(merge.shape, "F32")
+
+    def sink(start: int, bytes_: Any) -> None:
+        memory[start : start + len(bytes_)] = bytes_
+
+    merge_tensor(merge, Workspace(), sink, look_at_all(found, [merge]))
+    return output
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Callable[..., list[str]]:
+    """Writes a base and fine-tunes near it; gives their folders, base first."""
+
+    def make(count: int = 3, step: float = 0.05, **options: Any) -> list[str]:
+        base = tiny_tensors(0, **options)
+        folders = [str(write_model(tmp_path / "base", base))]
+        for index in range(1, count + 1):
+            near = {
+                name: (tensor.float() + step * (tiny_tensors(index, **options)[name].float() - 0.5)).to(tensor.dtype)
+                for name, tensor in base.items()
+            }
+            folders.append(str(write_model(tmp_path / f"ft{index}", near)))
+        return folders
+
+    return make
+
+
+@pytest.fixture(name="merge_one")
+def merge_one_fixture() -> Callable[..., torch.Tensor]:
+    """:func:`merge_one`, which tests cannot import from here."""
+    return merge_one
+
+
+@pytest.fixture(name="merge_recipe")
+def merge_recipe_fixture() -> Callable[..., Tensors]:
+    """:func:`merge_recipe`."""
+    return merge_recipe
+
+
+@pytest.fixture(name="write_model")
+def write_model_fixture() -> Callable[..., Path]:
+    """:func:`write_model`."""
+    return write_model
+
+
+@pytest.fixture(name="tiny_tensors")
+def tiny_tensors_fixture() -> Callable[..., Tensors]:
+    """:func:`tiny_tensors`."""
+    return tiny_tensors
