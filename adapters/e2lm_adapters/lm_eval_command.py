@@ -19,6 +19,8 @@ def _run(arguments: Namespace) -> int:
     try:
         cli_evaluate()
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
         sys.argv = before

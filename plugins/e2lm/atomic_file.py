@@ -19,6 +19,15 @@ def _partial_twin(path: Path) -> Path:
     return path.with_name(f"{PARTIAL_MARK}{uuid4().hex[:12]}-{path.name}")
 
 
+def is_partial(path: Path) -> bool:
+    """Whether ``path`` is, or lies in, what a killed command left behind.
+
+    >>> is_partial(Path("out/.partial-0a-checkpoint-10/results.json"))
+    True
+    """
+    return any(part.startswith(PARTIAL_MARK) for part in path.parts)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside ``folder`` durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code: 0 done, 1 a check failed, 2 the user's mistake."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run_command(arguments)
+        code = run_command(arguments)
+        sys.stdout.flush()  # so that a reader that has gone away is noticed here
+        return code
     except UserError as error:
         print(f"e2lm: error: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR

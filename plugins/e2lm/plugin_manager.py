@@ -112,8 +112,8 @@ class PluginManager:
                     f"{twins[0].distribution}; uninstall one of them"
                 )
                 continue
-            assert record.entry_point is not None
-            self._load(record, record.entry_point)
+            if record.entry_point is not None:
+                self._load(record, record.entry_point)
 
     def load_file(self, path: Path) -> None:
         """Load a one-file plugin. The user asked for it by name, so a failure is an error."""
@@ -123,8 +123,10 @@ class PluginManager:
         self.records.append(record)
         try:
             module = _module_from_file(path)
-        except Exception as error:
-            record.fail(error)
+        except UserError:
+            raise
+        except BaseException as error:
+            record.fail(_isolated(error))
         else:
             self.register(module, record)
         if record.status == "failed":
@@ -133,10 +135,8 @@ class PluginManager:
     def _load(self, record: PluginRecord, entry_point: EntryPoint) -> None:
         try:
             plugin = entry_point.load()
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # a plugin that calls sys.exit() must not take the command down
-            record.fail(error)
+        except BaseException as error:
+            record.fail(_isolated(error))
         else:
             self.register(plugin, record)
 
@@ -144,11 +144,17 @@ class PluginManager:
         """Register a loaded plugin; a wrong signature or a misspelt hook fails it whole."""
         if record not in self.records:
             self.records.append(record)
+        if self._pluggy.is_registered(plugin):
+            owner = self._record_of_plugin[id(plugin)]
+            record.fail(f"it is the same object as the plugin {owner.label}; remove one of the two entry points")
+            return
         unique_name = f"{record.distribution}:{record.name}"
         try:
             self._pluggy.register(plugin, unique_name)
         except Exception as error:
             record.fail(error)
+            if self._pluggy.is_registered(plugin):  # pluggy keeps the hooks it had checked before the wrong one
+                self._pluggy.unregister(plugin)
             return
         hooks = tuple(sorted(caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()))
         unknown = [name for name in hooks if not self._pluggy.hook.__dict__[name].has_spec()]
@@ -176,8 +182,8 @@ class PluginManager:
             for record, implementation in self._implementations(hook):
                 try:
                     items = self._collected(implementation.function, kind)
-                except Exception as error:
-                    record.fail(error)
+                except BaseException as error:
+                    record.fail(_isolated(error))
                     warnings.warn(f"plugin {record.label} failed in {hook}: {record.error}", stacklevel=2)
                     self._pluggy.unregister(implementation.plugin)
                     continue
@@ -219,15 +225,25 @@ class PluginManager:
         for record, implementation in self._implementations(hook):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:
+            except BaseException as error:
+                error = _isolated(error)
                 warnings.warn(
                     f"plugin {record.label} failed in {hook}: {type(error).__name__}: {one_line(error)}", stacklevel=2
                 )
 
 
+def _isolated(error: BaseException) -> BaseException:
+    """``error`` if it costs one plugin only, as ``sys.exit()`` in a plugin does; what the user did is raised again."""
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        raise error
+    return error
+
+
 def _the_only(claims: list[Registration], what: str) -> Registration:
     if len(claims) > 1:
         first, second = claims[0].plugin, claims[1].plugin
+        if first is second:
+            raise UserError(f"the {what} name {claims[0].item.name!r} is registered twice by the plugin {first.label}")
         raise UserError(
             f"the {what} name {claims[0].item.name!r} is claimed by two plugins: {first.label} and {second.label}; "
             f"uninstall one, or list the plugins you want in {RESTRICT_VARIABLE}=a,b"
@@ -258,15 +274,29 @@ def _module_from_file(path: Path) -> ModuleType:
 
 
 def found_plugins() -> list[PluginRecord]:
-    """The installed plugins, none imported, sorted by (distribution, name); the same one found twice counts once."""
-    found: dict[tuple[str, str, str], PluginRecord] = {}
+    """The installed plugins, none imported, sorted by (distribution, name).
+
+    Of a distribution that is on the path twice the first counts, as it does for ``import``. One whose metadata cannot
+    be read comes out as failed.
+    """
+    found: dict[tuple[str, str], PluginRecord] = {}
+    seen: set[str] = set()
     for distribution in distributions():
-        for entry_point in distribution.entry_points:
-            if entry_point.group != ENTRY_POINT_GROUP:
-                continue
-            owner = distribution.metadata["Name"] or "unknown"
-            key = (owner.lower(), entry_point.name, entry_point.value)
-            found.setdefault(key, PluginRecord(entry_point.name, owner, distribution.version, entry_point))
+        # Reading the text first skips the parsing of every other distribution, most of the time this takes.
+        if f"[{ENTRY_POINT_GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+            continue
+        try:
+            owner, version = distribution.metadata["Name"] or "unknown", distribution.version
+            entry_points = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+        except Exception as error:
+            record = PluginRecord("unknown", str(getattr(distribution, "_path", "unknown")), "unknown")
+            record.fail(error)
+            found[record.distribution, record.name] = record
+            continue
+        if owner.lower() not in seen:
+            seen.add(owner.lower())
+            for one in entry_points:
+                found[owner.lower(), one.name] = PluginRecord(one.name, owner, version, one)
     return [found[key] for key in sorted(found)]
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from e2lm.atomic_file import whole_file
+from e2lm.atomic_file import is_partial, whole_file
 from e2lm.errors import UserError, one_line
 from e2lm.item_metric import ItemChoices
 
@@ -116,9 +117,28 @@ def _there(shape: tuple[int, int], item_R: NDArray[np.int64], choice_R: NDArray[
     return there_IC
 
 
+def _check(table: pa.Table, file: Path) -> None:
+    for name in SCHEMA.names:
+        if table[name].null_count:  # a column that is missing in the file is read as nulls
+            raise UserError(f"{file}: not a Samples file (column {name!r} is missing or has gaps)")
+    if not len(table):
+        return
+    items = table.group_by(["series", "task", "step", "doc_id"]).aggregate(
+        [("gold", "sum"), ("choice", "min"), ("choice", "count"), ("choice", "count_distinct")]
+    )
+    for row in items.to_pylist():
+        where = f"{file}: task {row['task']!r}, doc_id {row['doc_id']}"
+        if row["gold_sum"] != 1:
+            raise UserError(f"{where}: {row['gold_sum']} choices are marked as gold; exactly one must be")
+        if row["choice_min"] < 0 or row["choice_count"] != row["choice_count_distinct"]:
+            raise UserError(f"{where}: choices must be numbered from 0, each once")
+
+
 def read_samples(path: Path) -> list[Samples]:
     """All samples in a Parquet file, or in every ``*.parquet`` below a folder, by series, task and step."""
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*.parquet") if not is_partial(file.relative_to(path)))
     if not files or not path.exists():
         raise UserError(f"{path}: no Samples there; expected Parquet files written by 'e2lm eval'")
     found: list[Samples] = []
@@ -127,6 +147,7 @@ def read_samples(path: Path) -> list[Samples]:
             table = pq.read_table(file, schema=SCHEMA)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             raise UserError(f"{file}: not a Samples file ({one_line(error)})") from error
+        _check(table, file)
         keys = table.group_by(["series", "task", "step"]).aggregate([]).to_pylist()
         for key in keys:
             mask = pa.compute.and_(

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from e2lm.atomic_file import is_partial
 from e2lm.errors import UserError, one_line
-from e2lm.scores import ScoreRow, Scores
+from e2lm.scores import COLUMNS, ScoreRow, Scores
 
 Layout = Literal["table", "lm-eval", "e2lmc"]
 
@@ -47,10 +48,29 @@ def read_scores(path: Path) -> ScoreSource:
 
 def _read_table(path: Path, kind: Literal["parquet", "csv"]) -> ScoreSource:
     try:
-        frame = pd.read_parquet(path) if kind == "parquet" else pd.read_csv(path)
+        frame = pd.read_parquet(path) if kind == "parquet" else _read_csv(path)
     except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file
         raise UserError(f"{path}: cannot be read as {kind} ({one_line(error)})") from error
     return _without_duplicates(Scores.from_frame(frame, str(path)), "table", path)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Text stays as it is written (``007``, ``None``), and every float comes back to the last bit."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    numbers = [column for column, kind in COLUMNS.items() if kind != "str" and column in frame]
+    return frame.assign(**{column: [_csv_number(text, column) for text in frame[column]] for column in numbers})
+
+
+def _csv_number(text: str, column: str) -> int | float:
+    if text.strip().lower() in ("", "na", "n/a", "none", "null"):
+        return math.nan
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"column {column!r}: {text[:80]!r} is no number") from None
 
 
 def _without_duplicates(scores: Scores, layout: Layout, path: Path) -> ScoreSource:
@@ -65,7 +85,7 @@ def _read_folder(path: Path) -> ScoreSource:
     for name in ("scores.parquet", "scores.csv"):
         if (path / name).is_file():
             return _read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
-    results = sorted(path.rglob("results_*.json"))
+    results = sorted(file for file in path.rglob("results_*.json") if not is_partial(file.relative_to(path)))
     if not results:
         raise UserError(f"{path}: no scores.parquet, scores.csv or results_*.json (lm-eval's output) below it")
     rows: dict[tuple[str, str, str, int], ScoreRow] = {}

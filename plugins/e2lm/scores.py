@@ -82,11 +82,16 @@ class Scores:
             raise UserError(f"{source}: unknown column {unknown[0]!r}. {nearest_names(unknown[0], COLUMNS)}")
         defaults = {"n": 0}
         complete = {column: frame[column] if column in frame else defaults.get(column, math.nan) for column in COLUMNS}
+        for column in ("series", "task", "metric"):
+            if len(frame) and (frame[column].isna() | (frame[column] == "")).any():
+                raise UserError(f"{source}: column {column!r} has empty cells; every row needs a {column}")
         try:
             table = pd.DataFrame(complete, index=frame.index)
             table["n"] = table["n"].fillna(0)
+            for column in ("step", "n"):
+                _refuse_fractions(table[column])
             table = table.astype(COLUMNS)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise UserError(f"{source}: {error}; series, task and metric are text, the rest numbers") from error
         table = table.sort_values(KEY, kind="stable", ignore_index=True)
         return cls(table)
@@ -144,3 +149,9 @@ class Scores:
             }
             for record in records
         ]
+
+
+def _refuse_fractions(column: pd.Series[Any]) -> None:
+    """Raise for 1.5, which pandas would cut to 1 without a word."""
+    if pd.api.types.is_float_dtype(column.dtype) and (column % 1 > 0).any():
+        raise ValueError(f"column {column.name!r} holds {column[column % 1 > 0].iloc[0]}, a whole number is expected")

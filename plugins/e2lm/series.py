@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from e2lm.atomic_file import write_json
 from e2lm.checkpoint import Checkpoint
@@ -37,6 +37,13 @@ class Series(Noun):
     tokens_per_step: Annotated[float, Field(gt=0)] | None = None
     data: str = ""
     checkpoints: tuple[Checkpoint, ...]
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if name in (".", ".."):
+            raise ValueError("the name is used as that of a folder, and '.' and '..' are none")
+        return name
 
     @model_validator(mode="after")
     def _in_order(self) -> Series:

@@ -108,7 +108,7 @@ def _sharded_files(folder: Path) -> tuple[Path, ...]:
     path = folder / SHARD_INDEX
     try:
         names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a shard index ({one_line(error)}); copy it from the source again") from error
     files = tuple(folder / str(name) for name in names)
     for file in files:
@@ -140,8 +140,11 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
             for name, entry in header.items()
             if name != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{file}: not a safetensors file ({one_line(error)})") from error
+    for name, tensor in tensors.items():
+        if min(tensor.shape, default=0) < 0 or not 8 + length <= tensor.start <= tensor.end:
+            raise UserError(f"{file}: tensor {name!r} has an impossible shape or place; copy the file again")
     end = max((tensor.end for tensor in tensors.values()), default=8 + length)
     if end > size:
         raise UserError(f"{file}: cut short, {size} of {end} bytes are there; copy it again")
