@@ -20,11 +20,10 @@ from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
 from e2lm.scores import Scores
+from e2lm_demo.demo_steps import METRICS, SIGNAL_SCORES
 
 LOSS_TASK = "e2lm_early_heldout"
 LOSS_METRIC = "bits_per_byte"
-#: The metrics compared in the report: what everybody reports, and two continuous ones from the same log-likelihoods.
-METRICS = ("acc", "norm_correct_prob", "gold_minus_mean_wrong_per_byte")
 #: "Early": the first checkpoint after this share of the training.
 EARLY_SHARE = 0.1
 DRAWS = 2_000
@@ -196,8 +195,9 @@ def _mean_scores(signal: Mapping[str, Any], task: str, metric: str) -> dict[str,
             for name, score in row["scores"].items():
                 names.setdefault(name, []).append(score["value"])
     return {
-        name: None if any(value is None for value in values) else float(np.mean([v for v in values if v is not None]))
-        for name, values in names.items()
+        name: None if any(value is None for value in names[name]) else float(np.mean([v or 0.0 for v in names[name]]))
+        for name in SIGNAL_SCORES
+        if name in names
     }
 
 

@@ -94,16 +94,22 @@ def _height(element: str) -> int:
 def answer(findings: Findings) -> str:
     """The finding in a few sentences."""
     best = findings.findings[0]
+    early = short(findings.early_tokens)
     text = (
         f"{len(findings.models)} language models were trained. At the end, text they never saw orders them "
-        f"{' < '.join(findings.true_order)} (lowest loss first). After {short(findings.early_tokens)} tokens, "
-        f"{name_of(best)} ordered {_right(best)} of the pairs of models that way"
+        f"{' < '.join(findings.true_order)} (lowest loss first). "
     )
+    if best.early_low <= BLIND:
+        return text + (
+            f"After {early} tokens no task told that order better than guessing: the nearest, {name_of(best)}, ordered "
+            f"{_right(best)} of the pairs of models that way."
+        )
+    text += f"After {early} tokens, {name_of(best)} already ordered {_right(best)} of the pairs of models that way"
     twin = next((f for f in findings.findings if f.task == best.task and f.metric == "acc" and f is not best), None)
     if twin is not None:
         text += f"; accuracy on the same answers, {_right(twin)}"
     blind = sorted({_task(f) for f in findings.findings} - {_task(f) for f in findings.findings if f.early_low > BLIND})
-    return text + "." + (f" Not yet better than guessing then: {', '.join(blind)}." if blind else "")
+    return text + "." + (f" No better than guessing then: {', '.join(blind)}." if blind else "")
 
 
 def _right(finding: Finding) -> str:
