@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,27 @@ def add_objective_arguments(parser: ArgumentParser, law: str) -> None:
     parser.add_argument("--law", default=law, help=f"the law (default {law})")
     parser.add_argument("--objective", default="huber", help="huber, l1 or mse of ln L (default huber)")
     parser.add_argument("--delta", type=float, default=1e-3, help="delta of huber (default 1e-3)")
+
+
+def add_plot_arguments(parser: ArgumentParser) -> None:
+    """``--plot``."""
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture to FILE.html or FILE.png")
+    parser.add_argument("--dry-run", action="store_true", help="say what --plot would write, write nothing")
+
+
+def write_plots(
+    arguments: Namespace, title: str, figures: Callable[[], list[Any]], paragraphs: tuple[str, ...] = ()
+) -> None:
+    """Write the figures that ``--plot`` asks for, or say so in a dry run."""
+    if arguments.plot is None:
+        return
+    from e2lm_scaling.figure_files import checked_suffix, write_figures
+
+    checked_suffix(arguments.plot)
+    if arguments.dry_run:
+        print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
+        return
+    write_figures(arguments.plot, f"e2lm predict {title}", figures(), paragraphs)
 
 
 def read_input(arguments: Namespace) -> LossSource:

@@ -110,8 +110,18 @@ def fitted(
         return None
     theta_T = uncentred(best.law.theta(best.z_P[None]), x_mean, y_mean)[0]
     exact = float(objective.value(_residual(law, theta_T, table, objective)) @ weights_R)
+    if exact > _value_of_constant(table, weights_R, objective):
+        return None  # a stationary point at infinity, not an optimum
     condition = _condition(best.law, rows, best.z_P, weights_R)
     return Fit(law, objective, theta_T, exact, best.share, condition, best.at_bound, table)
+
+
+def _value_of_constant(table: LossTable, weights_R: Array, objective: Objective) -> float:
+    """Objective of the median loss as the prediction for all."""
+    constant = float(np.median(table.loss_R[weights_R > 0]))
+    in_log = objective.space == "log"
+    residual_R = np.log(constant) - np.log(table.loss_R) if in_log else constant - table.loss_R
+    return float(objective.value(residual_R) @ weights_R)
 
 
 @dataclass(frozen=True, slots=True)

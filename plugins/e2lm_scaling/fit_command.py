@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm_scaling.command_input import (
     add_input_arguments,
     add_objective_arguments,
+    add_plot_arguments,
     named_numbers,
     print_json,
     read_input,
+    write_plots,
 )
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def configure(parser: ArgumentParser) -> None:
         "--bootstrap", type=int, default=200, metavar="DRAWS", help="draws for standard errors, 0: none"
     )
     parser.add_argument("--at", metavar="N=...,D=...", help="also predict the loss of this model, with an interval")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write fit and residuals to FILE.html or FILE.png")
-    parser.add_argument("--dry-run", action="store_true", help="say what --plot would write, write nothing")
+    add_plot_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -43,6 +43,7 @@ def run(arguments: Namespace) -> int:
     objective = Objective(arguments.objective, arguments.delta)
     best = fit(source.table, arguments.law, objective, source=source.source)
     report = fit_report(best, source, arguments)
+    write_plots(arguments, "fit", lambda: _figures(best))
     if arguments.json:
         print_json(report)
     else:
@@ -100,6 +101,12 @@ def fit_report(best: Fit, source: LossSource, arguments: Namespace) -> dict[str,
     if arguments.at:
         report["forecast"] = _forecast(best, named_numbers(arguments.at, "--at", ("N", "D")))
     return report
+
+
+def _figures(best: Fit) -> list[Any]:
+    from e2lm_scaling.figures import fit_figure
+
+    return [fit_figure(best)]
 
 
 def _forecast(best: Fit, at: dict[str, float]) -> dict[str, Any]:

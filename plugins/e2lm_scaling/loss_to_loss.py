@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import curve_fit
 
 from e2lm.errors import UserError
+from e2lm.scaling_predictor import LossTable
 from e2lm_scaling.fit import Fit
 from e2lm_scaling.law import SKALING
 from e2lm_scaling.objective import Array
@@ -135,3 +136,40 @@ def _check(from_P: Array, to_P: Array) -> None:
 def _check_above(loss_P: Array, floor: float, which: str) -> None:
     if loss_P.min() <= floor:
         raise UserError(f"the {which} loss reaches {loss_P.min():.4g}, below its floor E = {floor:.4g}; refit the law")
+
+
+#: Share of the pairs, those of lowest first loss, that are held out to judge a translation.
+HELD_OUT_SHARE = 0.2
+#: Relative difference of N and of D below which two runs count as a pair.
+SAME_SIZE = 0.01
+
+
+def paired_losses(first: LossTable, second: LossTable) -> tuple[Array, Array]:
+    """Losses of the runs of both tables that share N and D, within 1 %."""
+    pairs = []
+    for n, d, loss in zip(second.params_R, second.tokens_R, second.loss_R, strict=True):
+        distance_R = np.maximum(np.abs(np.log(first.params_R / n)), np.abs(np.log(first.tokens_R / d)))
+        nearest = int(np.argmin(distance_R))
+        if distance_R[nearest] <= SAME_SIZE:
+            pairs.append((first.loss_R[nearest], loss))
+    if len(pairs) < FEWEST_PAIRS:
+        raise UserError(
+            f"{len(pairs)} runs of the second table share N and D with one of the first; at least {FEWEST_PAIRS} are "
+            "needed; train both on the same sizes and tokens"
+        )
+    from_P, to_P = np.array(pairs).T
+    return from_P, to_P
+
+
+def leave_lowest_out_error(law: LossToLoss, from_P: Array, to_P: Array) -> float | None:
+    """Largest relative error on the pairs of lowest first loss, with kappa and K fitted to the others; None if too few.
+
+    The floors stay: they come from laws of the whole tables.
+    """
+    count = max(int(HELD_OUT_SHARE * len(from_P)), 1)
+    order_P = np.argsort(from_P)
+    held, kept = order_P[:count], order_P[count:]
+    if len(kept) < FEWEST_PAIRS or to_P[kept].min() <= law.floor_to or from_P[kept].min() <= law.floor_from:
+        return None
+    refitted = fit_known_floors(from_P[kept], to_P[kept], law.floor_from, law.floor_to)
+    return float(np.max(np.abs(refitted.translate(from_P[held]) / to_P[held] - 1)))

@@ -10,6 +10,9 @@ from e2lm.command import Command
 #: action -> (module that configures and runs it, what it does).
 ACTIONS = {
     "fit": ("e2lm_scaling.fit_command", "fit a scaling law to losses of trained models"),
+    "backtest": ("e2lm_scaling.backtest_command", "hold out the largest runs and see which law predicts them"),
+    "plan": ("e2lm_scaling.plan_command", "the best N and D for a budget, with intervals and constraints"),
+    "translate": ("e2lm_scaling.translate_command", "from the loss on one corpus or test to the loss on another"),
 }
 
 
