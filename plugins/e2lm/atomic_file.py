@@ -55,6 +55,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of ``path`` (which is removed) when the block ends without an error."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path}: a file is where a folder is to be written")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial_twin(path)
     partial.mkdir()

@@ -1,0 +1,131 @@
+"""Files and folders are there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2lm.atomic_file import PARTIAL_MARK, is_partial, whole_file, whole_folder, write_json, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "file.txt"
+    with whole_file(target) as partial:
+        partial.write_text("new", encoding="utf-8")
+        assert not target.exists()
+        assert partial.parent == target.parent
+        assert is_partial(partial)
+    assert target.read_text(encoding="utf-8") == "new"
+    assert names(target.parent) == ["file.txt"]
+
+
+def test_a_block_that_fails_leaves_the_file_before_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old", encoding="utf-8")
+
+    def fail() -> None:
+        with whole_file(target) as partial:
+            partial.write_text("half", encoding="utf-8")
+            raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert target.read_text(encoding="utf-8") == "old"
+    assert names(tmp_path) == ["file.txt"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "folder"
+    if there:
+        target.mkdir()
+        (target / "old.txt").write_text("old", encoding="utf-8")
+    with whole_folder(target) as partial:
+        (partial / "sub").mkdir()
+        (partial / "sub" / "new.txt").write_text("new", encoding="utf-8")
+        assert target.exists() == there
+    assert names(tmp_path) == ["folder"]
+    assert names(target) == ["sub"]
+    assert (target / "sub" / "new.txt").read_text(encoding="utf-8") == "new"
+
+
+def test_a_folder_whose_block_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old.txt").write_text("old", encoding="utf-8")
+
+    def fail() -> None:
+        with whole_folder(target) as partial:
+            (partial / "new.txt").write_text("half", encoding="utf-8")
+            raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert names(tmp_path) == ["folder"]
+    assert names(target) == ["old.txt"]
+
+
+def test_a_folder_never_replaces_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "taken"
+    target.write_text("precious", encoding="utf-8")
+
+    def attempt() -> None:
+        with whole_folder(target) as partial:
+            (partial / "new.txt").write_text("new", encoding="utf-8")
+
+    with pytest.raises(NotADirectoryError):
+        attempt()
+    assert target.read_text(encoding="utf-8") == "precious"
+    assert names(tmp_path) == ["taken"]
+
+
+def test_a_killed_process_leaves_the_old_file_and_only_marked_litter(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old", encoding="utf-8")
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom e2lm.atomic_file import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as partial:\n"
+        "    partial.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(target)], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert target.read_text(encoding="utf-8") == "old"
+    litter = [path for path in tmp_path.iterdir() if path != target]
+    assert len(litter) == 1
+    assert litter[0].name.startswith(PARTIAL_MARK)
+
+
+def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "file.txt", "Grüße\n→\n")
+    assert (tmp_path / "file.txt").read_bytes() == "Grüße\n→\n".encode()
+
+
+def test_json_is_the_same_bytes_for_the_same_value_in_any_order(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": [1, 2.5, None], "a": "ü"})
+    write_json(tmp_path / "b.json", {"a": "ü", "b": [1, 2.5, None]})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"a": "ü", "b": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_what_json_has_no_word_for_is_refused_and_nothing_is_written(tmp_path: Path, value: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        write_json(tmp_path / "a.json", {"a": value})
+    assert names(tmp_path) == []
+
+
+def test_a_new_file_has_the_usual_rights(tmp_path: Path) -> None:
+    write_text(tmp_path / "file.txt", "x")
+    before = os.umask(0)
+    os.umask(before)
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~before
