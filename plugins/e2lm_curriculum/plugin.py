@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from e2lm import Command, Curriculum, hookimpl
+from e2lm import hookimpl
+
+if TYPE_CHECKING:
+    from e2lm import Command, Curriculum
 
 
 @hookimpl

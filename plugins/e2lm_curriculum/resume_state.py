@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from e2lm.atomic_file import sync_folder
+from e2lm.atomic_file import PARTIAL_MARK, sync_folder
 
 RESUME_FOLDER = ".resume"
 COMPLETE_MARK = "complete"
@@ -21,6 +21,15 @@ _STATE_NAME = re.compile(r"checkpoint-(\d+)")
 def resume_folder(run: Path) -> Path:
     """Where Trainer writes its state for the run in folder ``run``."""
     return run / RESUME_FOLDER
+
+
+def sweep_partials(folder: Path) -> None:
+    """Delete what a killed process left half-written directly in ``folder``."""
+    for partial in folder.glob(f"{PARTIAL_MARK}*"):
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink()
 
 
 def mark_complete(state: Path) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2lm.atomic_file import PARTIAL_MARK
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm_curriculum.checkpoint_grid import checkpoint_steps
 from e2lm_curriculum.model_size import ModelSize, model_size
@@ -72,14 +70,6 @@ class SizeRun:
             flops=float(training_flops_per_token * self.config.budget.tokens) if finished else None,
             finished=finished,
         ).write(self.folder)
-
-    def sweep(self) -> None:
-        """Delete what a killed process left half-written."""
-        for partial in self.folder.glob(f"{PARTIAL_MARK}*"):
-            if partial.is_dir():
-                shutil.rmtree(partial)
-            else:
-                partial.unlink()
 
     def to_line(self) -> str:
         """One line from which :meth:`from_line` makes the same run: how a worker gets its work."""

@@ -26,6 +26,7 @@ from e2lm_curriculum.resume_state import (
     newest_state,
     resume_folder,
     step_of,
+    sweep_partials,
 )
 from e2lm_curriculum.size_run import SizeRun
 from e2lm_curriculum.training_config import TrainingConfig
@@ -56,7 +57,7 @@ def train_size(run: SizeRun, prepared: PreparedCorpus, report: Report) -> None:
         if run.is_finished:
             report(run.config.budget.steps)
             return
-        run.sweep()
+        sweep_partials(run.folder)
         started = time.monotonic()
         wall_before_s = run.wall_s
         if not checkpoint_folder(run.folder, run.config.budget.steps).is_dir():
@@ -108,7 +109,7 @@ def training_arguments(config: TrainingConfig, state_folder: Path) -> TrainingAr
         # Attention and embedding gradients add in any order otherwise, and no two runs are alike.
         torch.use_deterministic_algorithms(True, warn_only=True)
     decay = {"num_decay_steps": max(1, round(WSD_DECAY_FRACTION * config.budget.steps))}
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(state_folder),
         max_steps=config.budget.steps,
         per_device_train_batch_size=config.batch_size,
@@ -134,6 +135,10 @@ def training_arguments(config: TrainingConfig, state_folder: Path) -> TrainingAr
         disable_tqdm=True,
         report_to="none",
     )
+    if on_gpu:
+        # With several in sight Trainer would multiply the batch, and the plan would no longer be what is trained.
+        arguments._n_gpu = 1
+    return arguments
 
 
 class SeriesCallback(TrainerCallback):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from e2lm.series import Series
 from e2lm_curriculum.corpus import read_passages, split_corpus
 from e2lm_curriculum.folder_lock import folder_lock
 from e2lm_curriculum.prepared_corpus import PreparedCorpus, prepare
+from e2lm_curriculum.resume_state import sweep_partials
 from e2lm_curriculum.size_run import SizeRun
 from e2lm_curriculum.training_config import TrainingConfig
 from e2lm_curriculum.worker_pool import train_in_processes
@@ -51,6 +53,8 @@ def check(config: TrainingConfig) -> None:
             f"field 'curriculum': unknown curriculum {config.curriculum!r}. "
             + nearest_names(config.curriculum, curricula)
         )
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("WORLD_SIZE is set: e2lm train starts its own processes; run it without accelerate or torchrun")
     hashes = corpus_hashes(config)
     place = config.out_folder / RECORD_FILE
     if config.out_folder.exists() and not config.out_folder.is_dir():
@@ -106,6 +110,7 @@ def _prepare_once(config: TrainingConfig) -> None:
         if PreparedCorpus.read(config.out_folder) is None:
             raise UserError(f"{config.out_folder}: the prepared corpus was deleted; train into another --out")
         return
+    sweep_partials(config.out_folder)
     prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
     RunRecord(
         command="train",

@@ -14,9 +14,16 @@ from e2lm import Series, UserError
 from e2lm.command_line import main
 from e2lm.run_record import RunRecord
 from e2lm.weights import read_weight_index, weights_hash
+from e2lm_curriculum.checkpoint_writer import write_checkpoint
+from e2lm_curriculum.corpus import read_passages, split_corpus
+from e2lm_curriculum.llama import new_llama
 from e2lm_curriculum.planned_dataset import PlannedDataset
+from e2lm_curriculum.prepared_corpus import prepare
+from e2lm_curriculum.size_run import SizeRun
+from e2lm_curriculum.size_training import train_size
 from e2lm_curriculum.training import train
 from e2lm_curriculum.training_config import TrainingConfig
+from e2lm_curriculum.worker_pool import train_in_processes
 
 
 def held_out_loss(checkpoint: Path, text: str) -> float:
@@ -26,6 +33,13 @@ def held_out_loss(checkpoint: Path, text: str) -> float:
     input_ids_BT = torch.tensor(ids_K[: len(ids_K) // 32 * 32]).reshape(-1, 32)[:100]
     with torch.no_grad():
         return float(model(input_ids=input_ids_BT, labels=input_ids_BT).loss)
+
+
+def train_here(config: TrainingConfig) -> None:
+    """In this process: without the seconds a worker takes to start."""
+    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+    for size in config.model_sizes:
+        train_size(SizeRun(config, size), prepared, lambda step: None)
 
 
 def test_a_run_leaves_a_series_that_reads_back(trained: TrainingConfig) -> None:
@@ -160,7 +174,7 @@ def test_schedules_that_decay_move_the_weights_less_at_the_end(
     config = trained.model_copy(
         update={"out": str(tmp_path / "out"), "sizes": ("1x16",), "schedule": schedule, "checkpoints": 60}
     )
-    train(config, quiet=True)
+    train_here(config)
     from safetensors.torch import load_file
 
     weights = [
@@ -169,6 +183,36 @@ def test_schedules_that_decay_move_the_weights_less_at_the_end(
     ]
     middle, _, end = [float((after - before).norm()) for before, after in pairwise(weights)]
     assert end < 0.5 * middle
+
+
+def test_bfloat16_autocast_learns_as_well_and_keeps_float32_weights(trained: TrainingConfig, tmp_path: Path) -> None:
+    config = trained.model_copy(update={"out": str(tmp_path / "out"), "sizes": ("2x16",), "precision": "bfloat16"})
+    train_here(config)
+    text = (config.out_folder / "held_out.txt").read_text(encoding="utf-8")
+    coarse, exact = (one.out_folder / "2x16" / "checkpoint-60" for one in (config, trained))
+    assert {tensor.dtype for tensor in read_weight_index(coarse).tensors.values()} == {"F32"}
+    assert weights_hash(read_weight_index(coarse)) != weights_hash(read_weight_index(exact))
+    assert held_out_loss(coarse, text) == pytest.approx(held_out_loss(exact, text), abs=0.05)
+
+
+def test_weights_that_are_not_finite_are_an_error_and_not_a_checkpoint(trained: TrainingConfig, tmp_path: Path) -> None:
+    model = new_llama(trained.model_sizes[0], 400, 32, 0)
+    with torch.no_grad():
+        model.model.norm.weight[3] = float("nan")
+    with pytest.raises(UserError, match=r"model\.norm\.weight is not finite at step 7"):
+        write_checkpoint(model, trained.out_folder, tmp_path, 7)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_fails_is_reported(trained: TrainingConfig, tmp_path: Path) -> None:
+    config = trained.model_copy(update={"out": str(tmp_path / "out"), "sizes": ("1x16",)})
+    split = split_corpus(read_passages(config.corpus_files), config.held_out, config.seed)
+    prepare(config, split)
+    run = SizeRun(config, config.model_sizes[0])
+    (run.folder).mkdir()
+    (run.folder / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"run\.json: not valid JSON"):
+        train_in_processes([run], 1, lambda run, step: None)
 
 
 def test_the_command_prints_json(trained: TrainingConfig, capsys: pytest.CaptureFixture[str]) -> None:
