@@ -155,8 +155,10 @@ class BlockWalk:
         """The first ``1/part`` of every block."""
         return (self.as_group(block, whole=False) for block in self.blocks(part))
 
-    def blocks(self, part: int = 1, hashers: Sequence[xxhash.xxh3_128] | None = None) -> Iterator[Block]:
-        """Every block, or its first ``1/part``; with ``hashers`` what is read is hashed and must be finite."""
+    def blocks(
+        self, part: int = 1, hashers: Sequence[xxhash.xxh3_128] | None = None, finite: bool = False
+    ) -> Iterator[Block]:
+        """Every block, or its first ``1/part``; with ``hashers`` what is read is hashed, ``finite`` refuses NaN."""
         merge = self.merge
         for start, whole in merge.block_ranges():
             count = whole if part == 1 else max(1, whole // part)
@@ -168,8 +170,8 @@ class BlockWalk:
                 source.read(start * size, stored)
                 if hashers is not None:
                     hashers[index].update(stored.data)
-                    if not merge.allow_nonfinite and not all_finite(stored, source.dtype):
-                        raise _nonfinite(merge.name, source.label)
+                if finite and not all_finite(stored, source.dtype):
+                    raise _nonfinite(merge.name, source.label)
                 if size != 4:
                     widen(stored, source.dtype, numbers_N)
                 numbers.append(numbers_N)
@@ -211,9 +213,21 @@ def merge_tensor(merge: TensorMerge, workspace: Workspace, sink: Sink, found_in_
         walk = BlockWalk(merge, workspace)
         merged = _sums(walk, hashers) if merge.scope == "sum" else _merged(walk, hashers, found_in_all)
         for start, numbers_N in merged:
-            sink(start * size, narrower.narrow(numbers_N, f"tensor {merge.name!r}"))
+            stored = narrower.narrow(numbers_N, f"tensor {merge.name!r}")
+            if merge.scope == "sum" and not merge.allow_nonfinite and not all_finite(stored, merge.dtype):
+                _blame_input(walk)
+            sink(start * size, stored)
         workspace.forget_large()
     return tuple(hasher.hexdigest() for hasher in hashers)
+
+
+def _blame_input(walk: BlockWalk) -> None:
+    """Name the input that made a sum infinite or NaN: looking at sums alone is a check less per input and block."""
+    for _ in walk.blocks(finite=True):
+        pass
+    raise UserError(
+        f"tensor {walk.merge.name!r}: the merged numbers are too large for {walk.merge.dtype}; lower weights"
+    )
 
 
 def _sums(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128]) -> Iterator[tuple[int, Floats]]:
@@ -232,7 +246,9 @@ def _sums(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128]) -> Iterator[tuple
             inner.add(block.numbers[:-1] if deltas else block.numbers)
         products = inner.matrix
     how = strategy.combine(walk.group, products)
-    for block in walk.blocks(hashers=hashers):
+    # An input that takes no part leaves no trace in the sum, so it is looked at itself.
+    idle = not all(how.coefficients) and not merge.allow_nonfinite
+    for block in walk.blocks(hashers=hashers, finite=idle):
         numbers = list(block.numbers)
         base_N = numbers.pop() if merge.base is not None else None
         yield block.start, combined(numbers, base_N, how)
@@ -243,7 +259,7 @@ def _merged(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], found_in_all: A
     strategy = walk.merge.strategy
     assert strategy.merge is not None
     found = strategy.look(walk, found_in_all) if strategy.look is not None else found_in_all
-    for block in walk.blocks(hashers=hashers):
+    for block in walk.blocks(hashers=hashers, finite=not walk.merge.allow_nonfinite):
         group = walk.as_group(block, whole=True, found=found)
         expected = group.tensors[0].shape
         merged: torch.Tensor = strategy.merge(group)

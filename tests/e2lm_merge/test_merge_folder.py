@@ -211,9 +211,7 @@ def stop_after(recipe: dict[str, Any], output: Path, tensors: int) -> None:
 
 
 @pytest.mark.parametrize("method", ["dare_ties", "linear"])
-def test_a_merge_killed_after_any_tensor_goes_on_to_the_same_bytes(
-    method: str, models: Models, tmp_path: Path
-) -> None:
+def test_a_merge_killed_after_any_tensor_goes_on_to_the_same_bytes(method: str, models: Models, tmp_path: Path) -> None:
     recipe = data(models(2), method)
     whole = digest(write(recipe, tmp_path / "whole"))
     chance = random.Random(5)
@@ -290,13 +288,11 @@ def test_the_command_merges_reports_and_refuses_with_one_line(
     assert "θ₀" in capsys.readouterr().out
 
 
-def test_a_full_disk_is_seen_before_it_is_full(
-    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_seen_before_it_is_full(models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
     from collections import namedtuple
 
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1))
     with pytest.raises(UserError, match="make room"):
         write(data(models(2)), tmp_path / "o" / "out")

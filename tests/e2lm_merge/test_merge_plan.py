@@ -85,7 +85,9 @@ def test_a_shared_parameter_at_one_model_and_any_at_the_base_are_errors(models: 
             models=[{"model": one, "parameters": {"normalize": True}}, {"model": two}],
         )
     with pytest.raises(UserError, match="the base model takes no parameters"):
-        plan(merge_method="ties", base_model=base, models=[{"model": base, "parameters": {"weight": 1}}, {"model": one}])
+        plan(
+            merge_method="ties", base_model=base, models=[{"model": base, "parameters": {"weight": 1}}, {"model": one}]
+        )
 
 
 def test_yaml_with_a_key_twice_is_refused(tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_whole_numbers_are_copied_where_equal_and_refused_where_not(
         folders.append(str(write_model(tmp_path / f"m{index}", tensors)))
     assert merge_recipe(linear(folders))["counter"].tolist() == [7, 8]
     _changed(folders[1], lambda tensors: tensors.update(counter=torch.tensor([7, 9])))
-    with pytest.raises(UserError, match="'counter' .* differs between .*m0 and .*m1"):
+    with pytest.raises(UserError, match=r"'counter' .* differs between .*m0 and .*m1"):
         merge_recipe(linear(folders))
 
 
@@ -277,7 +279,7 @@ def test_tied_with_untied_needs_a_choice_that_flag_and_tensors_follow(
         str(write_model(tmp_path / "untied", tiny_tensors(1))),
     ]
     folders = [both[index] for index in order]
-    with pytest.raises(UserError, match="tied_embeddings: untie .* or tie"):
+    with pytest.raises(UserError, match=r"tied_embeddings: untie .* or tie"):
         plan(**linear(folders))
     tie = plan(**linear(folders, tied_embeddings="tie"))
     assert tie.config["tie_word_embeddings"] is True
@@ -318,7 +320,7 @@ def test_a_step_of_a_run_and_a_series_are_models(tmp_path: Path, tiny_tensors: A
     lawa = plan(merge_method="lawa", series=str(tmp_path / "run"), parameters={"window": 2})
     assert lawa.steps == (20, 30)
     assert lawa.merges[0].weights == (0.5, 0.5)
-    with pytest.raises(UserError, match="no local checkpoint at step '15'.*10, 20, 30"):
+    with pytest.raises(UserError, match=r"no local checkpoint at step '15'.*10, 20, 30"):
         plan(**linear([f"{tmp_path}/run@15"]))
     with pytest.raises(UserError, match="no checkpoint at step 15"):
         plan(merge_method="lawa", series=str(tmp_path / "run"), steps=[15])

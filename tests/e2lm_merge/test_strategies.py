@@ -181,9 +181,7 @@ def test_ties_of_one_model_at_full_density_is_task_arithmetic_bit_by_bit(merge_o
 
 @quick
 @given(seed=seeds, density=st.floats(0.01, 0.99), size=st.integers(1, 400), levels=st.sampled_from([0, 3]))
-def test_ties_keeps_exactly_the_largest(
-    merge_one: MergeOne, seed: int, density: float, size: int, levels: int
-) -> None:
+def test_ties_keeps_exactly_the_largest(merge_one: MergeOne, seed: int, density: float, size: int, levels: int) -> None:
     delta = random(seed, size)
     if levels:  # many equal magnitudes, so that the rule for ties decides
         delta = torch.sign(delta) * (1 + (delta.abs() * 10).floor() % levels)
@@ -283,7 +281,9 @@ def test_a_mask_does_not_depend_on_another_tensors_density(merge_one: MergeOne) 
 def test_della_keeps_larger_ranks_more_often_and_density_on_average(merge_one: MergeOne) -> None:
     columns, density, epsilon = 8, 0.5, 0.3
     delta = torch.arange(1.0, columns + 1).repeat(20_000, 1)
-    merged = merge_one("della_linear", [delta], torch.zeros_like(delta), density=density, epsilon=epsilon, rescale=False)
+    merged = merge_one(
+        "della_linear", [delta], torch.zeros_like(delta), density=density, epsilon=epsilon, rescale=False
+    )
     share = (merged != 0).float().mean(0).numpy()
     expected = density - epsilon + 2 * epsilon * np.arange(columns) / (columns - 1)
     np.testing.assert_allclose(share, expected, atol=5 * 0.5 / math.sqrt(20_000))
@@ -444,7 +444,9 @@ def test_nuslerp_by_rows_and_columns_interpolates_each_alone(merge_one: MergeOne
     torch.testing.assert_close(columns[:, 3], merge_one("nuslerp", [a[:, 3], b[:, 3]]), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("strategy", [one for one in built_in_strategies() if not one.needs_score], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "strategy", [one for one in built_in_strategies() if not one.needs_score], ids=lambda s: s.name
+)
 def test_every_strategy_says_where_it_comes_from_and_gives_finite_numbers(strategy, merge_one: MergeOne) -> None:  # type: ignore[no-untyped-def]
     assert strategy.formula
     assert strategy.source
