@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -56,7 +57,10 @@ def _read_table(path: Path, kind: Literal["parquet", "csv"]) -> ScoreSource:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """Text stays as it is written (``007``, ``None``), and every float comes back to the last bit."""
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    with warnings.catch_warnings():
+        # Rows longer than the header would be shifted, or cut with no more than a warning.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     numbers = [column for column, kind in COLUMNS.items() if kind != "str" and column in frame]
     return frame.assign(**{column: [_csv_number(text, column) for text in frame[column]] for column in numbers})
 
@@ -102,7 +106,7 @@ def _read_folder(path: Path) -> ScoreSource:
 def _loaded_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({one_line(error)})") from error
 
 
