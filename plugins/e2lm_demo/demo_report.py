@@ -37,6 +37,7 @@ p.soft, .soft, figcaption { color: var(--soft); }
 .charts svg, figure svg { max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; } th, td { padding: .3rem .7rem; text-align: right; }
+td { white-space: nowrap; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
 thead th { border-bottom: 2px solid var(--line); } tbody tr { border-bottom: 1px solid var(--line); }
 .good { color: var(--good); font-weight: 600; } figure { margin: 1rem 0; } code { font-size: .9em; }
@@ -203,10 +204,11 @@ def prediction_chart(findings: Findings, frame: pd.DataFrame) -> Chart:
     for result, color in zip(findings.predictors, CATEGORIES[1:], strict=False):
         forecast = result.forecast
         if forecast is None or result.is_baseline:
-            continue
+            continue  # the table has them all; here the first law's interval can be seen
         low = forecast.value if forecast.low is None else forecast.low
         high = forecast.value if forecast.high is None else forecast.high
-        lines.append(Line(f"forecast {result.name}", [end, end, end], [low, forecast.value, high], color=color))
+        lines.append(Line(f"forecast ({result.name})", [end, end, end], [low, forecast.value, high], color=color))
+        break
     return Chart(
         title="held-out text: bits per byte",
         x_label=base.x_label,

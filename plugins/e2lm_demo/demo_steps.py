@@ -35,7 +35,7 @@ class DemoSize:
 #: Four sizes from about 0.05M to 0.8M non-embedding parameters; a few minutes on two cores.
 WHOLE = DemoSize("50k,140k,360k,780k", 1_000_000, 10, 400)
 #: The same with less of everything: for tests, and for a first look. 100 items are the fewest a task may have.
-QUICK = DemoSize("50k,140k,360k,780k", 100_000, 6, 100)
+QUICK = DemoSize("50k,140k,360k,780k", 100_000, 8, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def run_steps(folders: DemoFolders, size: DemoSize, corpus: Sequence[Path], seed
             ]
         )
     with clock.step("signal", "scoring the early signal"):
-        wanted = ["--metrics", ",".join(METRICS), "--scores", ",".join(SIGNAL_SCORES)]
+        wanted = ["--metrics", *METRICS, "--scores", *SIGNAL_SCORES]
         return json.loads(_command(["signal", str(folders.results), "--json", *wanted]))
 
 
