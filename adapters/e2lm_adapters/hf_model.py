@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lm_eval import utils as lm_eval_utils
-from lm_eval.models.huggingface import HFLM
-from tqdm import tqdm
 
-from e2lm.errors import UserError
-from e2lm_adapters.packed_scoring import PackedScorer
-from e2lm_adapters.prefix_tree import ScoringPlan, TokenRequest, planned
-from e2lm_adapters.template_cache import cache_templates
+from e2lm_adapters.transformers_import import import_transformers_lightly
+
+import_transformers_lightly()
+
+from lm_eval import utils as lm_eval_utils  # noqa: E402 - the line above must come first
+from lm_eval.models.huggingface import HFLM  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from e2lm.errors import UserError  # noqa: E402
+from e2lm_adapters.packed_scoring import PackedScorer  # noqa: E402
+from e2lm_adapters.prefix_tree import ScoringPlan, TokenRequest, planned  # noqa: E402
+from e2lm_adapters.template_cache import cache_templates  # noqa: E402
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

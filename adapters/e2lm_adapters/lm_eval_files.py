@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any
 from e2lm.atomic_file import whole_folder
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import E2LMError
+from e2lm.run_record import recorded_versions
 from e2lm.series import Series
 from e2lm_adapters.task_loading import SEEDS
 
@@ -32,11 +34,20 @@ class LmEvalFiles:
 
     @cached_property
     def _environment(self) -> dict[str, Any]:
-        """Host information, collected once: it starts sub-processes."""
-        from lm_eval.loggers.utils import add_env_info, add_tokenizer_info
+        """Host, versions and tokenizer under lm-eval's names, collected once.
 
-        collected: dict[str, Any] = {"git_hash": None}
-        add_env_info(collected)
+        lm-eval's own ``add_env_info`` starts a dozen programs (pip, gcc, nvidia-smi ...), which costs a CPU second.
+        """
+        from lm_eval.loggers.utils import add_tokenizer_info
+
+        versions = recorded_versions()
+        collected: dict[str, Any] = {
+            "git_hash": None,
+            "upper_git_hash": None,
+            "pretty_env_info": "\n".join([platform.platform(), *(f"{name}: {versions[name]}" for name in versions)]),
+            "transformers_version": versions.get("transformers", "N/A"),
+            "lm_eval_version": versions.get("lm_eval", "N/A"),
+        }
         add_tokenizer_info(collected, self.lm)
         return collected
 
