@@ -22,6 +22,7 @@ Shape suffixes: K checkpoints, P pairs of them, D draws.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,59 +31,72 @@ from e2lm_signal.token_axis import trapezoid_weights_K
 
 Values = NDArray[np.float64]
 
-#: Draws are scored in chunks of about this many numbers (32 MB).
-CHUNK_NUMBERS = 4_000_000
+#: 2 Phi(z) - 1 = erf(z / sqrt 2)
+ROOT_2 = float(np.sqrt(2.0))
 #: atanh of 1 is infinite: Q is kept this far from its ends.
 NEAREST_TO_ONE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The pairs i < j of checkpoints, with their weights (summing to 1) and standard errors of their difference."""
+    """For every pair i < j of checkpoints its weight (all sum to 1) and the standard error of ``y_j - y_i``.
 
-    first_P: NDArray[np.int64]
-    second_P: NDArray[np.int64]
-    weight_P: Values
-    stderr_P: Values
+    0 elsewhere, and where no error is known.
+    """
+
+    weight_KK: Values
+    stderr_KK: Values
 
 
 def pairs_of(positions_K: Values, covariance_KK: Values | None) -> Pairs:
     """All pairs of checkpoints at ``positions_K``; ``covariance_KK`` is that of the values' item noise, if known."""
-    first_P, second_P = np.triu_indices(len(positions_K), 1)
     weights_K = trapezoid_weights_K(positions_K)
-    weight_P = weights_K[first_P] * weights_K[second_P] * (positions_K[second_P] - positions_K[first_P])
-    stderr_P = np.zeros(len(first_P))
+    distance_KK = np.triu(positions_K[None, :] - positions_K[:, None], 1)
+    weight_KK = weights_K[:, None] * weights_K[None, :] * distance_KK
+    stderr_KK = np.zeros_like(weight_KK)
     if covariance_KK is not None:
         variance_K = np.diag(covariance_KK)
-        variance_P = variance_K[first_P] + variance_K[second_P] - 2.0 * covariance_KK[first_P, second_P]
-        stderr_P = np.sqrt(np.maximum(variance_P, 0.0))
-    return Pairs(first_P, second_P, weight_P / weight_P.sum(), stderr_P)
+        variance_KK = variance_K[:, None] + variance_K[None, :] - 2.0 * covariance_KK
+        stderr_KK = np.triu(np.sqrt(np.maximum(variance_KK, 0.0)), 1)
+    return Pairs(weight_KK / weight_KK.sum(), stderr_KK)
 
 
-def concordance_D(values_DK: Values, pairs: Pairs) -> tuple[Values, Values]:
-    """``Q`` and ``atanh(Q)`` of every row; the second is exact also where Q is 1 but for a hair."""
-    chunk = max(1, CHUNK_NUMBERS // max(1, len(pairs.first_P)))
-    parts = [_better_worse(values_DK[start : start + chunk], pairs) for start in range(0, len(values_DK), chunk)]
-    better_D = np.concatenate([better for better, _ in parts])
-    worse_D = np.concatenate([worse for _, worse in parts])
-    floor_D = NEAREST_TO_ONE
-    return better_D - worse_D, 0.5 * np.log(np.maximum(2.0 * better_D + (1 - better_D - worse_D), floor_D)) - (
-        0.5 * np.log(np.maximum(2.0 * worse_D + (1 - better_D - worse_D), floor_D))
-    )
+def concordance_D(values_DK: NDArray[np.floating[Any]], pairs: Pairs) -> tuple[Values, Values]:
+    """``Q`` and ``atanh(Q)`` of every row; Q is kept 1e-12 from its ends for the second.
+
+    Rows of single precision are worked out in it, with an approximation of erf that is within .0004 of it: ten times
+    faster, and good enough for a spread over draws.
+    """
+    quality_D = np.zeros(len(values_DK))
+    for lag in range(1, values_DK.shape[1]):
+        difference_DP = values_DK[:, lag:] - values_DK[:, :-lag]
+        weight_P = np.diagonal(pairs.weight_KK, lag).astype(values_DK.dtype)
+        quality_D += _sureness_DP(difference_DP, np.diagonal(pairs.stderr_KK, lag)) @ weight_P
+    return quality_D, np.arctanh(np.clip(quality_D, NEAREST_TO_ONE - 1.0, 1.0 - NEAREST_TO_ONE))
 
 
-def _better_worse(values_DK: Values, pairs: Pairs) -> tuple[Values, Values]:
-    """Weighted probability that the later is better, and that it is worse; ties are neither."""
-    from scipy.special import ndtr
+def _sureness_DP(difference_DP: NDArray[Any], stderr_P: Values) -> NDArray[Any]:
+    """``c_ij`` of pairs with the same lag: 1 surely better, 0 tied, -1 surely worse."""
+    from scipy.special import erf
 
-    difference_DP = values_DK[:, pairs.second_P] - values_DK[:, pairs.first_P]
-    known_P = pairs.stderr_P > 0
+    known_P = stderr_P > 0
     if known_P.all():
-        z_DP = difference_DP / pairs.stderr_P
-        return ndtr(z_DP) @ pairs.weight_P, ndtr(-z_DP) @ pairs.weight_P
-    better_DP = (difference_DP > 0).astype(np.float64)
-    worse_DP = (difference_DP < 0).astype(np.float64)
+        scale_P = (1.0 / (ROOT_2 * stderr_P)).astype(difference_DP.dtype)
+        difference_DP *= scale_P
+        return np.asarray(_quick_erf(difference_DP) if difference_DP.dtype == np.float32 else erf(difference_DP))
+    sign_DP = np.sign(difference_DP)
     if known_P.any():
-        z_DP = difference_DP[:, known_P] / pairs.stderr_P[known_P]
-        better_DP[:, known_P], worse_DP[:, known_P] = ndtr(z_DP), ndtr(-z_DP)
-    return better_DP @ pairs.weight_P, worse_DP @ pairs.weight_P
+        sign_DP[:, known_P] = erf(difference_DP[:, known_P] / (ROOT_2 * stderr_P[known_P]))
+    return np.asarray(sign_DP)
+
+
+def _quick_erf(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``tanh(2/sqrt(pi) (x + 11/123 x^3))``, within .0004 of erf.
+
+    Source: Vedder, American Journal of Physics 55 (1987), 762.
+    """
+    squared = x * x
+    squared *= np.float32(2.0 / np.sqrt(np.pi) * 11.0 / 123.0)
+    squared += np.float32(2.0 / np.sqrt(np.pi))
+    squared *= x
+    return np.asarray(np.tanh(squared, out=squared))

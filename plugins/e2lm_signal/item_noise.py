@@ -22,6 +22,8 @@ Values = NDArray[np.float64]
 NoiseSource = Literal["items", "stderr", "binomial"]
 
 DRAWS = 1_000
+#: Numbers drawn at once, so that they stay in the cache.
+COUNTED_AT_ONCE = 50_000
 #: Names of metrics that are shares of items.
 SHARE_METRICS = ("acc", "exact_match", "em", "pass@")
 EXPLAINED: dict[NoiseSource, str] = {
@@ -44,7 +46,8 @@ class ItemNoise:
     def draws_DK(self, rng: np.random.Generator, draws: int = DRAWS) -> Values:
         """Deviations of redrawn values from the measured ones, mean near 0."""
         if self.items_KI is None:
-            return rng.normal(size=(draws, len(self.covariance_KK))) * np.sqrt(np.diag(self.covariance_KK))
+            normal_DK = rng.standard_normal(size=(draws, len(self.covariance_KK)), dtype=np.float32)
+            return np.asarray(normal_DK * np.sqrt(np.diag(self.covariance_KK)), dtype=np.float64)
         return item_bootstrap_DK(self.items_KI, rng, draws)
 
 
@@ -74,8 +77,11 @@ def _is_share(curve: Curve) -> bool:
 def item_counts_DI(items: int, rng: np.random.Generator, draws: int) -> NDArray[np.float32]:
     """How often each item is in each bootstrap draw of ``items`` items."""
     counts_DI = np.empty((draws, items), dtype=np.float32)
-    for draw in range(draws):
-        counts_DI[draw] = np.bincount(rng.integers(items, size=items), minlength=items)
+    rows = max(1, COUNTED_AT_ONCE // items)
+    for start in range(0, draws, rows):
+        count = min(rows, draws - start)
+        drawn = rng.integers(items, size=(count, items)) + items * np.arange(count)[:, None]
+        counts_DI[start : start + count] = np.bincount(drawn.ravel(), minlength=count * items).reshape(count, items)
     return counts_DI
 
 

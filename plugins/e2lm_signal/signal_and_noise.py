@@ -49,12 +49,11 @@ def relative_noise_D(values_DK: Values, positions_K: Values) -> Values:
         return np.asarray(late_DK.std(axis=1, ddof=1) / np.abs(late_DK.mean(axis=1)))
 
 
-def signal_to_noise(late_means_M: Values, noises_M: Values) -> tuple[float, float]:
-    """``(signal, SNR)`` from the late means and relative noises of the series."""
-    centre = abs(float(late_means_M.mean()))
-    signal = float(np.ptp(late_means_M)) / centre if centre > 0 else np.nan
-    noise = float(noises_M.mean())
-    return signal, signal / noise if noise > 0 else np.nan
+def signal_to_noise(late_means_DM: Values, noises_DM: Values) -> tuple[Values, Values]:
+    """``(signal, SNR)`` of every row from the late means and relative noises of the series; NaN where undefined."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        signal_D = np.ptp(late_means_DM, axis=-1) / np.abs(late_means_DM.mean(axis=-1))
+        return signal_D, signal_D / noises_DM.mean(axis=-1)
 
 
 def _late(curves: Sequence[Curve]) -> tuple[Values, Values]:
@@ -71,14 +70,14 @@ def _family(curves: Sequence[Curve], rng: np.random.Generator, which: int) -> Sc
     means_M, noises_M = _late(curves)
     if len(means_M) < 2:
         return ScoreValue(None, reason=f"{len(means_M)} series of 4 or more checkpoints; at least 2 are needed")
-    value = signal_to_noise(means_M, noises_M)[which]
+    value = float(signal_to_noise(means_M, noises_M)[which])
     if not np.isfinite(value):
         return ScoreValue(None, reason="the mean score, or the noise, is 0")
     if len(means_M) < 4:
         return ScoreValue(value, reason=f"no interval: {len(means_M)} series; at least 4 are needed to redraw them")
     chosen_DM = rng.integers(len(means_M), size=(DRAWS, len(means_M)))
-    draws = np.asarray([signal_to_noise(means_M[row], noises_M[row])[which] for row in chosen_DM])
-    draws = draws[np.isfinite(draws) & (draws > 0)]
+    draws_D = np.stack(signal_to_noise(means_M[chosen_DM], noises_M[chosen_DM]))[which]
+    draws = draws_D[np.isfinite(draws_D) & (draws_D > 0)]
     factor = float(np.exp(Z_90 * np.log(draws).std()))
     return ScoreValue(value, value / factor, value * factor, details={"noise": float(noises_M.mean())})
 

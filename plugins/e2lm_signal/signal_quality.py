@@ -99,6 +99,7 @@ def signal_quality(curve: Curve, rng: np.random.Generator, axis: Axis = "tokens"
 def _interval(
     curve: Curve, values_K: Values, axis: Axis, rng: np.random.Generator
 ) -> tuple[float | None, float | None, float]:
+    """``(low, high, value)``."""
     positions_K = axis_K(curve, axis)
     noise = item_noise(curve)
     pairs = pairs_of(positions_K, None if noise is None else noise.covariance_KK)
@@ -108,7 +109,11 @@ def _interval(
         return None, None, value
     truth_K = denoised_K(curve.values_K, positions_K, noise.covariance_KK)
     redrawn_DK = rising(curve, truth_K + noise.draws_DK(rng))
-    spread = float(concordance_D(redrawn_DK, pairs)[1].std())
+    # Centred and scaled to the errors first: single precision then loses nothing, however large the values are.
+    unit = float(np.sqrt(np.trace(noise.covariance_KK)))
+    redrawn_DK = ((redrawn_DK - values_K.mean()) / unit).astype(np.float32)
+    scaled = replace(pairs, stderr_KK=pairs.stderr_KK / unit)
+    spread = float(concordance_D(redrawn_DK, scaled)[1].std())
     half = Z_90 * np.sqrt(len(values_K) / (len(values_K) - 1)) * spread
     return float(np.tanh(centre - half)), float(np.tanh(centre + half)), value
 
