@@ -11,6 +11,7 @@ from e2lm_scaling.loss_rows import flops_of
 
 if TYPE_CHECKING:
     from e2lm_scaling.backtest import Backtest
+    from e2lm_scaling.decide import Decision
     from e2lm_scaling.fit import Fit
     from e2lm_scaling.plan import Plan
 
@@ -84,4 +85,22 @@ def isoflop_figure(fit: Fit, found: Plan) -> Any:
     axis.axvspan(*found.params_interval, color="grey", alpha=0.15)
     axis.set(xscale="log", xlabel="N (parameters)", ylabel="loss", title="isoFLOP curves; grey: interval of N*")
     axis.legend(fontsize="x-small")
+    return figure
+
+
+def decision_figure(found: Decision) -> Any:
+    """Gain of every option over stopping with its 90 % interval, and the probability of being best."""
+    figure, (left, right) = new_figure(2)
+    names = [one.option.name for one in found.valued]
+    for position, one in enumerate(found.valued):
+        left.plot(one.gain_interval, [position, position], color="grey", linewidth=5, alpha=0.4)
+        left.scatter([one.gain], [position], color="black", zorder=3)
+    left.axvline(0.0, color="grey", linewidth=0.8)
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set(xlabel="gain over stopping, after cost (90 % interval)", title="what it is worth")
+    right.barh(range(len(names)), [one.best_probability for one in found.valued], color="steelblue")
+    right.set_yticks(range(len(names)), [""] * len(names))
+    right.invert_yaxis()
+    right.set(xlabel="probability of being best", xlim=(0, 1), title="how sure")
     return figure

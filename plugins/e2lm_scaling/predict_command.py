@@ -12,6 +12,8 @@ ACTIONS = {
     "fit": ("e2lm_scaling.fit_command", "fit a scaling law to losses of trained models"),
     "backtest": ("e2lm_scaling.backtest_command", "hold out the largest runs and see which law predicts them"),
     "plan": ("e2lm_scaling.plan_command", "the best N and D for a budget, with intervals and constraints"),
+    "curve": ("e2lm_scaling.curve_command", "where a run ends, from its first checkpoints; which of two wins"),
+    "decide": ("e2lm_scaling.decide_command", "continue, stop, or move the budget, with the chance of regret"),
     "translate": ("e2lm_scaling.translate_command", "from the loss on one corpus or test to the loss on another"),
 }
 

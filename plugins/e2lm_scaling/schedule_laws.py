@@ -26,6 +26,8 @@ Steps = NDArray[np.int64]
 EXPONENTS = np.linspace(0.05, 1.5, 146)
 #: C, beta and gamma hardly differ between 25M, 100M and 400M parameters (Luo et al., README of their code): the mean.
 SHAPE = (2.07, 0.592, 0.644)
+#: B x highest rate / A of the same three published fits: 0.208, 0.219 and 0.240.
+DROP_RATIO = 0.222
 #: The decay of annealing momentum that Tissue et al. use.
 TISSUE_DECAY = 0.999
 
@@ -105,19 +107,36 @@ class ObservedCurve:
     loss_J: Array
 
 
-def fit_multi_power(curves: list[ObservedCurve], shape: tuple[float, float, float] = SHAPE) -> MultiPowerLaw:
-    """Least squares of ln L in L0, A, alpha and B; C, beta and gamma are kept."""
-    floor, factor, exponent, drop = _fit(curves, lambda curve: multi_power_drop(curve.rates_S, curve.steps_J, shape))
-    return MultiPowerLaw(floor, factor, exponent, drop, *shape)
+def fit_multi_power(
+    curves: list[ObservedCurve],
+    shape: tuple[float, float, float] = SHAPE,
+    drop_ratio: float | None = None,
+) -> MultiPowerLaw:
+    """Least squares of ln L in L0, A and alpha; C, beta and gamma are kept.
+
+    B is fitted too, or, with ``drop_ratio`` (``DROP_RATIO``), held at that share of A / highest rate: a curve whose
+    rate has not yet come down does not determine it.
+    """
+    if drop_ratio is None:
+        floor, factor, exponent, drop = _fit(curves, lambda one: multi_power_drop(one.rates_S, one.steps_J, shape))
+        return MultiPowerLaw(floor, factor, exponent, drop, *shape)
+    peak = max(float(one.rates_S.max()) for one in curves)
+    held = drop_ratio / peak
+    floor, factor, exponent, _ = _fit(
+        curves, lambda one: multi_power_drop(one.rates_S, one.steps_J, shape), held_ratio=held
+    )
+    return MultiPowerLaw(floor, factor, exponent, held * factor, *shape)
 
 
 def fit_tissue(curves: list[ObservedCurve], decay: float = TISSUE_DECAY) -> TissueLaw:
     """Least squares of ln L in L0, A, alpha and C; lambda is kept."""
-    floor, factor, exponent, drop = _fit(curves, lambda curve: tissue_drop(curve.rates_S, curve.steps_J, decay))
+    floor, factor, exponent, drop = _fit(curves, lambda one: tissue_drop(one.rates_S, one.steps_J, decay))
     return TissueLaw(floor, factor, exponent, drop, decay)
 
 
-def _fit(curves: list[ObservedCurve], drop_of: Callable[[ObservedCurve], Array]) -> tuple[float, float, float, float]:
+def _fit(
+    curves: list[ObservedCurve], drop_of: Callable[[ObservedCurve], Array], held_ratio: float | None = None
+) -> tuple[float, float, float, float]:
     """Exponent by grid, the rest exactly (non-negative least squares weighted by 1/L): variable projection."""
     from scipy.optimize import nnls
 
@@ -130,11 +149,16 @@ def _fit(curves: list[ObservedCurve], drop_of: Callable[[ObservedCurve], Array])
         raise UserError("a schedule law needs losses above 0 at steps where the sum of learning rates is above 0")
     best: tuple[float, tuple[float, float, float, float]] | None = None
     for exponent in EXPONENTS:
-        columns = np.stack([np.ones_like(total), total**-exponent, -dropped], axis=1)
+        work = total**-exponent
+        if held_ratio is None:
+            columns = np.stack([np.ones_like(total), work, -dropped], axis=1)
+        else:
+            columns = np.stack([np.ones_like(total), work - held_ratio * dropped], axis=1)
         scale = np.maximum(np.abs(columns).max(axis=0), 1e-300)
         found, residual = nnls(columns / scale / loss[:, None], np.ones_like(loss))
-        floor, factor, drop = found / scale
+        floor, factor, *rest = found / scale
         if best is None or residual < best[0]:
-            best = (float(residual), (float(floor), float(factor), float(exponent), float(drop)))
+            drop = float(rest[0]) if rest else 0.0
+            best = (float(residual), (float(floor), float(factor), float(exponent), drop))
     assert best is not None
     return best[1]

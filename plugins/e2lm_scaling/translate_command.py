@@ -29,7 +29,7 @@ def configure(parser: ArgumentParser) -> None:
         "--floors",
         choices=["fitted", "first", "none"],
         default="fitted",
-        help="fitted: both floors from laws; first: the second is fitted with the rest (few runs); none: a grid of both",
+        help="fitted: both floors from laws; first: the second with the rest (few runs); none: a grid of both",
     )
     parser.add_argument(
         "--at", type=float, action="append", default=[], metavar="LOSS", help="translate this first loss"
@@ -84,13 +84,13 @@ def _law_report(law: LossToLoss, from_P: Any, to_P: Any, wanted: list[float]) ->
     translated = []
     for loss in wanted:
         value = float(law.translate(loss))
-        translated.append({
-            "from": loss, "loss": value,
-            "low": None if error is None else value * (1 - 2 * error), "high": None if error is None else value * (1 + 2 * error),
-            "beyond_data": bool(loss < from_P.min()),
-            "method": "twice the error on the lowest losses held out" if error is not None else None,
-            "reason": None if error is not None else "too few pairs to hold some out",
-        })  # fmt: skip
+        one: dict[str, Any] = {"from": loss, "loss": value, "beyond_data": bool(loss < from_P.min())}
+        if error is None:
+            one |= {"low": None, "high": None, "method": None, "reason": "too few pairs to hold some out"}
+        else:
+            method = "twice the largest error on the lowest losses, held out"
+            one |= {"low": value * (1 - 2 * error), "high": value * (1 + 2 * error), "method": method, "reason": None}
+        translated.append(one)
     return {
         "kappa": law.exponent, "K": law.factor, "E_from": law.floor_from, "E_to": law.floor_to,
         "r_squared": law.r_squared, "pairs": law.pairs, "backtest_error": error, "translated": translated,
