@@ -200,13 +200,24 @@ def _band(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
 
 
 def _line(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
-    places = [(across(x), up(y)) for x, y in zip(line.x, line.y, strict=True) if _shown(x, y, log_x)]
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for x, y in zip(line.x, line.y, strict=True):
+        if _shown(x, y, log_x):
+            pieces[-1].append((across(x), up(y)))
+        else:
+            pieces.append([])
     dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    drawn = f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="2"{dash}/>'
+    drawn = "".join(
+        f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in piece)}" fill="none" '
+        f'stroke="{line.color}" stroke-width="2"{dash}/>'
+        for piece in pieces
+        if len(piece) > 1
+    )
     if not line.points:
         return drawn
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{line.color}"/>' for x, y in places)
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{line.color}"/>' for piece in pieces for x, y in piece
+    )
     return drawn + dots
 
 
@@ -251,7 +262,8 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
+    digits = 1 - math.floor(math.log10(step))
+    return [round(index * step, digits) for index in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
