@@ -185,7 +185,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         """As ``TemplateLM.loglikelihood`` does it, empty contexts included."""
         if context == "":
             continuation_tokens = list(self.tok_encode(continuation, add_special_tokens=False))
-            if self.prefix_token_id != continuation_tokens[0]:
+            if not continuation_tokens or self.prefix_token_id != continuation_tokens[0]:
                 return TokenRequest((self.prefix_token_id,), tuple(continuation_tokens))
             return TokenRequest(tuple(continuation_tokens[:1]), tuple(continuation_tokens[1:]))
         context_tokens, continuation_tokens = self._encode_pair(context, continuation)
@@ -214,6 +214,8 @@ class E2lmHf(HFLM):  # type: ignore[misc]
     # -- scoring -------------------------------------------------------------------------------------------------
 
     def _answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[tuple[float, bool]]:
+        if not tokens:
+            return []
         if self._scorer is not None and self._why_stock is None and not self._checked:
             self._check(tokens)
         if self._scorer is None or self._why_stock is not None:
