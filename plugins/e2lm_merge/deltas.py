@@ -74,6 +74,6 @@ def elected_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], nor
         if divisor_N is not None:
             divisor_N.add_(agreeing_N.sign_().mul_(weight))
     if divisor_N is not None:
-        divisor_N.masked_fill_(divisor_N == 0, 1)
+        divisor_N.add_(divisor_N == 0)
         total_N.div_(divisor_N)
     return total_N.mul_(sign_N)

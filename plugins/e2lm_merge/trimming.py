@@ -105,7 +105,7 @@ def l1_scales(blocks: TensorBlocks, masked_: Masked) -> tuple[float, ...]:
 def trimmed_(deltas: Sequence[torch.Tensor], start: int, cuts: Sequence[TopCut]) -> list[torch.Tensor]:
     """δᵢ with all but its largest numbers set to zero."""
     return [
-        delta_N if cut is EVERYTHING else cut.shrink_(delta_N, start) for delta_N, cut in zip(deltas, cuts, strict=True)
+        delta_N if cut is EVERYTHING else cut.shrunk(delta_N, start) for delta_N, cut in zip(deltas, cuts, strict=True)
     ]
 
 
@@ -151,9 +151,9 @@ def without_outliers_(
     """δᵢ with its largest and its smallest numbers set to zero."""
     kept = []
     for delta_N, (wide, outliers) in zip(deltas, pairs, strict=True):
-        too_large_N = None if outliers is NOTHING else outliers.mask(delta_N.abs(), start)
-        kept_N = delta_N if wide is EVERYTHING else wide.shrink_(delta_N, start)
-        kept.append(kept_N if too_large_N is None else kept_N.masked_fill_(too_large_N, 0))
+        kept_N = delta_N if wide is EVERYTHING else wide.shrunk(delta_N, start)
+        # A number less itself is zero, and less nothing stays: cheaper than a mask.
+        kept.append(kept_N if outliers is NOTHING else kept_N.sub(outliers.shrunk(delta_N, start)))
     return kept
 
 

@@ -128,9 +128,14 @@ def test_a_patch_is_taken_back_bit_by_bit_even_after_an_error(scored_models: tup
     )
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     name = "model.layers.0.mlp.up_proj.weight"
-    with pytest.raises(ZeroDivisionError), patched(model, {name: torch.zeros(24, 16)}):
-        assert float(model.state_dict()[name].abs().sum()) == 0
-        raise ZeroDivisionError
+
+    def fail_inside() -> None:
+        with patched(model, {name: torch.zeros(24, 16)}):
+            assert float(model.state_dict()[name].abs().sum()) == 0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
     with pytest.raises(UserError, match="no tensor 'x' to patch"), patched(model, {"x": torch.zeros(1)}):
         pass
