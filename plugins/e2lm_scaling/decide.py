@@ -96,6 +96,7 @@ class Question:
     cost_per_flop: float
     value_per_point: float
     others: Mapping[str, LossTable]
+    model_name: str = "average"
 
 
 def decide(question: Question, rng: np.random.Generator) -> Decision:
@@ -128,7 +129,7 @@ def _options(question: Question) -> list[Option]:
     table, flops = question.table, question.flops
     if not flops > 0 or not question.cost_per_flop >= 0 or not question.value_per_point > 0:
         raise UserError("decide needs a budget above 0, a cost of at least 0 and a value per point above 0")
-    model = MODELS["average"]
+    model = MODELS[question.model_name]
     curve = model.learn(table)
     calibration = None if curve is None else calibrated(model, table, curve)
     if curve is None or calibration is None:

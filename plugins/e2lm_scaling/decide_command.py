@@ -37,6 +37,7 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--peak-flops", type=float, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
     parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak reached (default 0.4)")
+    parser.add_argument("--model", default="average", help="model of the forecasts (default average)")
     add_plot_arguments(parser)
 
 
@@ -47,6 +48,7 @@ def run(arguments: Namespace) -> int:
     from e2lm_scaling.decide import Question, decide
     from e2lm_scaling.loss_rows import checked
     from e2lm_scaling.loss_source import read_losses
+    from e2lm_scaling.point_model import models_named
 
     source = read_input(arguments)
     table = checked(source.table, source.source)
@@ -58,7 +60,8 @@ def run(arguments: Namespace) -> int:
         if not equals:
             raise UserError(f"--option {text!r}: write NAME=FILE")
         others[name] = read_losses(Path(file), arguments.columns, arguments.task, arguments.metric).table
-    question = Question(table, current, flops, cost_per_flop, arguments.value_per_point, others)
+    models_named([arguments.model])
+    question = Question(table, current, flops, cost_per_flop, arguments.value_per_point, others, arguments.model)
     found = decide(question, np.random.default_rng(arguments.seed))
     report = decision_report(found) | {
         "budget_flops": flops,

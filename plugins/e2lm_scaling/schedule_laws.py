@@ -30,6 +30,8 @@ SHAPE = (2.07, 0.592, 0.644)
 DROP_RATIO = 0.222
 #: The decay of annealing momentum that Tissue et al. use.
 TISSUE_DECAY = 0.999
+#: A rate of 0 is taken as this share of the highest: the law divides by a power of it.
+SMALLEST_RATE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ def multi_power_drop(rates_S: Array, steps_J: Steps, shape: tuple[float, float, 
     total_S = np.cumsum(rates_S)
     fall_S = np.concatenate([[0.0], rates_S[:-1] - rates_S[1:]])
     changed_Q = np.flatnonzero(fall_S)
-    scale_Q = c * rates_S[changed_Q] ** -gamma
+    lowest = SMALLEST_RATE * float(rates_S.max())
+    scale_Q = c * np.maximum(rates_S[changed_Q], lowest) ** -gamma
     before_Q = total_S[changed_Q - 1]
     dropped_J = np.empty(len(steps_J))
     for j, step in enumerate(steps_J):
