@@ -69,24 +69,24 @@ def dare_mask(group: TensorGroup, index: int, delta_N: torch.Tensor) -> Mask:
 def della_mask(group: TensorGroup, index: int, delta_RC: torch.Tensor) -> Mask:
     """Each number kept with a probability that rises with its rank within the row.
 
-    d − ε + 2ε·(rank − 1)/(C − 1), rank 1 the smallest magnitude (Deep et al. 2024, section 3.1). Magnitude bits and
-    column in one word sort at once; equal magnitudes rank by column.
+    d − ε + 2ε·(rank − 1)/(C − 1), rank 1 the smallest magnitude (Deep et al. 2024, section 3.1); equal magnitudes
+    share the highest of their ranks. A uniform draw is below its number's probability where the rank is above the draw's, that
+    is where the magnitude reaches the one of that rank: sorted values do, and where each came from need not be known.
     """
     density, epsilon = group.numbers("density")[index], group.numbers("epsilon")[index]
-    rows, columns = (1, delta_RC.numel()) if delta_RC.ndim < 2 else (delta_RC.shape[0], delta_RC.shape[1])
-    width = np.uint64(max(1, (columns - 1).bit_length()))
-    bits_RC = delta_RC.abs().numpy().reshape(rows, columns).view(np.uint32).astype(np.uint64)
-    keys_RC = (bits_RC << width) | np.arange(columns, dtype=np.uint64)
-    keys_RC.sort(axis=1)
-    columns_RC = (keys_RC & ((np.uint64(1) << width) - np.uint64(1))).view(np.int64)
-    if columns == 1:
-        keep_C = np.array([density])
-    else:
-        keep_C = (density - epsilon) + 2 * epsilon * np.arange(columns) / (columns - 1)
-    words_RC = random_words(group, index, rows * columns).reshape(rows, columns)
-    kept_RC = np.empty((rows, columns), dtype=np.bool_)
-    np.put_along_axis(kept_RC, columns_RC, words_RC < word_limits(keep_C), axis=1)
-    return kept_RC.reshape(-1)
+    columns = delta_RC.shape[-1] if delta_RC.ndim > 1 else delta_RC.numel()
+    words = random_words(group, index, delta_RC.numel())
+    if columns == 1 or epsilon == 0:
+        return np.asarray(words < word_limits(np.array(density)))
+    magnitudes = delta_RC.abs().numpy().reshape(-1)
+    ordered = np.sort(magnitudes.reshape(-1, columns), axis=1).reshape(-1)
+    low, high = word_limits(np.array([density - epsilon, density + epsilon]))
+    kept: Mask = words < low
+    # Draws between the least and the greatest probability depend on the rank; unsigned numbers below low wrap around.
+    open_E = np.flatnonzero((words - low) < (high - low))
+    rank_E = ((words[open_E] - low) * ((columns - 1) / float(high - low))).astype(np.int64) + 1
+    kept[open_E] = magnitudes[open_E] >= ordered[open_E // columns * columns + rank_E]
+    return kept
 
 
 def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
