@@ -70,8 +70,8 @@ def della_mask(group: TensorGroup, index: int, delta_RC: torch.Tensor) -> Mask:
     """Each number kept with a probability that rises with its rank within the row.
 
     d − ε + 2ε·(rank − 1)/(C − 1), rank 1 the smallest magnitude (Deep et al. 2024, section 3.1); equal magnitudes
-    share the highest of their ranks. A uniform draw is below its number's probability where the rank is above the draw's, that
-    is where the magnitude reaches the one of that rank: sorted values do, and where each came from need not be known.
+    share the highest of their ranks. A uniform draw is below its number's probability where the rank is above the
+    draw's, so where the magnitude reaches the one of that rank: sorted values do, their places need not be known.
     """
     density, epsilon = group.numbers("density")[index], group.numbers("epsilon")[index]
     columns = delta_RC.shape[-1] if delta_RC.ndim > 1 else delta_RC.numel()
