@@ -7,8 +7,9 @@ differences (0 on a rising or falling stretch, so fast learning is no spike)::
 
 with the noise of the curve: 1.4826 times the median absolute deviation of the detrended residuals of
 :mod:`e2lm_signal.checkpoint_noise`, turned to a normal standard deviation. One spike is noise; all tasks spiking at one
-checkpoint is a fault. So ``z_k``, cut at +-10, is averaged over the curves of the series and divided by the robust
-spread of that average over the other checkpoints, or by its standard error over curves where that is larger.
+checkpoint is a fault. So ``z_k``, cut at +-10, is averaged over the curves of the series, and the distance of that
+average from its median is divided by its standard deviation over the other checkpoints (tasks go up and down together,
+so curves are no independent witnesses), or by its standard error over curves where that is larger.
 
 Shape suffixes: K checkpoints, C curves (task x metric) of one series.
 """
@@ -49,7 +50,7 @@ class Outlier:
     @property
     def is_alarm(self) -> bool:
         """Whether the score is beyond what noise gives."""
-        return abs(self.score) >= ALARM
+        return bool(abs(self.score) >= ALARM)
 
 
 def spikes_K(values_K: Values) -> Values:
@@ -98,13 +99,14 @@ def _of_series(series: str, by_step: dict[int, list[float]]) -> list[Outlier]:
     if len(usable) < 3:
         return []
     means = {step: float(z_C.mean()) for step, z_C in usable.items()}
+    single = float(np.concatenate(list(usable.values())).std(ddof=1))
     found = []
     for step, z_C in usable.items():
         others = np.asarray([mean for other, mean in means.items() if other != step])
         centre = float(np.median(others))
-        spread = MAD_TO_SD * float(np.median(np.abs(others - centre)))
-        error = float(z_C.std(ddof=1)) / np.sqrt(len(z_C))
+        spread = float(np.sqrt(((others - centre) ** 2).sum() / (len(others) - 1)))
+        error = single / np.sqrt(len(z_C))
         scale = max(spread, error)
         score = (means[step] - centre) / scale if scale > 0 else 0.0
-        found.append(Outlier(series, step, score, means[step], len(z_C)))
+        found.append(Outlier(series, step, float(score), means[step], len(z_C)))
     return found

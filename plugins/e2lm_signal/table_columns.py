@@ -18,7 +18,7 @@ import pandas as pd
 from e2lm import Scores, UserError
 from e2lm.errors import nearest_names, one_line
 from e2lm.score_files import ScoreSource
-from e2lm.scores import COLUMNS, REQUIRED
+from e2lm.scores import COLUMNS
 
 #: Column of a Scores table -> other names it goes by, best first.
 ALIASES = {
@@ -90,10 +90,7 @@ def _recognised(frame: pd.DataFrame) -> dict[str, list[str]]:
 
 def _mapped(frame: pd.DataFrame, mapping: dict[str, list[str]]) -> tuple[pd.DataFrame, list[str]]:
     used = {column for parts in mapping.values() for column in parts}
-    named = {
-        name: frame[parts[0]] if len(parts) == 1 else frame[parts].astype("str").agg("/".join, axis=1)
-        for name, parts in mapping.items()
-    }
+    named = {name: _joined(frame, parts) for name, parts in mapping.items()}
     notes = []
     if "metric" not in named or "value" not in named:
         numbers = [c for c in frame.columns if c not in used and pd.api.types.is_numeric_dtype(frame[c])]
@@ -106,10 +103,17 @@ def _mapped(frame: pd.DataFrame, mapping: dict[str, list[str]]) -> tuple[pd.Data
     ignored = [str(column) for column in frame.columns if column not in used]
     if ignored:
         notes.append(f"columns left out: {', '.join(ignored)}")
-    missing = [name for name in REQUIRED if name not in named]
-    if missing:
-        return frame, notes  # Scores.from_frame names what is missing
     return pd.DataFrame(named), notes
+
+
+def _joined(frame: pd.DataFrame, parts: Sequence[str]) -> pd.Series:
+    """One column as it is; several as text with ``/`` between."""
+    if len(parts) == 1:
+        return frame[parts[0]]
+    joined = frame[parts[0]].astype("str")
+    for part in parts[1:]:
+        joined = joined + "/" + frame[part].astype("str")
+    return joined
 
 
 def _merged(scores: Scores, path: Path) -> tuple[Scores, str]:

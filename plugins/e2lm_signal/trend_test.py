@@ -69,6 +69,13 @@ def average_ranks_DK(values_DK: Values) -> Values:
     return np.asarray(rankdata(values_DK, axis=1), dtype=np.float64)
 
 
+def _untied_ranks_DK(values_DK: Values) -> Values:
+    """Ranks from 1 of rows without ties: several times faster."""
+    ranks_DK = np.empty_like(values_DK)
+    np.put_along_axis(ranks_DK, values_DK.argsort(axis=1), np.arange(1.0, values_DK.shape[1] + 1.0)[None], axis=1)
+    return ranks_DK
+
+
 def rank_parts_D(ranks_DK: Values) -> tuple[Values, Values]:
     """``atanh(rho)`` and ``log(VR)`` of every row; 0 and 0 for a constant row."""
     n = ranks_DK.shape[1]
@@ -104,7 +111,7 @@ def autoregressive_DK(phi: float, draws: int, n: int, rng: np.random.Generator) 
 def null_table(n: int) -> NullTable:
     """The null distributions of T for curves of ``n`` checkpoints, the same in every process."""
     rng = np.random.default_rng([SEED, n])
-    parts = [rank_parts_D(average_ranks_DK(autoregressive_DK(phi, NULL_DRAWS, n, rng))) for phi in NULL_PERSISTENCE]
+    parts = [rank_parts_D(_untied_ranks_DK(autoregressive_DK(phi, NULL_DRAWS, n, rng))) for phi in NULL_PERSISTENCE]
     weight = _equalising_weight(parts[0], parts[-1]) if n >= LEAST_SOLVED else null_table(LEAST_SOLVED).weight
     return NullTable(weight, tuple(np.sort(order_D - weight * ratio_D) for order_D, ratio_D in parts))
 

@@ -156,8 +156,8 @@ def test_adding_a_checkpoint_to_a_fixed_curve_changes_quality_by_less_than_five_
         error = np.full(n, np.nan if stderr is None else stderr)
         return quality(values, metric="m", tokens_K=tokens, steps_K=np.arange(1, n + 1), stderr_K=error).value
 
-    qualities = [curve_at(n) for n in (8, 9, 10, 12, 13, 20, 21, 50, 51, 100, 101, 142, 143)]
-    neighbours = [abs(qualities[i + 1] - qualities[i]) for i in (0, 1, 3, 5, 7, 9, 11)]
+    qualities = [curve_at(n) for n in (8, 9, 14, 15, 47, 48, 142, 143)]
+    neighbours = [abs(qualities[i + 1] - qualities[i]) for i in (0, 2, 4, 6)]
     assert max(neighbours) < 0.05
 
 

@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from e2lm.command_line import main
+
+
+@pytest.fixture
+def scores_csv(tmp_path):
+    """Six recipes at two sizes; task 'clear' orders them early, task 'murky' is noise until the end."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for size, scale in (("150M", 0.5), ("1B", 1.0)):
+        for recipe in range(8):
+            for step in range(1, 21):
+                share = step / 20
+                for task, quality in (("clear", 1.0), ("murky", 0.02)):
+                    value = 0.25 + scale * share * 0.04 * recipe * quality + 0.004 * rng.normal()
+                    rows.append((f"r{recipe}-{size}", step * 100, task, "acc", value))
+    path = tmp_path / "scores.csv"
+    pd.DataFrame(rows, columns=["series", "step", "task", "metric", "value"]).to_csv(path, index=False)
+    return path
+
+
+def ranking(capsys, *arguments):
+    assert main(["signal", "compare", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["ranking"]
+
+
+def test_the_task_that_orders_early_comes_first_in_a_group_of_its_own(capsys, scores_csv):
+    clear, murky = ranking(capsys, scores_csv, "--series", "*-1B", "--early", "0.2")
+    assert (clear["task"], murky["task"]) == ("clear", "murky")
+    assert clear["decision_accuracy"] > 0.85
+    assert clear["low"] <= clear["decision_accuracy"] <= clear["high"]
+    assert (clear["group"], murky["group"]) == (1, 2)
+
+
+def test_task_metrics_that_the_data_cannot_tell_apart_share_a_group(capsys, scores_csv):
+    frame = pd.read_csv(scores_csv)
+    twin = frame[frame["task"] == "clear"].assign(task="twin")
+    pd.concat([frame, twin]).to_csv(scores_csv, index=False)
+    found = ranking(capsys, scores_csv, "--series", "*-1B", "--early", "0.2")
+    assert {one["task"]: one["group"] for one in found} == {"clear": 1, "twin": 1, "murky": 2}
+
+
+def test_small_models_are_held_against_large_ones_by_recipe(capsys, scores_csv):
+    clear, murky = ranking(capsys, scores_csv, "--scales", "*-150M", "*-1B")
+    assert clear["task"] == "clear"
+    assert clear["series"] == 8
+    assert clear["decision_accuracy"] > 0.9 > murky["decision_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--early", "2"], "between 0 and 1"),
+        (["--scales", "150M", "*-1B"], "must hold one *"),
+        (["--target-metric", "ac"], "Did you mean 'acc'"),
+        (["--series", "r0-1B"], "no task x metric can be compared"),
+    ],
+)
+def test_mistakes_get_one_line(capsys, scores_csv, options, said):
+    assert main(["signal", "compare", str(scores_csv), *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_fewer_than_four_series_get_no_interval_and_are_told_so(capsys, scores_csv):
+    assert main(["signal", "compare", str(scores_csv), "--series", "r[123]-1B"]) == 0
+    assert "fewer than 4 series" in capsys.readouterr().out

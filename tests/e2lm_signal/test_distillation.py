@@ -1,0 +1,167 @@
+import json
+
+import numpy as np
+import pytest
+
+from e2lm import UserError
+from e2lm.command_line import main
+from e2lm_signal.distillation import distilled, early_checkpoints, held_out_measures, own_target
+from e2lm_signal.item_selection import METHODS, chosen_items
+from e2lm_signal.item_table import ItemTable
+
+MODELS, CHECKPOINTS, ITEMS, GOOD = 12, 20, 200, 40
+
+
+def made(seed=0):
+    """Items 0 .. 39 tell the models apart; the others are noise that is partly shared."""
+    rng = np.random.default_rng(seed)
+    skill_M = rng.normal(size=MODELS)
+    growth_K = np.log1p(np.arange(CHECKPOINTS))
+    values_MKI = 2.0 * rng.normal(size=(MODELS, CHECKPOINTS, ITEMS))
+    values_MKI[:, :, GOOD:] += 0.5 * rng.normal(size=(MODELS, CHECKPOINTS, 1))
+    values_MKI[:, :, :GOOD] += (1.0 + 0.3 * skill_M)[:, None, None] * growth_K[None, :, None]
+    return ItemTable(
+        "made", "margin", tuple(f"m{m}" for m in range(MODELS)), np.arange(1, CHECKPOINTS + 1) * 10,
+        np.arange(1, CHECKPOINTS + 1) * 1e9, np.arange(ITEMS) + 1000, values_MKI.astype(np.float32), True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "irt"])
+def test_every_method_finds_the_items_that_carry_signal(method):
+    found = chosen_items(made().rising_MKI, GOOD, method)
+    assert np.mean(found < GOOD) > 0.5  # random items: .2
+
+
+def test_chosen_items_beat_random_ones_on_models_that_had_no_say():
+    table = made()
+    report = distilled(table, 0.2, "group-snr", own_target(table), {"early": 3}, 10, np.random.default_rng(0))
+    snr = report.measures["SNR"]
+    assert snr["chosen"].mean > 2 * snr["random"].mean
+    assert report.gains["SNR"].low > 0
+    assert report.measures["DA at early"]["chosen"].mean > report.measures["DA at early"]["random"].mean
+    assert report.chosen_on + report.tested_on == MODELS
+    assert 0.5 < report.overlap <= 1.0
+
+
+def test_pure_noise_gains_nothing_from_being_chosen():
+    rng = np.random.default_rng(1)
+    table = made()
+    noise = ItemTable(
+        "noise", "margin", table.series_M, table.steps_K, table.tokens_K, table.doc_ids_I,
+        rng.normal(size=table.shape).astype(np.float32), True,
+    )  # fmt: skip
+    report = distilled(noise, 0.2, "item-snr", own_target(noise), {}, 20, rng)
+    assert report.gains["SNR"].low < 0 < report.gains["SNR"].high
+    assert abs(report.gains["SQ"].mean) < 0.1
+
+
+def test_a_number_of_models_that_helped_to_choose_is_refused():
+    table = made()
+    with pytest.raises(UserError, match="refused to report an in-sample number: m1"):
+        held_out_measures(table, np.arange(10), [0, 1], [1, 2], own_target(table), {})
+
+
+def test_too_few_models_to_hold_some_out_are_refused():
+    table = made()
+    few = ItemTable(
+        "few", "margin", table.series_M[:3], table.steps_K, table.tokens_K, table.doc_ids_I, table.values_MKI[:3], True
+    )
+    with pytest.raises(UserError, match="refused to report an in-sample number: 3 models"):
+        distilled(few, 0.2, "item-snr", own_target(few), {}, 5, np.random.default_rng(0))
+
+
+def test_irt_needs_answers_that_are_right_or_wrong():
+    with pytest.raises(UserError, match="0 or 1"):
+        chosen_items(made().rising_MKI, GOOD, "irt")
+
+
+def test_an_unknown_method_is_named_with_its_nearest():
+    with pytest.raises(UserError, match="item-snr"):
+        chosen_items(made().rising_MKI, GOOD, "item-snrr")
+
+
+def test_early_checkpoints_need_tokens_only_where_tokens_are_asked_for():
+    table = made()
+    assert early_checkpoints(table, [5e9]) == {"5B tokens": 4}
+    assert early_checkpoints(table, []) == {"10% of the run": 1}
+
+
+@pytest.fixture
+def npz(tmp_path):
+    table = made()
+    path = tmp_path / "made_margin.npz"
+    np.savez(path, margin=table.values_MKI, models=np.array(table.series_M), steps=table.steps_K)
+    return path
+
+
+def test_the_command_writes_ids_and_card_and_prints_held_out_numbers_only(npz, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["signal", "distil", str(npz), "--out", str(out), "--repeats", "4", "--json"]) == 0
+    [card] = json.loads(capsys.readouterr().out)["tasks"]
+    assert card["kept"] == 40
+    assert card["tested_on"] == 6
+    assert set(card["held_out"]["SNR"]) == {"all", "random", "chosen"}
+    ids = json.loads((out / "items.json").read_text())["made"]
+    assert len(ids) == 40
+    assert sum(i < GOOD for i in ids) > 28
+    assert json.loads((out / "card.json").read_text())["held_out"] == card["held_out"]
+    assert "models that did not help to choose" in (out / "card.md").read_text()
+
+
+def test_a_dry_run_writes_nothing(npz, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["signal", "distil", str(npz), "--out", str(out), "--repeats", "2", "--dry-run"]) == 0
+    assert "would write" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_same_seed_same_bytes(npz, capsys):
+    runs = []
+    for _ in range(2):
+        main(["signal", "distil", str(npz), "--repeats", "3", "--json", "--seed", "5"])
+        runs.append(capsys.readouterr().out)
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--keep", "1.5"], "between 0 and 1"),
+        (["--repeats", "0"], "at least 1 split"),
+        (["--early-tokens", "1e9"], "--tokens-per-step"),
+        (["--method", "snr"], "Known: discrimination, group-snr"),
+        (["--target", "missing.csv"], "no such file"),
+    ],
+)
+def test_mistakes_get_one_line(npz, capsys, options, said):
+    assert main(["signal", "distil", str(npz), *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_distilled_task_keeps_its_documents_in_lm_eval(tmp_path):
+    from e2lm_signal.distilled_task import DistilledTask, write_task
+
+    base = tmp_path / "base.yaml"
+    base.write_text("task: base\n")
+    written = write_task(tmp_path / "out", DistilledTask("base", None, [2, 0], 3), _card(), dry_run=False)
+    assert [name.rsplit("/", 1)[1] for name in written] == ["card.json", "card.md", "items.json"]
+    namespace = {"__file__": str(tmp_path / "out" / "kept_documents.py")}
+    from e2lm_signal.distilled_task import KEPT_DOCUMENTS
+
+    exec(compile(KEPT_DOCUMENTS.format(documents=3), "kept_documents.py", "exec"), namespace)
+
+    class Documents(list):
+        def select(self, ids):
+            return Documents(self[i] for i in ids)
+
+    assert namespace["keep"](Documents("abc")) == ["c", "a"]
+    assert namespace["keep"](Documents("abcd")) == ["a", "b", "c", "d"]  # another split stays whole
+
+
+def _card():
+    return {
+        "task": "base", "metric": "m", "items": 3, "kept": 2, "method": "item-snr", "target": "t", "chosen_on": 2,
+        "tested_on": 2, "splits": 1, "held_out": {}, "gain_over_random": {}, "overlap_of_choices": None, "note": "n",
+    }  # fmt: skip

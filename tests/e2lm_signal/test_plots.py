@@ -1,0 +1,59 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from e2lm.command_line import main
+
+
+@pytest.fixture
+def scores_csv(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        (series, step, task, "acc", 0.25 + 0.01 * gain * step + 0.01 * rng.normal(), 500)
+        for series, gain in (("a", 1), ("b", 2))
+        for task in ("arc", "piqa")
+        for step in range(1, 11)
+    ]
+    path = tmp_path / "scores.csv"
+    pd.DataFrame(rows, columns=["series", "step", "task", "metric", "value", "n"]).to_csv(path, index=False)
+    return path
+
+
+def test_the_page_holds_all_charts_and_asks_for_nothing_from_outside(scores_csv, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert main(["signal", "plot", str(scores_csv), "--out", str(out), "--chance", "arc=0.25"]) == 0
+    page = out.read_text()
+    assert page.count("<svg") == 4
+    for shown in (
+        "arc: acc",
+        "piqa: acc",
+        "Ordering over time",
+        "Signal-to-noise against early decisions",
+        "null band",
+    ):
+        assert shown in page
+    outside = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(?!#)[^\s\"'>)]+", page)
+    assert outside == []
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_same_scores_give_the_same_bytes_in_both_formats(scores_csv, tmp_path):
+    pytest.importorskip("matplotlib")
+    for suffix in (".html", ".png"):
+        contents = []
+        for name in ("one", "two"):
+            out = tmp_path / (name + suffix)
+            assert main(["signal", "plot", str(scores_csv), "--out", str(out)]) == 0
+            contents.append(out.read_bytes())
+        assert contents[0] == contents[1]
+    assert contents[0].startswith(b"\x89PNG")
+
+
+def test_a_dry_run_writes_nothing_and_a_wrong_suffix_is_told(scores_csv, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert main(["signal", "plot", str(scores_csv), "--out", str(out), "--dry-run"]) == 0
+    assert not out.exists()
+    assert main(["signal", "plot", str(scores_csv), "--out", str(tmp_path / "page.pdf")]) == 2
+    assert ".html and .png" in capsys.readouterr().err
