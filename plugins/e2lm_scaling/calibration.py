@@ -8,9 +8,9 @@ held-out losses in 10. So the half-width of ln L is made of three parts that add
   table, held out in turn;
 * ``drift``: the model's drift per e-folding of compute, parameters or tokens beyond the data, whichever is largest.
 
-The factor 1.5 and the drift of the average of laws are those of a grid of 1,377 that covered at least 90 % of the losses
-held out of seven public corpora at the smallest mean half-width; the drift of every other model is a round value that
-covers about 90 % there. They were judged on other corpora: see docs/scaling.md.
+The factor 1.5 and the drift of the average of laws are those of a grid of 1,377 that covered at least 90 % of the
+losses held out of seven public corpora at the smallest mean half-width; the drift of every other model is a round value
+that covers about 90 % there. They were judged on other corpora: see docs/scaling.md.
 Shape suffixes: R rows, F folds.
 """
 

@@ -16,6 +16,8 @@ from e2lm_scaling.command_input import (
 )
 
 if TYPE_CHECKING:
+    from e2lm.scaling_predictor import Forecast
+    from e2lm_scaling.bootstrap import Bootstrap
     from e2lm_scaling.fit import Fit
     from e2lm_scaling.loss_source import LossSource
 
@@ -89,6 +91,7 @@ def fit_report(best: Fit, source: LossSource, arguments: Namespace) -> dict[str,
         report["floor_profile"] = {
             "E": list(profile.floors), "objective": list(profile.objectives), "determined": profile.determined,
         }  # fmt: skip
+    draws = None
     if arguments.bootstrap > 0:
         draws = bootstrap(best, arguments.bootstrap, rng)
         report["stderr"] = draws.stderr
@@ -99,7 +102,7 @@ def fit_report(best: Fit, source: LossSource, arguments: Namespace) -> dict[str,
             "seed": arguments.seed,
         }
     if arguments.at:
-        report["forecast"] = _forecast(best, named_numbers(arguments.at, "--at", ("N", "D")))
+        report["forecast"] = _forecast(best, named_numbers(arguments.at, "--at", ("N", "D")), draws)
     return report
 
 
@@ -109,21 +112,38 @@ def _figures(best: Fit) -> list[Any]:
     return [fit_figure(best)]
 
 
-def _forecast(best: Fit, at: dict[str, float]) -> dict[str, Any]:
+def _forecast(best: Fit, at: dict[str, float], draws: Bootstrap | None) -> dict[str, Any]:
     from e2lm.errors import UserError
-    from e2lm_scaling.calibration import calibrated_predictor
+    from e2lm_scaling.calibration import calibrated_predictor, distance_beyond
     from e2lm_scaling.point_model import law_model
 
     if len(at) != 2:
         raise UserError("--at needs both N and D, as in --at N=7e9,D=2e12")
-    model = law_model(best.law.name, best.objective)
-    theta_1T = best.theta_T[None]
-    predictor = calibrated_predictor(model, best.table, lambda n, d: best.law.log_loss(theta_1T, n, d)[0])
-    forecast = predictor.predict(at["N"], at["D"])
+    if draws is not None and distance_beyond(best.table, at["N"], at["D"]) <= 0:
+        forecast = _inside(best, at, draws)
+    else:
+        theta_1T = best.theta_T[None]
+        model = law_model(best.law.name, best.objective)
+        predictor = calibrated_predictor(model, best.table, lambda n, d: best.law.log_loss(theta_1T, n, d)[0])
+        forecast = predictor.predict(at["N"], at["D"])
     return {
         "N": at["N"], "D": at["D"], "loss": forecast.value, "low": forecast.low, "high": forecast.high,
         "method": forecast.method, "reason": forecast.reason,
     }  # fmt: skip
+
+
+def _inside(best: Fit, at: dict[str, float], draws: Bootstrap) -> Forecast:
+    """Inside the data the bootstrap of the fit and the noise of a single run are what is uncertain."""
+    import numpy as np
+
+    from e2lm.scaling_predictor import Forecast
+    from e2lm_scaling.calibration import NORMAL_90
+
+    drawn_B = np.log(draws.loss(np.array([at["N"]]), np.array([at["D"]]))[:, 0])
+    half = NORMAL_90 * float(np.sqrt(np.var(drawn_B) + np.mean(best.residual_R**2)))
+    value = float(best.loss(at["N"], at["D"]))
+    method = f"90%, inside the data: bootstrap of {draws.draws} draws and residual noise"
+    return Forecast(value, value * float(np.exp(-half)), value * float(np.exp(half)), method=method)
 
 
 def _print_text(report: dict[str, Any]) -> None:

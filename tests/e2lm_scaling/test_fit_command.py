@@ -59,6 +59,16 @@ def test_a_forecast_beyond_the_data_says_that_its_interval_was_backtested(table,
     assert "bootstrap" not in forecast["method"]
 
 
+def test_a_forecast_inside_the_data_has_the_bootstraps_interval(table, capsys):
+    at = ("--at", "N=1e9,D=2e10", "--json")
+    predict("fit", "--data", table, "--columns", COLUMNS, *at)
+    forecast = json.loads(capsys.readouterr().out)["forecast"]
+    assert forecast["low"] < forecast["loss"] < forecast["high"]
+    assert "inside the data: bootstrap" in forecast["method"]
+    predict("fit", "--data", table, "--columns", COLUMNS, "--bootstrap", 0, *at)
+    assert "backtest-calibrated" in json.loads(capsys.readouterr().out)["forecast"]["method"]
+
+
 def test_text_output_names_units_and_convergence(table, capsys):
     predict("fit", "--data", table, "--columns", COLUMNS, "--law", "chinchilla-tied")
     text = capsys.readouterr().out
