@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import xxhash
@@ -14,6 +15,12 @@ from e2lm_merge.merge_plan import MergePlan
 PROVENANCE_FILE = "merge.json"
 
 
+@cache
+def _versions() -> dict[str, str]:
+    """Read once per process: it takes as long as merging fifty million numbers."""
+    return recorded_versions()
+
+
 def plan_identity(plan: MergePlan, shard_bytes: int) -> dict[str, Any]:
     """Everything that decides the output's bytes; a resumed merge must agree in all of it."""
     return {
@@ -23,7 +30,7 @@ def plan_identity(plan: MergePlan, shard_bytes: int) -> dict[str, Any]:
         "steps": list(plan.steps),
         "shard_bytes": shard_bytes,
         "tensors": [[merge.name, merge.dtype, list(merge.shape), list(merge.weights)] for merge in plan.merges],
-        "versions": recorded_versions(),
+        "versions": _versions(),
     }
 
 
@@ -53,7 +60,7 @@ def provenance(plan: MergePlan, finished: Mapping[str, FinishedTensor]) -> dict[
             for model in plan.models
         ],
         "output": {"params": plan.params, "tensors": len(plan.merges), "xxh3_128": _digest(output)},
-        "versions": recorded_versions(),
+        "versions": _versions(),
     }
 
 
