@@ -125,8 +125,9 @@ def items_from(text: str, count: int, seed: int) -> list[dict[str, Any]]:
         return " ".join(words[start : start + count])
 
     items = []
-    for _ in range(count):
-        start, length = int(rng.integers(0, len(words) - 100)), int(rng.integers(*CONTEXT_WORDS))
+    # No two contexts begin alike: lm-eval 0.4.13 mixes up requests that are one text cut at two places.
+    for start in map(int, rng.choice(len(words) - 100, size=count, replace=False)):
+        length = int(rng.integers(*CONTEXT_WORDS))
         lengths = rng.integers(*CHOICE_WORDS, size=CHOICES, endpoint=True)
         choices = [piece(int(rng.integers(0, len(words) - 100)), int(n)) for n in lengths]
         gold = int(rng.integers(0, CHOICES))

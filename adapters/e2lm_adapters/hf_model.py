@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from e2lm_adapters.transformers_import import import_transformers_lightly
+from e2lm_adapters.transformers_import import collection_paused, import_transformers_lightly
 
-import_transformers_lightly()
+with collection_paused():
+    import_transformers_lightly()
+    from lm_eval import utils as lm_eval_utils
+    from lm_eval.models.huggingface import HFLM
 
-from lm_eval import utils as lm_eval_utils  # noqa: E402 - the line above must come first
-from lm_eval.models.huggingface import HFLM  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+from tqdm import tqdm
 
-from e2lm.errors import UserError  # noqa: E402
-from e2lm_adapters.packed_scoring import PackedScorer  # noqa: E402
-from e2lm_adapters.prefix_tree import ScoringPlan, TokenRequest, planned  # noqa: E402
-from e2lm_adapters.template_cache import cache_templates  # noqa: E402
+from e2lm.errors import UserError
+from e2lm_adapters.packed_scoring import PackedScorer
+from e2lm_adapters.prefix_tree import ScoringPlan, TokenRequest, planned
+from e2lm_adapters.template_cache import cache_templates
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -62,6 +63,9 @@ class E2lmHf(HFLM):  # type: ignore[misc]
     ``token_budget=N`` sets the tokens of one forward pass (default: by device).
     ``prefix_sharing=False`` scores the stock way. ``show_progress=False`` shows no bar.
     """
+
+    #: Set by lm-eval's constructor.
+    logits_cache: bool
 
     def __init__(
         self,
@@ -240,6 +244,20 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         requests = [(("", ""), list(request.context), list(request.continuation)) for request in tokens]
         return self._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
 
+    def _answers_one_by_one(self, tokens: list[TokenRequest]) -> list[tuple[float, bool]]:
+        """Stock answers without its cache of logits.
+
+        lm-eval 0.4.13 groups requests by ``context + continuation[:-1]``. Two that are cut at different places, one
+        text with a longer context and one with a longer continuation, then share logits, of which the shorter
+        continuation is given the first rows instead of the last (huggingface.py, ``torch.gather`` after ``get_cache``).
+        """
+        cached = self.logits_cache
+        self.logits_cache = False
+        try:
+            return self._stock_answers(tokens, disable_tqdm=True)
+        finally:
+            self.logits_cache = cached
+
     def _check(self, tokens: list[TokenRequest]) -> None:
         """Score a few requests both ways; on any difference beyond rounding, stay with stock scoring."""
         assert self._scorer is not None
@@ -265,7 +283,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             )
 
     def _compared(self, tokens: list[TokenRequest], answers: list[tuple[float, bool]]) -> Verification:
-        stock = self._stock_answers(tokens, disable_tqdm=True)
+        stock = self._answers_one_by_one(tokens)
         differences = [abs(ours[0] - theirs[0]) for ours, theirs in zip(answers, stock, strict=True)]
         size = max(abs(theirs[0]) for theirs in stock)
         half = self._bare_model.dtype.itemsize < 4

@@ -132,6 +132,21 @@ def test_where_prefixes_cannot_be_shared_stock_scoring_is_used_or_agrees(
     assert not reason or stock_way
 
 
+def test_one_text_cut_at_two_places_is_scored_as_each_cut_alone(
+    tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """lm-eval 0.4.13 itself gives the shorter continuation the wrong rows when both are in one list."""
+    ours, stock = both(built("llama", **FAMILIES["llama"][1]), tokenizer, verify=2)
+    text = words(np.random.default_rng(0), 12).split()
+    pairs = [(" ".join(text[:cut]), " " + " ".join(text[cut:])) for cut in (6, 9)]
+    alone = [scored(stock, [pair])[0][0] for pair in pairs]
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_allclose(scored(ours, pairs)[0], alone, rtol=0, atol=FLOAT32_DIFFERENCE)
+    assert "scores the stock way" not in caplog.text
+    assert ours.verification is not None
+    assert ours.verification.agrees
+
+
 def test_prefix_sharing_can_be_switched_off(tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         ours, stock = both(built("gpt2"), tokenizer, prefix_sharing=False)
