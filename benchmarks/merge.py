@@ -262,10 +262,10 @@ def compare(
             "mergekit_cpu_s": spread([cost.cpu_s for cost in other]),
             "mergekit_wall_s": spread([cost.wall_s for cost in other]),
             "mergekit_peak_anonymous_mb": round(max(cost.peak_anonymous_mb for cost in other), 1),
-            "mergekit_finished": all(cost.finished for cost in other),
-            # Of a run that was stopped the ratio is a lower bound.
-            "cpu_ratio": spread(ratios),
         }
+        # Of a run that was stopped the ratio is a lower bound.
+        done = all(cost.finished for cost in other)
+        row |= {"cpu_ratio" if done else "cpu_ratio_at_least": spread(ratios)}
     if method in WALKS:
         imports = min(measured(import_command(), folder).cpu_s for _ in range(max(2, rounds)))
         floor, fused_floor = floor_of(method, family, folder)
