@@ -31,9 +31,9 @@ def _mean_to_base(group: TensorGroup, deltas: list[torch.Tensor]) -> torch.Tenso
 def isotropic(total_RC: torch.Tensor) -> torch.Tensor:
     """σ̄UVᵀ of UΣVᵀ: every direction as strong as the mean one.
 
-    >>> isotropic(torch.diag(torch.tensor([3.0, 1.0])))
-    tensor([[2., 0.],
-            [0., 2.]])
+    >>> import torch
+    >>> isotropic(torch.diag(torch.tensor([3.0, 1.0]))).tolist()
+    [[2.0, 0.0], [0.0, 2.0]]
     """
     import torch
 

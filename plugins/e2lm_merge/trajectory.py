@@ -88,8 +88,8 @@ def wsm_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
 
     ``count`` checkpoints θ₀ … θ_k have k = count − 1 stretches of training between them, and w decays the j-th.
 
-    >>> [round(c, 3) for c in wsm_weights(10, {"curve": "1-sqrt"})]
-    [0.316, 0.131, 0.101, 0.085, 0.075, 0.068, 0.062, 0.058, 0.054, 0.051]
+    >>> [round(c, 3) for c in wsm_weights(10, {"curve": "1-sqrt"})[:5]]
+    [0.316, 0.131, 0.101, 0.085, 0.075]
     """
     decay = [1.0, *decay_curve(str(parameters["curve"]), count), 0.0]
     return [decay[index] - decay[index + 1] for index in range(count)]
