@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -15,9 +13,13 @@ import numpy as np
 import pytest
 from lm_eval.api.instance import Instance
 
+from e2lm.command_line import main
+
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = " ".join(topics[name] for name in sorted(topics)).split()
 ITEMS = 24
+#: Of the shared run ``tiny_series``.
+STEPS = (0, 10, 20, 30)
 TASK_YAML = """\
 class: !function e2lm_tasks.multiple_choice.MultipleChoice
 output_type: multiple_choice
@@ -34,6 +36,7 @@ metadata: {version: 1.0}
 """
 
 Pair = tuple[str, str]
+Run = Callable[..., int]
 
 
 def words(rng: np.random.Generator, count: int) -> str:
@@ -67,23 +70,6 @@ def tokenizer(tiny_llama: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_llama)
 
 
-@pytest.fixture(scope="session")
-def run_e2lm() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs ``e2lm ...`` in a process of its own."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "e2lm", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-            cwd=ROOT,
-        )
-
-    return run
-
-
 def write_task(folder: Path, name: str = "small", seed: int = 5, items: int = ITEMS) -> None:
     rng = np.random.default_rng(seed)
     rows = [
@@ -106,3 +92,30 @@ def task_folder(tmp_path: Path) -> Path:
     """A folder with the task ``small``: 24 items of four choices."""
     write_task(tmp_path / "tasks")
     return tmp_path / "tasks"
+
+
+@pytest.fixture
+def run_folder(tiny_series: Path, tmp_path: Path) -> Path:
+    """A run that a test may change; weights are copied, so the shared run stays as it is."""
+    folder = tmp_path / "tiny-run"
+    shutil.copytree(tiny_series, folder)
+    return folder
+
+
+@pytest.fixture
+def evaluate(task_folder: Path, tmp_path: Path) -> Run:
+    """Runs ``e2lm eval`` in this process on the task ``small`` and gives its exit code."""
+
+    def run(*options: object, tasks: str = "small", out: Path = tmp_path / "out") -> int:
+        arguments = ["eval", "--tasks", tasks, "--out", out, "--include-path", task_folder]
+        return main([*map(str, arguments), "--device", "cpu", "--model-args", "dtype=float32", *map(str, options)])
+
+    return run
+
+
+def no_model(*_: object, **__: object) -> None:
+    raise AssertionError("a model was built although nothing was left to do")
+
+
+def no_model_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("e2lm_adapters.checkpoint_evaluator._built_model", no_model)

@@ -1,0 +1,155 @@
+"""What ``e2lm eval`` says to mistakes: one line, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from e2lm.weights import SHARD_INDEX, SINGLE_FILE
+from tests.e2lm_adapters.conftest import STEPS, Run, no_model_is_built
+
+
+def assert_refused(code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], *parts: str) -> None:
+    """Exit code 2, one line that holds ``parts``, nothing written."""
+    captured = capsys.readouterr()
+    assert code == 2
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("e2lm: error:")]
+    assert captured.err.strip().splitlines()[-1] == line
+    assert "Traceback" not in captured.err
+    for part in parts:
+        assert part in line
+    assert not (tmp_path / "out").exists()
+
+
+def change_tensors(checkpoint: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    weights = load_file(checkpoint / SINGLE_FILE)
+    change(weights)
+    save_file(weights, checkpoint / SINGLE_FILE, metadata={"format": "pt"})
+
+
+def damaged_shard(run: Path) -> None:
+    folder = run / "checkpoint-20"
+    weights = load_file(folder / SINGLE_FILE)
+    (folder / SINGLE_FILE).unlink()
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    save_file(weights, folder / names[0], metadata={"format": "pt"})
+    places = {name: names[index % 2] for index, name in enumerate(weights)}
+    (folder / SHARD_INDEX).write_text(json.dumps({"weight_map": places}), encoding="utf-8")
+
+
+def other_shape(run: Path) -> None:
+    change_tensors(run / "checkpoint-20", lambda weights: weights.update({"model.norm.weight": torch.ones(32)}))
+
+
+def not_a_number(run: Path) -> None:
+    change_tensors(
+        run / "checkpoint-20", lambda weights: weights["model.layers.1.mlp.up_proj.weight"].fill_(float("nan"))
+    )
+
+
+def cut_short(run: Path) -> None:
+    file = run / "checkpoint-20" / SINGLE_FILE
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def only_a_pickle(run: Path) -> None:
+    (run / "checkpoint-20" / SINGLE_FILE).rename(run / "checkpoint-20" / "pytorch_model.bin")
+
+
+def missing_checkpoint(run: Path) -> None:
+    shutil.rmtree(run / "checkpoint-20")
+
+
+def empty_series(run: Path) -> None:
+    for step in STEPS:
+        shutil.rmtree(run / f"checkpoint-{step}")
+    (run / "series.json").unlink()
+
+
+def missing_run(run: Path) -> None:
+    shutil.rmtree(run)
+
+
+@pytest.mark.parametrize(
+    ("damage", "parts"),
+    [
+        (missing_run, ("tiny-run", "no such folder")),
+        (empty_series, ("tiny-run", "empty", "checkpoint-<step>")),
+        (missing_checkpoint, ("checkpoint-20", "missing")),
+        (damaged_shard, ("checkpoint-20", "model-00002-of-00002.safetensors", "missing")),
+        (other_shape, ("checkpoint-20", "'model.norm.weight'", "[32]", "[64]")),
+        (not_a_number, ("checkpoint-20", "'model.layers.1.mlp.up_proj.weight'", "NaN")),
+        (cut_short, ("checkpoint-20", "cut short")),
+        (only_a_pickle, ("checkpoint-20", "pytorch_model.bin", "safetensors")),
+    ],
+)
+def test_a_damaged_run_is_one_line_and_nothing_is_written(
+    damage: Callable[[Path], None],
+    parts: tuple[str, ...],
+    run_folder: Path,
+    tmp_path: Path,
+    evaluate: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(run_folder)
+    assert_refused(evaluate(run_folder, "--quiet"), tmp_path, capsys, *parts)
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--limit", 0), ("--limit", "0", "1 or more")),
+        (("--limit", -3), ("--limit", "-3")),
+        (("--limit", "many"), ("--limit", "many")),
+        (("--metrics", "margni"), ("margni", "'margin'")),
+        (("--metrics", ","), ("--metrics", "no name")),
+        (("--model", "e2lm-fh"), ("--model", "e2lm-fh", "e2lm-hf")),
+        (("--include-path", "nowhere"), ("nowhere", "no such folder")),
+        (("--model-args", "pretrained=x"), ("pretrained", "leave it out")),
+        (("--nonsense",), ("--nonsense",)),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_nothing_is_written(
+    options: tuple[object, ...],
+    parts: tuple[str, ...],
+    tiny_series: Path,
+    tmp_path: Path,
+    evaluate: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert_refused(evaluate(tiny_series, "--quiet", *options), tmp_path, capsys, *parts)
+
+
+@pytest.mark.slow
+def test_an_unknown_task_is_named_with_the_nearest_ones(
+    tiny_series: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = evaluate(tiny_series, "--quiet", tasks="smal")
+    assert_refused(code, tmp_path, capsys, "unknown task 'smal'", "'small'")
+
+
+def test_two_runs_of_one_name_are_refused(
+    tiny_series: Path, run_folder: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_refused(evaluate(tiny_series, run_folder, "--quiet"), tmp_path, capsys, "two series", "'tiny-run'")
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
+    tiny_series: Path,
+    tmp_path: Path,
+    evaluate: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    no_model_is_built(monkeypatch)
+    assert evaluate(tiny_series, "--dry-run", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["series"][0]["checkpoints"] == list(STEPS)
+    assert plan["tasks"] == ["small"]
+    assert not (tmp_path / "out").exists()
