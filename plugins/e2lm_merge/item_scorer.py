@@ -37,7 +37,10 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def encode_items(items: Sequence[HeldOutItem], tokenizer: Any, max_tokens: int) -> list[EncodedItem]:
-    """Items as tokens, cut at the left where they are longer than ``max_tokens``.
+    """Items as tokens; contexts are cut at the left where an item is longer than ``max_tokens``.
+
+    What is scored is never cut, since its bytes are what scores are divided by: too long a continuation is a
+    :class:`UserError`.
 
     An empty context becomes the token that texts begin with, where the tokenizer has one, so that the first token of a
     text counts; else scoring starts at its second token.
@@ -49,6 +52,11 @@ def encode_items(items: Sequence[HeldOutItem], tokenizer: Any, max_tokens: int) 
         if not context and start is not None:
             context = [start]
         continuation = tokenizer.encode(item.continuation, add_special_tokens=False)
+        if len(continuation) >= max_tokens > 1:
+            raise UserError(
+                f"item {item.continuation!r:.60}: {len(continuation)} tokens to score, and the model takes "
+                f"{max_tokens}; split the item"
+            )
         ids = tuple(context + continuation)[-max_tokens:]
         scored = min(len(continuation), len(ids) - 1)
         if scored < 1:

@@ -160,6 +160,17 @@ def test_scores_are_log_likelihoods_per_byte(scored_models: tuple[list[str], lis
     np.testing.assert_allclose(ItemScorer(encoded, batch_size=2)(model), together, rtol=1e-5)
 
 
+def test_a_continuation_that_does_not_fit_is_refused_and_a_context_is_cut(models: Models) -> None:
+    folder = models(1)[0]
+    write_tokenizer(folder)
+    tokenizer = load_tokenizer(Path(folder))
+    long = " ".join(WORDS[:10])
+    (cut,) = encode_items([HeldOutItem(long, " w1 w2")], tokenizer, 6)
+    assert (len(cut.ids), cut.scored) == (6, 2)
+    with pytest.raises(UserError, match="10 tokens to score, and the model takes 6"):
+        encode_items([HeldOutItem("w1", long)], tokenizer, 6)
+
+
 # greedy soup
 
 
