@@ -45,6 +45,8 @@ class MultipleChoice(LocalTask):
         registered: list[ItemMetric] = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
         self._item_metrics = [metric for metric in registered if not needs_token_counts(metric)]
         self._failed_metrics: set[str] = set()
+        #: Off where somebody computes item metrics afterwards, for all items at once, as ``e2lm eval`` does.
+        self.reports_item_metrics = True
         for metric in self._item_metrics:
             if metric.name in LM_EVAL_METRICS:
                 self._metric_fn_list.setdefault(metric.name, None)
@@ -54,7 +56,7 @@ class MultipleChoice(LocalTask):
     def process_results(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
         """lm-eval's metrics of one item, then every registered one that it did not compute."""
         values: dict[str, Any] = super().process_results(doc, results)
-        choices = self._item_choices(doc, results)
+        choices = self._item_choices(doc, results) if self.reports_item_metrics else None
         if choices is None:
             return values
         n_choices = choices.loglik_IC.shape[1]

@@ -67,6 +67,8 @@ def load_tasks(
     hashes = {}
     for name, task in task_dict["tasks"].items():
         _apply_shots(task, num_fewshot)
+        if hasattr(task, "reports_item_metrics"):
+            task.reports_item_metrics = False  # computed from Samples, for all items at once
         hashes[name] = _task_hash(task, limit)
     return LoadedTasks(task_dict, hashes)
 

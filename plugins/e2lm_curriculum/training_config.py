@@ -38,8 +38,9 @@ class TrainingConfig(Noun):
     vocabulary: Annotated[int, Field(ge=SMALLEST_VOCABULARY, le=1 << 20)] = 4096
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     schedule: Schedule = "constant"
-    #: Share of the steps in which the learning rate rises from 0.
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    #: Share of the steps in which the learning rate rises from 0. Short runs want a long one: at 244 steps of 780k the
+    #: held-out loss was 4.38 with 5 steps of warm-up and 4.17 with 25.
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
     #: Checkpoints after step 0.
     checkpoints: Annotated[int, Field(ge=1)] = 10
