@@ -136,7 +136,7 @@ def _redrawn_D(one: Contender, names: Sequence[str], counts_DM: Values) -> Value
     own_DM = counts_DM[:, [names.index(name) for name in one.names_M]]
     agreement = one.agreement - np.diag(np.diag(one.agreement))
     pairs_D = own_DM.sum(axis=1) ** 2 - (own_DM**2).sum(axis=1)
-    kept_D = np.einsum("da,ab,db->d", own_DM, agreement, own_DM)
+    kept_D = ((own_DM @ agreement) * own_DM).sum(axis=1)
     return np.where(pairs_D > 0, kept_D / np.maximum(pairs_D, 1.0), np.nan)
 
 

@@ -58,7 +58,7 @@ def bootstrap_D(agreement: Values, rng: np.random.Generator, draws: int = DRAWS)
     np.add.at(counts_DM, (np.arange(draws)[:, None], chosen_DM), 1.0)
     off_diagonal = agreement - np.diag(np.diag(agreement))
     pairs_D = (counts_DM.sum(axis=1) ** 2 - (counts_DM**2).sum(axis=1)) / 2.0
-    kept_D = np.einsum("da,ab,db->d", counts_DM, off_diagonal, counts_DM) / 2.0
+    kept_D = ((counts_DM @ off_diagonal) * counts_DM).sum(axis=1) / 2.0
     return np.asarray(kept_D[pairs_D > 0] / pairs_D[pairs_D > 0])
 
 

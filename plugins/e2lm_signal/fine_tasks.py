@@ -98,8 +98,10 @@ def ordering(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
         return ScoreValue(None, reason=grid)
     late = grid.has_tokens and (grid.position_K >= ORDERING_TOKENS).sum() > 1
     values_MK = grid.values_MK[:, grid.position_K >= ORDERING_TOKENS] if late else grid.values_MK
-    signs_KP = pair_signs_KP(values_MK)
-    taus = [tau_b_K(signs_KP[k : k + 1], signs_KP[k + 1])[0] for k in range(len(signs_KP) - 1)]
+    taus = []
+    for k in range(values_MK.shape[1] - 1):  # two checkpoints at a time: thousands of series have millions of pairs
+        before_P, after_P = pair_signs_KP(values_MK[:, k : k + 2])
+        taus.append(float(tau_b_K(before_P[None], after_P)[0]))
     if not np.isfinite(taus).any():
         return ScoreValue(None, reason="all series tie at every checkpoint")
     where = None if late else "over all checkpoints: the run is shorter than 15 B tokens, or its tokens are unknown"
