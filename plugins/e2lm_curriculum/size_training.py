@@ -92,12 +92,14 @@ def _train(run: SizeRun, prepared: PreparedCorpus, report: Report, wall_before_s
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """No bars of transformers' own: it would draw one for every state it saves."""
-    drawn = logging.is_progress_bar_enabled()
+    """No bars of transformers' own, one for every state it saves; and no warning that a tied head is stored once."""
+    drawn, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if drawn:
             logging.enable_progress_bar()
 

@@ -31,9 +31,11 @@ def command(config: TrainingConfig) -> list[str]:
     return [*words, "--sizes", ",".join(config.sizes), "--jobs", str(config.jobs), "--resume-interval-s=0", *options]
 
 
-def start(config: TrainingConfig) -> subprocess.Popen[bytes]:
+def start(config: TrainingConfig, stderr: int | None = None) -> subprocess.Popen[bytes]:
     threads = str(torch.get_num_threads())
-    return subprocess.Popen(command(config), env={**os.environ, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"})
+    return subprocess.Popen(
+        command(config), env={**os.environ, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}, stderr=stderr
+    )
 
 
 def hashes(config: TrainingConfig) -> dict[str, str]:
@@ -74,7 +76,9 @@ def test_a_run_killed_again_and_again_has_the_weights_of_a_straight_run(
         left = killed_at_a_random_step(killed, step, chance)
         assert left > step
         step = left
-    assert start(killed).wait() == 0
+    last = start(killed, stderr=subprocess.PIPE)
+    _, said = last.communicate()
+    assert (last.returncode, said) == (0, b"")
     assert len(hashes(killed)) == 21
     assert hashes(killed) == hashes(straight)
     assert not resume_folder(killed.out_folder / "1x16").exists()
