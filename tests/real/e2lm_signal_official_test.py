@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from e2lm.command_line import main
 from e2lm.plugin_manager import RESTRICT_VARIABLE, plugin_manager
 
