@@ -33,8 +33,8 @@ Values = NDArray[np.float64]
 
 #: 2 Phi(z) - 1 = erf(z / sqrt 2)
 ROOT_2 = float(np.sqrt(2.0))
-#: atanh of 1 is infinite: Q is kept this far from its ends.
-NEAREST_TO_ONE = 1e-12
+#: atanh of 1 is infinite: Q is kept this far from its ends. What is closer to them is no difference worth a name.
+NEAREST_TO_ONE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def pairs_of(positions_K: Values, covariance_KK: Values | None) -> Pairs:
 
 
 def concordance_D(values_DK: NDArray[np.floating[Any]], pairs: Pairs) -> tuple[Values, Values]:
-    """``Q`` and ``atanh(Q)`` of every row; Q is kept 1e-12 from its ends for the second.
+    """``Q`` and ``atanh(Q)`` of every row; Q is kept .0001 from its ends for the second.
 
     Rows of single precision are worked out in it, with an approximation of erf that is within .0004 of it: ten times
     faster, and good enough for a spread over draws.

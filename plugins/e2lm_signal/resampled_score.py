@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue
 from e2lm_signal.item_noise import UNKNOWN, denoised_K, item_noise
-from e2lm_signal.signal_quality import Z_90, cleaned
+from e2lm_signal.signal_quality import cleaned
 from e2lm_signal.token_axis import axis_K
 
 Values = NDArray[np.float64]
@@ -24,8 +24,9 @@ CurveScore = Callable[[Curve, np.random.Generator], ScoreValue]
 def resampled(statistic: Statistic, least: int = 2, with_chance: bool = False) -> CurveScore:
     """The score of ``statistic``; values are turned so that more is better before it sees them.
 
-    The interval is ``value -/+ 1.645 sd`` over redraws around the de-noised curve. It has no p-value: the one of
-    ``signal_quality`` tests the same curve. ``with_chance`` passes the chance level as a third argument.
+    The interval is ``value + q05 - q50`` to ``value + q95 - q50`` of redraws around the de-noised curve (quantiles, as
+    ratios have wild tails). It has no p-value: the one of ``signal_quality`` tests the same curve. ``with_chance``
+    passes the chance level as a third argument.
     """
 
     def score(curve: Curve, rng: np.random.Generator) -> ScoreValue:
@@ -51,7 +52,8 @@ def resampled(statistic: Statistic, least: int = 2, with_chance: bool = False) -
         draws_D = draws_D[np.isfinite(draws_D)]
         if not len(draws_D):
             return ScoreValue(value, reason="; ".join([*remarks, "no interval: undefined in every redraw"]))
-        half = Z_90 * float(draws_D.std())
-        return ScoreValue(value, value - half, value + half, reason="; ".join(remarks) or None)
+        below, middle, above = np.quantile(draws_D, (0.05, 0.5, 0.95))
+        low, high = float(value + below - middle), float(value + above - middle)
+        return ScoreValue(value, low, high, reason="; ".join(remarks) or None)
 
     return score

@@ -4,11 +4,12 @@ The three numbers answer three questions. *value* (:mod:`e2lm_signal.concordance
 better? *low, high*: the central 90 % interval under redrawing the items of the benchmark. *p*
 (:mod:`e2lm_signal.trend_test`): how often would noise alone, drifting or not, rise as clearly?
 
-The interval is for the mean of the value over sets of as many items. It is taken on the scale of ``atanh Q``::
+The interval is for the mean of the value over sets of as many items. It is taken on the scale of ``A = atanh Q``::
 
-    tanh(atanh Q -/+ 1.645 f_K sd(atanh Q*)),  f_K = sqrt(K / (K - 1))
+    low = tanh(A + f_K (q05(A*) - q50(A*))),  high = tanh(A + f_K (q95(A*) - q50(A*))),  f_K = sqrt(K / (K - 1))
 
-with Q* the values of 1,000 redraws around the de-noised curve (:func:`e2lm_signal.item_noise.denoised_K`).
+with A* those of 1,000 redraws around the de-noised curve (:func:`e2lm_signal.item_noise.denoised_K`) and q their
+quantiles; f_K makes up for the curve being estimated from K checkpoints.
 
 Shape suffixes: K checkpoints, D draws.
 """
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
-from e2lm_signal.concordance import concordance_D, pairs_of
+from e2lm_signal.concordance import NEAREST_TO_ONE, concordance_D, pairs_of
 from e2lm_signal.item_noise import UNKNOWN, denoised_K, item_noise
 from e2lm_signal.token_axis import Axis, axis_K
 from e2lm_signal.trend_test import trend_test
@@ -113,9 +114,15 @@ def _interval(
     unit = float(np.sqrt(np.trace(noise.covariance_KK)))
     redrawn_DK = ((redrawn_DK - values_K.mean()) / unit).astype(np.float32)
     scaled = replace(pairs, stderr_KK=pairs.stderr_KK / unit)
-    spread = float(concordance_D(redrawn_DK, scaled)[1].std())
-    half = Z_90 * np.sqrt(len(values_K) / (len(values_K) - 1)) * spread
-    return float(np.tanh(centre - half)), float(np.tanh(centre + half)), value
+    below, middle, above = np.quantile(concordance_D(redrawn_DK, scaled)[1], (0.05, 0.5, 0.95))
+    widening = np.sqrt(len(values_K) / (len(values_K) - 1))
+    low, high = (float(np.tanh(centre + widening * (end - middle))) for end in (below, above))
+    return _closed(min(low, value)), _closed(max(high, value)), value
+
+
+def _closed(end: float) -> float:
+    """An end of the interval; 1 or -1 where it is nearer to it than what is told apart."""
+    return float(np.sign(end)) if abs(end) >= 1.0 - NEAREST_TO_ONE else end
 
 
 def signal_quality_scores() -> list[SignalScore]:
