@@ -22,7 +22,7 @@ def _configure(parser: ArgumentParser) -> None:
         "--out", type=Path, default=Path("demo"), help="folder of the demo (default: ./demo); resumes there"
     )
     parser.add_argument("--corpus", type=Path, nargs="+", default=[], metavar="FILE", help="your own text, UTF-8")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the training, in about a minute")
+    parser.add_argument("--quick", action="store_true", help="much less of everything, in about a minute")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")

@@ -35,7 +35,7 @@ class DemoSize:
 #: Four sizes from about 0.05M to 0.8M non-embedding parameters; a few minutes on two cores.
 WHOLE = DemoSize("50k,140k,360k,780k", 1_000_000, 10, 200)
 #: The same with less of everything: for tests, and for a first look. 100 items are the fewest a task may have.
-QUICK = DemoSize("50k,140k,360k,780k", 100_000, 8, 100)
+QUICK = DemoSize("50k,140k,360k,780k", 60_000, 8, 100)
 
 
 @dataclass(frozen=True, slots=True)
