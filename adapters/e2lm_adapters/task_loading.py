@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from e2lm.errors import UserError, nearest_names, one_line
-from e2lm_adapters.lm_eval_registration import task_folders
+from e2lm_adapters.lm_eval_registration import include_task_folders, task_folders
 from e2lm_adapters.template_cache import cache_templates
 
 #: lm-eval's own defaults (``lm_eval run --seed``): Python, numpy, torch, few-shot.
@@ -81,7 +81,9 @@ def _manager(names: Sequence[str], include_paths: Sequence[Path], model_argument
     ours = TaskManager(include_path=folders, include_defaults=False, metadata=model_arguments)
     if all(name in ours.task_index or Path(name).suffix in (".yaml", ".yml") for name in names):
         return ours
-    everything = TaskManager(include_path=folders, include_defaults=True, metadata=model_arguments)
+    include_task_folders(TaskManager)  # done already where the start-up shim is on; ours must not be listed twice
+    paths = [str(path) for path in include_paths] or None
+    everything = TaskManager(include_path=paths, include_defaults=True, metadata=model_arguments)
     for name in names:
         if name not in everything.task_index and Path(name).suffix not in (".yaml", ".yml"):
             raise UserError(f"--tasks: unknown task {name!r}. {nearest_names(name, everything.all_tasks)}")
