@@ -6,10 +6,10 @@ better? *low, high*: the central 90 % interval under redrawing the items of the 
 
 The interval is for the mean of the value over sets of as many items. It is taken on the scale of ``A = atanh Q``::
 
-    low = tanh(A + f_K (q05(A*) - q50(A*))),  high = tanh(A + f_K (q95(A*) - q50(A*))),  f_K = sqrt(K / (K - 1))
+    low = tanh(A + q05(A*) - q50(A*)),  high = tanh(A + q95(A*) - q50(A*))
 
 with A* those of 1,000 redraws around the de-noised curve (:func:`e2lm_signal.item_noise.denoised_K`) and q their
-quantiles; f_K makes up for the curve being estimated from K checkpoints.
+quantiles.
 
 Shape suffixes: K checkpoints, D draws.
 """
@@ -115,8 +115,7 @@ def _interval(
     redrawn_DK = ((redrawn_DK - values_K.mean()) / unit).astype(np.float32)
     scaled = replace(pairs, stderr_KK=pairs.stderr_KK / unit)
     below, middle, above = np.quantile(concordance_D(redrawn_DK, scaled)[1], (0.05, 0.5, 0.95))
-    widening = np.sqrt(len(values_K) / (len(values_K) - 1))
-    low, high = (float(np.tanh(centre + widening * (end - middle))) for end in (below, above))
+    low, high = (float(np.tanh(centre + end - middle)) for end in (below, above))
     return _closed(min(low, value)), _closed(max(high, value)), value
 
 

@@ -179,7 +179,7 @@ def test_ninety_percent_intervals_cover_the_truth_in_86_to_94_percent(n, low, ga
     rng = np.random.default_rng([17, n, items])
     truth_K = low + gain * np.linspace(0, 1, n)
     values, hits = [], []
-    for _ in range(500):
+    for _ in range(600):
         if source == "items":
             items_KI = shared_items(truth_K, items, rng)
             curve = curve_of_values(items_KI.mean(axis=1), items_KI=items_KI)
