@@ -82,6 +82,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         self._show_progress = show_progress
         self._plans: dict[tuple[str, int], tuple[list[Any], ScoringPlan, list[TokenRequest]]] = {}
         self._token_counts: dict[tuple[str, str], int] = {}
+        self._window_counts: dict[str, int] = {}
         self._scorer: PackedScorer | None = None
         self._why_stock: str | None = None
         self._checked = False
@@ -135,7 +136,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         answers = self._answers(plan, windows, disable_tqdm)
         totals, position = [], 0
         for (text,) in texts:
-            count = self._window_count(text)
+            count = self._window_counts[text]
             total = sum(loglik for loglik, _ in answers[position : position + count])
             position += count
             totals.append(total)
@@ -196,7 +197,11 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         return TokenRequest(tuple(context_tokens), tuple(continuation_tokens))
 
     def _encoded_windows(self, texts: Sequence[tuple[str]]) -> list[TokenRequest]:
-        windows = [window for (text,) in texts for window in self._windows(text)]
+        windows: list[tuple[list[int], list[int]]] = []
+        for (text,) in texts:
+            own = self._windows(text)
+            self._window_counts[text] = len(own)
+            windows += own
         return [TokenRequest(tuple(context), tuple(continuation)) for context, continuation in windows]
 
     def _windows(self, text: str) -> list[tuple[list[int], list[int]]]:
@@ -207,9 +212,6 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             context_len=1,
         )
         return [lm_eval_utils.make_disjoint_window(window) for window in rolling]
-
-    def _window_count(self, text: str) -> int:
-        return len(self._windows(text))
 
     def continuation_tokens_of(self, pairs: list[tuple[str, str]]) -> list[int]:
         """Tokens of each continuation as it was scored; pairs that were never scored give -1."""
