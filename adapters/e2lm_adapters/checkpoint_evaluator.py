@@ -14,6 +14,7 @@ from e2lm_adapters.evaluation_request import EvaluationRequest, Work, local_fold
 from e2lm_adapters.evaluation_store import EvaluationStore, StockMetric, Unit
 from e2lm_adapters.lm_eval_files import BOOTSTRAP_DRAWS, LmEvalFiles
 from e2lm_adapters.logged_samples import samples_of
+from e2lm_adapters.merged_series import MergeAhead
 from e2lm_adapters.task_loading import LoadedTasks, set_seeds
 from e2lm_adapters.weight_swap import ReadAhead, WeightSwapper
 
@@ -28,7 +29,8 @@ def evaluate_here(
     """Do ``work`` in this process; pieces of one series stand together."""
     for _, members in groupby(work, key=lambda piece: piece.series.name):
         pieces = list(members)
-        with ReadAhead() as reader:
+        merge = request.merge_of(pieces[0].series)
+        with MergeAhead(merge, [piece.checkpoint for piece in pieces]) if merge else ReadAhead() as reader:
             evaluator = CheckpointEvaluator(request, tasks, store, pieces)
             for position, piece in enumerate(pieces):
                 evaluator.evaluate(piece, pieces[position + 1] if position + 1 < len(pieces) else None, reader)
@@ -48,6 +50,7 @@ class CheckpointEvaluator:
         self._request = request
         self._tasks = tasks
         self._store = store
+        self._merge = request.merge_of(pieces[0].series)
         self._first = pieces[0].checkpoint
         self._lm = _built_model(request, local_folder(self._first))
         self._files = LmEvalFiles(request.out, request.model, request.model_arguments, self._lm, request.limit)
@@ -58,7 +61,7 @@ class CheckpointEvaluator:
         from lm_eval.evaluator import evaluate
 
         started = time.monotonic()
-        if piece.checkpoint is not self._first:
+        if self._merge is not None or piece.checkpoint is not self._first:
             self._swapper.swap(reader.take(local_folder(piece.checkpoint)))
         if following is not None:
             reader.start(local_folder(following.checkpoint))
@@ -83,7 +86,8 @@ class CheckpointEvaluator:
             for name in piece.missing
         }
         if self._request.write_lm_eval_files:
-            self._files.write(piece.series, piece.checkpoint, results)
+            shown = piece.checkpoint if self._merge is None else self._merge.shown(piece.checkpoint)
+            self._files.write(piece.series, shown, results)
         for unit in units:
             kept = unit.model_copy(update={"has_samples": samples[unit.task] is not None})
             self._store.keep(kept, samples[unit.task])

@@ -31,13 +31,16 @@ def _configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--verify", type=int, default=0, metavar="N", help="score N requests the stock way too")
     parser.add_argument("--no-lm-eval-files", action="store_true", help="leave out results_*.json and samples_*.jsonl")
+    parser.add_argument(
+        "--merge", action="append", default=[], metavar="SPEC", help="also score the averaged run: wsm:window=5"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     parser.add_argument("--json", action="store_true", help="print the Scores table as JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and stop")
 
 
 def _run(arguments: Namespace) -> int:
-    series = _series(arguments)
+    series, merged = _series(arguments)
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit: found {arguments.limit}, expected 1 or more")
     if arguments.jobs < 1:
@@ -66,6 +69,7 @@ def _run(arguments: Namespace) -> int:
             jobs=arguments.jobs,
             write_lm_eval_files=not arguments.no_lm_eval_files,
             quiet=arguments.quiet or arguments.json,
+            merged=merged,
         )
     )
     if arguments.json:
@@ -77,10 +81,17 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-def _series(arguments: Namespace) -> list[Any]:
+def _series(arguments: Namespace) -> tuple[list[Any], tuple[Any, ...]]:
+    """The runs with their averages behind them, and how those are made."""
     from e2lm.series import Series, series_folders
 
-    return [Series.read(folder, arguments.tokens_per_step) for run in arguments.runs for folder in series_folders(run)]
+    runs = [Series.read(folder, arguments.tokens_per_step) for run in arguments.runs for folder in series_folders(run)]
+    if not arguments.merge:
+        return runs, ()
+    from e2lm_adapters.merged_series import with_merges
+
+    merged = with_merges(runs, arguments.merge)
+    return [*runs, *(one.series for one in merged)], merged
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.series import Series
 from e2lm_adapters.evaluation_store import adapter_label
+from e2lm_adapters.merged_series import MergedSeries
 from e2lm_adapters.weight_swap import CheckedWeights
 
 #: Raised when the same model and task could come out with other numbers: units of earlier versions are done again.
@@ -18,7 +19,7 @@ SCORING_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """What ``e2lm eval`` was asked for."""
+    """What ``e2lm eval`` was asked for; the series of ``merged`` are among ``series``."""
 
     series: tuple[Series, ...]
     tasks: tuple[str, ...]
@@ -34,12 +35,17 @@ class EvaluationRequest:
     write_lm_eval_files: bool = True
     jobs: int = 1
     quiet: bool = False
+    merged: tuple[MergedSeries, ...] = ()
 
     @property
     def adapter(self) -> str:
         """The way of scoring as text: whatever of it can change a number."""
         settings = {**self.model_arguments, "num_fewshot": self.num_fewshot}
         return adapter_label(self.model, SCORING_VERSION, settings)
+
+    def merge_of(self, series: Series) -> MergedSeries | None:
+        """How ``series`` is made of a run; None for a run itself."""
+        return next((one for one in self.merged if one.series.name == series.name), None)
 
 
 @dataclass(frozen=True, slots=True)

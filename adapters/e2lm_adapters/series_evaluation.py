@@ -24,6 +24,9 @@ from e2lm_adapters.local_jobs import evaluate_in_processes
 from e2lm_adapters.task_loading import SEEDS, LoadedTasks, load_tasks
 from e2lm_adapters.weight_swap import CheckedWeights, checked_weights, require_same_shapes
 
+#: By name of the series and step.
+WeightsOf = dict[tuple[str, int], CheckedWeights]
+
 
 def evaluate_series(request: EvaluationRequest) -> Scores:
     """The Scores of every checkpoint; all of them are also on disk under ``request.out``.
@@ -34,7 +37,7 @@ def evaluate_series(request: EvaluationRequest) -> Scores:
     quiet_libraries(request.quiet)
     model_class(request.model)
     metrics = _wanted_metrics(request.metrics)
-    weights = _checked_series(request.series, request.quiet)
+    weights = _checked_series(request)
     tasks = load_tasks(
         request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
     )
@@ -47,7 +50,7 @@ def evaluate_series(request: EvaluationRequest) -> Scores:
     scores = Scores.from_rows(
         row
         for series, checkpoint in _pairs(request.series)
-        for row in _rows(series, checkpoint, weights[checkpoint.location], request, tasks, store, metrics)
+        for row in _rows(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store, metrics)
     )
     scores.write(request.out)
     record.model_copy(update={"wall_s": time.monotonic() - started, "finished": True}).write(request.out)
@@ -72,22 +75,26 @@ def _wanted_metrics(names: tuple[str, ...] | None) -> list[ItemMetric]:
     return [manager.find("e2lm_register_metrics", ItemMetric, name, "metric") for name in names]
 
 
-def _checked_series(all_series: Sequence[Series], quiet: bool) -> dict[str, CheckedWeights]:
-    """Every checkpoint seen once: shards there, shapes equal within a series, no NaN; by location."""
-    names = [series.name for series in all_series]
+def _checked_series(request: EvaluationRequest) -> WeightsOf:
+    """Every checkpoint of a run seen once: shards there, shapes equal within a series, no NaN; merges follow."""
+    names = [series.name for series in request.series]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"two series are called {twice!r}; give each run folder (or series.json) its own name")
-    for series in all_series:
+    runs = [series for series in request.series if request.merge_of(series) is None]
+    for series in runs:
         indexes = [read_weight_index(local_folder(checkpoint)) for checkpoint in series.checkpoints]
         for index in indexes[1:]:
             require_same_shapes(indexes[0], index)
-    checked: dict[str, CheckedWeights] = {}
-    pairs = list(_pairs(all_series))
-    with progress_bar(len(pairs), "checkpoints", "checking weights", quiet) as bar:
-        for _, checkpoint in pairs:
-            checked[checkpoint.location] = checked_weights(local_folder(checkpoint))
+    checked: WeightsOf = {}
+    pairs = list(_pairs(runs))
+    with progress_bar(len(pairs), "checkpoints", "checking weights", request.quiet) as bar:
+        for series, checkpoint in pairs:
+            checked[series.name, checkpoint.step] = checked_weights(local_folder(checkpoint))
             bar.update()
+    for merge in request.merged:
+        own = {point.step: checked[merge.run.name, point.step] for point in merge.run.checkpoints}
+        checked |= {(merge.series.name, step): found for step, found in merge.weights(own).items()}
     return checked
 
 
@@ -95,11 +102,11 @@ def _work(
     store: EvaluationStore,
     series: Series,
     checkpoint: Checkpoint,
-    weights: dict[str, CheckedWeights],
+    weights: WeightsOf,
     tasks: LoadedTasks,
     request: EvaluationRequest,
 ) -> Work:
-    own = weights[checkpoint.location]
+    own = weights[series.name, checkpoint.step]
     missing = tuple(
         name
         for name, task_hash in tasks.hashes.items()
@@ -108,10 +115,10 @@ def _work(
     return Work(series, checkpoint, own, missing)
 
 
-def _record(request: EvaluationRequest, tasks: LoadedTasks, weights: dict[str, CheckedWeights]) -> RunRecord:
+def _record(request: EvaluationRequest, tasks: LoadedTasks, weights: WeightsOf) -> RunRecord:
     hashes = {f"task:{name}": value for name, value in tasks.hashes.items()}
     for series, checkpoint in _pairs(request.series):
-        hashes[f"weights:{series.name}:{checkpoint.step}"] = weights[checkpoint.location].sha256
+        hashes[f"weights:{series.name}:{checkpoint.step}"] = weights[series.name, checkpoint.step].sha256
     config = {
         "series": [series.name for series in request.series],
         "tasks": list(request.tasks),

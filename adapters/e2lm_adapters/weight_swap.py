@@ -133,8 +133,7 @@ class ReadAhead(AbstractContextManager["ReadAhead"]):
             return future.result()
         return self._read(folder)
 
-    @staticmethod
-    def _read(folder: Path) -> dict[str, torch.Tensor]:
+    def _read(self, folder: Path) -> dict[str, torch.Tensor]:
         return dict(stored_tensors(read_weight_index(folder)))
 
     def __exit__(self, *details: object) -> None:
