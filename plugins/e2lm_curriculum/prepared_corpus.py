@@ -18,6 +18,7 @@ from e2lm.curriculum import Curriculum, Plan
 from e2lm.errors import E2LMError, UserError
 from e2lm.noun import Noun
 from e2lm.plugin_manager import plugin_manager
+from e2lm_curriculum.arm import CURRICULUM, arm_plan
 from e2lm_curriculum.corpus import SplitCorpus
 from e2lm_curriculum.tokenizer import (
     END_OF_TEXT_ID,
@@ -110,8 +111,8 @@ def planned_order(config: TrainingConfig, examples: int) -> Plan:
         "e2lm_register_curricula", Curriculum, config.curriculum, "curriculum"
     )
     budget = config.budget
-    rng = np.random.default_rng([config.seed, ORDER_STREAM])
-    plan = curriculum.plan(np.zeros(examples), budget, rng)
+    rng = np.random.default_rng([config.seed_of_order, ORDER_STREAM])
+    plan = arm_plan(config.arm or CURRICULUM, curriculum, np.zeros(examples), budget, rng)
     indices_SB = plan.indices_SB
     if indices_SB.shape != (budget.steps, budget.batch_size):
         raise E2LMError(

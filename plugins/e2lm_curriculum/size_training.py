@@ -70,7 +70,7 @@ def train_size(run: SizeRun, prepared: PreparedCorpus, report: Report) -> None:
 
 def _train(run: SizeRun, prepared: PreparedCorpus, report: Report, wall_before_s: float) -> None:
     config = run.config
-    model = new_llama(run.size, prepared.vocabulary, config.sequence_length, config.seed)
+    model = new_llama(run.size, prepared.vocabulary, config.sequence_length, config.seed_of_weights)
     state = newest_state(run.folder)
     write_checkpoint(model, config.out_folder, run.folder, 0)
     callback = SeriesCallback(run, prepared, model, report, wall_before_s)

@@ -12,6 +12,7 @@ from pydantic import Field
 from e2lm.curriculum import TrainingBudget
 from e2lm.errors import UserError, one_line
 from e2lm.noun import Noun
+from e2lm_curriculum.arm import Arm
 from e2lm_curriculum.model_size import ModelSize, model_size
 
 #: 256 bytes and two special tokens must fit, and some merges with them.
@@ -42,11 +43,16 @@ class TrainingConfig(Noun):
     #: held-out loss was 4.38 with 5 steps of warm-up and 4.17 with 25.
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
+    #: Seeds of the weights and of the order alone, so that runs can share one and not the other; else ``seed``.
+    init_seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
+    order_seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
     #: Checkpoints after step 0.
     checkpoints: Annotated[int, Field(ge=1)] = 10
     #: Share of the corpus, in characters, that is never trained on.
     held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     curriculum: str = "shuffle"
+    #: What is made of the curriculum: itself, or one of the controls it is compared with.
+    arm: Arm | None = None
     #: ``auto`` is bfloat16 autocast on a GPU and float32 elsewhere; weights are float32 in every case.
     precision: Precision = "auto"
     jobs: Annotated[int, Field(ge=1)] = 1
@@ -87,9 +93,20 @@ class TrainingConfig(Noun):
         """Steps in which the learning rate rises from 0."""
         return round(self.warmup * self.budget.steps)
 
+    @property
+    def seed_of_weights(self) -> int:
+        """Seed of the random weights at step 0."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+    @property
+    def seed_of_order(self) -> int:
+        """Seed of the plan."""
+        return self.seed if self.order_seed is None else self.order_seed
+
     def effective(self) -> dict[str, Any]:
-        """The fields on which the numbers depend, JSON-ready."""
-        return self.model_dump(mode="json", exclude=set(WITHOUT_EFFECT))
+        """The fields on which the numbers depend, JSON-ready; those left open are not among them."""
+        fields = self.model_dump(mode="json", exclude=set(WITHOUT_EFFECT))
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class _Loader(yaml.SafeLoader):
