@@ -62,7 +62,7 @@ def write_series(run: SizeRun, prepared: PreparedCorpus, steps: Sequence[int]) -
         if checkpoint_folder(run.folder, step).is_dir()
     )
     series = Series(
-        name=run.size.name,
+        name=run.config.label or run.size.name,
         params=run.size.params(prepared.vocabulary),
         params_non_embedding=run.size.params_non_embedding,
         tokens_per_step=tokens_per_step,

@@ -36,7 +36,7 @@ def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
     is_new = not config.out_folder.exists()
     try:
         with folder_lock(config.out_folder):
-            _prepare_once(config)
+            prepare_once(config)
             _train_unfinished([run for run in runs if not run.is_finished], config.jobs, quiet)
     except UserError:
         if is_new and not (config.out_folder / RECORD_FILE).is_file():
@@ -101,7 +101,7 @@ def _compare(config: TrainingConfig, record: RunRecord, hashes: dict[str, str]) 
         )
 
 
-def _prepare_once(config: TrainingConfig) -> None:
+def prepare_once(config: TrainingConfig) -> None:
     """Prepare the corpus unless that was done.
 
     ``run.json`` is written last: what lies in a folder without it may belong to any configuration, and is made anew.

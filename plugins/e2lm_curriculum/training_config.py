@@ -19,7 +19,7 @@ from e2lm_curriculum.model_size import ModelSize, model_size
 SMALLEST_VOCABULARY = 300
 
 #: Fields that change how a run is carried out but none of its numbers: they may differ when a run goes on.
-WITHOUT_EFFECT = frozenset({"out", "sizes", "jobs", "resume_interval_s"})
+WITHOUT_EFFECT = frozenset({"out", "sizes", "jobs", "resume_interval_s", "label"})
 
 DEMO_LADDER = ("50k", "140k", "360k", "780k")
 
@@ -53,6 +53,8 @@ class TrainingConfig(Noun):
     curriculum: str = "shuffle"
     #: What is made of the curriculum: itself, or one of the controls it is compared with.
     arm: Arm | None = None
+    #: Name of the series; else that of its size.
+    label: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     #: ``auto`` is bfloat16 autocast on a GPU and float32 elsewhere; weights are float32 in every case.
     precision: Precision = "auto"
     jobs: Annotated[int, Field(ge=1)] = 1
