@@ -3,17 +3,20 @@
 Output head and softmax are computed for the rows that are read only; stock lm-eval computes them for every position.
 
 Shape suffixes: B rows of a batch, Q tokens of a row, P tokens of the preamble, H hidden size, N tokens read,
-V vocabulary, R reads.
+V vocabulary, R reads (several targets may be read at one token).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm_adapters.batch_threads import batch_threads, in_order
+from e2lm_adapters.last_layer import LastLayer
 from e2lm_adapters.prefix_tree import PreambleGroup, Row, ScoringPlan, batches
 
 if TYPE_CHECKING:
@@ -27,6 +30,26 @@ CPU_HEAD_NUMBERS = 1 << 22
 GPU_HEAD_NUMBERS = 1 << 28
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows of one forward pass, the keys and values they continue, and how many tokens those stand for."""
+
+    rows: tuple[Row, ...]
+    preamble: list[tuple[torch.Tensor, torch.Tensor]] | None
+    preamble_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """What a batch gives: one value and flag per read, and the tokens it took, padding included."""
+
+    request_R: NDArray[np.int64]
+    logp_R: NDArray[np.float64]
+    is_greedy_R: NDArray[np.bool_]
+    tokens: int
+    tokens_forwarded: int
+
+
 class PackedScorer:
     """Scores plans with one model, whose weights may change between calls."""
 
@@ -34,6 +57,7 @@ class PackedScorer:
         self._model = model
         self._base = model.base_model
         self._head = model.get_output_embeddings()
+        self._last_layer = LastLayer(self._base)
         on_cpu = model.device.type == "cpu"
         self.token_budget = token_budget or (CPU_TOKEN_BUDGET if on_cpu else GPU_TOKEN_BUDGET)
         self._head_numbers = CPU_HEAD_NUMBERS if on_cpu else GPU_HEAD_NUMBERS
@@ -50,32 +74,31 @@ class PackedScorer:
         greedy = np.ones(plan.request_count, dtype=np.bool_)
         self.tokens_forwarded = 0
         with torch.inference_mode():
-            for group in plan.groups:
-                for rows, logp_R, is_greedy_R in self._score_group(group):
-                    request_R = np.concatenate([row.request_R for row in rows])
-                    np.add.at(loglik, request_R, logp_R)
-                    np.logical_and.at(greedy, request_R, is_greedy_R)
-                    on_tokens(sum(map(len, rows)))
+            for parts in in_order(self._scored, self._batches(plan), batch_threads(self._model.device.type)):
+                for reads in parts:
+                    np.add.at(loglik, reads.request_R, reads.logp_R)
+                    np.logical_and.at(greedy, reads.request_R, reads.is_greedy_R)
+                    self.tokens_forwarded += reads.tokens_forwarded
+                    on_tokens(reads.tokens)
         return loglik, greedy
 
-    def _score_group(
-        self, group: PreambleGroup
-    ) -> Iterator[tuple[tuple[Row, ...], NDArray[np.float64], NDArray[np.bool_]]]:
-        preamble = self._preamble(group) if len(group.preamble) else None
-        for planned_rows in batches(group, self.token_budget):
-            waiting = [planned_rows]
-            while waiting:
-                rows = waiting.pop()
-                try:
-                    logp_R, is_greedy_R = self._score_batch(rows, preamble, len(group.preamble))
-                except RuntimeError as error:
-                    if not _out_of_memory(error) or len(rows) == 1:
-                        raise
-                    self.token_budget = max(self.token_budget // 2, 1)
-                    middle = len(rows) // 2
-                    waiting += [rows[middle:], rows[:middle]]
-                    continue
-                yield rows, logp_R, is_greedy_R
+    def _batches(self, plan: ScoringPlan) -> Iterator[_Batch]:
+        for group in plan.groups:
+            preamble = self._preamble(group) if len(group.preamble) else None
+            for rows in batches(group, self.token_budget):
+                yield _Batch(rows, preamble, len(group.preamble))
+
+    def _scored(self, batch: _Batch) -> list[_Reads]:
+        """The batch in one pass, or in more where memory does not hold it."""
+        try:
+            return [self._score_batch(batch)]
+        except RuntimeError as error:
+            if not _out_of_memory(error) or len(batch.rows) == 1:
+                raise
+        self.token_budget = max(self.token_budget // 2, 1)
+        middle = len(batch.rows) // 2
+        halves = batch.rows[:middle], batch.rows[middle:]
+        return [reads for rows in halves for reads in self._scored(_Batch(rows, batch.preamble, batch.preamble_length))]
 
     def _preamble(self, group: PreambleGroup) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Keys and values of every layer after the preamble, each of shape [1, heads, P, head size]."""
@@ -84,28 +107,34 @@ class PackedScorer:
 
         tokens_1P = torch.from_numpy(group.preamble.astype(np.int64))[None].to(self._model.device)
         cache = DynamicCache()
-        self._base(input_ids=tokens_1P, past_key_values=cache, use_cache=True)
+        with self._last_layer.reading(torch.zeros(0, dtype=torch.int64, device=tokens_1P.device)):
+            self._base(input_ids=tokens_1P, past_key_values=cache, use_cache=True)
         self.tokens_forwarded += len(group.preamble)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
-    def _score_batch(
-        self, rows: tuple[Row, ...], preamble: list[tuple[torch.Tensor, torch.Tensor]] | None, preamble_length: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def _score_batch(self, batch: _Batch) -> _Reads:
         import torch
 
-        device = self._model.device
+        rows, device = batch.rows, self._model.device
         tokens_BQ, positions_BQ, ends_BQ = (torch.from_numpy(grid).to(device) for grid in _padded(rows))
         options: dict[str, Any] = {"use_cache": False}
-        if preamble is not None:
-            options = {"use_cache": True, "past_key_values": _repeated(preamble, len(rows))}
-        hidden_BQH = self._base(
-            input_ids=tokens_BQ,
-            position_ids=positions_BQ,
-            attention_mask=self._mask(ends_BQ, preamble_length),
-            **options,
-        ).last_hidden_state
-        self.tokens_forwarded += tokens_BQ.numel()
-        return self._read(rows, hidden_BQH)
+        if batch.preamble is not None:
+            options = {"use_cache": True, "past_key_values": _repeated(batch.preamble, len(rows))}
+        width = tokens_BQ.shape[1]
+        place_R = np.concatenate([index * width + row.read_token_R for index, row in enumerate(rows)])
+        place_N, slot_R = np.unique(place_R, return_inverse=True)
+        read_N = torch.from_numpy(place_N).to(device)
+        with self._last_layer.reading(read_N):
+            hidden_BQH = self._base(
+                input_ids=tokens_BQ,
+                position_ids=positions_BQ,
+                attention_mask=self._mask(ends_BQ, batch.preamble_length),
+                **options,
+            ).last_hidden_state
+        target_R = np.concatenate([row.target_R for row in rows]).astype(np.int64)
+        logp_R, is_greedy_R = self._read(hidden_BQH.reshape(-1, hidden_BQH.shape[-1])[read_N], slot_R, target_R)
+        request_R = np.concatenate([row.request_R for row in rows])
+        return _Reads(request_R, logp_R, is_greedy_R, sum(map(len, rows)), tokens_BQ.numel())
 
     def _mask(self, ends_BQ: torch.Tensor, preamble_length: int) -> torch.Tensor:
         """Who sees whom, [B, 1, Q, P + Q]: a token sees the preamble, its ancestors and itself."""
@@ -126,30 +155,44 @@ class PackedScorer:
             ~seen_B1QQ, lowest
         )
 
-    def _read(self, rows: tuple[Row, ...], hidden_BQH: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def _read(
+        self, hidden_NH: torch.Tensor, slot_R: NDArray[np.int64], target_R: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Log-probability of each target at its slot of ``hidden_NH``, and whether it is the likeliest token."""
         import torch
 
-        width = hidden_BQH.shape[1]
-        place_R = np.concatenate([index * width + row.read_token_R for index, row in enumerate(rows)])
-        target_R = torch.from_numpy(np.concatenate([row.target_R for row in rows]).astype(np.int64))
-        place_N, slot_R = np.unique(place_R, return_inverse=True)
-        device = hidden_BQH.device
-        hidden_NH = hidden_BQH.reshape(-1, hidden_BQH.shape[-1])[torch.from_numpy(place_N).to(device)]
         order_R = np.argsort(slot_R, kind="stable")
         logp_R = np.empty(len(slot_R), dtype=np.float64)
-        greedy_R = np.empty(len(slot_R), dtype=np.bool_)
+        is_greedy_R = np.empty(len(slot_R), dtype=np.bool_)
         chunk = max(self._head_numbers // self._head.weight.shape[0], 1)
-        for start in range(0, len(place_N), chunk):
+        for start in range(0, len(hidden_NH), chunk):
             first, last = np.searchsorted(slot_R[order_R], [start, start + chunk])
             here_R = order_R[first:last]
-            logits_NV = self._head(hidden_NH[start : start + chunk])
-            slots = torch.from_numpy(slot_R[here_R] - start).to(device)
-            targets = target_R[here_R].to(device)
-            total_N = torch.logsumexp(logits_NV, dim=-1)
-            logp = logits_NV[slots, targets] - total_N[slots]
+            slots = torch.from_numpy(slot_R[here_R] - start).to(hidden_NH.device)
+            targets = torch.from_numpy(target_R[here_R]).to(hidden_NH.device)
+            logp, is_greedy = _read_logits(self._head(hidden_NH[start : start + chunk]), slots, targets)
             logp_R[here_R] = logp.double().cpu().numpy()
-            greedy_R[here_R] = (logits_NV.argmax(dim=-1)[slots] == targets).cpu().numpy()
-        return logp_R, greedy_R
+            is_greedy_R[here_R] = is_greedy.cpu().numpy()
+        return logp_R, is_greedy_R
+
+
+def _read_logits(
+    logits_NV: torch.Tensor, slot_R: torch.Tensor, target_R: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-softmax at the targets and greedy flags; ``logits_NV`` is used up (it is the largest array there is).
+
+    Half precision is computed in float32 and rounded at the end, as torch's own log-softmax does it for stock scoring.
+    """
+    dtype = logits_NV.dtype
+    logits_NV = logits_NV.float()
+    target_logit_R = logits_NV[slot_R, target_R]
+    largest_N = logits_NV.amax(dim=-1)
+    is_greedy_R = target_logit_R == largest_N[slot_R]
+    # Of several largest logits the first is the greedy choice, as for argmax.
+    tied_R = is_greedy_R.nonzero()[:, 0]
+    is_greedy_R[tied_R] = logits_NV[slot_R[tied_R]].argmax(dim=-1) == target_R[tied_R]
+    total_N = logits_NV.sub_(largest_N[:, None]).exp_().sum(dim=-1).log_()
+    return (target_logit_R - largest_N[slot_R] - total_N[slot_R]).to(dtype), is_greedy_R
 
 
 def _padded(rows: tuple[Row, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
