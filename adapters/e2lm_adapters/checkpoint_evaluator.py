@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
+from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, nearest_names, one_line
-from e2lm_adapters.evaluation_request import EvaluationRequest, Work, local_folder
+from e2lm.weights import read_weight_index
+from e2lm_adapters.evaluation_request import EvaluationRequest, Work, units_of
 from e2lm_adapters.evaluation_store import EvaluationStore, StockMetric, Unit
 from e2lm_adapters.lm_eval_files import BOOTSTRAP_DRAWS, LmEvalFiles
 from e2lm_adapters.logged_samples import samples_of
@@ -30,41 +32,47 @@ def evaluate_here(
     for _, members in groupby(work, key=lambda piece: piece.series.name):
         pieces = list(members)
         merge = request.merge_of(pieces[0].series)
-        with MergeAhead(merge, [piece.checkpoint for piece in pieces]) if merge else ReadAhead() as reader:
-            evaluator = CheckpointEvaluator(request, tasks, store, pieces)
-            for position, piece in enumerate(pieces):
-                evaluator.evaluate(piece, pieces[position + 1] if position + 1 < len(pieces) else None, reader)
+        checkpoints = [piece.checkpoint for piece in pieces]
+        with MergeAhead(merge, checkpoints) if merge else ReadAhead(request.source.folder) as reader:
+            evaluator = CheckpointEvaluator(request, tasks, store, pieces[0])
+            for piece, following in zip_longest(pieces, checkpoints[1:]):
+                for unit in units_of(piece, tasks.names, request.tasks_per_unit):
+                    evaluator.evaluate(unit, following, reader)
                 on_done(piece)
+    request.source.release()
 
 
 class CheckpointEvaluator:
-    """Holds the one live model of a series and scores one checkpoint after the other with it."""
+    """Holds the one live model of a series and scores one checkpoint after the other, beginning at ``first``."""
 
     def __init__(
         self,
         request: EvaluationRequest,
         tasks: LoadedTasks,
         store: EvaluationStore,
-        pieces: list[Work],
+        first: Work,
     ) -> None:
         self._request = request
         self._tasks = tasks
         self._store = store
-        self._merge = request.merge_of(pieces[0].series)
-        self._first = pieces[0].checkpoint
-        self._lm = _built_model(request, local_folder(self._first))
+        self._merge = request.merge_of(first.series)
+        folder = request.source.folder(first.checkpoint)
+        self._lm = _built_model(request, folder)
+        #: Whose weights the model has; a merge is none of what is on disk.
+        self._loaded = first.checkpoint if self._merge is None else None
         self._files = LmEvalFiles(request.out, request.model, request.model_arguments, self._lm, request.limit)
-        self._swapper = WeightSwapper(self._lm.model, pieces[0].weights.index)
+        self._swapper = WeightSwapper(self._lm.model, read_weight_index(folder))
 
-    def evaluate(self, piece: Work, following: Work | None, reader: ReadAhead) -> None:
-        """Score the missing tasks of one checkpoint and keep the units."""
+    def evaluate(self, piece: Work, following: Checkpoint | None, reader: ReadAhead) -> None:
+        """Score the missing tasks of one checkpoint and keep the units; ``following`` is read ahead meanwhile."""
         from lm_eval.evaluator import evaluate
 
         started = time.monotonic()
-        if self._merge is not None or piece.checkpoint is not self._first:
-            self._swapper.swap(reader.take(local_folder(piece.checkpoint)))
+        if piece.checkpoint != self._loaded:
+            self._swapper.swap(reader.take(piece.checkpoint))
+            self._loaded = piece.checkpoint
         if following is not None:
-            reader.start(local_folder(following.checkpoint))
+            reader.start(following)
         set_seeds()
         results = evaluate(
             lm=self._lm,
@@ -88,9 +96,12 @@ class CheckpointEvaluator:
         if self._request.write_lm_eval_files:
             shown = piece.checkpoint if self._merge is None else self._merge.shown(piece.checkpoint)
             self._files.write(piece.series, shown, results)
-        for unit in units:
-            kept = unit.model_copy(update={"has_samples": samples[unit.task] is not None})
-            self._store.keep(kept, samples[unit.task])
+        self._store.keep(
+            [
+                (unit.model_copy(update={"has_samples": samples[unit.task] is not None}), samples[unit.task])
+                for unit in units
+            ]
+        )
 
     def _task_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """All tasks and groups, or the missing tasks alone, without the groups that want all of theirs."""

@@ -13,7 +13,7 @@ from e2lm.errors import UserError
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folder of a training run, or of several runs"
+        "runs", nargs="+", metavar="RUN", help="folder of a run or of several, or owner/name[@revision,...] on the Hub"
     )
     parser.add_argument("--tasks", required=True, help="lm-eval tasks, comma-separated")
     parser.add_argument("--out", required=True, type=Path, help="folder for results; the same folder resumes")
@@ -24,7 +24,17 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="A,B", help="item metrics for the Scores table (default: all)")
     parser.add_argument("--include-path", action="append", default=[], type=Path, metavar="DIR", help="more tasks")
     parser.add_argument("--batch-size", default="32", help="rows of stock scoring; e2lm-hf sizes its own batches")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the work (default: 1)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="processes that share the work (default: 1; on Ray: all the cluster has)"
+    )
+    parser.add_argument("--executor", choices=("local", "ray"), default="local", help="where the work runs")
+    parser.add_argument("--address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else one started here)")
+    parser.add_argument("--worker-cpus", type=float, default=1.0, metavar="N", help="CPUs of a worker on Ray")
+    parser.add_argument("--worker-gpus", type=float, metavar="N", help="GPUs of a worker (default: 1 if there are any)")
+    parser.add_argument("--tasks-per-unit", type=int, metavar="N", help="tasks scored together (default: all)")
+    parser.add_argument("--hub-cache", type=Path, metavar="DIR", help="fetched checkpoints (default: HF_HOME/e2lm)")
+    parser.add_argument("--keep", type=int, default=2, metavar="N", help="how many of them are kept (default: 2)")
+    parser.add_argument("--allow-pickle", action="store_true", help="read pytorch_model.bin too (weights_only)")
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: GPU if there is one)")
     parser.add_argument(
         "--tokens-per-step", type=float, metavar="N", help="tokens per step, where the run does not say"
@@ -40,11 +50,14 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    series, merged = _series(arguments)
-    if arguments.limit is not None and arguments.limit < 1:
-        raise UserError(f"--limit: found {arguments.limit}, expected 1 or more")
-    if arguments.jobs < 1:
-        raise UserError(f"--jobs: found {arguments.jobs}, expected 1 or more")
+    for option in ("limit", "jobs", "tasks_per_unit", "keep"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option.replace('_', '-')}: found {value}, expected 1 or more")
+    from e2lm_adapters.hub_source import CheckpointSource
+
+    source = CheckpointSource(arguments.hub_cache, arguments.keep, arguments.allow_pickle)
+    series, merged = _series(arguments, source)
     if arguments.dry_run:
         return _dry_run(arguments, series)
     from e2lm_adapters.evaluation_request import EvaluationRequest
@@ -66,10 +79,13 @@ def _run(arguments: Namespace) -> int:
             metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
             batch_size=int(arguments.batch_size) if arguments.batch_size.isdigit() else arguments.batch_size,
             device=arguments.device,
-            jobs=arguments.jobs,
+            jobs=arguments.jobs or 1,
             write_lm_eval_files=not arguments.no_lm_eval_files,
             quiet=arguments.quiet or arguments.json,
             merged=merged,
+            source=source,
+            ray=_ray_options(arguments),
+            tasks_per_unit=arguments.tasks_per_unit,
         )
     )
     if arguments.json:
@@ -81,13 +97,35 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-def _series(arguments: Namespace) -> tuple[list[Any], tuple[Any, ...]]:
+def _ray_options(arguments: Namespace) -> Any:
+    from e2lm_adapters.evaluation_request import RayOptions
+
+    if arguments.executor == "ray":
+        return RayOptions(arguments.address, arguments.jobs, arguments.worker_cpus, arguments.worker_gpus)
+    for option in ("address", "worker_gpus"):
+        if getattr(arguments, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')}: needs --executor ray")
+    return None
+
+
+def _series(arguments: Namespace, source: Any) -> tuple[list[Any], tuple[Any, ...]]:
     """The runs with their averages behind them, and how those are made."""
     from e2lm.series import Series, series_folders
+    from e2lm_adapters.hub_series import hub_series, is_hub_reference
 
-    runs = [Series.read(folder, arguments.tokens_per_step) for run in arguments.runs for folder in series_folders(run)]
+    runs: list[Series] = []
+    for run in arguments.runs:
+        if is_hub_reference(run):
+            runs += hub_series(run, source, arguments.tokens_per_step)
+        else:
+            folders = series_folders(Path(run))
+            runs += [Series.read(folder, arguments.tokens_per_step, source.pickle_index) for folder in folders]
     if not arguments.merge:
         return runs, ()
+    for one in runs:
+        for point in one.checkpoints:
+            if not source.is_at_hand(point):
+                raise UserError(f"--merge: {point.location} is no folder of safetensors; fetch or convert it first")
     from e2lm_adapters.merged_series import with_merges
 
     merged = with_merges(runs, arguments.merge)

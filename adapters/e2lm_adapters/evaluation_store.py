@@ -13,19 +13,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import uuid4
 
 from pydantic import Field
 
 from e2lm.atomic_file import PARTIAL_MARK, write_json
+from e2lm.errors import UserError
 from e2lm.noun import Noun
 from e2lm.samples import Samples, read_samples
 
 UNITS_FOLDER = "units"
 SAMPLES_FOLDER = "samples"
+TOGETHER_PREFIX = "together-"
 
 
 class StockMetric(Noun):
@@ -86,10 +91,24 @@ class EvaluationStore:
         """Where the Samples of one task at one checkpoint are."""
         return self.folder / SAMPLES_FOLDER / series / task / f"checkpoint-{step}.parquet"
 
-    def keep(self, unit: Unit, samples: Samples | None) -> None:
-        """Record the unit; the record comes last, so a unit on disk is whole."""
-        if samples is not None:
-            samples.write(self.samples_path(unit.series, unit.step, unit.task))
+    def keep(self, kept: Sequence[tuple[Unit, Samples | None]]) -> None:
+        """Record units that were scored together: all of them or none, whatever happens.
+
+        Scored alone, the rest of them could come out with other last bits. Records come last, so a unit on disk is
+        whole; several are first written as one, which the next run takes apart if this one does not get that far.
+        """
+        for unit, samples in kept:
+            if samples is not None:
+                samples.write(self.samples_path(unit.series, unit.step, unit.task))
+        records = [unit.model_dump(mode="json") for unit, _ in kept]
+        together = self.folder / UNITS_FOLDER / f"{TOGETHER_PREFIX}{uuid4().hex}.json"
+        if len(kept) > 1:
+            write_json(together, records)
+        for unit, _ in kept:
+            self._record(unit)
+        together.unlink(missing_ok=True)
+
+    def _record(self, unit: Unit) -> None:
         write_json(self.unit_path(unit.series, unit.step, unit.key), unit.model_dump(mode="json"))
 
     def samples(self, unit: Unit) -> Samples | None:
@@ -99,14 +118,31 @@ class EvaluationStore:
         return read_samples(self.samples_path(unit.series, unit.step, unit.task))[0]
 
     def remove_leftovers(self) -> None:
-        """Delete what a killed run left half-written."""
+        """Finish what a killed run left whole, delete what it left half-written."""
         if not self.folder.is_dir():
             return
+        for together in (self.folder / UNITS_FOLDER).glob(f"{TOGETHER_PREFIX}*.json"):
+            for record in json.loads(together.read_text(encoding="utf-8")):
+                self._record(Unit.from_data(record, str(together)))
+            together.unlink()
         for leftover in self.folder.rglob(f"{PARTIAL_MARK}*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors_told(folder: Path) -> Iterator[None]:
+    """A full or failing disk becomes one line. Errors of no system call (transformers raises such) pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or isinstance(error, ConnectionError):
+            raise
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror}; what was finished is kept, the same command goes on"
+        ) from error
 
 
 def adapter_label(model: str, version: str, settings: dict[str, object]) -> str:

@@ -111,15 +111,15 @@ def _changing_weights(
 
 
 class MergeAhead(ReadAhead):
-    """Merges the next checkpoint of a merged series while the current one is scored; folders are taken in order."""
+    """Merges the next checkpoint of a merged series while the current one is scored; they are taken in order."""
 
     def __init__(self, merged: MergedSeries, pieces: Sequence[Checkpoint]) -> None:
         super().__init__()
-        self._step_of = {checkpoint.folder: checkpoint.step for checkpoint in pieces}
         self._merges = merged.walk(max(checkpoint.step for checkpoint in pieces))
 
-    def _read(self, folder: Path) -> dict[str, torch.Tensor]:
-        return next(tensors for step, tensors in self._merges if step == self._step_of[folder])
+    def _read(self, place: Path | Checkpoint) -> dict[str, torch.Tensor]:
+        assert isinstance(place, Checkpoint)
+        return next(tensors for step, tensors in self._merges if step == place.step)
 
 
 __all__ = ["MergeAhead", "MergedSeries", "merged_series", "with_merges"]

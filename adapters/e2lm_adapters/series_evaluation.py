@@ -16,13 +16,14 @@ from e2lm.series import Series
 from e2lm.weights import read_weight_index
 from e2lm_adapters.checkpoint_evaluator import evaluate_here, model_class
 from e2lm_adapters.checkpoint_scores import score_rows
-from e2lm_adapters.evaluation_request import EvaluationRequest, Work, local_folder
-from e2lm_adapters.evaluation_store import EvaluationStore, unit_key
+from e2lm_adapters.evaluation_request import EvaluationRequest, Work
+from e2lm_adapters.evaluation_store import EvaluationStore, disk_errors_told, unit_key
 from e2lm_adapters.library_output import quiet_libraries
 from e2lm_adapters.lm_eval_files import BOOTSTRAP_DRAWS
 from e2lm_adapters.local_jobs import evaluate_in_processes
 from e2lm_adapters.task_loading import SEEDS, LoadedTasks, load_tasks
-from e2lm_adapters.weight_swap import CheckedWeights, checked_weights, require_same_shapes
+from e2lm_adapters.transformers_import import collection_paused
+from e2lm_adapters.weight_swap import CheckedWeights, require_same_shapes
 
 #: By name of the series and step.
 WeightsOf = dict[tuple[str, int], CheckedWeights]
@@ -34,8 +35,9 @@ def evaluate_series(request: EvaluationRequest) -> Scores:
     Everything that can be known to be wrong is found before anything is written.
     """
     started = time.monotonic()
-    quiet_libraries(request.quiet)
-    model_class(request.model)
+    with collection_paused():
+        quiet_libraries(request.quiet)
+        model_class(request.model)
     metrics = _wanted_metrics(request.metrics)
     weights = _checked_series(request)
     tasks = load_tasks(
@@ -76,21 +78,25 @@ def _wanted_metrics(names: tuple[str, ...] | None) -> list[ItemMetric]:
 
 
 def _checked_series(request: EvaluationRequest) -> WeightsOf:
-    """Every checkpoint of a run seen once: shards there, shapes equal within a series, no NaN; merges follow."""
+    """Every checkpoint at hand seen once: shards there, shapes equal within a series, no NaN; merges follow.
+
+    One that is still to be fetched is checked when it comes.
+    """
     names = [series.name for series in request.series]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"two series are called {twice!r}; give each run folder (or series.json) its own name")
     runs = [series for series in request.series if request.merge_of(series) is None]
     for series in runs:
-        indexes = [read_weight_index(local_folder(checkpoint)) for checkpoint in series.checkpoints]
+        folders = [point.folder for point in series.checkpoints if request.source.is_at_hand(point)]
+        indexes = [read_weight_index(folder) for folder in folders if folder is not None]
         for index in indexes[1:]:
             require_same_shapes(indexes[0], index)
     checked: WeightsOf = {}
     pairs = list(_pairs(runs))
     with progress_bar(len(pairs), "checkpoints", "checking weights", request.quiet) as bar:
         for series, checkpoint in pairs:
-            checked[series.name, checkpoint.step] = checked_weights(local_folder(checkpoint))
+            checked[series.name, checkpoint.step] = request.source.weights(checkpoint)
             bar.update()
     for merge in request.merged:
         own = {point.step: checked[merge.run.name, point.step] for point in merge.run.checkpoints}
@@ -152,6 +158,8 @@ def _evaluate(
 
         def report(piece: Work) -> None:
             bar.update()
+            if not manager.is_heard("e2lm_after_checkpoint_scored"):
+                return
             rows = _rows(piece.series, piece.checkpoint, piece.weights, request, tasks, store, metrics)
             manager.notify(
                 "e2lm_after_checkpoint_scored",
@@ -160,8 +168,12 @@ def _evaluate(
                 scores=Scores.from_rows(rows),
             )
 
-        way = evaluate_in_processes if request.jobs > 1 and len(todo) > 1 else evaluate_here
-        way(request, tasks, store, todo, report)
+        if request.ray is not None:
+            from e2lm_adapters.ray_executor import evaluate_on_ray as way
+        else:
+            way = evaluate_in_processes if request.jobs > 1 and len(todo) > 1 else evaluate_here
+        with disk_errors_told(request.out):
+            way(request, tasks, store, todo, report)
 
 
 def _rows(

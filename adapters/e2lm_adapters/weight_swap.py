@@ -5,36 +5,38 @@ Guarded: the same names, shapes and number of numbers, and no NaN or infinity; o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, nearest_names
+from e2lm.one_thread import one_torch_thread
 from e2lm.weights import WeightIndex, read_weight_index, weights_hash
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedWeights:
-    """A checkpoint whose every number has been seen to be finite."""
+    """A checkpoint whose every number has been seen to be finite; ``index`` is None where it is still to be fetched."""
 
-    index: WeightIndex
+    index: WeightIndex | None
     sha256: str
 
 
 def checked_weights(folder: Path) -> CheckedWeights:
     """The checkpoint in ``folder``, read once; a :class:`UserError` names the tensor that holds NaN or infinity."""
     index = read_weight_index(folder)
-    for name, tensor in stored_tensors(index):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            bad = int((~tensor.isfinite()).sum())
-            raise UserError(f"{folder}: tensor {name!r} holds {bad} NaN or infinite of {tensor.numel()} numbers")
+    with one_torch_thread():
+        for name, tensor in stored_tensors(index):
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                bad = int((~tensor.isfinite()).sum())
+                raise UserError(f"{folder}: tensor {name!r} holds {bad} NaN or infinite of {tensor.numel()} numbers")
     return CheckedWeights(index, weights_hash(index))
 
 
@@ -101,7 +103,7 @@ class WeightSwapper:
                 raise UserError(
                     f"tensor {name!r} has shape {list(tensor.shape)}, the model {list(self._targets[name].shape)}"
                 )
-        with torch.no_grad():
+        with torch.no_grad(), one_torch_thread():
             for name, tensor in tensors.items():
                 self._targets[name].copy_(tensor)
 
@@ -115,26 +117,32 @@ def _live_name(name: str, live: Mapping[str, Any], prefix: str) -> str | None:
 
 
 class ReadAhead(AbstractContextManager["ReadAhead"]):
-    """Reads the weights of the next checkpoint while the current one is scored."""
+    """Reads the weights of the next checkpoint while the current one is scored; ``folder_of`` fetches it first."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder_of: Callable[[Checkpoint], Path] | None = None) -> None:
+        self._folder_of = folder_of
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="e2lm-read-ahead")
-        self._next: tuple[Path, Future[dict[str, torch.Tensor]]] | None = None
+        self._next: tuple[Path | Checkpoint, Future[dict[str, torch.Tensor]]] | None = None
 
-    def start(self, folder: Path) -> None:
-        """Begin to read ``folder``."""
-        self._next = (folder, self._pool.submit(self._read, folder))
+    def start(self, place: Path | Checkpoint) -> None:
+        """Begin to read ``place``."""
+        if self._next is None or self._next[0] != place:
+            self._next = (place, self._pool.submit(self._read, place))
 
-    def take(self, folder: Path) -> dict[str, torch.Tensor]:
-        """The tensors of ``folder``, waiting for them if need be."""
-        if self._next is not None and self._next[0] == folder:
-            future = self._next[1]
-            self._next = None
-            return future.result()
-        return self._read(folder)
+    def take(self, place: Path | Checkpoint) -> dict[str, torch.Tensor]:
+        """The tensors of ``place``, waiting for them if need be."""
+        begun, self._next = self._next, None
+        if begun is None or begun[0] != place:
+            self.start(place)
+            begun, self._next = self._next, None
+        assert begun is not None
+        return begun[1].result()
 
-    def _read(self, folder: Path) -> dict[str, torch.Tensor]:
-        return dict(stored_tensors(read_weight_index(folder)))
+    def _read(self, place: Path | Checkpoint) -> dict[str, torch.Tensor]:
+        if isinstance(place, Checkpoint):
+            assert self._folder_of is not None
+            place = self._folder_of(place)
+        return dict(stored_tensors(read_weight_index(place)))
 
     def __exit__(self, *details: object) -> None:
         self._pool.shutdown(cancel_futures=True)

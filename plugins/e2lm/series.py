@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from e2lm.atomic_file import write_json
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.noun import Noun
-from e2lm.weights import read_weight_index
+from e2lm.weights import WeightIndex, read_weight_index
 
 SERIES_FILE = "series.json"
 
@@ -78,14 +79,20 @@ class Series(Noun):
         write_json(folder / SERIES_FILE, data)
 
     @classmethod
-    def read(cls, folder: Path, tokens_per_step: float | None = None) -> Series:
+    def read(
+        cls,
+        folder: Path,
+        tokens_per_step: float | None = None,
+        index_of: Callable[[Path], WeightIndex] = read_weight_index,
+    ) -> Series:
         """The series in ``folder``: from its ``series.json``, else from the names of its checkpoint folders.
 
-        Paths of checkpoints come out absolute. Raises :class:`UserError` for a missing folder or an empty series.
+        Paths of checkpoints come out absolute. ``index_of`` counts the parameters of one. Raises :class:`UserError` for
+        a missing folder or an empty series.
         """
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give the folder of a training run")
-        series = cls._described(folder) if (folder / SERIES_FILE).is_file() else cls._found(folder)
+        series = cls._described(folder) if (folder / SERIES_FILE).is_file() else cls._found(folder, index_of)
         if not series.checkpoints:
             raise UserError(
                 f"{folder}: the series is empty; expected sub-folders named checkpoint-<step>, iter_<step> or "
@@ -113,7 +120,7 @@ class Series(Noun):
         return series.model_copy(update={"checkpoints": tuple(located)})
 
     @classmethod
-    def _found(cls, folder: Path) -> Series:
+    def _found(cls, folder: Path, index_of: Callable[[Path], WeightIndex]) -> Series:
         by_step: dict[int, Path] = {}
         for child in sorted(folder.iterdir()):
             match = STEP_FOLDER.fullmatch(child.name)
@@ -126,7 +133,7 @@ class Series(Noun):
         checkpoints = tuple(Checkpoint(step=step, path=str(by_step[step].resolve())) for step in sorted(by_step))
         if not checkpoints:
             return cls(name=folder.resolve().name, params=1, params_non_embedding=1, checkpoints=())
-        index = read_weight_index(by_step[checkpoints[-1].step])
+        index = index_of(by_step[checkpoints[-1].step])
         return cls(
             name=folder.resolve().name,
             params=index.params,

@@ -99,7 +99,8 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     for pickle in PICKLES:
         if (folder / pickle).is_file():
             raise UserError(
-                f"{folder}: only {pickle} was found, and pickled weights can run code; convert them to safetensors"
+                f"{folder}: only {pickle} was found, and pickled weights can run code; convert them to safetensors "
+                "(e2lm eval --allow-pickle does so)"
             )
     raise UserError(f"{folder}: no weights; expected {SINGLE_FILE} or {SHARD_INDEX}")
 
