@@ -47,6 +47,8 @@ def import_transformers_lightly() -> None:
     utils.is_sklearn_available = available
     try:
         generator: Any = importlib.import_module(GENERATOR_MODULE)
+    except ImportError:  # a transformers that keeps it elsewhere; it will be imported, or not, as that version likes
+        return
     finally:
         importing = False
         utils.is_sklearn_available = really_available

@@ -220,6 +220,10 @@ class PluginManager:
 
     # -- notify hooks --------------------------------------------------------------------------------------------
 
+    def is_heard(self, hook: str) -> bool:
+        """Whether any plugin implements a notify hook; what nobody hears need not be computed."""
+        return any(True for _ in self._implementations(hook))
+
     def notify(self, hook: str, **arguments: object) -> None:
         """Call a notify hook, one implementation at a time; one that raises is named in a warning."""
         for record, implementation in self._implementations(hook):

@@ -23,13 +23,13 @@ import xxhash
 
 from e2lm.atomic_file import PARTIAL_MARK, sync_folder, write_json
 from e2lm.errors import UserError
+from e2lm.one_thread import one_torch_thread
 from e2lm.progress import progress_bar
 from e2lm.weights import SHARD_INDEX
 from e2lm_merge.merge_journal import JOURNAL_FILE, FinishedTensor, MergeJournal
 from e2lm_merge.merge_plan import MergePlan
 from e2lm_merge.model_source import CONFIG_FILE
 from e2lm_merge.number_format import Bytes, empty_bytes
-from e2lm_merge.one_thread import one_torch_thread
 from e2lm_merge.provenance import PROVENANCE_FILE, plan_identity, provenance
 from e2lm_merge.stored_numbers import read_bytes, write_bytes
 from e2lm_merge.tensor_merge import TensorMerge, Workspace, look_at_all, merge_tensor

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from e2lm.errors import UserError, one_line
+from e2lm.one_thread import one_torch_thread
 from e2lm_merge.merge_plan import MergePlan
 from e2lm_merge.number_format import Bytes
-from e2lm_merge.one_thread import one_torch_thread
 from e2lm_merge.tensor_merge import TensorMerge, Workspace, look_at_all, merge_tensor
 from e2lm_merge.torch_tensors import empty_tensor
 

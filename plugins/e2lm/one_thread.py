@@ -1,4 +1,8 @@
-"""Torch held to one thread: sums split over threads would depend on how many there are."""
+"""Torch held to one thread.
+
+Sums split over threads would depend on how many there are, and threads that share a small tensor wait for each other
+longer than they work, on a busy machine many times longer.
+"""
 
 from __future__ import annotations
 
