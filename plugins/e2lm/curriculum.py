@@ -1,18 +1,27 @@
 """What a curriculum takes and gives.
 
-Shape suffixes: X examples, S optimiser steps, B examples per step.
+Shape suffixes: X examples, T tokens per example, S optimiser steps, B examples per step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.errors import E2LMError
 from e2lm.name_rule import checked_name
+
+#: Rows hashed or counted at once: a memory-mapped plan is never held as a whole.
+INDICES_AT_ONCE = 1 << 22
+
+Scores = NDArray[Any]
+Indices = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +37,172 @@ class TrainingBudget:
         """Tokens seen in the whole run."""
         return self.steps * self.batch_size * self.sequence_length
 
+    @property
+    def draws(self) -> int:
+        """Examples drawn in the whole run."""
+        return self.steps * self.batch_size
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveSpan:
+    """Steps ``start_step`` (included) to ``end_step`` (not included) train on ``objective``.
+
+    Objectives: ``clm`` (next token), ``mlm`` (masked tokens), ``pos-all``, ``pos-noun-verb``, ``pos-noun-verb-adj``
+    (tags of masked tokens). Where spans overlap their losses are added, at the price of one forward pass each.
+    """
+
+    start_step: int
+    end_step: int
+    objective: str
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The order in which examples are seen, decided before training starts: a pure function of its inputs."""
+    """What is seen at every step, decided before training starts: a pure function of its inputs.
 
-    indices_SB: NDArray[np.int64]
+    ``indices_SB`` are the examples and may be memory-mapped. All else is optional: ``sequence_lengths_S`` cuts each
+    example of that step into pieces of so many tokens (the tokens per step stay the same), ``objectives`` says what is
+    predicted (nothing: the model's own objective throughout), ``mask_rates_S`` is the share of tokens that ``mlm``
+    masks, and ``vocabulary_shares_S`` the share in [0, 1] of the vocabulary that may be seen, in the order that
+    ``vocabulary_map`` names (``token-id``, ``pos``, ``pos-and-token-id``).
+    """
+
+    indices_SB: Indices
+    sequence_lengths_S: NDArray[np.int64] | None = None
+    objectives: tuple[ObjectiveSpan, ...] = ()
+    mask_rates_S: NDArray[np.float64] | None = None
+    vocabulary_shares_S: NDArray[np.float64] | None = None
+    vocabulary_map: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("sequence_lengths_S", "mask_rates_S", "vocabulary_shares_S"):
+            array_S = getattr(self, name)
+            if array_S is not None and array_S.shape != (self.steps,):
+                raise E2LMError(f"plan: {name} has shape {array_S.shape}, expected one number for each step")
+        if (self.vocabulary_shares_S is None) != (not self.vocabulary_map):
+            raise E2LMError("plan: vocabulary_shares_S and vocabulary_map belong together")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return int(self.indices_SB.shape[0])
 
     @property
     def hash(self) -> str:
-        """SHA-256 over shape and indices: two plans with one hash train the same way."""
+        """SHA-256 over all that is planned: two plans with one hash train the same way."""
         digest = sha256(repr(self.indices_SB.shape).encode())
-        digest.update(np.ascontiguousarray(self.indices_SB, dtype="<i8").tobytes())
+        for part_N in _parts(self.indices_SB):
+            digest.update(part_N.astype("<i8").tobytes())
+        for name, dtype in (("sequence_lengths_S", "<i8"), ("mask_rates_S", "<f8"), ("vocabulary_shares_S", "<f8")):
+            array_S = getattr(self, name)
+            if array_S is not None:
+                digest.update(name.encode() + array_S.astype(dtype).tobytes())
+        if self.objectives or self.vocabulary_map:
+            spans = [[span.start_step, span.end_step, span.objective] for span in self.objectives]
+            digest.update(json.dumps([spans, self.vocabulary_map]).encode())
         return digest.hexdigest()
+
+    def exposure(self, examples: int) -> NDArray[np.int64]:
+        """How often each of ``examples`` examples is seen.
+
+        >>> Plan(np.array([[0, 2], [2, 2]])).exposure(4).tolist()
+        [1, 0, 3, 0]
+        """
+        counts_X = np.zeros(examples, dtype=np.int64)
+        for part_N in _parts(self.indices_SB):
+            counts_X += np.bincount(part_N, minlength=examples)
+        return counts_X
+
+    def objectives_at(self, step: int) -> tuple[str, ...]:
+        """The objectives of optimiser step ``step`` (the first is 0), in the order of their spans."""
+        return tuple(span.objective for span in self.objectives if span.start_step <= step < span.end_step)
+
+    @property
+    def forward_passes(self) -> int:
+        """Forward and backward passes of a whole batch: one per step and active objective."""
+        if not self.objectives:
+            return self.steps
+        return sum(span.end_step - span.start_step for span in self.objectives)
+
+
+def _parts(indices_SB: Indices) -> Sequence[Indices]:
+    flat_N = indices_SB.reshape(-1)
+    return [flat_N[start : start + INDICES_AT_ONCE] for start in range(0, len(flat_N), INDICES_AT_ONCE)]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingText:
+    """The corpus as a difficulty sees it; arrays may be memory-mapped.
+
+    ``sources_X`` is the corpus file that most of an example's tokens come from, ``source_names`` the files' names
+    without folder and suffix. ``tags_XT`` is the part of speech of each token (its place in the universal tag set,
+    -1 where there is none), None for a corpus without tags. ``decode`` gives the text of one row of tokens.
+    """
+
+    blocks_XT: NDArray[np.integer[Any]]
+    vocabulary: int
+    sources_X: NDArray[np.integer[Any]]
+    source_names: tuple[str, ...]
+    decode: Callable[[NDArray[np.integer[Any]]], str]
+    tags_XT: NDArray[np.int8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """A named difficulty: ``score(text)`` gives one number per example, larger for harder.
+
+    ``version`` is part of the key under which scores are stored: raise it when the numbers change.
+    """
+
+    name: str
+    description: str
+    score: Callable[[TrainingText], NDArray[np.float64]]
+    source: str = ""
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "difficulty")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What an online curriculum knows when the steps from ``start_step`` to ``end_step`` are to be planned.
+
+    ``state`` is what it gave back for the segment before (empty at first). ``probe(indices)`` is the loss in nats per
+    token of the model as it is now on each of these examples; its cost is counted as training.
+    """
+
+    start_step: int
+    end_step: int
+    scores_X: Scores
+    budget: TrainingBudget
+    rng: np.random.Generator
+    state: Mapping[str, Any]
+    probe: Callable[[Indices], NDArray[np.float64]]
+
+
+#: Gives the plan of a segment's steps and the JSON-ready state to hand to the next segment.
+SegmentPlanner = Callable[[Segment], tuple[Plan, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Curriculum:
     """A named order: ``plan(scores_X, budget, rng)`` gives the :class:`Plan`.
 
-    ``scores_X`` is the difficulty of each example (all zero where the curriculum needs none).
+    ``scores_X`` is the difficulty of each example, larger for harder, as ``difficulty`` (a name that the curriculum
+    plugin knows, or a :class:`Difficulty` of your own) gives it; all zero without one. With ``next_segment`` the order
+    is planned in ``segments`` equal parts while the model trains, and ``plan`` says what an untrained model would see.
     """
 
     name: str
     description: str
-    plan: Callable[[NDArray[np.float64], TrainingBudget, np.random.Generator], Plan]
+    plan: Callable[[Scores, TrainingBudget, np.random.Generator], Plan]
     source: str = ""
+    difficulty: str | Difficulty = ""
+    next_segment: SegmentPlanner | None = None
+    segments: int = 1
+    #: Whether it plans objectives or a vocabulary: the tokenizer then has a mask and an unknown token.
+    needs_masks: bool = False
 
     def __post_init__(self) -> None:
         checked_name(self.name, "curriculum")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from e2lm.errors import UserError, one_line
+from e2lm_curriculum.corpus_tags import tagged_text
 
 #: A line that holds only this ends a document in a plain text file; also the token between documents.
 END_OF_TEXT = "<|endoftext|>"
@@ -23,38 +24,47 @@ _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Text that is held out, or not, as a whole; ``follows`` if it goes on where the passage before it ends."""
+    """Text that is held out, or not, as a whole; ``follows`` if it goes on where the passage before it ends.
+
+    ``file`` is its place in the list of corpus files. ``tags`` holds a byte for each character, the part of speech of
+    the word it belongs to (:mod:`e2lm_curriculum.corpus_tags`), or nothing.
+    """
 
     text: str
     follows: bool = False
+    file: int = 0
+    tags: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitCorpus:
-    """Documents to train on, and passages never trained on."""
+    """Documents to train on, and passages never trained on; the file and the tags of each training document."""
 
     training: tuple[str, ...]
     held_out: tuple[str, ...]
+    training_files: tuple[int, ...] = ()
+    training_tags: tuple[bytes, ...] = ()
 
 
 def read_passages(files: Sequence[Path]) -> list[Passage]:
     """The passages of all files in order; a :class:`UserError` names a file that is missing, empty or no UTF-8.
 
-    ``*.jsonl`` has one document per line, in field ``text``. In any other file documents end at lines that hold only
-    ``<|endoftext|>``; a file without such a line is one document, cut into passages at blank lines.
+    ``*.jsonl`` has one document per line, in field ``text``, or in ``words`` and ``tags``. In any other file documents
+    end at lines that hold only ``<|endoftext|>``; a file without such a line is one document, cut into passages at
+    blank lines.
     """
     passages: list[Passage] = []
-    for file in files:
+    for number, file in enumerate(files):
         text = _read_text(file)
-        count = len(passages)
         if file.suffix == ".jsonl":
-            passages += [Passage(document) for document in _json_documents(file, text) if document.strip()]
+            found = [passage for passage in _json_documents(file, text) if passage.text.strip()]
         elif _DOCUMENT_END.search(text):
-            passages += [Passage(part.strip("\n")) for part in _DOCUMENT_END.split(text) if part.strip()]
+            found = [Passage(part.strip("\n")) for part in _DOCUMENT_END.split(text) if part.strip()]
         else:
-            passages += _cut_at_paragraphs(text)
-        if len(passages) == count:
+            found = _cut_at_paragraphs(text)
+        if not found:
             raise UserError(f"{file}: no text in it; remove it from --corpus")
+        passages += [replace(passage, file=number) for passage in found]
     return passages
 
 
@@ -78,20 +88,31 @@ def split_corpus(passages: Sequence[Passage], held_out: float, seed: int) -> Spl
             "lower held_out or add text to the corpus"
         )
     held = tuple(passage.text for passage, key in zip(passages, keys, strict=True) if key in chosen)
-    return SplitCorpus(tuple(_joined(passages, [key in chosen for key in keys])), held)
+    documents = list(_joined(passages, [key in chosen for key in keys]))
+    return SplitCorpus(
+        training=tuple(document.text for document in documents),
+        held_out=held,
+        training_files=tuple(document.file for document in documents),
+        training_tags=tuple(document.tags for document in documents),
+    )
 
 
-def _joined(passages: Sequence[Passage], held: Sequence[bool]) -> Iterator[str]:
+def _joined(passages: Sequence[Passage], held: Sequence[bool]) -> Iterator[Passage]:
     """Training documents: passages that follow each other are one, a held-out passage ends it."""
-    document: list[str] = []
+    document: list[Passage] = []
     for passage, is_held in zip(passages, held, strict=True):
         if document and (is_held or not passage.follows):
-            yield "\n\n".join(document)
+            yield _one(document)
             document = []
         if not is_held:
-            document.append(passage.text)
+            document.append(passage)
     if document:
-        yield "\n\n".join(document)
+        yield _one(document)
+
+
+def _one(parts: Sequence[Passage]) -> Passage:
+    """Only passages without tags follow each other."""
+    return replace(parts[0], text="\n\n".join(part.text for part in parts))
 
 
 def _read_text(file: Path) -> str:
@@ -105,17 +126,22 @@ def _read_text(file: Path) -> str:
         raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert it first") from error
 
 
-def _json_documents(file: Path, text: str) -> Iterator[str]:
+def _json_documents(file: Path, text: str) -> Iterator[Passage]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            document = json.loads(line)["text"]
+            data = json.loads(line)
+            if isinstance(data, dict) and "words" in data:
+                words, tags = tagged_text(data, f"{file}:{number}")
+                yield Passage(words, tags=tags)
+                continue
+            document = data["text"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(f"{file}:{number}: expected an object with field 'text' ({one_line(error)})") from error
         if not isinstance(document, str):
             raise UserError(f"{file}:{number}: field 'text': found {document!r:.40}; expected a string")
-        yield document
+        yield Passage(document)
 
 
 def _cut_at_paragraphs(text: str) -> list[Passage]:

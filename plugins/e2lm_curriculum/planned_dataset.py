@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from e2lm_curriculum.prepared_corpus import PLAN_FILE, PREPARED_FOLDER, TOKENS_FILE
+from e2lm_curriculum.plan_file import PLAN_FILE
+from e2lm_curriculum.prepared_corpus import PREPARED_FOLDER, TOKENS_FILE
 
 
 class PlannedDataset(Dataset[NDArray[Any]]):

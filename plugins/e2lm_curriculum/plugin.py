@@ -21,7 +21,8 @@ def e2lm_register_commands() -> Iterable[Command]:
 
 @hookimpl
 def e2lm_register_curricula() -> Iterable[Curriculum]:
-    """``shuffle``, the arm every other order is compared with."""
+    """``shuffle``, the arm every other order is compared with, and the presets."""
+    from e2lm_curriculum.preset import presets
     from e2lm_curriculum.shuffle import SHUFFLE
 
-    return [SHUFFLE]
+    return [SHUFFLE, *presets()]

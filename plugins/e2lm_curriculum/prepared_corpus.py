@@ -5,23 +5,25 @@ Shape suffixes: K tokens, X examples, T tokens per example, S optimiser steps, B
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.atomic_file import whole_folder, write_json, write_text
-from e2lm.curriculum import Curriculum, Plan
+from e2lm.curriculum import Curriculum, Plan, TrainingText
 from e2lm.errors import E2LMError, UserError
 from e2lm.noun import Noun
-from e2lm.plugin_manager import plugin_manager
 from e2lm_curriculum.arm import CURRICULUM, arm_plan
 from e2lm_curriculum.corpus import SplitCorpus
+from e2lm_curriculum.difficulty import ScoredDifficulty, difficulty_of, scored
+from e2lm_curriculum.packed_corpus import packed_corpus, training_text
+from e2lm_curriculum.plan_builder import chosen_curriculum
+from e2lm_curriculum.plan_check import check_plan
+from e2lm_curriculum.plan_file import write_plan
 from e2lm_curriculum.tokenizer import (
-    END_OF_TEXT_ID,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     trained_tokenizer,
@@ -32,18 +34,19 @@ from e2lm_curriculum.training_config import TrainingConfig
 PREPARED_FOLDER = ".prepared"
 DESCRIPTION_FILE = "prepared.json"
 TOKENS_FILE = "tokens.npy"
-PLAN_FILE = "plan.npy"
+TAGS_FILE = "tags.npy"
+SCORES_FILE = "scores.npy"
 HELD_OUT_FILE = "held_out.txt"
-
-#: Documents encoded at once: enough to keep every core busy, few enough to bound memory.
-DOCUMENTS_PER_BATCH = 1_000
 
 #: Keeps the stream of orders apart from any other use of the same seed.
 ORDER_STREAM = 1
 
 
 class PreparedCorpus(Noun):
-    """What lies in the prepared folder. ``examples`` blocks of ``sequence_length`` tokens; hashes are SHA-256."""
+    """What lies in the prepared folder. ``examples`` blocks of ``sequence_length`` tokens; hashes are SHA-256.
+
+    ``scoring_cpu_s`` is what the difficulty cost when it was computed, None if the curriculum has none.
+    """
 
     vocabulary: int
     tokens: int
@@ -54,6 +57,10 @@ class PreparedCorpus(Noun):
     data_hash: str
     tokenizer_hash: str
     plan_hash: str
+    difficulty: str = ""
+    scoring_cpu_s: float | None = None
+    #: Forward and backward passes of a batch: more than steps where several objectives are trained at once.
+    forward_passes: int | None = None
 
     @classmethod
     def read(cls, out: Path) -> Self | None:
@@ -65,10 +72,14 @@ class PreparedCorpus(Noun):
 def prepare(config: TrainingConfig, split: SplitCorpus) -> PreparedCorpus:
     """Train the tokenizer, pack the training documents, decide the order, and write all of it whole or not at all."""
     out = config.out_folder
+    curriculum = chosen_curriculum(config.curriculum)
     with whole_folder(out / PREPARED_FOLDER) as folder:
-        tokenizer = trained_tokenizer(split.training, config.vocabulary)
+        tokenizer = trained_tokenizer(
+            split.training, config.vocabulary, masks=curriculum.needs_masks or config.family == "roberta"
+        )
         write_tokenizer(tokenizer, folder, config.sequence_length)
-        tokens_K = packed_tokens(tokenizer, split.training)
+        packed = packed_corpus(tokenizer, split)
+        tokens_K = packed.tokens_K
         examples = len(tokens_K) // config.sequence_length
         if examples == 0:
             raise UserError(
@@ -76,8 +87,16 @@ def prepare(config: TrainingConfig, split: SplitCorpus) -> PreparedCorpus:
                 f"{config.sequence_length}; add text or lower sequence_length"
             )
         np.save(folder / TOKENS_FILE, tokens_K)
-        plan = planned_order(config, examples)
-        np.save(folder / PLAN_FILE, plan.indices_SB)
+        if packed.tags_K is not None:
+            np.save(folder / TAGS_FILE, packed.tags_K)
+        data_hash = sha256(tokens_K.astype("<u4").tobytes()).hexdigest()
+        tokenizer_hash = sha256((folder / TOKENIZER_FILE).read_bytes()).hexdigest()
+        text = training_text(config, packed, tokenizer)
+        scores = curriculum_scores(curriculum, text, data_hash + tokenizer_hash)
+        np.save(folder / SCORES_FILE, scores.scores_X)
+        plan = planned_order(config, curriculum, scores.scores_X)
+        check_plan(plan, curriculum, config.family, tags=packed.tags_K is not None)
+        write_plan(plan, folder)
         prepared = PreparedCorpus(
             vocabulary=tokenizer.get_vocab_size(),
             tokens=len(tokens_K),
@@ -85,42 +104,39 @@ def prepare(config: TrainingConfig, split: SplitCorpus) -> PreparedCorpus:
             examples=examples,
             training_characters=sum(map(len, split.training)),
             held_out_characters=sum(map(len, split.held_out)),
-            data_hash=sha256(tokens_K.astype("<u4").tobytes()).hexdigest(),
-            tokenizer_hash=sha256((folder / TOKENIZER_FILE).read_bytes()).hexdigest(),
+            data_hash=data_hash,
+            tokenizer_hash=tokenizer_hash,
             plan_hash=plan.hash,
+            difficulty=scores.name,
+            scoring_cpu_s=scores.cpu_s if scores.name else None,
+            forward_passes=plan.forward_passes,
         )
         write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
     write_text(out / HELD_OUT_FILE, "\n\n".join(split.held_out) + "\n")
     return prepared
 
 
-def packed_tokens(tokenizer: Any, documents: Sequence[str]) -> NDArray[np.unsignedinteger[Any]]:
-    """All documents in order as one row of tokens, an end-of-text token before each."""
-    dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
-    parts = []
-    for start in range(0, len(documents), DOCUMENTS_PER_BATCH):
-        batch = list(documents[start : start + DOCUMENTS_PER_BATCH])
-        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-            parts.append(np.array([END_OF_TEXT_ID, *encoding.ids], dtype=dtype))
-    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+def curriculum_scores(curriculum: Curriculum, text: TrainingText, key: str) -> ScoredDifficulty:
+    """The scores that ``curriculum`` wants, stored under ``key``; zeros if it wants none."""
+    difficulty = difficulty_of(curriculum)
+    if difficulty is None:
+        return ScoredDifficulty("", np.zeros(len(text.blocks_XT)), 0.0)
+    return scored(difficulty, text, key)
 
 
-def planned_order(config: TrainingConfig, examples: int) -> Plan:
-    """The plan of the configured curriculum: the same for every size, a function of corpus, budget and seed alone."""
-    curriculum: Curriculum = plugin_manager().find(
-        "e2lm_register_curricula", Curriculum, config.curriculum, "curriculum"
-    )
+def planned_order(config: TrainingConfig, curriculum: Curriculum, scores_X: NDArray[np.float64]) -> Plan:
+    """The plan of ``curriculum``: the same for every size, a function of corpus, budget and seed alone."""
     budget = config.budget
     rng = np.random.default_rng([config.seed_of_order, ORDER_STREAM])
-    plan = arm_plan(config.arm or CURRICULUM, curriculum, np.zeros(examples), budget, rng)
+    plan = arm_plan(config.arm or CURRICULUM, curriculum, scores_X, budget, rng)
     indices_SB = plan.indices_SB
     if indices_SB.shape != (budget.steps, budget.batch_size):
         raise E2LMError(
             f"curriculum {curriculum.name!r} planned shape {indices_SB.shape}, "
             f"expected {(budget.steps, budget.batch_size)}"
         )
-    if indices_SB.min() < 0 or indices_SB.max() >= examples:
-        raise E2LMError(f"curriculum {curriculum.name!r} planned an example outside 0..{examples - 1}")
+    if indices_SB.min() < 0 or indices_SB.max() >= len(scores_X):
+        raise E2LMError(f"curriculum {curriculum.name!r} planned an example outside 0..{len(scores_X) - 1}")
     return plan
 
 

@@ -10,17 +10,28 @@ from e2lm.atomic_file import write_json, write_text
 from e2lm_curriculum.corpus import END_OF_TEXT
 
 PADDING = "<|pad|>"
+MASK = "<|mask|>"
+UNKNOWN = "<|unk|>"
 
 #: Identifiers follow the order in which special tokens are given to the trainer.
 END_OF_TEXT_ID = 0
 PADDING_ID = 1
 
+#: Only in tokenizers of runs that mask or restrict the vocabulary; a byte-level tokenizer never needs the latter.
+MASK_ID = 2
+UNKNOWN_ID = 3
+
+#: Identifiers below this are special where masks are.
+FIRST_TEXT_ID = 4
+
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 
-def trained_tokenizer(documents: Sequence[str], vocabulary: int) -> Any:
+def trained_tokenizer(documents: Sequence[str], vocabulary: int, masks: bool = False) -> Any:
     """A ``tokenizers.Tokenizer`` with at most ``vocabulary`` entries (fewer if the text offers fewer pairs).
+
+    With ``masks`` there is a mask token and an unknown token too.
 
     Every byte is in it, so any text can be written and comes back as it was (Wang et al. 2020, arXiv 1909.03341). The
     result depends on the documents only, not on their order.
@@ -32,7 +43,7 @@ def trained_tokenizer(documents: Sequence[str], vocabulary: int) -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[END_OF_TEXT, PADDING],
+        special_tokens=[END_OF_TEXT, PADDING, *([MASK, UNKNOWN] if masks else [])],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -55,4 +66,6 @@ def write_tokenizer(tokenizer: Any, folder: Path, sequence_length: int) -> None:
         "model_max_length": sequence_length,
         "clean_up_tokenization_spaces": False,
     }
+    if tokenizer.token_to_id(MASK) is not None:
+        config |= {"mask_token": MASK, "unk_token": UNKNOWN}
     write_json(folder / TOKENIZER_CONFIG_FILE, config)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.command import Command
+from e2lm.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from e2lm_curriculum.training_config import TrainingConfig
 
 #: Bytes per weight on disk.
 FLOAT32_BYTES = 4
+
+HELP = "Train a ladder of small language models and keep checkpoints."
+
+#: First words that are no config, and the functions that take the words after them.
+SUB_COMMANDS = {"plan": "e2lm_curriculum.plan_command:run_plan"}
+
+
+class TrainParser(ArgumentParser):
+    """Mistakes on the command line are one line, exit code 2."""
+
+    def error(self, message: str) -> Any:
+        """Raise instead of printing the usage."""
+        raise UserError(f"{self.prog}: {one_line(message)} (see {self.prog} --help)")
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -35,7 +50,8 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of weights, order and split (0)")
     parser.add_argument("--checkpoints", type=int, help="checkpoints after step 0, log-spaced (10)")
     parser.add_argument("--held-out", type=float, help="share of the corpus never trained on (0.1)")
-    parser.add_argument("--curriculum", help="order of the examples (shuffle)")
+    parser.add_argument("--curriculum", help="what is seen when (shuffle); e2lm train plan lists the names")
+    parser.add_argument("--family", help="llama (default) or roberta, which learns from masked tokens")
     parser.add_argument("--precision", help="auto (default: bfloat16 autocast on a GPU), float32 or bfloat16")
     parser.add_argument("--jobs", type=int, help="sizes trained at once, sharing the cores (1)")
     parser.add_argument("--resume-interval-s", type=float, help="seconds of work a kill may cost (30)")
@@ -95,7 +111,8 @@ def planned(config: TrainingConfig) -> dict[str, Any]:
                 "finished": run.is_finished,
             }
         )
-    return {"out": config.out, "curriculum": config.curriculum, "series": rows}
+    curriculum = config.model_dump(mode="json")["curriculum"]
+    return {"out": config.out, "curriculum": curriculum, "series": rows}
 
 
 def trained(config: TrainingConfig) -> dict[str, Any]:
@@ -130,4 +147,19 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
         print(f"held-out text: {report['held_out']}")
 
 
-TRAIN_COMMAND = Command("train", "Train a ladder of small language models and keep checkpoints.", _configure, _run)
+def run_train_command(arguments: Namespace) -> int:
+    """Run the sub-command that the first word names; anything else is a config or an option."""
+    words: list[str] = arguments.rest
+    if words and words[0] in SUB_COMMANDS:
+        module, function = SUB_COMMANDS[words[0]].split(":")
+        return int(getattr(import_module(module), function)(words[1:]))
+    parser = TrainParser(
+        prog="e2lm train",
+        description=f"{HELP} Also: " + ", ".join(f"e2lm train {name} --help" for name in SUB_COMMANDS) + ".",
+        allow_abbrev=False,
+    )
+    _configure(parser)
+    return _run(parser.parse_args(words))
+
+
+TRAIN_COMMAND = Command("train", HELP, lambda parser: None, run_train_command, takes_rest=True)

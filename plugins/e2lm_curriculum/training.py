@@ -8,14 +8,13 @@ import threading
 from collections.abc import Sequence
 from hashlib import sha256
 
-from e2lm.curriculum import Curriculum
-from e2lm.errors import UserError, nearest_names
-from e2lm.plugin_manager import plugin_manager
+from e2lm.errors import UserError
 from e2lm.progress import progress_bar
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm.series import Series
 from e2lm_curriculum.corpus import read_passages, split_corpus
 from e2lm_curriculum.folder_lock import folder_lock
+from e2lm_curriculum.plan_builder import chosen_curriculum
 from e2lm_curriculum.prepared_corpus import PreparedCorpus, prepare
 from e2lm_curriculum.resume_state import sweep_partials
 from e2lm_curriculum.size_run import SizeRun
@@ -47,12 +46,7 @@ def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
 
 def check(config: TrainingConfig) -> None:
     """Raise a :class:`UserError` for what can be known to be wrong before anything is written."""
-    curricula = plugin_manager().registered("e2lm_register_curricula", Curriculum)
-    if config.curriculum not in curricula:
-        raise UserError(
-            f"field 'curriculum': unknown curriculum {config.curriculum!r}. "
-            + nearest_names(config.curriculum, curricula)
-        )
+    chosen_curriculum(config.curriculum)
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UserError("WORLD_SIZE is set: e2lm train starts its own processes; run it without accelerate or torchrun")
     hashes = corpus_hashes(config)

@@ -14,6 +14,7 @@ from e2lm.errors import UserError, one_line
 from e2lm.noun import Noun
 from e2lm_curriculum.arm import Arm
 from e2lm_curriculum.model_size import ModelSize, model_size
+from e2lm_curriculum.plan_setting import CurriculumSetting
 
 #: 256 bytes and two special tokens must fit, and some merges with them.
 SMALLEST_VOCABULARY = 300
@@ -23,6 +24,7 @@ WITHOUT_EFFECT = frozenset({"out", "sizes", "jobs", "resume_interval_s", "label"
 
 DEMO_LADDER = ("50k", "140k", "360k", "780k")
 
+Family = Literal["llama", "roberta"]
 Schedule = Literal["constant", "cosine", "wsd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -50,7 +52,10 @@ class TrainingConfig(Noun):
     checkpoints: Annotated[int, Field(ge=1)] = 10
     #: Share of the corpus, in characters, that is never trained on.
     held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    curriculum: str = "shuffle"
+    #: A name of ``e2lm train plan``, or a mapping (docs/curriculum.md).
+    curriculum: str | CurriculumSetting = "shuffle"
+    #: ``roberta`` is trained on masked tokens and read by e2lm-mlm.
+    family: Family = "llama"
     #: What is made of the curriculum: itself, or one of the controls it is compared with.
     arm: Arm | None = None
     #: Name of the series; else that of its size.

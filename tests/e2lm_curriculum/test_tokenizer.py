@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2lm_curriculum.prepared_corpus import packed_tokens
+from e2lm_curriculum.corpus import SplitCorpus
+from e2lm_curriculum.packed_corpus import packed_corpus
 from e2lm_curriculum.tokenizer import END_OF_TEXT_ID, PADDING_ID, trained_tokenizer
 
 TOKENIZER = trained_tokenizer(["the cat sat on the mat", "the dog sat on the log"] * 20, 300)
@@ -31,6 +32,6 @@ def test_any_text_comes_back_as_it_was(text: str) -> None:
 
 
 def test_documents_are_packed_with_an_end_of_text_before_each() -> None:
-    tokens_K = packed_tokens(TOKENIZER, ["the cat", "the dog"])
+    tokens_K = packed_corpus(TOKENIZER, SplitCorpus(("the cat", "the dog"), ())).tokens_K
     cat, dog = (TOKENIZER.encode(text).ids for text in ("the cat", "the dog"))
     assert tokens_K.tolist() == [END_OF_TEXT_ID, *cat, END_OF_TEXT_ID, *dog]
