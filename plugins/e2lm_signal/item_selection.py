@@ -103,7 +103,7 @@ def irt_discrimination_I(values_MKI: Values, keep: int) -> NDArray[np.float64]:
     try:
         from girth import twopl_mml  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
-        raise UserError("--method irt needs the package girth: pip install girth") from error
+        raise UserError("--method irt needs the package girth: pip install e2lm[irt]") from error
     late_MKI = values_MKI[:, -max(1, round(LATE_SHARE * values_MKI.shape[1])) :]
     answers_IR = late_MKI.reshape(-1, values_MKI.shape[2]).T.astype(int)
     mixed_I = (answers_IR.min(axis=1) == 0) & (answers_IR.max(axis=1) == 1)
