@@ -101,6 +101,9 @@ def _ray_options(arguments: Namespace) -> Any:
     from e2lm_adapters.evaluation_request import RayOptions
 
     if arguments.executor == "ray":
+        from e2lm_adapters.ray_cluster import imported_ray
+
+        imported_ray()
         return RayOptions(arguments.address, arguments.jobs, arguments.worker_cpus, arguments.worker_gpus)
     for option in ("address", "worker_gpus"):
         if getattr(arguments, option) is not None:
