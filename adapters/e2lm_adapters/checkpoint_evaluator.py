@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ def evaluate_here(
         pieces = list(members)
         merge = request.merge_of(pieces[0].series)
         checkpoints = [piece.checkpoint for piece in pieces]
-        with MergeAhead(merge, checkpoints) if merge else ReadAhead(request.source.folder) as reader:
-            evaluator = CheckpointEvaluator(request, tasks, store, pieces[0])
+        with (
+            MergeAhead(merge, checkpoints) if merge else ReadAhead(request.source.folder) as reader,
+            closing(CheckpointEvaluator(request, tasks, store, pieces[0])) as evaluator,
+        ):
             for piece, following in zip_longest(pieces, checkpoints[1:]):
                 for unit in units_of(piece, tasks.names, request.tasks_per_unit):
                     evaluator.evaluate(unit, following, reader)
@@ -61,7 +64,9 @@ class CheckpointEvaluator:
         #: Whose weights the model has; a merge is none of what is on disk.
         self._loaded = first.checkpoint if self._merge is None else None
         self._files = LmEvalFiles(request.out, request.model, request.model_arguments, self._lm, request.limit)
-        self._swapper = WeightSwapper(self._lm.model, read_weight_index(folder))
+        #: An engine with a format of its own takes whole folders, and tensors where there is no folder: merges.
+        self._takes_folders = hasattr(self._lm, "load_checkpoint")
+        self._swapper = self._lm if self._takes_folders else WeightSwapper(self._lm.model, read_weight_index(folder))
 
     def evaluate(self, piece: Work, following: Checkpoint | None, reader: ReadAhead) -> None:
         """Score the missing tasks of one checkpoint and keep the units; ``following`` is read ahead meanwhile."""
@@ -69,9 +74,9 @@ class CheckpointEvaluator:
 
         started = time.monotonic()
         if piece.checkpoint != self._loaded:
-            self._swapper.swap(reader.take(piece.checkpoint))
+            self._load(piece.checkpoint, reader)
             self._loaded = piece.checkpoint
-        if following is not None:
+        if following is not None and not self._is_read_by_engine(following):
             reader.start(following)
         set_seeds()
         results = evaluate(
@@ -102,6 +107,23 @@ class CheckpointEvaluator:
                 for unit in units
             ]
         )
+
+    def close(self) -> None:
+        """Give back what the model holds outside this process."""
+        if hasattr(self._lm, "close"):
+            self._lm.close()
+
+    def _load(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
+        if not self._takes_folders or self._merge is not None:
+            self._swapper.swap(reader.take(checkpoint))
+            return
+        if not self._is_read_by_engine(checkpoint):
+            reader.take(checkpoint)  # waits until it has been fetched
+        self._lm.load_checkpoint(self._request.source.folder(checkpoint))
+
+    def _is_read_by_engine(self, checkpoint: Checkpoint) -> bool:
+        """Whether reading ahead would be for nothing: the engine reads a folder that is at hand by itself."""
+        return self._takes_folders and self._merge is None and self._request.source.is_at_hand(checkpoint)
 
     def _task_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """All tasks and groups, or the missing tasks alone, without the groups that want all of theirs."""
@@ -141,6 +163,8 @@ class CheckpointEvaluator:
 
 def model_class(name: str) -> Any:
     """The lm-eval model called ``name``; a :class:`UserError` for an unknown one."""
+    if name == "vllm":
+        raise UserError("--model vllm: would start an engine for every checkpoint; --model e2lm-vllm keeps one")
     import lm_eval.models  # noqa: F401 - fills lm-eval's registry
     from lm_eval.api.registry import get_model, model_registry
 
@@ -158,7 +182,7 @@ def model_class(name: str) -> Any:
 def _built_model(request: EvaluationRequest, folder: Path) -> Any:
     """The lm-eval model for the first checkpoint; later ones are swapped into it."""
     arguments = {**request.model_arguments, "pretrained": str(folder)}
-    if request.model == "e2lm-hf":
+    if request.model in ("e2lm-hf", "e2lm-vllm"):
         arguments["show_progress"] = False  # one progress bar is enough, and it is ours
     options: dict[str, Any] = {
         "batch_size": request.batch_size,

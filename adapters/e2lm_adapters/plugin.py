@@ -9,13 +9,18 @@ from e2lm import Command, EvaluationModel, hookimpl
 
 @hookimpl
 def e2lm_register_models() -> Iterable[EvaluationModel]:
-    """``e2lm-hf``."""
+    """``e2lm-hf`` and ``e2lm-vllm``."""
     return [
         EvaluationModel(
             "e2lm-hf",
             "e2lm_adapters.hf_model:E2lmHf",
             "lm-eval's hf model with shared prefixes computed once; weights can be swapped.",
-        )
+        ),
+        EvaluationModel(
+            "e2lm-vllm",
+            "e2lm_adapters.vllm_model:E2lmVllm",
+            "lm-eval's vllm model with shared contexts computed once; one engine for a whole series.",
+        ),
     ]
 
 
