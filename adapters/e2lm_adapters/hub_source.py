@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from hashlib import sha256
 from pathlib import Path
@@ -119,6 +120,7 @@ class CheckpointSource:
 
     def _downloaded(self, checkpoint: Checkpoint, revision: HubRevision, place: Path) -> None:
         from huggingface_hub.constants import is_offline_mode
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         if is_offline_mode():
             raise UserError(f"{checkpoint.location}: not downloaded yet, and no network (HF_HUB_OFFLINE is set)")
@@ -126,6 +128,7 @@ class CheckpointSource:
             raise UserError(
                 f"{checkpoint.location}: only pickled weights, which can run code; --allow-pickle reads them anyway"
             )
+        disable_progress_bars()
         inside = f"{checkpoint.subfolder}/" if checkpoint.subfolder else ""
         patterns = DOWNLOADED if revision.safetensors else (*DOWNLOADED, *DOWNLOADED_PICKLES)
         asked(
@@ -138,6 +141,7 @@ class CheckpointSource:
                 ignore_patterns=list(LEFT_OUT),
             ),
         )
+        shutil.rmtree(place / ".cache", ignore_errors=True)  # the client's notes and pieces of broken downloads
         folder = place / (checkpoint.subfolder or ".")
         if is_pickled(folder):
             _converted(folder, folder)
