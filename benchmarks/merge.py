@@ -1,9 +1,10 @@
 """Merging side by side with mergekit: CPU seconds end to end, the floor of the machine, peak anonymous memory.
 
     python benchmarks/merge.py                      # 291 M parameters, every method, three rounds
-    python benchmarks/merge.py --quick --json       # 125 M parameters, linear and ties, one round, within 55 s
+    python benchmarks/merge.py --quick --json       # linear (125 M parameters) and ties, one round, within 55 s
 
 mergekit is looked for in --mergekit, in E2LM_MERGEKIT and on the PATH; without it our side and the floor are printed.
+Its ties takes 40 CPU seconds on 125 M parameters, so where both sides run, --quick does ties on models of 32 M.
 Both sides run as a user would run them, in turn, as processes of their own. The floor is what one core needs to read
 every input byte once per walk, multiply and add every number once per walk, and write the output, measured here with
 the same files: no check, no checksum, no cast of the result. A multiply-add is what the result is made of: a stored
@@ -33,16 +34,22 @@ import yaml
 from safetensors.torch import save_file
 
 #: hidden, intermediate, layers, heads, key-value heads, vocabulary
-SIZES = {"small": (768, 2048, 12, 12, 4, 32000), "medium": (1024, 2816, 20, 16, 4, 32000)}
+SIZES = {
+    "mini": (768, 2048, 3, 12, 4, 8000),
+    "small": (768, 2048, 12, 12, 4, 32000),
+    "medium": (1024, 2816, 20, 16, 4, 32000),
+}
 METHODS = ("linear", "slerp", "task_arithmetic", "model_stock", "ties", "breadcrumbs", "dare_ties", "della")
 QUICK_METHODS = ("linear", "ties")
+#: Sizes for --quick where mergekit runs too, if not the usual one.
+QUICK_SIZES = {"ties": "mini"}
 
 #: Walks over the inputs that a method cannot do without, and how many inputs it reads.
 WALKS = {"linear": (1, 3), "slerp": (2, 2), "task_arithmetic": (1, 4), "model_stock": (2, 4)}
 
-#: Seconds within which --quick ends, whatever mergekit does.
-QUICK_S = 48.0
-OWN_QUICK_S = 12.0
+#: Seconds within which --quick ends, whatever mergekit does, and what of them is kept for a method still to come.
+QUICK_S = 46.0
+KEPT_QUICK_S = 18.0
 CHUNK_BYTES = 1 << 19
 POLL_S = 0.01
 
@@ -82,11 +89,13 @@ def make_family(folder: Path, size: str) -> None:
         }
     # One stretch of noise, read from different places, is as good as fresh noise here and twenty times as fast.
     noise = torch.randn(1 << 25, generator=generator)
+    tail = noise * 0.002
+    tail = torch.where(tail.abs() > 0.005, tail * 4, tail)
 
-    def noise_of(shape: tuple[int, ...], place: int) -> torch.Tensor:
+    def piece(of: torch.Tensor, shape: tuple[int, ...], place: int) -> torch.Tensor:
         count = torch.Size(shape).numel()
-        start = (place * 7_919_993) % (len(noise) - count)
-        return noise[start : start + count].view(shape)
+        start = (place * 7_919_993) % (len(of) - count)
+        return of[start : start + count].view(shape)
 
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden,
@@ -95,18 +104,16 @@ def make_family(folder: Path, size: str) -> None:
         "max_position_embeddings": 2048, "bos_token_id": 1, "eos_token_id": 2, "dtype": "bfloat16",
         "torch_dtype": "bfloat16", "rms_norm_eps": 1e-6,
     }  # fmt: skip
-    for model in range(4):
-        tensors = {}
-        for place, (name, shape) in enumerate(shapes.items()):
-            weight = noise_of(shape, place) * 0.02 + (1.0 if len(shape) == 1 else 0.0)
-            if model:
-                delta = noise_of(shape, 1000 * model + place) * 0.002
-                delta = torch.where(delta.abs() > 0.005, delta * 4, delta)
-                if len(shape) == 2:
-                    left, right = noise_of((shape[0], 4), 50_000 + place), noise_of((4, shape[1]), 60_000 + place)
-                    delta = delta + 0.0005 * (left @ right)
-                weight = weight + delta
-            tensors[name] = weight.to(torch.bfloat16).contiguous()
+    models: list[dict[str, torch.Tensor]] = [{} for _ in range(4)]
+    for place, (name, shape) in enumerate(shapes.items()):
+        weight = piece(noise, shape, place) * 0.02 + (1.0 if len(shape) == 1 else 0.0)
+        models[0][name] = weight.to(torch.bfloat16)
+        if len(shape) == 2:
+            left, right = piece(noise, (shape[0], 4), 50_000 + place), piece(noise, (4, shape[1]), 60_000 + place)
+            weight.addmm_(left, right, alpha=0.0005)
+        for model in (1, 2, 3):
+            models[model][name] = (weight + piece(tail, shape, 1000 * model + place)).to(torch.bfloat16)
+    for model, tensors in enumerate(models):
         target = folder / ("base" if model == 0 else f"ft{model}")
         target.mkdir(parents=True, exist_ok=True)
         save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
@@ -265,7 +272,7 @@ def compare(
         }
         # Of a run that was stopped the ratio is a lower bound.
         done = all(cost.finished for cost in other)
-        row |= {"cpu_ratio" if done else "cpu_ratio_at_least": spread(ratios)}
+        row |= {"cpu_ratio" if done else "cpu_ratio_at_least": spread(ratios), "mergekit_finished": done}
     if method in WALKS:
         imports = min(measured(import_command(), folder).cpu_s for _ in range(max(2, rounds)))
         floor, fused_floor = floor_of(method, family, folder)
@@ -315,19 +322,19 @@ def main() -> int:
     mergekit = found_mergekit(options.mergekit)
 
     def left_s() -> float | None:
-        """An equal share for mergekit of what is left after our own runs still to come; no limit unless quick."""
-        to_come = len(methods) - len(rows)
-        left = QUICK_S - (time.perf_counter() - started) - OWN_QUICK_S * (to_come - 1)
-        return max(1.0, left / to_come) if options.quick else None
+        """What mergekit may take now, so that there is time for the methods to come; no limit unless quick."""
+        left = QUICK_S - (time.perf_counter() - started) - KEPT_QUICK_S * (len(methods) - len(rows) - 1)
+        return max(1.0, left) if options.quick else None
 
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        family = folder / size
-        if not (family / "ft3" / "config.json").is_file():
-            make_family(family, size)
         for method in methods:
-            rows.append(compare(method, family, folder, mergekit, rounds, left_s))
+            own_size = QUICK_SIZES.get(method, size) if options.quick and mergekit and not options.size else size
+            family = folder / own_size
+            if not (family / "ft3" / "config.json").is_file():
+                make_family(family, own_size)
+            rows.append({"size": own_size, **compare(method, family, folder, mergekit, rounds, left_s)})
             if not options.json:
                 print(json.dumps(rows[-1]), flush=True)
     result = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from e2lm.merge_strategy import MergeStrategy, TensorGroup
-from e2lm_merge.deltas import SHARED_DEFAULTS, add_to_base, deltas_
+from e2lm_merge.deltas import SHARED_DEFAULTS, add_to_base, total, weighted_deltas_
 
 if TYPE_CHECKING:
     import torch
@@ -31,10 +31,8 @@ def merge_consensus(group: TensorGroup) -> torch.Tensor:
     """
     import torch
 
-    deltas = [delta_N.mul_(weight) for delta_N, weight in zip(deltas_(group), group.weights, strict=True)]
-    total_N = deltas[0].clone()
-    for delta_N in deltas[1:]:
-        total_N.add_(delta_N)
+    deltas = weighted_deltas_(group)
+    total_N = total(deltas)
     useful_N = torch.zeros_like(total_N)
     for delta_N in deltas:
         others_N = (total_N - delta_N).abs_().mul_(group.number("mask_lambda"))

@@ -26,6 +26,19 @@ def deltas_(group: TensorGroup) -> list[torch.Tensor]:
     return [tensor.sub_(group.base) for tensor in group.tensors]
 
 
+def weighted_deltas_(group: TensorGroup) -> list[torch.Tensor]:
+    """wᵢδᵢ, written over ``group.tensors``."""
+    return [delta_N.mul_(weight) for delta_N, weight in zip(deltas_(group), group.weights, strict=True)]
+
+
+def total(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum in order, in new memory."""
+    total_N = parts[0].clone()
+    for part_N in parts[1:]:
+        total_N.add_(part_N)
+    return total_N
+
+
 def magnitudes_(group: TensorGroup) -> list[torch.Tensor]:
     """|δᵢ|, written over ``group.tensors``."""
     return [delta_N.abs_() for delta_N in deltas_(group)]
@@ -61,11 +74,8 @@ def elected_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], nor
 
     for delta_N, weight in zip(deltas, weights, strict=True):
         delta_N.mul_(weight)
-    sign_N = deltas[0].clone()
-    for delta_N in deltas[1:]:
-        sign_N.add_(delta_N)
     # 1 where the sum is at least zero, else -1; multiplying by it is exact.
-    sign_N = (sign_N >= 0).to(torch.float32).mul_(2).sub_(1)
+    sign_N = (total(deltas) >= 0).to(torch.float32).mul_(2).sub_(1)
     total_N = torch.zeros_like(sign_N)
     divisor_N = torch.zeros_like(sign_N) if normalize else None
     for delta_N, weight in zip(deltas, weights, strict=True):

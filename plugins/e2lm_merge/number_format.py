@@ -27,6 +27,9 @@ TYPE_BYTES = FLOAT_BYTES | EXACT_BYTES
 HALF_BITS = 16
 BF16_NAN = 0x7FC0
 
+#: The odd one of two bfloat16 in a little-endian word is already where float32 has it.
+ODD_BITS = np.uint32(0xFFFF0000)
+
 #: Exponent bits all set: infinity or NaN. The least such pattern of either sign, by type.
 NONFINITE_FROM = {"BF16": (0x7F80, 0xFF80), "F16": (0x7C00, 0xFC00)}
 
@@ -43,17 +46,35 @@ def widen(stored_N: Bytes, kind: str, into_N: Floats) -> None:
         np.left_shift(bits_N, HALF_BITS, out=bits_N)
 
 
+def widen_apart(stored_N: Bytes, into_N: Floats) -> None:
+    """bfloat16 as float32, the numbers at even places first and those at odd ones behind: half the work of ``widen``.
+
+    For what is done to every number by itself; :meth:`Narrower.narrow` puts them together again. N must be even.
+    """
+    words, bits_N, half = stored_N.view(np.uint32), into_N.view(np.uint32), len(into_N) // 2
+    np.left_shift(words, HALF_BITS, out=bits_N[:half])
+    np.bitwise_and(words, ODD_BITS, out=bits_N[half:])
+
+
 class Narrower:
-    """Turns float32 into a stored type, rounding to the nearest and to even; keeps its buffers from block to block."""
+    """Turns float32 into a stored type, rounding to the nearest and to even; keeps its buffers from block to block.
+
+    ``finite`` says of the last block whether no stored number is NaN or infinite.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.finite = True
         self._bits = np.empty(0, dtype=np.uint32)
         self._out = np.empty(0, dtype=np.uint16)
 
-    def narrow(self, numbers_N: Floats, where: str) -> Bytes:
-        """The stored bytes, valid until the next call; a :class:`UserError` where float16 is too small."""
+    def narrow(self, numbers_N: Floats, where: str, apart: bool = False) -> Bytes:
+        """The stored bytes, valid until the next call; a :class:`UserError` where float16 is too small.
+
+        ``apart`` says that ``numbers_N``, for bfloat16, are ordered as :func:`widen_apart` does it.
+        """
         if self.kind == "F32":
+            self.finite = all_finite(numbers_N.view(np.uint8), "F32")
             return numbers_N.view(np.uint8)
         count = len(numbers_N)
         if len(self._out) < count:
@@ -61,8 +82,9 @@ class Narrower:
         out_N = self._out[:count]
         if self.kind == "F16":
             _to_float16(numbers_N, out_N.view(np.float16), where)
+            self.finite = _bits_finite(out_N, "F16")
         else:
-            _to_bfloat16(numbers_N, self._bits[:count], out_N)
+            self.finite = _to_bfloat16(numbers_N, self._bits[:count], out_N, apart)
         return out_N.view(np.uint8)
 
 
@@ -74,18 +96,30 @@ def _to_float16(numbers_N: Floats, out_N: NDArray[np.float16], where: str) -> No
         raise UserError(f"{where}: {worst:g} does not fit into float16; write out_dtype: bfloat16 or float32")
 
 
-def _to_bfloat16(numbers_N: Floats, bits_N: NDArray[np.uint32], out_N: NDArray[np.uint16]) -> None:
-    """Add half of the last kept place, less one where the kept part is even, and cut."""
+def _to_bfloat16(numbers_N: Floats, bits_N: NDArray[np.uint32], out_N: NDArray[np.uint16], apart: bool) -> bool:
+    """Add half of the last kept place, less one where the kept part is even, and cut; whether all are finite."""
     source_N = numbers_N.view(np.uint32)
     np.right_shift(source_N, HALF_BITS, out=bits_N)
     np.bitwise_and(bits_N, 1, out=bits_N)
     np.add(bits_N, 0x7FFF, out=bits_N)
     np.add(bits_N, source_N, out=bits_N)
-    np.right_shift(bits_N, HALF_BITS, out=bits_N)
-    out_N[:] = bits_N
-    # A NaN can be carried over into a number; only blocks that end up with the largest exponent can hold one.
-    if not _bits_finite(out_N, "BF16"):
-        out_N[np.isnan(numbers_N)] = BF16_NAN
+    half = len(bits_N) // 2
+    even_N, odd_N = bits_N[:half], bits_N[half:]
+    if apart:
+        np.right_shift(even_N, HALF_BITS, out=even_N)
+        np.bitwise_and(odd_N, ODD_BITS, out=odd_N)
+        np.bitwise_or(even_N, odd_N, out=out_N.view(np.uint32))
+    else:
+        np.right_shift(bits_N, HALF_BITS, out=bits_N)
+        out_N[:] = bits_N
+    # A NaN whose lower bits are set can be carried over into a number; one that comes from bfloat16 has none set.
+    finite = _bits_finite(out_N, "BF16") and (apart or not len(numbers_N) or not np.isnan(numbers_N.max()))
+    if not finite:
+        nan_N = np.isnan(numbers_N)
+        if apart:
+            nan_N = np.stack((nan_N[:half], nan_N[half:]), axis=1).reshape(-1)
+        out_N[nan_N] = BF16_NAN
+    return finite
 
 
 def all_finite(stored_N: Bytes, kind: str) -> bool:

@@ -185,37 +185,20 @@ def random_drop_strategies() -> list[MergeStrategy]:
         "check": check_della,
         "source": "Deep et al. 2024 (DELLA), arXiv 2406.11617",
     }
+    dropped = "θ₀ + λ Σ wᵢsᵢmᵢδᵢ"
+    ranked = "mᵢ ~ Bernoulli(d − ε + 2ε(rank−1)/(C−1)) per row"
+    table = [
+        ("dare_linear", "Drop differences at random, rescale and add the rest.", merge_dropped,
+         f"{dropped}, mᵢ ~ Bernoulli(density)", False, dare),
+        ("dare_ties", "DARE with sign election.", merge_dropped_ties, f"{dropped}[sign agrees]", False, dare),
+        ("della_linear", "Drop small differences more often than large ones, rescale and add the rest.", merge_dropped,
+         f"{dropped}, {ranked}", False, della),
+        ("della", "DELLA with sign election.", merge_dropped_ties,
+         f"{dropped}[sign agrees] / Σ wᵢ[sign agrees]", True, della),
+    ]  # fmt: skip
     return [
         MergeStrategy(
-            "dare_linear",
-            "Drop differences at random, rescale and add the rest.",
-            merge_dropped,
-            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ, mᵢ ~ Bernoulli(density)",
-            defaults={"normalize": False, **shared},
-            **dare,
-        ),
-        MergeStrategy(
-            "dare_ties",
-            "DARE with sign election.",
-            merge_dropped_ties,
-            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ[sign agrees]",
-            defaults={"normalize": False, **shared},
-            **dare,
-        ),
-        MergeStrategy(
-            "della_linear",
-            "Drop small differences more often than large ones, rescale and add the rest.",
-            merge_dropped,
-            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ, mᵢ ~ Bernoulli(d − ε + 2ε(rank−1)/(C−1)) per row",
-            defaults={"normalize": False, **shared},
-            **della,
-        ),
-        MergeStrategy(
-            "della",
-            "DELLA with sign election.",
-            merge_dropped_ties,
-            formula="θ₀ + λ Σ wᵢsᵢmᵢδᵢ[sign agrees] / Σ wᵢ[sign agrees]",
-            defaults={"normalize": True, **shared},
-            **della,
-        ),
+            name, description, merge, formula=formula, defaults={"normalize": normalize, **shared}, **settings
+        )
+        for name, description, merge, formula, normalize, settings in table
     ]

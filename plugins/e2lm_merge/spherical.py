@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from e2lm.errors import UserError
 from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
 from e2lm_merge.combination import Matrix
+from e2lm_merge.deltas import deltas_
 from e2lm_merge.linear import shares
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def combine_nuslerp(group: TensorGroup, products: Matrix | None) -> Combination:
 
 def merge_nuslerp(group: TensorGroup) -> torch.Tensor:
     """Spherical interpolation of two models, or of two δ where there is a base, by rows or columns."""
-    pair = list(group.tensors) if group.base is None else [tensor.sub_(group.base) for tensor in group.tensors]
+    pair = list(group.tensors) if group.base is None else deltas_(group)
     axis = 0 if group.parameters["nuslerp_row_wise"] and pair[0].ndim > 1 else -1
     merged = _slerp_along(pair[0], pair[1], nuslerp_share(group.weights), axis)
     return merged if group.base is None else merged.add_(group.base)

@@ -26,6 +26,7 @@ from e2lm_merge.number_format import (
     all_finite,
     empty_bytes,
     widen,
+    widen_apart,
 )
 from e2lm_merge.stored_numbers import Numbers
 
@@ -81,6 +82,10 @@ class TensorMerge:
     def inputs(self) -> tuple[Numbers, ...]:
         """The sources, then the base where there is one."""
         return self.sources if self.base is None else (*self.sources, self.base)
+
+    def works_apart(self, count: int) -> bool:
+        """Whether sums of blocks of ``count`` numbers go from bfloat16 to bfloat16, so that their order is free."""
+        return count % 2 == 0 and all(kind == "BF16" for kind in (self.dtype, *(one.dtype for one in self.inputs)))
 
     def group(self) -> TensorGroup:
         """The group without numbers."""
@@ -171,12 +176,20 @@ class BlockWalk:
         return (self.as_group(block, whole=False) for block in self.blocks(part))
 
     def blocks(
-        self, part: int = 1, hashers: Sequence[xxhash.xxh3_128] | None = None, finite: bool = False
+        self,
+        part: int = 1,
+        hashers: Sequence[xxhash.xxh3_128] | None = None,
+        finite: bool = False,
+        order_is_free: bool = False,
     ) -> Iterator[Block]:
-        """Every block, or its first ``1/part``; with ``hashers`` what is read is hashed, ``finite`` refuses NaN."""
+        """Every block, or its first ``1/part``; with ``hashers`` what is read is hashed, ``finite`` refuses NaN.
+
+        ``order_is_free`` allows numbers to come as ``widen_apart`` orders them.
+        """
         merge = self.merge
         for start, whole in merge.block_ranges():
             count = whole if part == 1 else max(1, whole // part)
+            apart = order_is_free and merge.works_apart(count)
             numbers = []
             for index, source in enumerate(merge.inputs):
                 numbers_N = self.workspace.buffer("numbers", index, count * 4).view(np.float32)
@@ -190,7 +203,9 @@ class BlockWalk:
                     hashers[index].update(stored.data)
                 if finite and not all_finite(stored, source.dtype):
                     raise _nonfinite(merge.name, source.label)
-                if size != 4 or self._held is not None:
+                if apart:
+                    widen_apart(stored, numbers_N)
+                elif size != 4 or self._held is not None:
                     widen(stored, source.dtype, numbers_N)
                 numbers.append(numbers_N)
             yield Block(start, count, tuple(numbers))
@@ -231,8 +246,9 @@ def merge_tensor(merge: TensorMerge, workspace: Workspace, sink: Sink, found_in_
         walk = BlockWalk(merge, workspace)
         merged = _sums(walk, hashers) if merge.scope == "sum" else _merged(walk, hashers, found_in_all)
         for start, numbers_N in merged:
-            stored = narrower.narrow(numbers_N, f"tensor {merge.name!r}")
-            if merge.scope == "sum" and not merge.allow_nonfinite and not all_finite(stored, merge.dtype):
+            apart = merge.scope == "sum" and merge.works_apart(len(numbers_N))
+            stored = narrower.narrow(numbers_N, f"tensor {merge.name!r}", apart)
+            if merge.scope == "sum" and not merge.allow_nonfinite and not narrower.finite:
                 _blame_input(walk)
             sink(start * size, stored)
         workspace.forget_large()
@@ -267,7 +283,7 @@ def _sums(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128]) -> Iterator[tuple
     how = strategy.combine(walk.group, products)
     # An input that takes no part leaves no trace in the sum, so it is looked at itself.
     idle = not all(how.coefficients) and not merge.allow_nonfinite
-    for block in walk.blocks(hashers=hashers, finite=idle):
+    for block in walk.blocks(hashers=hashers, finite=idle, order_is_free=True):
         numbers = list(block.numbers)
         base_N = numbers.pop() if merge.base is not None else None
         yield block.start, combined(numbers, base_N, how)
