@@ -11,13 +11,18 @@ from e2lm import Command, TaskSuite, hookimpl
 
 @hookimpl
 def e2lm_register_tasks() -> Iterable[TaskSuite]:
-    """The suite that comes with this package."""
+    """The suites that come with this package."""
     return [
         TaskSuite(
             "e2lm-early",
             Path(__file__).parent / "early",
             "Tasks made from the prose of Python's own documentation, sensitive from the first steps of training on.",
-        )
+        ),
+        TaskSuite(
+            "e2lm-science-facts",
+            Path(__file__).parent / "science_facts",
+            "Plain facts of science against coherent but false twins, in five grades from a child's to a handbook's.",
+        ),
     ]
 
 

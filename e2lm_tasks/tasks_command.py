@@ -25,11 +25,14 @@ def configure(parser: ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list the task suites of the installed plugins")
     listing.add_argument("--json", action="store_true", help="print JSON")
     build = actions.add_parser("build", help="build multiple-choice tasks from text that no model was trained on")
-    build.add_argument("--corpus", nargs="+", required=True, type=Path, metavar="FILE", help="UTF-8 text files")
+    material = build.add_mutually_exclusive_group(required=True)
+    material.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="UTF-8 text files")
+    material.add_argument("--facts", action="store_true", help="the tables of plain facts that come with e2lm")
     build.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write")
-    build.add_argument("--items", type=int, default=DEFAULT_ITEMS, metavar="N", help="items per task (%(default)s)")
+    items = f"items per task ({DEFAULT_ITEMS}); with --corpus"
+    build.add_argument("--items", type=int, metavar="N", help=items)
     build.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (%(default)s)")
-    build.add_argument("--name", default=DEFAULT_NAME, help="name of the group of tasks (%(default)s)")
+    build.add_argument("--name", help=f"name of the group of tasks ({DEFAULT_NAME}); with --corpus")
     build.add_argument("--dry-run", action="store_true", help="do everything but write")
     build.add_argument("--json", action="store_true", help="print the card as JSON")
 
@@ -51,14 +54,8 @@ def _list(arguments: Namespace) -> int:
 
 
 def _build(arguments: Namespace) -> int:
-    try:
-        checked_name(arguments.name, "task group")
-    except E2LMError as error:
-        raise UserError(f"--name: {error}") from error
     _check_free(arguments.out)
-    suite = build_suite(
-        read_corpus(arguments.corpus), arguments.seed, arguments.items, arguments.name, quiet=arguments.json
-    )
+    suite = _suite(arguments)
     state = _state(arguments.out, suite)
     if state != "unchanged" and not arguments.dry_run:
         _write(arguments.out, suite)
@@ -72,6 +69,23 @@ def _build(arguments: Namespace) -> int:
         return 0
     print(_summary(suite, arguments.out, state, arguments.dry_run))
     return 0
+
+
+def _suite(arguments: Namespace) -> Suite:
+    if arguments.facts:
+        from e2lm_tasks.science_facts import build_science_facts
+
+        for option in ("items", "name"):
+            if getattr(arguments, option) is not None:
+                raise UserError(f"--{option} goes with --corpus; the suite of facts has its own items and name")
+        return build_science_facts(arguments.seed)
+    name = DEFAULT_NAME if arguments.name is None else arguments.name
+    try:
+        checked_name(name, "task group")
+    except E2LMError as error:
+        raise UserError(f"--name: {error}") from error
+    items = DEFAULT_ITEMS if arguments.items is None else arguments.items
+    return build_suite(read_corpus(arguments.corpus), arguments.seed, items, name, quiet=arguments.json)
 
 
 def _check_free(folder: Path) -> None:

@@ -1,0 +1,32 @@
+"""Wrong choices for questions of fact: answers to other questions of the same kind, so true elsewhere and false here.
+
+A choice must not give itself away. Within a relation every answer therefore is wrong as many times as often as it is
+right, which takes away what its frequency could tell; and of the answers that are due, those nearest in length are
+taken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from e2lm_tasks.fact_relation import FactQuestion
+from e2lm_tasks.item import Item
+
+
+def with_false_twins(questions: Sequence[FactQuestion], choices: int, rng: np.random.Generator) -> list[Item]:
+    """One item of ``choices`` choices per question of one relation and direction, in the given order."""
+    due = Counter({answer: (choices - 1) * count for answer, count in Counter(q.answer for q in questions).items()})
+    items: dict[int, Item] = {}
+    for index in rng.permutation(len(questions)).tolist():
+        question = questions[index]
+        tie_break = dict(zip(question.others, rng.random(len(question.others)).tolist(), strict=True))
+        length = len(question.answer)
+        wrong = sorted(question.others, key=lambda other: (-due[other], abs(len(other) - length), tie_break[other]))[
+            : choices - 1
+        ]
+        due.subtract(wrong)
+        items[index] = Item(question.context, question.answer, tuple(wrong))
+    return [items[index] for index in range(len(questions))]
