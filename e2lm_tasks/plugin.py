@@ -23,6 +23,11 @@ def e2lm_register_tasks() -> Iterable[TaskSuite]:
             Path(__file__).parent / "science_facts",
             "Plain facts of science against coherent but false twins, in five grades from a child's to a handbook's.",
         ),
+        TaskSuite(
+            "e2lm-minimal-pairs",
+            Path(__file__).parent / "minimal_pairs",
+            "BLiMP, its BabyLM-filtered part and Zorro from local files (E2LM_DATA), ties shared, with baselines.",
+        ),
     ]
 
 
