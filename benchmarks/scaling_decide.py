@@ -7,7 +7,7 @@
 
 Prints the share of right choices, the Brier score of the stated probabilities beside always-persist (the one that is
 ahead stays ahead, for certain) and single-scale ranking (the same with the 80 % that DataDecide found), and a
-reliability table.
+reliability table; ``--plot FILE.svg`` draws the reliability of all choices together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import pandas as pd
 from scaling_splits import DATA, LADDER_TASKS, ladder_curve, ladder_tokens
+from scipy.stats import beta
 
+from e2lm.atomic_file import write_text
+from e2lm.svg_chart import CATEGORIES, Chart, Line, svg
 from e2lm_scaling.comparison import compare_models, compare_recipes, matched_differences
 from e2lm_scaling.loss_rows import flops_of, subset, table_of
 from e2lm_scaling.point_model import MODELS
@@ -53,6 +56,7 @@ def recipe_choices(folder: Path = DATA):
         tables = {corpus: table_of(rows["params"], rows["tokens"], rows[loss]) for corpus, rows in few.items()}
         for first, second in combinations(sorted(tables), 2):
             found = compare_recipes(tables[first], tables[second], target)
+            # Ranking at one scale, at its best: the scale is one that both have.
             ahead = matched_differences(tables[first], tables[second])[1][-1] < 0
             truth = bool(big.loc[first, loss] < big.loc[second, loss])
             group = "recipes, chosen on" if {first, second} <= set(CHOSEN_CORPORA) else "recipes, others"
@@ -125,11 +129,39 @@ def replay(folder: Path = DATA):
     return {group: judged(choices) for group, choices in groups.items()}
 
 
+def reliability_chart(row):
+    """Stated probability against the share that was right, with 90 % intervals (Jeffreys) and counts."""
+    bins = row["reliability"]
+    right = np.array([round(one["right"] * one["choices"]) for one in bins])
+    count = np.array([one["choices"] for one in bins])
+    low, high = (beta.ppf(share, right + 0.5, count - right + 0.5) for share in (0.05, 0.95))
+    stated = [one["stated"] for one in bins]
+    counts = ", ".join(f"{one['stated']:.2f}: {one['choices']}" for one in bins)
+    return Chart(
+        "Stated and observed: choices at 5 % of the budget",
+        f"probability stated (choices: {counts})",
+        "share that was right",
+        [
+            Line("stated = observed", [0.5, 1.0], [0.5, 1.0], color=CATEGORIES[1], points=False, dashed=True),
+            Line(
+                f"{row['choices']} choices with 90 % interval", stated, [one["right"] for one in bins],
+                low.tolist(), high.tolist(),
+            ),
+        ],
+        description=f"Reliability of decide: of {row['choices']} choices {row['right']:.1%} were right where "
+        f"{row['mean_stated']:.1%} was stated; Brier {row['brier']:.3f}",
+        width=560,
+    )  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw stated against observed")
     arguments = parser.parse_args()
     report = replay()
+    if arguments.plot:
+        write_text(arguments.plot, svg(reliability_chart(report["all"]), standalone=True) + "\n")
     if arguments.json:
         print(json.dumps(report, indent=1))
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from e2lm.errors import UserError
 
 if TYPE_CHECKING:
+    from e2lm.svg_chart import Chart
     from e2lm_scaling.loss_source import LossSource
 
 
@@ -50,9 +51,9 @@ def add_objective_arguments(parser: ArgumentParser, law: str) -> None:
     parser.add_argument("--delta", type=float, default=1e-3, help="delta of huber (default 1e-3)")
 
 
-def add_plot_arguments(parser: ArgumentParser) -> None:
+def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE.png") -> None:
     """``--plot``."""
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture to FILE.html or FILE.png")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help=f"write a picture to {endings}")
     parser.add_argument("--dry-run", action="store_true", help="say what --plot would write, write nothing")
 
 
@@ -69,6 +70,22 @@ def write_plots(
         print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
         return
     write_figures(arguments.plot, f"e2lm predict {title}", figures(), paragraphs)
+
+
+def write_charts(
+    arguments: Namespace, title: str, charts: Callable[[], list[Chart]], paragraphs: tuple[str, ...] = ()
+) -> None:
+    """Write the charts (SVG) that ``--plot`` asks for, or say so in a dry run."""
+    if arguments.plot is None:
+        return
+    from e2lm_scaling.figure_files import checked_suffix
+    from e2lm_scaling.figure_files import write_charts as write
+
+    checked_suffix(arguments.plot, (".html", ".svg"))
+    if arguments.dry_run:
+        print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
+        return
+    write(arguments.plot, f"e2lm predict {title}", charts(), paragraphs)
 
 
 def read_input(arguments: Namespace) -> LossSource:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm_scaling.command_input import print_json
+from e2lm_scaling.command_input import add_plot_arguments, print_json, write_charts
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from e2lm.svg_chart import Chart
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -30,6 +32,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--schedule", help="kind:peak=...,steps=...[,final=...,warmup=...,decay_from=...]")
     parser.add_argument("--to", type=float, help="tokens (or steps, with --columns) at the end of the run")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plot_arguments(parser, "FILE.html or FILE.svg")
 
 
 def run(arguments: Namespace) -> int:
@@ -37,11 +40,23 @@ def run(arguments: Namespace) -> int:
     frame, source = _frame(arguments)
     report = _compared(arguments, frame) if arguments.against else _forecast(arguments, frame)
     report["data"] = source
+    words = _words(report)
+    write_charts(arguments, "curve", lambda: [_chart(arguments, frame, report)], tuple(words))
     if arguments.json:
         print_json(report)
     else:
-        _print_text(report)
+        print("\n".join(words))
     return 0
+
+
+def _chart(arguments: Namespace, frame: pd.DataFrame, report: dict[str, Any]) -> Chart:
+    from e2lm_scaling.curve_charts import comparison_chart, forecast_chart
+
+    x_label = "step" if arguments.columns or frame["at"].equals(frame["step"].astype(float)) else "tokens"
+    rows = _run_of(frame, report["series"], "--series")[1]
+    if "against" in report:
+        return comparison_chart(rows, _run_of(frame, report["against"], "--against")[1], report, x_label)
+    return forecast_chart(rows, report, x_label)
 
 
 def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
@@ -129,16 +144,15 @@ def _compared(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print_text(report: dict[str, Any]) -> None:
+def _words(report: dict[str, Any]) -> list[str]:
     if "against" in report:
-        print(
+        return [
             f"{report['series']} ends above {report['against']} with probability {report['probability_above']:.0%} "
             f"(difference now {report['difference']:+.4g}, at the end +- {report['stderr_at_end']:.2g}; "
             f"{report['checkpoints']} checkpoints; {report['method']})"
-        )
-        return
-    print(
+        ]
+    return [
         f"{report['series']}: {report['last_value']:.4f} at {report['last']:.4g}, {report['value']:.4f} "
-        f"({report['low']:.4f} to {report['high']:.4f}) at {report['end']:.4g}"
-    )
-    print(f"  {report['method']}")
+        f"({report['low']:.4f} to {report['high']:.4f}) at {report['end']:.4g}",
+        f"  {report['method']}",
+    ]

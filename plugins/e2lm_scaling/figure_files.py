@@ -6,10 +6,13 @@ import re
 from html import escape
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2lm.atomic_file import whole_file, write_text
 from e2lm.errors import UserError
+
+if TYPE_CHECKING:
+    from e2lm.svg_chart import Chart
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -44,8 +47,19 @@ def write_figures(path: Path, title: str, figures: list[Any], paragraphs: tuple[
     write_text(path, PAGE.format(title=escape(title), body=body))
 
 
-def checked_suffix(path: Path) -> str:
-    """``.html`` or ``.png``; :class:`UserError` for anything else."""
-    if path.suffix.lower() not in (".html", ".png"):
-        raise UserError(f"--plot {path}: give a file that ends in .html or .png")
+def write_charts(path: Path, title: str, charts: list[Chart], paragraphs: tuple[str, ...] = ()) -> None:
+    """Write ``charts`` to ``path`` (.html or .svg; an SVG holds the first one); no library is needed."""
+    from e2lm.svg_chart import svg
+
+    if checked_suffix(path, (".html", ".svg")) == ".svg":
+        write_text(path, svg(charts[0], standalone=True) + "\n")
+        return
+    body = "\n".join([*(f"<p>{escape(text)}</p>" for text in paragraphs), *(svg(chart) for chart in charts)])
+    write_text(path, PAGE.format(title=escape(title), body=body))
+
+
+def checked_suffix(path: Path, allowed: tuple[str, str] = (".html", ".png")) -> str:
+    """The ending, in lower case; :class:`UserError` where it is not allowed."""
+    if path.suffix.lower() not in allowed:
+        raise UserError(f"--plot {path}: give a file that ends in {' or '.join(allowed)}")
     return path.suffix.lower()

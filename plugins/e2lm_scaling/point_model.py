@@ -48,6 +48,7 @@ DRIFT = {
     "kaplan-floor": 0.02,
     "kaplan": 0.05,
     "persistence": 0.05,
+    "single-scale": 0.05,
     "log-linear": 0.05,
 }
 
@@ -95,6 +96,15 @@ def _persistence(table: LossTable) -> Curve:
     return curve
 
 
+def _single_scale(table: LossTable) -> Curve:
+    log_loss = float(np.log(table.loss_R[int(np.argmax(flops_of(table)))]))
+
+    def curve(params_R: Array, tokens_R: Array) -> Array:
+        return np.full(np.broadcast_shapes(np.shape(params_R), np.shape(tokens_R)), log_loss)
+
+    return curve
+
+
 def _log_linear(table: LossTable) -> Curve | None:
     log_flops_R = np.log(flops_of(table))
     if np.ptp(log_flops_R) == 0.0:
@@ -107,6 +117,10 @@ def _log_linear(table: LossTable) -> Curve | None:
 PERSISTENCE = PointModel(
     "persistence", "the loss of the largest model so far at the nearest number of tokens", _persistence,
     "baseline", is_baseline=True,
+)  # fmt: skip
+SINGLE_SCALE = PointModel(
+    "single-scale", "the loss of the run of most compute, wherever one asks: ranks recipes as that one scale does",
+    _single_scale, "Magnusson et al. 2025 (DataDecide, arXiv 2504.11393)", is_baseline=True,
 )  # fmt: skip
 LOG_LINEAR = PointModel(
     "log-linear", "ln L as a straight line in ln C, least squares", _log_linear,
@@ -123,6 +137,7 @@ MODELS: dict[str, PointModel] = {
         law_model("kaplan-floor"),
         mean_model("average", AVERAGED),
         PERSISTENCE,
+        SINGLE_SCALE,
         LOG_LINEAR,
     )
 }

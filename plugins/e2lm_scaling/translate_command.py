@@ -1,4 +1,4 @@
-"""``e2lm predict translate``: from the loss on one corpus (or test) to the loss on another."""
+"""``e2lm predict translate``: from the loss on one corpus (or test) to the loss, or the accuracy, on another."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
-from e2lm_scaling.command_input import add_input_arguments, print_json, read_input
+from e2lm_scaling.command_input import (
+    add_input_arguments,
+    add_plot_arguments,
+    named_numbers,
+    print_json,
+    read_input,
+    write_charts,
+)
 
 if TYPE_CHECKING:
-    from e2lm_scaling.loss_to_loss import LossToLoss
+    from e2lm.scaling_predictor import Forecast, LossTable
+    from e2lm.svg_chart import Chart
+    from e2lm_scaling.loss_link import LossLink
+    from e2lm_scaling.loss_source import LossSource
+    from e2lm_scaling.objective import Array
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -34,77 +45,161 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--at", type=float, action="append", default=[], metavar="LOSS", help="translate this first loss"
     )
+    parser.add_argument(
+        "--at-model",
+        action="append",
+        default=[],
+        metavar="N=...,D=...",
+        help="forecast this model's first loss and translate it, error and all",
+    )
+    parser.add_argument(
+        "--link",
+        choices=["loss", "accuracy"],
+        default="loss",
+        help="accuracy: --to holds accuracies (0 to 1) as L, reached by a sigmoid (default loss)",
+    )
+    parser.add_argument("--chance", type=float, default=0.0, help="accuracy by chance, for --link accuracy (default 0)")
+    add_plot_arguments(parser, "FILE.html or FILE.svg")
 
 
 def run(arguments: Namespace) -> int:
     """Pair, fit, translate, report."""
     from pathlib import Path
 
-    from e2lm_scaling.fit import fit
     from e2lm_scaling.loss_rows import without_largest_losses
     from e2lm_scaling.loss_source import read_losses
-    from e2lm_scaling.loss_to_loss import fit_known_first_floor, fit_known_floors, fit_unknown_floors, paired_losses
+    from e2lm_scaling.loss_to_loss import paired_losses
 
     first = read_input(arguments)
     second = read_losses(
         Path(arguments.to), arguments.to_columns or arguments.columns, arguments.to_task or arguments.task,
         arguments.to_metric or arguments.metric,
     )  # fmt: skip
-    second_table = without_largest_losses(second.table, arguments.drop_largest_loss)
+    dropped = 0 if arguments.link == "accuracy" else arguments.drop_largest_loss
+    second_table = without_largest_losses(second.table, dropped)
     from_P, to_P = paired_losses(first.table, second_table)
-    report: dict[str, Any] = {
-        "from": first.source,
-        "to": second.source,
-        "warnings": [*first.warnings, *second.warnings],
+    if arguments.link == "accuracy":
+        found, link = _accuracy(arguments, from_P, to_P)
+    else:
+        found, link = _law(arguments, first, second_table, second.source, (from_P, to_P))
+    report = {"from": first.source, "to": second.source, "warnings": [*first.warnings, *second.warnings]} | found
+    report |= {
+        "link": arguments.link,
+        "pairs": len(from_P),
+        "backtest_error": None if link.error is None else link.error / _error_factor(),
+        "translated": [*_translated(arguments.at, link, from_P), *_forecast(arguments.at_model, link, first, from_P)],
     }
+    words = _words(report)
+    write_charts(arguments, "translate", lambda: [_chart(report, link, from_P, to_P)], tuple(words))
+    if arguments.json:
+        print_json(report)
+    else:
+        print("\n".join(words))
+    return 0
+
+
+def _error_factor() -> float:
+    from e2lm_scaling.loss_link import ERROR_FACTOR
+
+    return ERROR_FACTOR
+
+
+def _accuracy(arguments: Namespace, from_P: Array, to_P: Array) -> tuple[dict[str, Any], LossLink]:
+    from e2lm_scaling.loss_link import accuracy_link
+
+    law, link = accuracy_link(from_P, to_P, arguments.chance)
+    numbers = {"height": law.height, "midpoint": law.midpoint, "steepness": law.steepness, "top": law.top}
+    return {"sigmoid": numbers}, link
+
+
+def _law(
+    arguments: Namespace, first: LossSource, second: LossTable, source: str, pairs: tuple[Array, Array]
+) -> tuple[dict[str, Any], LossLink]:
+    from e2lm_scaling.fit import fit
+    from e2lm_scaling.loss_link import loss_link
+    from e2lm_scaling.loss_to_loss import fit_known_first_floor, fit_known_floors, fit_unknown_floors
+
+    found: dict[str, Any] = {}
     if arguments.floors == "none":
-        law = fit_unknown_floors(from_P, to_P)
+        law = fit_unknown_floors(*pairs)
     else:
         first_fit = fit(first.table, arguments.law, source=first.source)
         if not first_fit.law.has_floor:
             raise UserError(f"--law {arguments.law}: it has no floor E; use kaplan-floor, chinchilla or skaling")
         if arguments.floors == "first":
-            law = fit_known_first_floor(from_P, to_P, first_fit.params["E"])
+            law = fit_known_first_floor(*pairs, first_fit.params["E"])
         else:
-            second_fit = fit(second_table, arguments.law, source=second.source)
-            law = fit_known_floors(from_P, to_P, first_fit.params["E"], second_fit.params["E"])
-        report["translated_law"] = dict(law.translate_fit(first_fit).params)
-    report |= _law_report(law, from_P, to_P, arguments.at)
-    if arguments.json:
-        print_json(report)
-    else:
-        _print_text(report)
-    return 0
+            second_fit = fit(second, arguments.law, source=source)
+            law = fit_known_floors(*pairs, first_fit.params["E"], second_fit.params["E"])
+        found["translated_law"] = dict(law.translate_fit(first_fit).params)
+    numbers = {"kappa": law.exponent, "K": law.factor, "E_from": law.floor_from, "E_to": law.floor_to}
+    return found | numbers | {"r_squared": law.r_squared}, loss_link(law, *pairs)
 
 
-def _law_report(law: LossToLoss, from_P: Any, to_P: Any, wanted: list[float]) -> dict[str, Any]:
-    from e2lm_scaling.loss_to_loss import leave_lowest_out_error
+def _translated(wanted: list[float], link: LossLink, from_P: Array) -> list[dict[str, Any]]:
+    """First losses that were given: they are taken to be exact."""
+    from e2lm.scaling_predictor import Forecast
+    from e2lm_scaling.loss_link import HELD_OUT_METHOD, chained
 
-    error = leave_lowest_out_error(law, from_P, to_P)
-    translated = []
+    found = []
     for loss in wanted:
-        value = float(law.translate(loss))
-        one: dict[str, Any] = {"from": loss, "loss": value, "beyond_data": bool(loss < from_P.min())}
-        if error is None:
-            one |= {"low": None, "high": None, "method": None, "reason": "too few pairs to hold some out"}
-        else:
-            method = "twice the largest error on the lowest losses, held out"
-            one |= {"low": value * (1 - 2 * error), "high": value * (1 + 2 * error), "method": method, "reason": None}
-        translated.append(one)
+        one = _as_row(loss, chained(Forecast(loss, loss, loss), link), from_P)
+        found.append(one | {"method": None if one["low"] is None else HELD_OUT_METHOD})
+    return found
+
+
+def _forecast(wanted: list[str], link: LossLink, first: LossSource, from_P: Array) -> list[dict[str, Any]]:
+    """First losses that are forecasts themselves: their error goes through the link."""
+    from e2lm_scaling.loss_link import chained
+    from e2lm_scaling.point_model import MODELS
+    from e2lm_scaling.predictors import fitted_predictor
+
+    if not wanted:
+        return []
+    predictor = fitted_predictor(MODELS["average"], first.table)
+    found = []
+    for text in wanted:
+        at = named_numbers(text, "--at-model", ("N", "D"))
+        if len(at) != 2:
+            raise UserError(f"--at-model {text!r}: both N and D are needed")
+        loss = predictor.predict(at["N"], at["D"])
+        row = _as_row(loss.value, chained(loss, link), from_P)
+        found.append(row | {"N": at["N"], "D": at["D"], "from_low": loss.low, "from_high": loss.high})
+    return found
+
+
+def _as_row(loss: float, forecast: Forecast, from_P: Array) -> dict[str, Any]:
     return {
-        "kappa": law.exponent, "K": law.factor, "E_from": law.floor_from, "E_to": law.floor_to,
-        "r_squared": law.r_squared, "pairs": law.pairs, "backtest_error": error, "translated": translated,
+        "from": loss, "loss": forecast.value, "low": forecast.low, "high": forecast.high, "method": forecast.method,
+        "reason": forecast.reason, "beyond_data": bool(loss < from_P.min()),
     }  # fmt: skip
 
 
-def _print_text(report: dict[str, Any]) -> None:
-    print(f"{report['from']} -> {report['to']}: {report['pairs']} pairs with equal N and D")
-    print(
-        f"  L_1 = {report['K']:.4g} (L_0 - {report['E_from']:.4g})^{report['kappa']:.4g} + {report['E_to']:.4g}   "
-        f"R2 {report['r_squared']:.4f}"
-    )
+def _chart(report: dict[str, Any], link: LossLink, from_P: Array, to_P: Array) -> Chart:
+    from e2lm_scaling.curve_charts import link_chart
+
+    return link_chart(link, from_P, to_P, report["translated"], "accuracy" if "sigmoid" in report else "second loss")
+
+
+def _words(report: dict[str, Any]) -> list[str]:
+    lines = [f"{report['from']} -> {report['to']}: {report['pairs']} pairs with equal N and D"]
+    if "sigmoid" in report:
+        law = report["sigmoid"]
+        lines.append(
+            f"  accuracy = {law['top']:.4g} - {-law['height']:.4g} / (1 + exp(-{law['steepness']:.4g} "
+            f"(L_0 - {law['midpoint']:.4g})))"
+        )
+    else:
+        lines.append(
+            f"  L_1 = {report['K']:.4g} (L_0 - {report['E_from']:.4g})^{report['kappa']:.4g} + {report['E_to']:.4g}   "
+            f"R2 {report['r_squared']:.4f}"
+        )
     if report["backtest_error"] is not None:
-        print(f"  error on the lowest losses, held out: {report['backtest_error']:.2%}")
+        unit = "" if "sigmoid" in report else " of the loss"
+        lines.append(f"  error on the lowest losses, held out: {report['backtest_error']:.2%}{unit}")
     for one in report["translated"]:
-        interval = f" ({one['low']:.4f} to {one['high']:.4f}; {one['method']})" if one["low"] else f" ({one['reason']})"
-        print(f"  {one['from']:.4f} -> {one['loss']:.4f}{interval}")
+        known = one["low"] is not None
+        interval = f"{one['low']:.4f} to {one['high']:.4f}; {one['method']}" if known else str(one["reason"])
+        given = f"N={one['N']:.3g}, D={one['D']:.3g}: " if "N" in one else ""
+        lines.append(f"  {given}{one['from']:.4f} -> {one['loss']:.4f} ({interval})")
+    return lines

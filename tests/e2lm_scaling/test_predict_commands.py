@@ -41,7 +41,8 @@ def test_backtest_reports_every_model_and_the_baselines(runs, capsys):
     )
     report = json.loads(out)
     assert code == 0
-    assert {one["model"] for one in report["models"]} == {"chinchilla-tied", "persistence", "log-linear"}
+    baselines = {"persistence", "single-scale", "log-linear"}
+    assert {one["model"] for one in report["models"]} == {"chinchilla-tied", *baselines}
     assert report["chosen"] == "chinchilla-tied"
     _, text, _ = predict(capsys, "backtest", "--data", runs, "--columns", COLUMNS, "--models", "chinchilla-tied")
     assert "(baseline)" in text

@@ -37,7 +37,7 @@ def test_a_tiny_ladder_predicts_a_model_of_twice_the_size(name):
     assert "backtest-calibrated" in forecast.method
 
 
-@pytest.mark.parametrize("name", ["persistence", "log-linear"])
+@pytest.mark.parametrize("name", ["persistence", "single-scale", "log-linear"])
 def test_baselines_are_marked_and_have_intervals_too(name):
     baseline = predictor(name)
     forecast = baseline.fit(ladder(), np.random.default_rng(0)).predict(8e5, 1e6)
@@ -50,6 +50,16 @@ def test_persistence_is_the_largest_models_loss_at_the_nearest_tokens():
     table = ladder()
     forecast = predictor("persistence").fit(table, np.random.default_rng(0)).predict(8e5, 9e5)
     assert forecast.value == pytest.approx(table.loss_R[-1])
+
+
+def test_single_scale_is_the_loss_of_the_run_of_most_compute_and_ranks_recipes_by_it():
+    table, worse = ladder(), ladder()
+    most = int(np.argmax(table.params_R * table.tokens_R))
+    forecast = predictor("single-scale").fit(table, np.random.default_rng(0)).predict(8e7, 9e9)
+    assert forecast.value == pytest.approx(table.loss_R[most])
+    loss_R = worse.loss_R * np.where(np.arange(len(worse.loss_R)) == most, 1.01, 0.5)
+    other = LossTable(worse.params_R, worse.tokens_R, loss_R, worse.series_R)
+    assert predictor("single-scale").fit(other, np.random.default_rng(0)).predict(8e7, 9e9).value > forecast.value
 
 
 def test_intervals_widen_with_distance():

@@ -94,6 +94,16 @@ def test_stated_probabilities_are_calibrated_and_beat_the_baselines(replay):
         assert row["brier"] < row["brier_single_scale"]
 
 
+@pytest.mark.slow
+def test_what_is_stated_comes_true_in_every_bin_of_the_ladder_and_the_recipes_together(replay):
+    row = replay["all"]
+    assert row["choices"] == replay["models"]["choices"] + 300  # 15 pairs of corpora, 20 losses
+    assert sum(one["choices"] for one in row["reliability"]) == row["choices"]
+    for one in row["reliability"]:
+        noise = float(np.sqrt(one["stated"] * (1 - one["stated"]) / one["choices"]))
+        assert abs(one["right"] - one["stated"]) <= 0.03 + 2 * noise
+
+
 @pytest.mark.parametrize("share", [0.3, 0.5])
 def test_forecasts_under_a_known_schedule_hold_the_final_loss(share):
     schedules = {
