@@ -1,0 +1,15 @@
+"""The hooks of this plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from e2lm import Command, hookimpl
+
+
+@hookimpl
+def e2lm_register_commands() -> Iterable[Command]:
+    """``e2lm leaderboard``."""
+    from e2lm_leaderboard.leaderboard_command import LEADERBOARD_COMMAND
+
+    return [LEADERBOARD_COMMAND]
