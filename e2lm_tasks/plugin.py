@@ -24,6 +24,11 @@ def e2lm_register_tasks() -> Iterable[TaskSuite]:
             "Plain facts of science against coherent but false twins, in five grades from a child's to a handbook's.",
         ),
         TaskSuite(
+            "e2lm-hub",
+            Path(__file__).parent / "hub",
+            "MMLU, ARC, SciQ, HellaSwag and others as texts, not letters; from the Hub or from files (E2LM_DATA).",
+        ),
+        TaskSuite(
             "e2lm-minimal-pairs",
             Path(__file__).parent / "minimal_pairs",
             "BLiMP, its BabyLM-filtered part and Zorro from local files (E2LM_DATA), ties shared, with baselines.",
