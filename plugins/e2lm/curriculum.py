@@ -181,8 +181,8 @@ class Segment:
     probe: Callable[[Indices], NDArray[np.float64]]
 
 
-#: Gives the plan of a segment's steps and the JSON-ready state to hand to the next segment.
-SegmentPlanner = Callable[[Segment], tuple[Plan, dict[str, Any]]]
+#: Gives the examples (steps, examples per step) of a segment and the JSON-ready state to hand to the next segment.
+SegmentPlanner = Callable[[Segment], tuple[Indices, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class Curriculum:
 
     ``scores_X`` is the difficulty of each example, larger for harder, as ``difficulty`` (a name that the curriculum
     plugin knows, or a :class:`Difficulty` of your own) gives it; all zero without one. With ``next_segment`` the order
-    is planned in ``segments`` equal parts while the model trains, and ``plan`` says what an untrained model would see.
+    is planned in ``segments`` equal parts while the model trains; all else in ``plan`` is known beforehand.
     """
 
     name: str

@@ -13,13 +13,12 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.series import Series
 from e2lm.weights import SINGLE_FILE
+from e2lm_curriculum.objective_names import HEADS
 from e2lm_curriculum.prepared_corpus import PreparedCorpus, tokenizer_files
 
 if TYPE_CHECKING:
-    from e2lm_curriculum.llama import TrainedLlama
+    from e2lm_curriculum.model_family import TrainedModel
     from e2lm_curriculum.size_run import SizeRun
-
-ARCHITECTURE = "LlamaForCausalLM"
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
@@ -27,7 +26,7 @@ def checkpoint_folder(run: Path, step: int) -> Path:
     return run / f"checkpoint-{step}"
 
 
-def write_checkpoint(model: TrainedLlama, out: Path, run: Path, step: int) -> None:
+def write_checkpoint(model: TrainedModel, out: Path, run: Path, step: int) -> None:
     """Write the model and its tokenizer whole or not at all; a :class:`UserError` if the weights are not finite.
 
     A folder that is there already is left alone: a run that goes on writes the same bytes again.
@@ -35,20 +34,23 @@ def write_checkpoint(model: TrainedLlama, out: Path, run: Path, step: int) -> No
     place = checkpoint_folder(run, step)
     if place.is_dir():
         return
-    for name, tensor in model.named_parameters():
+    published = {name: one for name, one in model.named_parameters() if not name.startswith(HEADS)}
+    for name, tensor in published.items():
         if not tensor.isfinite().all():
             raise UserError(f"{run}: training diverged: {name} is not finite at step {step}; lower learning_rate")
     from safetensors.torch import save_file
 
     # Parameters come out once each, so the tied head is not stored twice.
-    tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
+    tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in published.items()}
     config = copy(model.config)
-    config.architectures = [ARCHITECTURE]
-    config.use_cache = True  # Trainer turns it off in the model it trains
+    config.architectures = [model.saved_architecture]
+    if hasattr(config, "use_cache"):
+        config.use_cache = True  # Trainer turns it off in the model it trains
     with whole_folder(place) as folder:
         save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
         config.save_pretrained(folder)
-        model.generation_config.save_pretrained(folder)
+        if hasattr(model, "generation_config"):
+            model.generation_config.save_pretrained(folder)
         for file in tokenizer_files(out):
             shutil.copyfile(file, folder / file.name)
 
@@ -63,8 +65,8 @@ def write_series(run: SizeRun, prepared: PreparedCorpus, steps: Sequence[int]) -
     )
     series = Series(
         name=run.config.label or run.size.name,
-        params=run.size.params(prepared.vocabulary),
-        params_non_embedding=run.size.params_non_embedding,
+        params=run.params(prepared.vocabulary),
+        params_non_embedding=run.params_non_embedding,
         tokens_per_step=tokens_per_step,
         data=f"sha256:{prepared.data_hash}",
         checkpoints=checkpoints,

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from e2lm_curriculum.chunked_loss import chunked_cross_entropy
 from e2lm_curriculum.model_size import ModelSize
+from e2lm_curriculum.objective_loss import attention_of, new_heads, objective_loss
 from e2lm_curriculum.tokenizer import END_OF_TEXT_ID, PADDING_ID
 
 
@@ -21,20 +22,46 @@ class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
 
     #: The loss is the mean over the batch at hand; Trainer need not count tokens over a whole step first.
     accepts_loss_kwargs = False
+    saved_architecture = "LlamaForCausalLM"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Like ``LlamaForCausalLM.forward``; with ``labels_BT`` (no index ignored) no logits are made."""
+        """Like ``LlamaForCausalLM.forward``; with ``labels`` no logits are made.
+
+        Without ``objectives`` every label counts and is shifted by one; with them see :func:`objective_loss`.
+        """
         labels_BT = kwargs.pop("labels", None)
+        objectives = kwargs.pop("objectives", None)
         if labels_BT is None:
             return super().forward(*args, **kwargs)
+        if objectives is not None:
+            return CausalLMOutputWithPast(loss=self._objective_loss(kwargs["input_ids"], labels_BT, objectives))
         hidden_BTD = self.model(*args, **{**kwargs, "use_cache": False}).last_hidden_state
         hidden_RD = hidden_BTD[:, :-1].flatten(0, 1)
         loss = chunked_cross_entropy(hidden_RD, self.lm_head.weight, labels_BT[:, 1:].flatten())
         return CausalLMOutputWithPast(loss=loss)
 
+    def _objective_loss(
+        self, input_ids_BT: torch.Tensor, labels_BT: torch.Tensor, objectives: tuple[str, ...]
+    ) -> torch.Tensor:
+        pieces, length = len(input_ids_BT) // len(objectives), input_ids_BT.shape[1]
+        attention = attention_of(objectives, pieces, length, input_ids_BT.device)
+        hidden_BTD = self.model(input_ids_BT, attention_mask=attention, use_cache=False).last_hidden_state
+        return objective_loss(
+            hidden_BTD,
+            labels_BT,
+            objectives,
+            getattr(self, "objective_heads", None),
+            lambda hidden_RD, labels_R: chunked_cross_entropy(hidden_RD, self.lm_head.weight, labels_R),
+        )
 
-def new_llama(size: ModelSize, vocabulary: int, sequence_length: int, seed: int) -> TrainedLlama:
-    """A model with random weights that depend on its shape and ``seed`` only; torch's own stream is left as it was."""
+
+def new_llama(
+    size: ModelSize, vocabulary: int, sequence_length: int, seed: int, objectives: tuple[str, ...] = ()
+) -> TrainedLlama:
+    """A model with random weights that depend on its shape and ``seed`` only; torch's own stream is left as it was.
+
+    Heads for ``objectives`` come after all else, so that the model itself is the same with any of them.
+    """
     config = LlamaConfig(
         **size.llama_settings(vocabulary, sequence_length),
         bos_token_id=END_OF_TEXT_ID,
@@ -45,4 +72,8 @@ def new_llama(size: ModelSize, vocabulary: int, sequence_length: int, seed: int)
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TrainedLlama(config)
+        model = TrainedLlama(config)
+        heads = new_heads(objectives, size.width)
+        if len(heads):
+            model.objective_heads = heads
+        return model

@@ -18,6 +18,9 @@ FEED_FORWARD_MULTIPLE = 16
 #: The base of rotary positions (Su et al. 2021); readers of older configurations assume it where none is given.
 ROPE_THETA = 10_000.0
 
+#: RoBERTa's positions begin after the identifier of padding, 1.
+ROBERTA_POSITIONS_SKIPPED = 2
+
 SPECIFICATION = re.compile(r"([1-9]\d{0,2})x([1-9]\d{0,4})")
 
 
@@ -74,6 +77,41 @@ class ModelSize:
             "head_dim": self.head_dimension,
             "max_position_embeddings": sequence_length,
             "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
+            "tie_word_embeddings": True,
+        }
+
+    @property
+    def roberta_feed_forward(self) -> int:
+        """Feed-forward width of a RoBERTa: 4 times the width (Vaswani et al. 2017, table 3)."""
+        return 4 * self.width
+
+    @property
+    def roberta_params_non_embedding(self) -> int:
+        """Weights of a RoBERTa outside embedding and output head, biases and norms included."""
+        width, inner = self.width, self.roberta_feed_forward
+        layer = 4 * (width**2 + width) + 2 * width * inner + inner + width + 4 * width
+        return self.layers * layer + 2 * width
+
+    def roberta_params(self, vocabulary: int, sequence_length: int) -> int:
+        """All weights of a RoBERTa: positions, one segment, norm; transform, norm and bias of the head."""
+        positions = sequence_length + ROBERTA_POSITIONS_SKIPPED
+        embedding = (vocabulary + positions + 1 + 2) * self.width
+        head = self.width**2 + self.width + 2 * self.width + vocabulary
+        return self.roberta_params_non_embedding + embedding + head
+
+    def roberta_settings(self, vocabulary: int, sequence_length: int) -> dict[str, Any]:
+        """Arguments of ``transformers.RobertaPreLayerNormConfig``; no dropout, as in our Llama."""
+        return {
+            "vocab_size": vocabulary,
+            "hidden_size": self.width,
+            "intermediate_size": self.roberta_feed_forward,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "max_position_embeddings": sequence_length + ROBERTA_POSITIONS_SKIPPED,
+            "type_vocab_size": 1,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "layer_norm_eps": 1e-5,
             "tie_word_embeddings": True,
         }
 

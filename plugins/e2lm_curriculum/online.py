@@ -5,13 +5,12 @@ Shape suffixes: X examples, S steps of the segment, B examples per step, F corpu
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.curriculum import Plan, Segment, SegmentPlanner, TrainingBudget
+from e2lm.curriculum import Indices, Segment, SegmentPlanner, TrainingBudget
 from e2lm_curriculum.mixture import draws_from_sources, source_sequence
 from e2lm_curriculum.plan_setting import OnlineSetting
 
@@ -23,31 +22,15 @@ def segment_planner(online: OnlineSetting, planner: SettingPlanner) -> SegmentPl
     """The planner that ``online`` names; all but the order is as ``planner`` has it."""
     next_order = _self_perplexity if online.kind == "self-perplexity" else _skill_it
 
-    def next_segment(segment: Segment) -> tuple[Plan, dict[str, Any]]:
-        indices_SB, state = next_order(online, planner, segment)
-        whole = planner.with_order(np.empty((segment.budget.steps, 0), dtype=np.int64), segment.budget)
-        return segment_of_plan(whole, indices_SB, segment.start_step, segment.end_step), state
+    def next_segment(segment: Segment) -> tuple[Indices, dict[str, Any]]:
+        return next_order(online, planner, segment)
 
     return next_segment
 
 
-def segment_of_plan(whole: Plan, indices_SB: NDArray[np.integer[Any]], start: int, end: int) -> Plan:
-    """Steps ``start`` to ``end`` of ``whole`` with another order."""
-    spans = tuple(
-        replace(span, start_step=max(span.start_step, start) - start, end_step=min(span.end_step, end) - start)
-        for span in whole.objectives
-        if span.start_step < end and span.end_step > start
-    )
-    cut = {
-        name: None if getattr(whole, name) is None else getattr(whole, name)[start:end]
-        for name in ("sequence_lengths_S", "mask_rates_S", "vocabulary_shares_S")
-    }
-    return Plan(indices_SB, objectives=spans, vocabulary_map=whole.vocabulary_map, **cut)
-
-
 def _self_perplexity(
     online: OnlineSetting, planner: SettingPlanner, segment: Segment
-) -> tuple[NDArray[np.integer[Any]], dict[str, Any]]:
+) -> tuple[Indices, dict[str, Any]]:
     """CLIMB: the first ranking is by the given scores, each later one by the model's own loss at that moment."""
     scores_X = np.asarray(segment.scores_X, dtype=np.float64)
     if segment.start_step:
@@ -56,9 +39,7 @@ def _self_perplexity(
     return np.ascontiguousarray(order_SB), {"scored": bool(segment.start_step)}
 
 
-def _skill_it(
-    online: OnlineSetting, planner: SettingPlanner, segment: Segment
-) -> tuple[NDArray[np.integer[Any]], dict[str, Any]]:
+def _skill_it(online: OnlineSetting, planner: SettingPlanner, segment: Segment) -> tuple[Indices, dict[str, Any]]:
     """Chen et al. 2023 (Skill-it) with the identity as skills graph: w ~ exp(rate * losses summed over a window)."""
     sources_X = np.asarray(segment.scores_X, dtype=np.int64)
     sizes_F = np.bincount(np.abs(sources_X))

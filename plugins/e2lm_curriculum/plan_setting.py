@@ -106,6 +106,9 @@ class CurriculumSetting(Noun):
         for stage in self.objectives:
             if stage.start >= stage.end:
                 raise ValueError(f"objectives: {stage.objective} ends at {stage.end}, not after {stage.start}")
+        by_tags = [stage.objective for stage in self.objectives if stage.objective.startswith("pos-")]
+        if len(set(by_tags)) < len(by_tags):
+            raise ValueError("objectives: one over parts of speech may have a single stage")
         if self.objectives and not _covers(self.objectives):
             raise ValueError("objectives: at every moment one must be active")
         return self

@@ -124,11 +124,15 @@ def curriculum_scores(curriculum: Curriculum, text: TrainingText, key: str) -> S
     return scored(difficulty, text, key)
 
 
+def order_generator(config: TrainingConfig) -> np.random.Generator:
+    """What decides every order of this run."""
+    return np.random.default_rng([config.seed_of_order, ORDER_STREAM])
+
+
 def planned_order(config: TrainingConfig, curriculum: Curriculum, scores_X: NDArray[np.float64]) -> Plan:
     """The plan of ``curriculum``: the same for every size, a function of corpus, budget and seed alone."""
     budget = config.budget
-    rng = np.random.default_rng([config.seed_of_order, ORDER_STREAM])
-    plan = arm_plan(config.arm or CURRICULUM, curriculum, scores_X, budget, rng)
+    plan = arm_plan(config.arm or CURRICULUM, curriculum, scores_X, budget, order_generator(config))
     indices_SB = plan.indices_SB
     if indices_SB.shape != (budget.steps, budget.batch_size):
         raise E2LMError(

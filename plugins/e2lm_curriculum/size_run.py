@@ -9,6 +9,7 @@ from pathlib import Path
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm_curriculum.checkpoint_grid import checkpoint_steps
 from e2lm_curriculum.model_size import ModelSize, model_size
+from e2lm_curriculum.online_record import probed_tokens, trained_plan_hash
 from e2lm_curriculum.prepared_corpus import PreparedCorpus
 from e2lm_curriculum.training_config import TrainingConfig
 
@@ -24,6 +25,18 @@ class SizeRun:
     def folder(self) -> Path:
         """Where its checkpoints go."""
         return self.config.out_folder / self.size.name
+
+    @property
+    def params_non_embedding(self) -> int:
+        """Weights outside embedding and output head."""
+        is_roberta = self.config.family == "roberta"
+        return self.size.roberta_params_non_embedding if is_roberta else self.size.params_non_embedding
+
+    def params(self, vocabulary: int) -> int:
+        """All weights."""
+        if self.config.family == "roberta":
+            return self.size.roberta_params(vocabulary, self.config.sequence_length)
+        return self.size.params(vocabulary)
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -55,7 +68,11 @@ class SizeRun:
 
     def write_record(self, prepared: PreparedCorpus, wall_s: float, finished: bool) -> None:
         """Write ``run.json``."""
-        training_flops_per_token = 6 * self.size.params_non_embedding
+        # A forward pass is a third of a step's cost (Kaplan et al. 2020, table 1), and all that probing takes.
+        passes = self.config.budget.steps if prepared.forward_passes is None else prepared.forward_passes
+        tokens_per_step = self.config.budget.tokens // self.config.budget.steps
+        flops = 6 * self.params_non_embedding * passes * tokens_per_step
+        flops += 2 * self.params_non_embedding * probed_tokens(self.folder)
         RunRecord(
             command="train",
             config={**self.config.effective(), "size": self.size.name},
@@ -63,11 +80,11 @@ class SizeRun:
             hashes={
                 "data": prepared.data_hash,
                 "tokenizer": prepared.tokenizer_hash,
-                "plan": prepared.plan_hash,
+                "plan": trained_plan_hash(self.folder) or prepared.plan_hash,
             },
             seeds={"seed": self.config.seed},
             wall_s=round(wall_s, 3),
-            flops=float(training_flops_per_token * self.config.budget.tokens) if finished else None,
+            flops=float(flops) if finished else None,
             finished=finished,
         ).write(self.folder)
 

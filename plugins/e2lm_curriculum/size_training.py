@@ -4,47 +4,36 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+import numpy as np
+from safetensors.torch import load_model
+from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
-from transformers.utils import logging
 
+from e2lm.curriculum import Plan
+from e2lm.weights import SINGLE_FILE
 from e2lm_curriculum.checkpoint_writer import checkpoint_folder, write_checkpoint, write_series
 from e2lm_curriculum.folder_lock import folder_lock
-from e2lm_curriculum.llama import TrainedLlama, new_llama
+from e2lm_curriculum.model_family import OWN_OBJECTIVE, TrainedModel, new_model
+from e2lm_curriculum.objective_optimizer import add_head_groups
+from e2lm_curriculum.online_segments import RunSegments
+from e2lm_curriculum.planned_batch import PlannedBatch
 from e2lm_curriculum.planned_dataset import PlannedDataset, causal_batch
 from e2lm_curriculum.prepared_corpus import PreparedCorpus
 from e2lm_curriculum.resume_state import (
-    KEPT_STATES,
     discard_states,
-    mark_complete,
     newest_state,
     resume_folder,
     step_of,
     sweep_partials,
 )
+from e2lm_curriculum.series_callback import Report, SeriesCallback
 from e2lm_curriculum.size_run import SizeRun
 from e2lm_curriculum.training_config import TrainingConfig
-
-#: Usual in pretraining since GPT-3 (Brown et al. 2020, appendix B).
-ADAM_BETAS = (0.9, 0.95)
-WEIGHT_DECAY = 0.1
-MAX_GRADIENT_NORM = 1.0
-
-#: The last fifth of training (Haegele et al. 2024, arXiv 2405.18392, section 4).
-WSD_DECAY_FRACTION = 0.2
-
-SCHEDULE_OF_TRAINER = {"constant": "constant_with_warmup", "cosine": "cosine", "wsd": "warmup_stable_decay"}
-
-#: Saving may take at most one part in this many of the time, whatever the interval asked for.
-SAVE_SHARE = 20
-
-Report = Callable[[int], None]
+from e2lm_curriculum.training_recipe import silence, training_arguments
 
 
 def train_size(run: SizeRun, prepared: PreparedCorpus, report: Report) -> None:
@@ -70,115 +59,64 @@ def train_size(run: SizeRun, prepared: PreparedCorpus, report: Report) -> None:
 
 def _train(run: SizeRun, prepared: PreparedCorpus, report: Report, wall_before_s: float) -> None:
     config = run.config
-    model = new_llama(run.size, prepared.vocabulary, config.sequence_length, config.seed_of_weights)
-    state = newest_state(run.folder)
+    segments = RunSegments.of(run)
+    model = new_model(config, run.size, prepared.vocabulary, segments.template)
     write_checkpoint(model, config.out_folder, run.folder, 0)
-    callback = SeriesCallback(run, prepared, model, report, wall_before_s)
+    callback = SeriesCallback(run, prepared, model, segments, report, wall_before_s)
     callback.save_record()
+    report(step_of(newest_state(run.folder)))
+    for start, end in segments.spans:
+        state = newest_state(run.folder)
+        if step_of(state) >= end and end < config.budget.steps:
+            continue
+        segments.check_state(state)
+        if not segments.is_planned(start):
+            load_state(model, state)
+            segments.plan(start, prepared, model)
+        callback.stop_at(end)
+        trainer = _trainer(run, prepared, model, segments, end, callback)
+        with silence(), warnings.catch_warnings():
+            # Trainer reads its own pickled states, written here; nothing a user could act on.
+            warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate)(\.|$)")
+            trainer.train(resume_from_checkpoint=None if state is None else str(state))
+
+
+def _trainer(
+    run: SizeRun,
+    prepared: PreparedCorpus,
+    model: TrainedModel,
+    segments: RunSegments,
+    end: int,
+    callback: SeriesCallback,
+) -> Trainer:
+    config = run.config
+    plan = segments.template
+    data = PlannedDataset.read(
+        config.out_folder, config.sequence_length, segments.indices_until(end), config.budget.draws
+    )
     trainer = Trainer(
         model=model,
         args=training_arguments(config, resume_folder(run.folder)),
-        train_dataset=PlannedDataset.read(config.out_folder, config.sequence_length),
-        data_collator=causal_batch,
+        train_dataset=data,
+        data_collator=batch_maker(config, prepared, plan),
         callbacks=[callback],
     )
     trainer.remove_callback(PrinterCallback)
-    report(step_of(state))
-    with silence(), warnings.catch_warnings():
-        # Trainer reads its own pickled states, written here; nothing a user could act on.
-        warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate)(\.|$)")
-        trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    add_head_groups(trainer, model, plan.objectives, config.budget.steps)
+    return trainer
 
 
-@contextmanager
-def silence() -> Iterator[None]:
-    """No bars of transformers' own, one for every state it saves; and no warning that a tied head is stored once."""
-    drawn, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if drawn:
-            logging.enable_progress_bar()
+def batch_maker(config: TrainingConfig, prepared: PreparedCorpus, plan: Plan) -> Any:
+    """What turns draws into batches: without objectives, lengths and limits the plain causal way, which is fastest."""
+    own = OWN_OBJECTIVE[config.family]
+    is_plain = own == "clm" and not plan.objectives and plan.sequence_lengths_S is None
+    if is_plain and plan.vocabulary_shares_S is None:
+        return causal_batch
+    settings = replace(plan, indices_SB=np.empty((plan.steps, 0), dtype=np.int64))
+    return PlannedBatch(settings, own, prepared.vocabulary, config.batch_size, config.seed_of_order)
 
 
-def training_arguments(config: TrainingConfig, state_folder: Path) -> TrainingArguments:
-    """What Trainer is told: the recipe, and silence."""
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        # Attention and embedding gradients add in any order otherwise, and no two runs are alike.
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    decay = {"num_decay_steps": max(1, round(WSD_DECAY_FRACTION * config.budget.steps))}
-    arguments = TrainingArguments(
-        output_dir=str(state_folder),
-        max_steps=config.budget.steps,
-        per_device_train_batch_size=config.batch_size,
-        train_sampling_strategy="sequential",
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=SCHEDULE_OF_TRAINER[config.schedule],
-        lr_scheduler_kwargs=decay if config.schedule == "wsd" else {},
-        warmup_steps=config.warmup_steps,
-        optim="adamw_torch_fused",
-        adam_beta1=ADAM_BETAS[0],
-        adam_beta2=ADAM_BETAS[1],
-        weight_decay=WEIGHT_DECAY,
-        max_grad_norm=MAX_GRADIENT_NORM,
-        bf16=config.precision == "bfloat16" or (config.precision == "auto" and on_gpu),
-        use_cpu=not on_gpu,
-        seed=config.seed,
-        save_strategy="no",
-        save_total_limit=KEPT_STATES,
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        remove_unused_columns=False,
-        dataloader_pin_memory=on_gpu,
-        disable_tqdm=True,
-        report_to="none",
-    )
-    if on_gpu:
-        # With several in sight Trainer would multiply the batch, and the plan would no longer be what is trained.
-        arguments._n_gpu = 1
-    return arguments
-
-
-class SeriesCallback(TrainerCallback):  # type: ignore[misc]
-    """Keeps the checkpoints of the grid, asks for a state to resume from now and then, reports every step."""
-
-    def __init__(
-        self, run: SizeRun, prepared: PreparedCorpus, model: TrainedLlama, report: Report, wall_before_s: float
-    ) -> None:
-        self._run = run
-        self._prepared = prepared
-        self._model = model
-        self._report = report
-        self._grid = frozenset(run.grid)
-        self._started = time.monotonic() - wall_before_s
-        self._saved = time.monotonic()
-        self._save_asked = 0.0
-        self._save_took_s = 0.0
-
-    def save_record(self) -> None:
-        """Write ``run.json`` and ``series.json`` as they stand."""
-        write_series(self._run, self._prepared, self._run.grid)
-        self._run.write_record(self._prepared, time.monotonic() - self._started, finished=False)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called by Trainer after every optimiser step."""
-        step = state.global_step
-        if step in self._grid:
-            write_checkpoint(self._model, self._run.config.out_folder, self._run.folder, step)
-            self.save_record()
-        interval_s = max(self._run.config.resume_interval_s, SAVE_SHARE * self._save_took_s)
-        if step < state.max_steps and time.monotonic() - self._saved >= interval_s:
-            control.should_save = True
-            self._save_asked = time.monotonic()
-        self._report(step)
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called by Trainer after it wrote its state."""
-        mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-        self._saved = time.monotonic()
-        self._save_took_s = self._saved - self._save_asked
-        self._run.write_record(self._prepared, self._saved - self._started, finished=False)
+def load_state(model: TrainedModel, state: Path | None) -> None:
+    """Give ``model`` the weights of ``state``; without one it is as new."""
+    if state is not None:
+        load_model(model, state / SINGLE_FILE)

@@ -96,13 +96,13 @@ def planned(config: TrainingConfig) -> dict[str, Any]:
     rows = []
     for size in config.model_sizes:
         run = SizeRun(config, size)
-        params = size.params(config.vocabulary)
+        params = run.params(config.vocabulary)
         rows.append(
             {
                 "name": size.name,
                 "folder": str(run.folder),
                 "params": params,
-                "params_non_embedding": size.params_non_embedding,
+                "params_non_embedding": run.params_non_embedding,
                 "head_dimension": size.head_dimension,
                 "tokens": config.budget.tokens,
                 "steps": config.budget.steps,
@@ -125,7 +125,7 @@ def trained(config: TrainingConfig) -> dict[str, Any]:
     report = planned(config)
     for row, size in zip(report["series"], config.model_sizes, strict=True):
         run = SizeRun(config, size)
-        row["params"] = size.params(prepared.vocabulary)
+        row["params"] = run.params(prepared.vocabulary)
         row["wall_s"] = run.wall_s
     report["held_out"] = str(config.out_folder / HELD_OUT_FILE)
     report["corpus"] = prepared.model_dump(mode="json")

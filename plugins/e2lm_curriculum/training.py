@@ -13,7 +13,9 @@ from e2lm.progress import progress_bar
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm.series import Series
 from e2lm_curriculum.corpus import read_passages, split_corpus
+from e2lm_curriculum.difficulty import difficulty_of
 from e2lm_curriculum.folder_lock import folder_lock
+from e2lm_curriculum.online_segments import is_online
 from e2lm_curriculum.plan_builder import chosen_curriculum
 from e2lm_curriculum.prepared_corpus import PreparedCorpus, prepare
 from e2lm_curriculum.resume_state import sweep_partials
@@ -46,7 +48,8 @@ def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
 
 def check(config: TrainingConfig) -> None:
     """Raise a :class:`UserError` for what can be known to be wrong before anything is written."""
-    chosen_curriculum(config.curriculum)
+    difficulty_of(chosen_curriculum(config.curriculum))
+    is_online(SizeRun(config, config.model_sizes[0]))
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UserError("WORLD_SIZE is set: e2lm train starts its own processes; run it without accelerate or torchrun")
     hashes = corpus_hashes(config)

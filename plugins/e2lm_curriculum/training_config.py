@@ -20,7 +20,7 @@ from e2lm_curriculum.plan_setting import CurriculumSetting
 SMALLEST_VOCABULARY = 300
 
 #: Fields that change how a run is carried out but none of its numbers: they may differ when a run goes on.
-WITHOUT_EFFECT = frozenset({"out", "sizes", "jobs", "resume_interval_s", "label"})
+WITHOUT_EFFECT = frozenset({"out", "sizes", "jobs", "resume_interval_s", "label", "loader_workers"})
 
 DEMO_LADDER = ("50k", "140k", "360k", "780k")
 
@@ -65,6 +65,8 @@ class TrainingConfig(Noun):
     jobs: Annotated[int, Field(ge=1)] = 1
     #: A killed run loses at most about this many seconds of work.
     resume_interval_s: Annotated[float, Field(ge=0)] = 30.0
+    #: Processes that read ahead; the batches are the same with any number of them.
+    loader_workers: Annotated[int, Field(ge=0)] = 0
 
     @property
     def out_folder(self) -> Path:

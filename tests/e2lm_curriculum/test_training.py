@@ -79,7 +79,9 @@ def test_the_data_set_reads_blocks_in_planned_order() -> None:
     blocks_XT = np.arange(12).reshape(4, 3)
     data = PlannedDataset(blocks_XT, np.array([[2, 0], [3, 2]]))
     assert len(data) == 4
-    assert [data[position].tolist() for position in range(4)] == [[6, 7, 8], [0, 1, 2], [9, 10, 11], [6, 7, 8]]
+    rows = [data[number] for number in range(4)]
+    assert [row.tokens_T.tolist() for row in rows if row is not None] == [[6, 7, 8], [0, 1, 2], [9, 10, 11], [6, 7, 8]]
+    assert [row.number for row in rows if row is not None] == [0, 1, 2, 3]
 
 
 def test_a_checkpoint_holds_what_loaders_want_and_nothing_of_the_trainer(trained: TrainingConfig) -> None:
