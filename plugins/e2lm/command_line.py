@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from e2lm.command import Command
 from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.plugin_failure import PluginFailureError, failed_plugin
 from e2lm.plugin_manager import PluginManager, plugin_manager
 
 EXIT_OK = 0
@@ -26,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and give its exit code: 0 done, 1 a check failed, 2 the user's mistake."""
+    """Run the command and give its exit code: 0 done, 1 a check or a plugin failed, 2 the user's mistake."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = run_command(arguments)
@@ -35,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"e2lm: error: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except PluginFailureError as failure:
+        traceback.print_exception(failure.__cause__)
+        print(f"e2lm: error: {failure}", file=sys.stderr)
+        return EXIT_CHECK_FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
@@ -62,11 +68,23 @@ def run_command(arguments: Sequence[str], manager: PluginManager | None = None) 
     if name.startswith("-"):
         raise UserError(f"unknown option {name!r} before the command; see e2lm --help")
     command = _command(name, manager)
+    try:
+        return _run(command, own)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        record = None if isinstance(error, UserError) else failed_plugin(error, manager.records)
+        if record is None:
+            raise
+        raise PluginFailureError(record, error) from error
+
+
+def _run(command: Command, arguments: list[str]) -> int:
     if command.takes_rest:
-        return command.run(argparse.Namespace(rest=own))
-    parser = _Parser(prog=f"e2lm {name}", description=command.help, allow_abbrev=False)
+        return command.run(argparse.Namespace(rest=arguments))
+    parser = _Parser(prog=f"e2lm {command.name}", description=command.help, allow_abbrev=False)
     command.configure(parser)
-    return command.run(parser.parse_args(own))
+    return command.run(parser.parse_args(arguments))
 
 
 def _taken_plugin_files(arguments: list[str]) -> tuple[list[Path], list[str]]:

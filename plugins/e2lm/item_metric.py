@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.name_rule import checked_name
+from e2lm.read_only import lock_arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class ItemChoices:
 
     ``loglik_IC`` is in nats, summed over the tokens of the choice, NaN where padded. Lengths never count the leading
     delimiter, as in lm-eval, and are -1 where padded or unknown. ``gold_I`` is the index of the true choice.
+    The arrays are read-only: many metrics see the same choices.
     """
 
     loglik_IC: NDArray[np.float64]
@@ -28,6 +30,9 @@ class ItemChoices:
     chars_IC: NDArray[np.int64]
     tokens_IC: NDArray[np.int64]
     gold_I: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        lock_arrays(self, "loglik_IC", "there_IC", "bytes_IC", "chars_IC", "tokens_IC", "gold_I")
 
     def __len__(self) -> int:
         return len(self.gold_I)

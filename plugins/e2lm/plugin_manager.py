@@ -3,7 +3,8 @@
 Differences from pluggy's own loader, each for a reason: plugins are *found* without importing them and sorted by
 (distribution, entry point), so installation order changes nothing; each is loaded in isolation; misspelt hooks fail the
 plugin that holds them instead of being ignored; results of register hooks are collected one implementation at a time;
-and a name claimed by two plugins is an error that names both distributions.
+and a name claimed by two plugins is an error that names both distributions. What a plugin prints goes to standard
+error, one that hangs is named there, and listeners get copies: none can spoil what the others see.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import os
 import sys
 import traceback
 import warnings
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import EntryPoint, distributions
@@ -25,6 +27,7 @@ import pluggy
 
 from e2lm import hookspecs
 from e2lm.errors import E2LMError, UserError, nearest_names, one_line
+from e2lm.plugin_watch import PluginWatch
 
 ENTRY_POINT_GROUP = "e2lm"
 RESTRICT_VARIABLE = "E2LM_PLUGINS"
@@ -55,6 +58,8 @@ class PluginRecord:
     error: str | None = None
     #: The whole traceback behind ``error``.
     trace: str | None = None
+    #: What an active plugin did that it should not do.
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -68,6 +73,8 @@ class PluginRecord:
             self.error = error
             return
         self.error = f"{type(error).__name__}: {one_line(error)}"
+        if isinstance(error, ModuleNotFoundError) and self.entry_point is not None:
+            self.error += f"; {self.distribution} needs it: pip install it, or uninstall {self.distribution}"
         self.trace = "".join(traceback.format_exception(error))
 
 
@@ -101,19 +108,18 @@ class PluginManager:
                     f"{RESTRICT_VARIABLE}: no plugin named {name!r} is installed. "
                     + nearest_names(name, (record.name for record in found))
                 )
-        for record in found:
-            self.records.append(record)
-            if wanted is not None and record.name not in wanted:
-                continue
-            twins = [other for other in found if other.name == record.name and other is not record]
-            if twins:
-                record.fail(
-                    f"the plugin name {record.name!r} is claimed by two distributions: {record.distribution} and "
-                    f"{twins[0].distribution}; uninstall one of them"
-                )
-                continue
-            if record.entry_point is not None:
-                self._load(record, record.entry_point)
+        chosen = [record for record in found if wanted is None or record.name in wanted]
+        self.records += found
+        with PluginWatch([record.name for record in chosen]) as watch:
+            for record in chosen:
+                twins = [other for other in found if other.name == record.name and other is not record]
+                if twins:
+                    record.fail(
+                        f"the plugin name {record.name!r} is claimed by two distributions: {record.distribution} and "
+                        f"{twins[0].distribution}; uninstall one of them"
+                    )
+                elif record.entry_point is not None:
+                    self._load(record, record.entry_point, watch)
 
     def load_file(self, path: Path) -> None:
         """Load a one-file plugin. The user asked for it by name, so a failure is an error."""
@@ -122,7 +128,9 @@ class PluginManager:
         record = PluginRecord(name=path.stem, distribution=str(path), version="file", path=path)
         self.records.append(record)
         try:
-            module = _module_from_file(path)
+            with PluginWatch([]) as watch, watch.step(record.name, record.label, "import") as remarks:
+                record.remarks = remarks
+                module = _module_from_file(path)
         except UserError:
             raise
         except BaseException as error:
@@ -132,9 +140,11 @@ class PluginManager:
         if record.status == "failed":
             raise UserError(f"--plugin {path}: {record.error}")
 
-    def _load(self, record: PluginRecord, entry_point: EntryPoint) -> None:
+    def _load(self, record: PluginRecord, entry_point: EntryPoint, watch: PluginWatch) -> None:
         try:
-            plugin = entry_point.load()
+            with watch.step(record.name, record.label, "import") as remarks:
+                record.remarks = remarks
+                plugin = entry_point.load()
         except BaseException as error:
             record.fail(_isolated(error))
         else:
@@ -178,19 +188,28 @@ class PluginManager:
     def registered(self, hook: str, kind: type[Any]) -> dict[str, list[Registration]]:
         """All objects of a register hook by name, in plugin order; more than one per name is a conflict."""
         if hook not in self._registrations:
-            by_name: dict[str, list[Registration]] = {}
+            self._registrations[hook] = self._asked(hook, kind)
+        return {name: list(claims) for name, claims in self._registrations[hook].items()}
+
+    def _asked(self, hook: str, kind: type[Any]) -> dict[str, list[Registration]]:
+        by_name: dict[str, list[Registration]] = {}
+        with self._watch() as watch:
             for record, implementation in self._implementations(hook):
                 try:
-                    items = self._collected(implementation.function, kind)
+                    with watch.step(record.name, record.label, hook) as remarks:
+                        items = self._collected(implementation.function, kind)
                 except BaseException as error:
                     record.fail(_isolated(error))
-                    warnings.warn(f"plugin {record.label} failed in {hook}: {record.error}", stacklevel=2)
+                    warnings.warn(f"plugin {record.label} failed in {hook}: {record.error}", stacklevel=3)
                     self._pluggy.unregister(implementation.plugin)
                     continue
+                record.remarks += remarks
                 for item in items:
                     by_name.setdefault(item.name, []).append(Registration(item, record))
-            self._registrations[hook] = by_name
-        return self._registrations[hook]
+        return by_name
+
+    def _watch(self) -> PluginWatch:
+        return PluginWatch([record.name for record in self.records if record.status == "active"])
 
     @staticmethod
     def _collected(function: Any, kind: type[Any]) -> list[Any]:
@@ -225,15 +244,22 @@ class PluginManager:
         return any(True for _ in self._implementations(hook))
 
     def notify(self, hook: str, **arguments: object) -> None:
-        """Call a notify hook, one implementation at a time; one that raises is named in a warning."""
-        for record, implementation in self._implementations(hook):
-            try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
-            except BaseException as error:
-                error = _isolated(error)
-                warnings.warn(
-                    f"plugin {record.label} failed in {hook}: {type(error).__name__}: {one_line(error)}", stacklevel=2
-                )
+        """Call a notify hook, one implementation at a time, each with a copy of its own; one that raises is named."""
+        implementations = self._implementations(hook)
+        if not implementations:
+            return
+        with self._watch() as watch:
+            for record, implementation in implementations:
+                try:
+                    own = [deepcopy(arguments[name]) for name in implementation.argnames]
+                    with watch.step(record.name, record.label, hook):
+                        implementation.function(*own)
+                except BaseException as error:
+                    error = _isolated(error)
+                    warnings.warn(
+                        f"plugin {record.label} failed in {hook}: {type(error).__name__}: {one_line(error)}",
+                        stacklevel=2,
+                    )
 
 
 def _isolated(error: BaseException) -> BaseException:

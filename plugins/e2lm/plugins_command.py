@@ -31,7 +31,7 @@ REGISTER_HOOKS: dict[str, type[Any]] = {
 
 
 def plugin_report(manager: PluginManager) -> dict[str, Any]:
-    """Every plugin with its state, after each register hook was tried; and names that two plugins claim."""
+    """Every plugin with its state, after each register hook was tried; names that two plugins claim; odd behaviour."""
     conflicts = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # failures are in the report itself
@@ -51,7 +51,12 @@ def plugin_report(manager: PluginManager) -> dict[str, Any]:
         }
         for record in manager.records
     ]
-    return {"plugins": plugins, "conflicts": conflicts}
+    remarks = [
+        {"plugin": record.name, "distribution": record.distribution, "remark": remark}
+        for record in manager.records
+        for remark in record.remarks
+    ]
+    return {"plugins": plugins, "conflicts": conflicts, "remarks": remarks}
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -70,6 +75,8 @@ def _run(arguments: Namespace) -> int:
         print(f"{record.status:<8} {record.name}  ({record.distribution} {record.version})  {hooks}")
         if record.error:
             print(record.trace or f"         {record.error}")
+        for remark in record.remarks:
+            print(f"         {remark}")
     for conflict in report["conflicts"]:
         owners = " and ".join(conflict["distributions"])
         print(f"conflict: {conflict['hook']}: {conflict['name']!r} is claimed by {owners}", file=sys.stderr)

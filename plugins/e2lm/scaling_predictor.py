@@ -13,16 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.name_rule import checked_name
+from e2lm.read_only import lock_arrays
 
 
 @dataclass(frozen=True, slots=True)
 class LossTable:
-    """Losses of trained models: parameters N, training tokens D, loss L (lower is better), and which run it was."""
+    """Losses of trained models: parameters N, training tokens D, loss L (lower is better), and which run it was.
+
+    The arrays are read-only: many predictors see one table.
+    """
 
     params_R: NDArray[np.float64]
     tokens_R: NDArray[np.float64]
     loss_R: NDArray[np.float64]
     series_R: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        lock_arrays(self, "params_R", "tokens_R", "loss_R")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.name_rule import checked_name
+from e2lm.read_only import lock_arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Curve:
     """The values of one task x metric at the checkpoints of one series, ordered by step.
 
     ``tokens_K`` may hold NaN where unknown; ``stderr_K`` is NaN where unknown; ``n_items_K`` is 0 where unknown.
-    ``items_KI`` holds per-item values where Samples exist.
+    ``items_KI`` holds per-item values where Samples exist. All arrays are read-only: many scores see one curve.
     """
 
     series: str
@@ -35,6 +36,9 @@ class Curve:
     chance: float | None = None
     higher_is_better: bool = True
     items_KI: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        lock_arrays(self, "steps_K", "tokens_K", "values_K", "stderr_K", "n_items_K", "items_KI")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from e2lm import Curve, ScoreValue, SignalScore
+from e2lm import Curve, ScoreValue, SignalScore, UserError
+from e2lm.errors import one_line
 from e2lm.progress import progress_bar
 
 
@@ -72,9 +74,7 @@ def signal_report(
         for curves in groups:
             family_rows = []
             for curve in curves:
-                values = {
-                    score.name: checked(score, score.score(curve, _stream(seed, curve, score))) for score in of_curve
-                }
+                values = {score.name: _value(score, curve, _stream(seed, curve, score)) for score in of_curve}
                 family_rows.append(ReportRow(curve.series, curve.task, curve.metric, len(curve.values_K), values))
                 bar.update()
             rows += family_rows
@@ -93,13 +93,25 @@ def _mean_row(
     # In order of their content, not of their names: what series are called must not matter where they are redrawn.
     ordered = sorted(curves, key=lambda curve: (curve.params, curve.values_K.tolist()))
     for score in of_family:
-        scores[score.name] = checked(score, score.score(ordered, _stream(seed, curves[0], score)))
+        scores[score.name] = _value(score, ordered, _stream(seed, curves[0], score))
     return MeanRow(curves[0].task, curves[0].metric, tuple(curve.series for curve in curves), scores)
 
 
 def _stream(seed: int, curve: Curve, score: SignalScore) -> np.random.Generator:
     name = "\x00".join((curve.task, curve.metric, score.name))
     return np.random.default_rng([seed, *name.encode()])
+
+
+def _value(score: SignalScore, curves: Curve | Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+    """What ``score`` says; one that raises costs itself only and is named, for the others were asked for too."""
+    try:
+        return checked(score, score.score(curves, rng))
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"signal score {score.name!r} raised {type(error).__name__}: {one_line(error)}"
+        warnings.warn(said, stacklevel=2)
+        return ScoreValue(None, reason=said)
 
 
 def checked(score: SignalScore, value: ScoreValue) -> ScoreValue:
