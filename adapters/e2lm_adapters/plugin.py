@@ -9,7 +9,7 @@ from e2lm import Command, EvaluationModel, hookimpl
 
 @hookimpl
 def e2lm_register_models() -> Iterable[EvaluationModel]:
-    """``e2lm-hf`` and ``e2lm-vllm``."""
+    """``e2lm-hf``, ``e2lm-vllm`` and ``e2lm-mlm``."""
     return [
         EvaluationModel(
             "e2lm-hf",
@@ -20,6 +20,11 @@ def e2lm_register_models() -> Iterable[EvaluationModel]:
             "e2lm-vllm",
             "e2lm_adapters.vllm_model:E2lmVllm",
             "lm-eval's vllm model with shared contexts computed once; one engine for a whole series.",
+        ),
+        EvaluationModel(
+            "e2lm-mlm",
+            "e2lm_adapters.mlm_model:E2lmMlm",
+            "Masked language models (BERT, RoBERTa) by pseudo-log-likelihood.",
         ),
     ]
 
