@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "e2lm_scaling": frozenset({"e2lm"}),
     "e2lm_signal": frozenset({"e2lm"}),
     "e2lm_tasks": frozenset({"e2lm"}),
+    "e2lm_testing": frozenset({"e2lm"}),
 }
 
 ROOTS = ("plugins", "adapters", "leaderboard", ".")

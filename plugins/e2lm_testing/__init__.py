@@ -1,0 +1,50 @@
+"""What authors of plugins test with: a contract per kind of plugin, and fixtures that pytest finds by itself.
+
+Subclass a contract, set its one attribute, and pytest runs the checks::
+
+    from e2lm_testing import SignalScoreContract
+
+    class TestGain(SignalScoreContract):
+        signal_score = "gain"
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from e2lm_testing.curriculum_contract import CurriculumContract as CurriculumContract
+    from e2lm_testing.merge_contract import MergeContract as MergeContract
+    from e2lm_testing.metric_contract import MetricContract as MetricContract
+    from e2lm_testing.predictor_contract import PredictorContract as PredictorContract
+    from e2lm_testing.signal_score_contract import SignalScoreContract as SignalScoreContract
+    from e2lm_testing.task_contract import TaskContract as TaskContract
+
+_HOME_OF_NAME = {
+    "CurriculumContract": "e2lm_testing.curriculum_contract",
+    "MergeContract": "e2lm_testing.merge_contract",
+    "MetricContract": "e2lm_testing.metric_contract",
+    "PredictorContract": "e2lm_testing.predictor_contract",
+    "SignalScoreContract": "e2lm_testing.signal_score_contract",
+    "TaskContract": "e2lm_testing.task_contract",
+}
+
+__all__ = [
+    "CurriculumContract",
+    "MergeContract",
+    "MetricContract",
+    "PredictorContract",
+    "SignalScoreContract",
+    "TaskContract",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF_NAME:
+        raise AttributeError(f"module 'e2lm_testing' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF_NAME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

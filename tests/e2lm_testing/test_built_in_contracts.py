@@ -1,0 +1,56 @@
+"""What ships with e2lm keeps to the contracts that strangers' plugins are held to."""
+
+from __future__ import annotations
+
+from importlib.metadata import distribution
+from typing import Any
+
+from e2lm import Curriculum, ItemMetric, MergeStrategy, ScalingPredictor, SignalScore, TaskSuite
+from e2lm.plugin_manager import plugin_manager
+from e2lm_testing import (
+    CurriculumContract,
+    MergeContract,
+    MetricContract,
+    PredictorContract,
+    SignalScoreContract,
+    TaskContract,
+)
+
+#: Hook -> type of what it registers, contract, the contract's attribute.
+CONTRACTS: dict[str, tuple[type[Any], type[Any], str]] = {
+    "e2lm_register_signal_scores": (SignalScore, SignalScoreContract, "signal_score"),
+    "e2lm_register_metrics": (ItemMetric, MetricContract, "metric"),
+    "e2lm_register_scaling_predictors": (ScalingPredictor, PredictorContract, "predictor"),
+    "e2lm_register_curricula": (Curriculum, CurriculumContract, "curriculum"),
+    "e2lm_register_merge_strategies": (MergeStrategy, MergeContract, "merge_strategy"),
+    "e2lm_register_tasks": (TaskSuite, TaskContract, "task_suite"),
+}
+
+OURS = distribution("e2lm").name
+
+
+#: One forecast of these takes half a minute on a busy core; tests/e2lm_scaling looks at their numbers.
+COSTLY_FITS = ("Test_predictor_skaling", "Test_predictor_average")
+CHECK_OF_FITS = "test_it_forecasts_with_an_interval_or_a_reason_twice_the_same_and_changes_nothing"
+
+
+def contract_classes() -> dict[str, type[Any]]:
+    """One test class per built-in object, named after it."""
+    classes = {}
+    for hook, (kind, contract, attribute) in CONTRACTS.items():
+        for name, claims in plugin_manager().registered(hook, kind).items():
+            if claims[0].plugin.distribution == OURS:
+                title = f"Test_{attribute}_{name}"
+                left_out = {CHECK_OF_FITS: None} if title in COSTLY_FITS else {}
+                classes[title] = type(title, (contract,), {attribute: claims[0].item, **left_out})
+    return classes
+
+
+CLASSES = contract_classes()
+globals().update(CLASSES)
+
+
+def test_every_kind_of_plugin_has_built_in_objects_that_are_held_to_its_contract() -> None:
+    contracts = {klass.__mro__[1] for klass in CLASSES.values()}
+    assert hasattr(PredictorContract, CHECK_OF_FITS)
+    assert contracts == {contract for _, contract, _ in CONTRACTS.values()}
