@@ -58,7 +58,7 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
     path = listing_path(cache, repo)
     before = HubListing.from_json_file(path) if path.is_file() else None
     if is_offline_mode():
-        found = _cached_listing(repo) if before is None else before
+        found = _with_cached(before or HubListing(repo=repo, revisions=()))
         if not found.revisions:
             raise UserError(
                 f"{repo}: no such folder, and no network (HF_HUB_OFFLINE is set) to look for it on the Hub; nothing of "
@@ -147,13 +147,14 @@ def _asked_params(repo: str, revision: HubRevision) -> tuple[int | None, int | N
     return index.params, index.params_non_embedding
 
 
-def _cached_listing(repo: str) -> HubListing:
-    """What the Hub's own cache holds of ``repo`` under the name of a branch or tag."""
+def _with_cached(listing: HubListing) -> HubListing:
+    """``listing`` with what the Hub's own cache holds of the repository under the name of a branch or tag."""
     from huggingface_hub import scan_cache_dir
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repos = [one for one in scan_cache_dir().repos if one.repo_id == repo and one.repo_type == "model"]
+        repos = [one for one in scan_cache_dir(HF_HUB_CACHE).repos if one.repo_id == listing.repo]
     except CacheNotFound:
         repos = []
     revisions = [
@@ -164,4 +165,6 @@ def _cached_listing(repo: str) -> HubListing:
         for one in found.revisions
         for name in sorted(one.refs)
     ]
-    return HubListing(repo=repo, revisions=tuple(revisions))
+    known = {one.name for one in listing.revisions}
+    new = tuple(one for one in revisions if one.name not in known)
+    return listing.model_copy(update={"revisions": (*listing.revisions, *new)})

@@ -39,8 +39,8 @@ class CheckpointSource:
         self._guard = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the same cache and holds checkpoints of its own."""
-        return CheckpointSource, (self.cache, self.keep, self.allow_pickle)
+        """Another process opens the same cache and holds checkpoints of its own; it asks the Hub nothing again."""
+        return CheckpointSource, (self.cache, self.keep, self.allow_pickle), {"_listings": self._listings}
 
     def is_at_hand(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is a local folder that can be read as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import time
 from collections.abc import Iterator
@@ -228,6 +229,31 @@ def test_a_series_file_may_name_checkpoints_on_the_hub(
     (run / "series.json").write_text(json.dumps(described), encoding="utf-8")
     assert evaluate(run, "--quiet", "--hub-cache", tmp_path / "cache", "--limit", 4) == 0
     assert len(hub.downloads()) == 2
+
+
+def test_what_the_hubs_own_client_has_cached_needs_no_network(
+    hub: FakeHub, tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    for revision in ("step10", "step30"):
+        HfApi(endpoint=hub.endpoint).snapshot_download(REPO, revision=revision, cache_dir=tmp_path / "hf" / "hub")
+    go_offline(monkeypatch)
+    hub.requests.clear()
+    assert evaluate(REPO, "--json", "--limit", 4, "--hub-cache", tmp_path / "cache") == 0
+    units = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "out" / "units").rglob("*.json")]
+    assert sorted(unit["step"] for unit in units) == [10, 30]
+    assert hub.requests == []
+    assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_another_process_takes_the_commits_that_were_seen_here(hub: FakeHub, tmp_path: Path) -> None:
+    source = CheckpointSource(tmp_path / "cache")
+    (series,) = hub_series(f"{REPO}@step10", source)
+    sent = pickle.loads(pickle.dumps(source))
+    hub.requests.clear()
+    assert sent.weights(series.checkpoints[0]) == source.weights(series.checkpoints[0])
+    assert hub.requests == []
 
 
 def test_not_a_number_in_a_fetched_checkpoint_is_one_line(
