@@ -1,15 +1,22 @@
-"""Bundles to check."""
+"""Bundles to check, and stores on both engines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from e2lm_leaderboard.bundle import Bundle
 from e2lm_leaderboard.bundle_check import CheckReport, check_archive
+from e2lm_leaderboard.database import database_url, open_engine
 from e2lm_leaderboard.new_submission import sample_files
 from e2lm_leaderboard.season_rules import SeasonRules
+from e2lm_leaderboard.store import Store
 
 Changes = Mapping[str, str | bytes | None]
 
@@ -32,3 +39,51 @@ def checked() -> Callable[..., CheckReport]:
         return check_archive(changed_bundle(changes).packed(), rules or SeasonRules())
 
     return check
+
+
+def _as_postgres() -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", timeout=120)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of one's own on a socket; the test is skipped where there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL server (Debian: apt-get install postgresql)")
+    binaries = found[-1].parent
+    folder = Path(tempfile.mkdtemp(prefix="e2lm-pg-", dir="/tmp"))
+    folder.chmod(0o777)
+    data = folder / "data"
+    as_user = _as_postgres()
+    _run([*as_user, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "test"])
+    settings = f"-c listen_addresses='' -c unix_socket_directories='{folder}'"
+    control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+    _run([*control, "-l", str(folder / "log"), "-o", settings, "start"])
+    try:
+        yield f"postgresql+psycopg://test@/postgres?host={folder}"
+    finally:
+        _run([*control, "-m", "immediate", "stop"])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store, once on each engine."""
+    if request.param == "sqlite":
+        url = database_url(str(tmp_path))
+    else:
+        url = request.getfixturevalue("postgres_url")
+        engine = open_engine(url, writes=False)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
+        engine.dispose()
+    store = Store(url)
+    yield store
+    store.close()
