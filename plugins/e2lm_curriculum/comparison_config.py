@@ -10,11 +10,13 @@ from pydantic import Field
 
 from e2lm.errors import UserError
 from e2lm.noun import Noun
-from e2lm_curriculum.arm import ARMS, Arm
+from e2lm_curriculum.arm import ARMS, VANILLA, Arm
+from e2lm_curriculum.flops import equal_cost_tokens
 from e2lm_curriculum.size_run import SizeRun
+from e2lm_curriculum.train_command import COMPARISON_SECTION
 from e2lm_curriculum.training_config import TrainingConfig
 
-SECTION = "compare"
+SECTION = COMPARISON_SECTION
 
 #: Below three the t distribution leaves nothing to see: at two seeds its 97.5 % quantile is 12.7.
 LEAST_SEEDS = 3
@@ -31,6 +33,7 @@ class ComparisonConfig(Noun):
     ``schedules``: a gain of an order can be an effect of what the learning rate is when hard text comes (Luo et al.
     2025, arXiv 2511.18903), so every arm is trained with the configured schedule and with a constant one.
     ``tasks`` are lm-eval tasks, ``items`` of each are used; ``held_out_tokens`` is how much held-out text is scored.
+    Arms get equal FLOPs: one that trains on several objectives at once gets fewer tokens.
     """
 
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ARMS
@@ -113,6 +116,7 @@ class Comparison:
         config = self.training.model_copy(
             update={
                 "out": str(self.folder / name),
+                "tokens": self.training.tokens if arm == VANILLA else equal_cost_tokens(self.training),
                 "schedule": schedule,
                 "arm": arm,
                 "init_seed": self.training.seed + seed,

@@ -68,13 +68,13 @@ def _variance_of_mean(d_SI: Values) -> float:
     seed_S = d_SI.mean(axis=1) - mean
     square_seeds = items * float(seed_S @ seed_S) / (seeds - 1)
     if items == 1:
-        return square_seeds / seeds
+        return float(square_seeds / seeds)
     item_I = d_SI.mean(axis=0) - mean
     square_items = seeds * float(item_I @ item_I) / (items - 1)
     rest_SI = d_SI - mean - seed_S[:, None] - item_I
     square_rest = float((rest_SI**2).sum()) / ((seeds - 1) * (items - 1))
     # By chance items can vary less than the rest alone would make them; the variance of their effect is then 0.
-    return (square_seeds + max(square_items - square_rest, 0.0)) / (seeds * items)
+    return float((square_seeds + max(square_items - square_rest, 0.0)) / (seeds * items))
 
 
 def mean_interval(values_S: Values, confidence: float = CONFIDENCE) -> Difference:

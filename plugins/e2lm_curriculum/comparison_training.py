@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from e2lm.errors import UserError
 from e2lm.progress import progress_bar
-from e2lm_curriculum.comparison_config import ArmRun, Comparison
+from e2lm_curriculum.comparison_config import Comparison
+from e2lm_curriculum.comparison_corpus import prepare_all
 from e2lm_curriculum.folder_lock import folder_lock
-from e2lm_curriculum.prepared_corpus import PreparedCorpus
 from e2lm_curriculum.size_run import SizeRun
-from e2lm_curriculum.training import FLOPS_PER_GFLOP, check, prepare_once
+from e2lm_curriculum.training import FLOPS_PER_GFLOP, check
 from e2lm_curriculum.worker_pool import train_in_processes
 
 
@@ -21,28 +20,16 @@ def train_comparison(comparison: Comparison, quiet: bool = False) -> None:
     Nothing is written before everything that can be known to be wrong has been looked at.
     """
     runs = comparison.runs
-    for run in runs:
-        check(run.config)
+    check_comparison(comparison)
     with folder_lock(comparison.folder):
-        for run in runs:
-            prepare_once(run.config)
-        require_same_corpus(runs)
+        prepare_all(runs)
         _train([run.size_run for run in runs], comparison.training.jobs, quiet)
 
 
-def require_same_corpus(runs: Sequence[ArmRun]) -> None:
-    """A :class:`UserError` unless every run reads the same tokens through the same tokenizer."""
-    first: PreparedCorpus | None = None
-    for run in runs:
-        prepared = PreparedCorpus.read(run.config.out_folder)
-        assert prepared is not None
-        first = first or prepared
-        for field in ("data_hash", "tokenizer_hash"):
-            if getattr(prepared, field) != getattr(first, field):
-                raise UserError(
-                    f"{run.config.out_folder}: {field} differs from that of {runs[0].name}: the arms would read "
-                    "different text; train all of them into a new --out"
-                )
+def check_comparison(comparison: Comparison) -> None:
+    """Raise a :class:`UserError` for what can be known to be wrong before anything is written."""
+    for run in comparison.runs:
+        check(run.config)
 
 
 def _train(runs: Sequence[SizeRun], jobs: int, quiet: bool) -> None:

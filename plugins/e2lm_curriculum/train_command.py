@@ -20,7 +20,15 @@ FLOAT32_BYTES = 4
 HELP = "Train a ladder of small language models and keep checkpoints."
 
 #: First words that are no config, and the functions that take the words after them.
-SUB_COMMANDS = {"plan": "e2lm_curriculum.plan_command:run_plan"}
+SUB_COMMANDS = {
+    "export": "e2lm_curriculum.export_command:run_export",
+    "plan": "e2lm_curriculum.plan_command:run_plan",
+    "compare": "e2lm_curriculum.train_compare:run_compare",
+}
+
+
+#: A configuration with this section trains the arms of a comparison.
+COMPARISON_SECTION = "compare"
 
 
 class TrainParser(ArgumentParser):
@@ -49,11 +57,15 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--warmup", type=float, help="share of the steps with rising learning rate (0.1)")
     parser.add_argument("--seed", type=int, help="of weights, order and split (0)")
     parser.add_argument("--checkpoints", type=int, help="checkpoints after step 0, log-spaced (10)")
+    parser.add_argument("--checkpoint-grid", help="log (default), tokens, or babylm (1M, 2M .. 10M, 20M .. words)")
+    parser.add_argument("--checkpoint-tokens", type=int, help="tokens between checkpoints of grid tokens (100_000)")
+    parser.add_argument("--word-unit", type=int, help="words that grid babylm takes for a million (1_000_000)")
     parser.add_argument("--held-out", type=float, help="share of the corpus never trained on (0.1)")
     parser.add_argument("--curriculum", help="what is seen when (shuffle); e2lm train plan lists the names")
     parser.add_argument("--family", help="llama (default) or roberta, which learns from masked tokens")
     parser.add_argument("--precision", help="auto (default: bfloat16 autocast on a GPU), float32 or bfloat16")
     parser.add_argument("--jobs", type=int, help="sizes trained at once, sharing the cores (1)")
+    parser.add_argument("--loader-workers", type=int, help="processes that read ahead (0)")
     parser.add_argument("--resume-interval-s", type=float, help="seconds of work a kill may cost (30)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained; write nothing")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -62,6 +74,11 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     from e2lm_curriculum.training import check, train
 
+    data, source = chosen_data(arguments)
+    if COMPARISON_SECTION in data:
+        from e2lm_curriculum.train_compare import train_and_compare
+
+        return train_and_compare(data, source, arguments.dry_run, arguments.json)
     config = chosen_config(arguments)
     if arguments.dry_run:
         config.model_sizes  # noqa: B018  an unknown size is an error before anything is printed
@@ -75,6 +92,13 @@ def _run(arguments: Namespace) -> int:
 
 def chosen_config(arguments: Namespace) -> TrainingConfig:
     """The configuration file, if one was given, with the options over it; a :class:`UserError` names file and field."""
+    from e2lm_curriculum.training_config import TrainingConfig
+
+    return TrainingConfig.from_data(*chosen_data(arguments))
+
+
+def chosen_data(arguments: Namespace) -> tuple[dict[str, Any], str]:
+    """The fields of the configuration file with the options over them, and what to call them in errors."""
     from e2lm_curriculum.training_config import TrainingConfig, config_data
 
     given: dict[str, Any] = {
@@ -85,8 +109,7 @@ def chosen_config(arguments: Namespace) -> TrainingConfig:
     if isinstance(given.get("sizes"), str):
         given["sizes"] = [size.strip() for size in given["sizes"].split(",")]
     data = config_data(Path(arguments.config)) if arguments.config else {}
-    source = arguments.config or "e2lm train"
-    return TrainingConfig.from_data({**data, **given}, source)
+    return {**data, **given}, arguments.config or "e2lm train"
 
 
 def planned(config: TrainingConfig) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""One preparation for all runs of a comparison: the same tokens and scores, a plan for each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from e2lm.atomic_file import whole_file, whole_folder, write_json
+from e2lm.errors import UserError
+from e2lm.run_record import RECORD_FILE, RunRecord
+from e2lm_curriculum.comparison_config import ArmRun
+from e2lm_curriculum.plan_builder import chosen_curriculum
+from e2lm_curriculum.plan_file import PLAN_FILE, SCHEDULE_FILE, write_plan
+from e2lm_curriculum.prepared_corpus import (
+    DESCRIPTION_FILE,
+    HELD_OUT_FILE,
+    PREPARED_FOLDER,
+    SCORES_FILE,
+    PreparedCorpus,
+    planned_order,
+)
+from e2lm_curriculum.resume_state import sweep_partials
+from e2lm_curriculum.training import prepare_once
+from e2lm_curriculum.training_config import TrainingConfig
+
+OF_ONE_RUN = frozenset({PLAN_FILE, SCHEDULE_FILE, DESCRIPTION_FILE})
+
+
+def prepare_all(runs: Sequence[ArmRun]) -> None:
+    """Prepare the corpus for the first run and share it with the others, which need a plan only."""
+    first = runs[0].config
+    prepare_once(first)
+    for run in runs[1:]:
+        if not (run.config.out_folder / RECORD_FILE).is_file():
+            _prepare_like(first, run.config)
+    require_same_corpus(runs)
+
+
+def _prepare_like(first: TrainingConfig, config: TrainingConfig) -> None:
+    out, source = config.out_folder, first.out_folder / PREPARED_FOLDER
+    sweep_partials(out)
+    with whole_folder(out / PREPARED_FOLDER) as folder:
+        for file in sorted(source.iterdir()):
+            if file.name not in OF_ONE_RUN:
+                _share(file, folder / file.name)
+        plan = planned_order(config, chosen_curriculum(config.curriculum), np.load(source / SCORES_FILE))
+        write_plan(plan, folder)
+        prepared = PreparedCorpus.from_json_file(source / DESCRIPTION_FILE).model_copy(
+            update={"plan_hash": plan.hash, "forward_passes": plan.forward_passes}
+        )
+        write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
+    with whole_file(out / HELD_OUT_FILE) as partial:
+        shutil.copyfile(first.out_folder / HELD_OUT_FILE, partial)
+    record = RunRecord.from_json_file(first.out_folder / RECORD_FILE)
+    record.model_copy(update={"config": config.effective()}).write(out)
+
+
+def _share(file: Path, copy: Path) -> None:
+    """A second name for the file, or a copy where the file system has no such thing."""
+    try:
+        os.link(file, copy)
+    except OSError:
+        shutil.copyfile(file, copy)
+
+
+def require_same_corpus(runs: Sequence[ArmRun]) -> None:
+    """A :class:`UserError` unless every run reads the same tokens through the same tokenizer."""
+    first = PreparedCorpus.read(runs[0].config.out_folder)
+    for run in runs:
+        prepared = PreparedCorpus.read(run.config.out_folder)
+        if prepared is None or first is None:
+            raise UserError(f"{run.config.out_folder}: the prepared corpus was deleted; train into another --out")
+        for field in ("data_hash", "tokenizer_hash"):
+            if getattr(prepared, field) != getattr(first, field):
+                raise UserError(
+                    f"{run.config.out_folder}: {field} differs from that of {runs[0].name}: the arms would read "
+                    "different text; train all of them into a new --out"
+                )
