@@ -59,8 +59,15 @@ class PreparedCorpus(Noun):
     plan_hash: str
     difficulty: str = ""
     scoring_cpu_s: float | None = None
+    #: Words are what blanks separate.
+    training_words: int | None = None
     #: Forward and backward passes of a batch: more than steps where several objectives are trained at once.
     forward_passes: int | None = None
+
+    @property
+    def words_per_token(self) -> float | None:
+        """Words of the training text over its tokens; None for a corpus prepared before words were counted."""
+        return None if self.training_words is None else self.training_words / self.tokens
 
     @classmethod
     def read(cls, out: Path) -> Self | None:
@@ -109,6 +116,7 @@ def prepare(config: TrainingConfig, split: SplitCorpus) -> PreparedCorpus:
             plan_hash=plan.hash,
             difficulty=scores.name,
             scoring_cpu_s=scores.cpu_s if scores.name else None,
+            training_words=sum(len(document.split()) for document in split.training),
             forward_passes=plan.forward_passes,
         )
         write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))

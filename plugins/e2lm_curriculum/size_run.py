@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
-from e2lm_curriculum.checkpoint_grid import checkpoint_steps
+from e2lm_curriculum.checkpoint_grid import ASSUMED_WORDS_PER_TOKEN, checkpoint_steps, token_steps, word_steps
 from e2lm_curriculum.model_size import ModelSize, model_size
 from e2lm_curriculum.online_record import probed_tokens, trained_plan_hash
 from e2lm_curriculum.prepared_corpus import PreparedCorpus
@@ -41,7 +41,15 @@ class SizeRun:
     @property
     def grid(self) -> tuple[int, ...]:
         """Steps at which a checkpoint is kept."""
-        return checkpoint_steps(self.config.budget.steps, self.config.checkpoints)
+        config, steps = self.config, self.config.budget.steps
+        if config.checkpoint_grid == "log":
+            return checkpoint_steps(steps, config.checkpoints)
+        tokens_per_step = config.budget.tokens // steps
+        if config.checkpoint_grid == "tokens":
+            return token_steps(steps, tokens_per_step, config.checkpoint_tokens)
+        prepared = PreparedCorpus.read(config.out_folder)
+        words_per_token = None if prepared is None else prepared.words_per_token
+        return word_steps(steps, tokens_per_step, words_per_token or ASSUMED_WORDS_PER_TOKEN, config.word_unit)
 
     @property
     def cost(self) -> int:

@@ -13,6 +13,7 @@ from e2lm.curriculum import TrainingBudget
 from e2lm.errors import UserError, one_line
 from e2lm.noun import Noun
 from e2lm_curriculum.arm import Arm
+from e2lm_curriculum.checkpoint_grid import BABYLM_UNIT
 from e2lm_curriculum.model_size import ModelSize, model_size
 from e2lm_curriculum.plan_setting import CurriculumSetting
 
@@ -24,6 +25,7 @@ WITHOUT_EFFECT = frozenset({"out", "sizes", "jobs", "resume_interval_s", "label"
 
 DEMO_LADDER = ("50k", "140k", "360k", "780k")
 
+CheckpointGrid = Literal["log", "tokens", "babylm"]
 Family = Literal["llama", "roberta"]
 Schedule = Literal["constant", "cosine", "wsd"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -48,8 +50,13 @@ class TrainingConfig(Noun):
     #: Seeds of the weights and of the order alone, so that runs can share one and not the other; else ``seed``.
     init_seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
     order_seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
-    #: Checkpoints after step 0.
+    #: Checkpoints after step 0, on the grid ``log``.
     checkpoints: Annotated[int, Field(ge=1)] = 10
+    #: ``log``: log-spaced; ``tokens``: every ``checkpoint_tokens``; ``babylm``: at BabyLM's numbers of words.
+    checkpoint_grid: CheckpointGrid = "log"
+    checkpoint_tokens: Annotated[int, Field(ge=1)] = 100_000
+    #: What BabyLM's grid counts in; less than a million for a small corpus.
+    word_unit: Annotated[int, Field(ge=1)] = BABYLM_UNIT
     #: Share of the corpus, in characters, that is never trained on.
     held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     #: A name of ``e2lm train plan``, or a mapping (docs/curriculum.md).
