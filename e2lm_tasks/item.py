@@ -39,20 +39,20 @@ def occurs_in(needle: str, text: str) -> bool:
     return needle.casefold() in text.casefold()
 
 
-def placed_rows(items: Sequence[Item], rng: np.random.Generator) -> list[dict[str, Any]]:
+def placed_rows(items: Sequence[Item], rng: np.random.Generator, choices: int = CHOICES) -> list[dict[str, Any]]:
     """One JSONL row per item; the true choice is at every position equally often (to within one)."""
-    positions = balanced_positions(len(items), rng)
+    positions = balanced_positions(len(items), rng, choices)
     rows = []
     for item, position in zip(items, positions, strict=True):
-        choices = list(item.wrong)
-        choices.insert(position, item.true)
-        rows.append({"context": item.context, "choices": choices, "gold": position})
+        shown = list(item.wrong)
+        shown.insert(position, item.true)
+        rows.append({"context": item.context, "choices": shown, "gold": position})
     return rows
 
 
-def balanced_positions(count: int, rng: np.random.Generator) -> list[int]:
-    """``count`` positions among :data:`CHOICES`, each equally often to within one, in random order."""
-    return [int(position) for position in rng.permutation(np.arange(count) % CHOICES)]
+def balanced_positions(count: int, rng: np.random.Generator, choices: int = CHOICES) -> list[int]:
+    """``count`` positions among ``choices``, each equally often to within one, in random order."""
+    return [int(position) for position in rng.permutation(np.arange(count) % choices)]
 
 
 def taken(candidates: Iterable[Item | None], count: int) -> list[Item]:

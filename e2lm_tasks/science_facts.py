@@ -13,10 +13,10 @@ import numpy as np
 from e2lm import UserError
 from e2lm_tasks import suite_files
 from e2lm_tasks.arithmetic_facts import ARITHMETIC, arithmetic_items
-from e2lm_tasks.early_suite import Suite
 from e2lm_tasks.fact_relation import GRADES, read_relations
 from e2lm_tasks.false_twins import with_false_twins
 from e2lm_tasks.item import CHOICES, Item
+from e2lm_tasks.text_suite import Suite
 from e2lm_tasks.trivial_baselines import Row, tied_accuracy, wilson_interval
 
 NAME = "e2lm_science_facts"

@@ -12,16 +12,18 @@ from e2lm.atomic_file import whole_folder
 from e2lm.name_rule import checked_name
 from e2lm.plugin_manager import plugin_manager
 from e2lm_tasks.corpus import read_corpus
-from e2lm_tasks.early_suite import Suite, build_suite
+from e2lm_tasks.prose import prose_of
+from e2lm_tasks.suite_family import EARLY, LADDER, SuiteFamily, domain_family
 from e2lm_tasks.suite_files import CARD
+from e2lm_tasks.text_suite import Suite, build_suite
+from e2lm_tasks.word_frequency import WordFrequency
 
-DEFAULT_NAME = "e2lm_early"
 DEFAULT_ITEMS = 400
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of ``e2lm tasks``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,build}")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,build,ladder}")
     listing = actions.add_parser("list", help="list the task suites of the installed plugins")
     listing.add_argument("--json", action="store_true", help="print JSON")
     build = actions.add_parser("build", help="build multiple-choice tasks from text that no model was trained on")
@@ -29,17 +31,38 @@ def configure(parser: ArgumentParser) -> None:
     material.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="UTF-8 text files")
     material.add_argument("--facts", action="store_true", help="the tables of plain facts that come with e2lm")
     build.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write")
+    build.add_argument("--ladder", action="store_true", help="the developmental ladder instead (with --corpus)")
+    build.add_argument("--domain", action="store_true", help="vocabulary, facts and inferences of these documents")
+    background = "how everybody writes, for --domain (default: Python's documentation)"
+    build.add_argument("--background", nargs="+", type=Path, metavar="FILE", help=background)
     items = f"items per task ({DEFAULT_ITEMS}); with --corpus"
     build.add_argument("--items", type=int, metavar="N", help=items)
     build.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (%(default)s)")
-    build.add_argument("--name", help=f"name of the group of tasks ({DEFAULT_NAME}); with --corpus")
+    build.add_argument("--name", help="name of the group of tasks (by kind, e2lm_early); with --corpus")
     build.add_argument("--dry-run", action="store_true", help="do everything but write")
     build.add_argument("--json", action="store_true", help="print the card as JSON")
+
+    ladder = actions.add_parser("ladder", help="at which checkpoint each rung of the ladder turns on in a run")
+    ladder.add_argument("scores", type=Path, metavar="SCORES", help="what e2lm eval wrote for the tasks of the ladder")
+    ladder.add_argument("--name", default=LADDER.name, help="name of the group of tasks (%(default)s)")
+    ladder.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: Namespace) -> int:
     """Do what was asked for; the exit code."""
-    return _list(arguments) if arguments.action == "list" else _build(arguments)
+    return {"list": _list, "build": _build, "ladder": _ladder}[arguments.action](arguments)
+
+
+def _ladder(arguments: Namespace) -> int:
+    from e2lm.score_files import read_scores
+    from e2lm_tasks.ladder_report import ladder_report, ladder_text
+
+    rungs = ladder_report(read_scores(arguments.scores).scores, arguments.name)
+    if arguments.json:
+        print(json.dumps({"rungs": [rung.as_json() for rung in rungs]}, indent=1))
+    else:
+        print(ladder_text(rungs))
+    return 0
 
 
 def _list(arguments: Namespace) -> int:
@@ -75,17 +98,35 @@ def _suite(arguments: Namespace) -> Suite:
     if arguments.facts:
         from e2lm_tasks.science_facts import build_science_facts
 
-        for option in ("items", "name"):
-            if getattr(arguments, option) is not None:
+        for option in ("items", "name", "ladder", "domain", "background"):
+            if getattr(arguments, option):
                 raise UserError(f"--{option} goes with --corpus; the suite of facts has its own items and name")
         return build_science_facts(arguments.seed)
-    name = DEFAULT_NAME if arguments.name is None else arguments.name
+    family = _family(arguments)
+    name = family.name if arguments.name is None else arguments.name
     try:
         checked_name(name, "task group")
     except E2LMError as error:
         raise UserError(f"--name: {error}") from error
     items = DEFAULT_ITEMS if arguments.items is None else arguments.items
-    return build_suite(read_corpus(arguments.corpus), arguments.seed, items, name, quiet=arguments.json)
+    return build_suite(read_corpus(arguments.corpus), arguments.seed, items, name, arguments.json, family)
+
+
+def _family(arguments: Namespace) -> SuiteFamily:
+    if arguments.background and not arguments.domain:
+        raise UserError("--background goes with --domain")
+    if arguments.ladder and arguments.domain:
+        raise UserError("--ladder and --domain are two suites; build one after the other")
+    if arguments.domain:
+        texts = [text.text for text in read_corpus(arguments.background)] if arguments.background else _documentation()
+        return domain_family(WordFrequency.of(prose_of(texts)))
+    return LADDER if arguments.ladder else EARLY
+
+
+def _documentation() -> list[str]:
+    from pydoc_data.topics import topics
+
+    return [topics[name] for name in sorted(topics)]
 
 
 def _check_free(folder: Path) -> None:

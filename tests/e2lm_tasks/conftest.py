@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from e2lm_tasks.corpus import CorpusText
-from e2lm_tasks.early_suite import Suite, build_suite
+from e2lm_tasks.text_suite import Suite, build_suite
 
 ITEMS = 120
 

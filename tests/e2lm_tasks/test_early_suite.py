@@ -9,13 +9,14 @@ import pytest
 
 from e2lm import UserError
 from e2lm_tasks.corpus import CorpusText
-from e2lm_tasks.early_suite import CHOICE_KINDS, Suite, build_suite
 from e2lm_tasks.item import MAX_ITEM_BYTES
 from e2lm_tasks.prose import prose_of
+from e2lm_tasks.suite_family import EARLY
+from e2lm_tasks.text_suite import Suite, build_suite
 from e2lm_tasks.word_frequency import WORD, WordFrequency
 
 Rows = dict[str, list[dict[str, Any]]]
-KINDS = [kind.name for kind in CHOICE_KINDS]
+KINDS = [kind.name for kind in EARLY.kinds]
 ITEMS = 120
 FOUR_STANDARD_ERRORS = 4 * (0.25 * 0.75 / ITEMS) ** 0.5
 

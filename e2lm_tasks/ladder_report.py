@@ -1,0 +1,108 @@
+"""At which checkpoint each rung of the developmental ladder turns on in a run.
+
+Shape suffix: K checkpoints of one series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm import Curve, Scores, SignalScore, UserError
+from e2lm.plugin_manager import plugin_manager
+from e2lm_tasks.suite_family import LADDER
+
+METRIC = "acc_ties_half"
+FALLBACK_METRIC = "acc"
+SIGNAL_SCORE = "signal_quality"
+#: Two-sided 95 % quantile of the normal distribution.
+Z_95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One rung in one run. ``on_step`` is None where it shows nothing; ``reason`` then says why."""
+
+    series: str
+    rung: str
+    chance: float
+    first: float
+    last: float
+    on_step: int | None
+    on_tokens: float | None
+    signal_quality: float | None
+    p: float | None
+    reason: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields under their names."""
+        return asdict(self)
+
+
+def ladder_report(scores: Scores, name: str = LADDER.name) -> list[Rung]:
+    """Every rung of every run in order of the ladder; a :class:`UserError` where the table holds no rung."""
+    table = scores.frame
+    rungs = []
+    for series in dict.fromkeys(table["series"]):
+        for kind in LADDER.kinds:
+            rows = table[(table["series"] == series) & (table["task"] == f"{name}_{kind.name}")]
+            metric = METRIC if (rows["metric"] == METRIC).any() else FALLBACK_METRIC
+            rows = rows[rows["metric"] == metric].sort_values("step")
+            if len(rows):
+                rungs.append(_rung(str(series), kind.name, 1 / kind.choices, metric, rows))
+    if not rungs:
+        raise UserError(f"no task {name}_... is in the scores; evaluate --tasks {name} first, or give --name")
+    return rungs
+
+
+def ladder_text(rungs: Sequence[Rung]) -> str:
+    """The report as a table, and in a last line per run the rungs that show nothing."""
+    lines = [
+        f"{'run':<24} {'rung':<12} {'chance':>6} {'first':>6} {'last':>6}  {'turns on at':<24} {'quality':>7} {'p':>6}"
+    ]
+    for rung in rungs:
+        tokens = "" if rung.on_tokens is None else f" ({rung.on_tokens:,.0f} tokens)"
+        on = "never" if rung.on_step is None else f"step {rung.on_step}{tokens}"
+        quality, p = ("-" if value is None else f"{value:.3f}" for value in (rung.signal_quality, rung.p))
+        lines.append(
+            f"{rung.series:<24} {rung.rung:<12} {rung.chance:>6.2f} {rung.first:>6.3f} {rung.last:>6.3f}  {on:<24} "
+            f"{quality:>7} {p:>6}"
+        )
+    for series in dict.fromkeys(rung.series for rung in rungs):
+        silent = [rung.rung for rung in rungs if rung.series == series and rung.on_step is None]
+        if silent:
+            lines.append(f"{series}: nothing shows in {', '.join(silent)} (never above chance to the end of the run)")
+    return "\n".join(lines)
+
+
+def _rung(series: str, rung: str, chance: float, metric: str, rows: Any) -> Rung:
+    values_K, stderr_K = (rows[column].to_numpy(dtype=np.float64) for column in ("value", "stderr"))
+    steps_K, tokens_K = rows["step"].to_numpy(dtype=np.int64), rows["tokens"].to_numpy(dtype=np.float64)
+    curve = Curve(
+        series, f"{LADDER.name}_{rung}", metric, steps_K, tokens_K, values_K, stderr_K,
+        rows["n"].fillna(0).to_numpy(dtype=np.int64), chance=chance,
+    )  # fmt: skip
+    found = plugin_manager().find("e2lm_register_signal_scores", SignalScore, SIGNAL_SCORE, "signal score")
+    signal = found.score(curve, np.random.default_rng(0))
+    on = turned_on(values_K, stderr_K, chance)
+    tokens = None if on is None or np.isnan(tokens_K[on]) else float(tokens_K[on])
+    return Rung(
+        series, rung, chance, float(values_K[0]), float(values_K[-1]), None if on is None else int(steps_K[on]), tokens,
+        signal.value, signal.p, None if on is not None else "never above chance to the end of the run",
+    )  # fmt: skip
+
+
+def turned_on(values_K: NDArray[np.float64], stderr_K: NDArray[np.float64], chance: float) -> int | None:
+    """The first checkpoint from which on the 95 % interval stays above ``chance``; None where there is none.
+
+    >>> turned_on(np.array([0.26, 0.24, 0.5, 0.6]), np.full(4, 0.05), 0.25)
+    2
+    """
+    above_K = values_K - Z_95 * np.nan_to_num(stderr_K, nan=np.inf) > chance
+    below = np.flatnonzero(~above_K)
+    start = int(below[-1]) + 1 if len(below) else 0
+    return start if start < len(values_K) else None
