@@ -37,11 +37,11 @@ def term_items(
     for index in rng.permutation(len(prose)).tolist():
         words = prose.sentences[index].text.split()
         places = [place for place, word in enumerate(words) if word.strip(".,;:") in terms and place > 0]
-        yield (
-            _item(prose, index, words, places[int(rng.integers(len(places)))], frequency, by_count, rng)
-            if places
-            else None
+        tried = (
+            _item(prose, index, words, places[draw], frequency, by_count, rng)
+            for draw in rng.permutation(len(places)).tolist()
         )
+        yield next((item for item in tried if item is not None), None)
 
 
 def terms_and_common(frequency: WordFrequency, background: WordFrequency) -> tuple[frozenset[str], frozenset[str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -107,21 +108,7 @@ def test_documents_with_enough_facts_give_three_tasks() -> None:
     # Words that everybody uses, as often as the things (12), the verbs (24) and the materials (30 or so).
     text += " " + " ".join(f"Nobody could know when another {noun} would come before winter." for noun in nouns[:12])
     text += " " + " ".join(f"People there never spoke about {noun} after their evening meals." for noun in nouns)
-    usual_words = [
-        "could",
-        "know",
-        "another",
-        "would",
-        "come",
-        "before",
-        "there",
-        "never",
-        "spoke",
-        "about",
-        "after",
-        "their",
-        "evening",
-    ]
+    usual_words = re.findall(r"[a-z]{4,}", "could know another would come before there never spoke about after their")
     usual = WordFrequency(Counter(dict.fromkeys(usual_words, 2000)), 100_000)
     corpus, family = [CorpusText.of("made.txt", text)], domain_family(usual)
     suite = build_suite(corpus, 0, 100, "e2lm_domain", family=family)
