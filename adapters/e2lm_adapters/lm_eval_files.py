@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from e2lm.atomic_file import whole_folder
+from e2lm.atomic_file import PARTIAL_MARK, whole_file
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import E2LMError
+from e2lm.errors import UserError, one_line
 from e2lm.run_record import recorded_versions
 from e2lm.series import Series
 from e2lm_adapters.task_loading import SEEDS
@@ -57,7 +59,7 @@ class LmEvalFiles:
         return dict(self.lm.get_model_info()) if hasattr(self.lm, "get_model_info") else {}
 
     def write(self, series: Series, checkpoint: Checkpoint, results: dict[str, Any]) -> Path:
-        """Write results and samples of one checkpoint, all or nothing; files of other tasks there stay."""
+        """Write results and samples of one checkpoint, each file whole, results last; files of other tasks stay."""
         from lm_eval.loggers import EvaluationTracker
 
         place = self.folder / series.name / checkpoint.label
@@ -76,11 +78,11 @@ class LmEvalFiles:
             "tokens": tokens if known else None,
             "flops": series.flops(tokens) if known else None,
         }
-        with whole_folder(place) as partial:
-            if place.is_dir():
-                for earlier in place.iterdir():
-                    (partial / earlier.name).hardlink_to(earlier)
-            tracker = EvaluationTracker(output_path=str(partial))
+        place.mkdir(parents=True, exist_ok=True)
+        # File by file, not the folder as a whole: another worker may write files of other tasks at the same time.
+        with TemporaryDirectory(prefix=PARTIAL_MARK, dir=place.parent) as name:
+            partial = Path(name)
+            tracker = EvaluationTracker(output_path=name)
             tracker.general_config_tracker.log_experiment_args(
                 model_source=self.model,
                 model_args=",".join(f"{key}={value}" for key, value in arguments.items()),
@@ -93,9 +95,11 @@ class LmEvalFiles:
             tracker.save_results_aggregated(results, samples)
             for task, logged in samples.items():
                 tracker.save_results_samples(task, logged)
-            expected = 1 + len(samples)
-            if len(list(partial.glob("results_*.json"))) < 1 or len(list(partial.iterdir())) < expected:
-                raise E2LMError(f"lm-eval could not write its results for {checkpoint.location}")
+            _require_whole(partial, sum(map(len, samples.values())), place)
+            # Results last: whoever finds them finds their samples too.
+            for file in sorted(partial.iterdir(), key=lambda one: one.name.startswith("results_")):
+                with whole_file(place / file.name) as moved:
+                    file.replace(moved)
         return place
 
     def _config(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -117,3 +121,18 @@ class LmEvalFiles:
             }
         )
         return config
+
+
+def _require_whole(written: Path, items: int, place: Path) -> None:
+    """A :class:`UserError` unless everything was written: lm-eval logs a failed write, a full disk say, and goes on."""
+    try:
+        (results,) = written.glob("results_*.json")
+        json.loads(results.read_bytes())
+        lines = sum(file.read_bytes().count(b"\n") for file in written.glob("samples_*.jsonl"))
+        if lines < items:
+            raise ValueError(f"{lines} of {items} samples")
+    except ValueError as error:
+        raise UserError(
+            f"{place}: lm-eval could not write its files ({one_line(error)}; disk full?); what was finished is kept, "
+            "the same command goes on, --no-lm-eval-files does without them"
+        ) from error
