@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm_curriculum.plan_array import every_example, index_type
+from e2lm.errors import E2LMError
+from e2lm_curriculum.plan_array import LARGEST_INT32, every_example
 
 EXAMPLES_AT_ONCE = 1 << 22
 _SIGN_BIT = np.uint32(1 << 31)
-_LOW_32 = np.uint64(0xFFFFFFFF)
+_HALVES = np.dtype([("place", "<i4"), ("key", "<u4")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +58,17 @@ def ranking(scores_X: NDArray[np.floating[Any]]) -> Ranking:
     ([1, 3, 2, 0], [2, 2, 4])
     """
     examples = len(scores_X)
-    packed_X = np.empty(examples, dtype=np.uint64)
+    if examples >= LARGEST_INT32:
+        raise E2LMError(f"{examples} examples: a ranking holds fewer than {LARGEST_INT32}; use longer sequences")
+    packed_X = np.empty(examples, dtype="<u8")
     for start in range(0, examples, EXAMPLES_AT_ONCE):
         part_X = slice(start, min(start + EXAMPLES_AT_ONCE, examples))
         packed_X[part_X] = _sortable(scores_X[part_X]).astype(np.uint64) << np.uint64(32)
         packed_X[part_X] |= np.arange(part_X.start, part_X.stop, dtype=np.uint64)
     packed_X.sort()
-    order_X = np.empty(examples, dtype=index_type(examples))
-    keys_X = np.empty(examples, dtype=np.uint32)
-    for start in range(0, examples, EXAMPLES_AT_ONCE):
-        part_X = slice(start, min(start + EXAMPLES_AT_ONCE, examples))
-        order_X[part_X] = packed_X[part_X] & _LOW_32
-        keys_X[part_X] = packed_X[part_X] >> np.uint64(32)
-    return Ranking(order_X, keys_X)
+    # Both halves are views: 1e8 examples fit into 0.8 GB.
+    halves_X = packed_X.view(_HALVES)
+    return Ranking(halves_X["place"], halves_X["key"])
 
 
 def ranking_with_mixed_ties(scores_X: NDArray[np.floating[Any]], rng: np.random.Generator) -> Ranking:
