@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
 # Before torch, tokenizers and the Hub are imported: they read these once.
@@ -52,3 +55,58 @@ def shared_data() -> Path:
 def tiny_llama(tiny_model: Path) -> Path:
     """A checkpoint folder: Llama of 2 layers, width 64, float32, vocabulary 512, context 256, with its tokenizer."""
     return tiny_model
+
+
+@dataclass(frozen=True)
+class AuthorEnvironment:
+    """A virtual environment of its own that also sees all of the running one, for what strangers install."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def run(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run in the folder of the environment, where no code of ours lies."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("E2LM_", "PYTHON"))}
+        return subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env={**environment, **variables},
+            timeout=300,
+        )
+
+    def e2lm(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run(self.python, "-m", "e2lm", *arguments, **variables)
+
+    def lm_eval(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """The stock console script as it is, run by the Python of this environment."""
+        return self.run(self.python, Path(sysconfig.get_path("scripts")) / "lm_eval", *arguments, **variables)
+
+    def install(self, *packages: Path) -> None:
+        done = self.run(
+            *(self.python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"),
+            *("--no-deps", "--no-build-isolation", "--no-index", *packages),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def author_environment(tmp_path_factory: pytest.TempPathFactory) -> AuthorEnvironment:
+    """Where packages of strangers are installed, beside e2lm and everything it needs."""
+    environment = AuthorEnvironment(tmp_path_factory.mktemp("author") / "venv")
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(environment.folder)],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (site_packages,) = (environment.folder / "lib").glob("python3.*/site-packages")
+    # addsitedir, not the bare path: the .pth files there make editable installs and the start-up shim work.
+    lines = (f"import site; site.addsitedir({sysconfig.get_path(kind)!r})\n" for kind in ("purelib", "platlib"))
+    (site_packages / "running_environment.pth").write_text("".join(sorted(set(lines))), encoding="utf-8")
+    return environment

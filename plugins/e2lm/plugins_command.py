@@ -1,4 +1,4 @@
-"""``e2lm plugins list``: which plugins there are, and what became of them."""
+"""``e2lm plugins``: which plugins there are and what became of them, and the package of a new one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import Any
 
 from e2lm.command import Command
@@ -14,6 +15,7 @@ from e2lm.evaluation_model import EvaluationModel
 from e2lm.item_metric import ItemMetric
 from e2lm.merge_strategy import MergeStrategy
 from e2lm.plugin_manager import PluginManager, plugin_manager
+from e2lm.plugin_package import KINDS, check_free, check_name, package_files, write_package
 from e2lm.scaling_predictor import ScalingPredictor
 from e2lm.signal_score import SignalScore
 from e2lm.task_suite import TaskSuite
@@ -60,11 +62,35 @@ def plugin_report(manager: PluginManager) -> dict[str, Any]:
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=["list"], help="list the plugins that are installed")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="list the plugins that are installed", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    new = actions.add_parser("new", help="write the package of a new plugin, with tests", allow_abbrev=False)
+    new.add_argument("kind", choices=list(KINDS), help=", ".join(KINDS), metavar="KIND")
+    new.add_argument("name", metavar="NAME", help="of the package, and of what it registers")
+    new.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (NAME)")
+    new.add_argument("--dry-run", action="store_true", help="say what would be written; write nothing")
 
 
 def _run(arguments: Namespace) -> int:
+    return _new(arguments) if arguments.action == "new" else _list(arguments)
+
+
+def _new(arguments: Namespace) -> int:
+    folder: Path = arguments.out or Path(arguments.name)
+    check_name(arguments.kind, arguments.name, plugin_manager())
+    check_free(folder)
+    contents = package_files(arguments.kind, arguments.name)
+    if not arguments.dry_run:
+        write_package(folder, contents)
+    for path, text in contents.items():
+        print(f"{'would write' if arguments.dry_run else 'wrote'} {folder / path} ({len(text.splitlines())} lines)")
+    if not arguments.dry_run:
+        print(f"next: pip install --no-deps --editable {folder} && python -m pytest {folder}")
+    return 0
+
+
+def _list(arguments: Namespace) -> int:
     manager = plugin_manager()
     report = plugin_report(manager)
     if arguments.json:
@@ -83,4 +109,6 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-PLUGINS_COMMAND = Command("plugins", "List the installed plugins and what became of them.", _configure, _run)
+PLUGINS_COMMAND = Command(
+    "plugins", "List the installed plugins and what became of them, or write a new one.", _configure, _run
+)

@@ -34,7 +34,7 @@ class TaskContract:
     def _tasks(self) -> dict[str, Any]:
         tasks, missing = loaded_tasks(Path(self._suite.folder))
         if not tasks:
-            pytest.skip(f"no data on this machine for {', '.join(sorted(missing))}: {next(iter(missing.values()))}")
+            pytest.skip(f"no data on this machine for any of {len(missing)} tasks; {next(iter(missing.values()))}")
         return tasks
 
     def test_it_says_what_it_is(self) -> None:

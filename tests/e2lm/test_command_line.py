@@ -79,7 +79,7 @@ def test_an_unknown_command_mentions_plugins_that_failed(only, capsys, monkeypat
         (["work", "--coun", "1"], "e2lm work: unrecognized arguments: --coun 1 (see e2lm work --help)"),
         (["--wrong", "work"], "unknown option '--wrong' before the command; see e2lm --help"),
         (["--plugin"], "--plugin: the path of a Python file is missing"),
-        (["plugins", "lst"], "e2lm plugins: argument action: invalid choice: 'lst' (choose from 'list')"),
+        (["plugins", "lst"], "e2lm plugins: argument action: invalid choice: 'lst' (choose from 'list', 'new')"),
         (["plugins"], "e2lm plugins: the following arguments are required: action"),
         (["--plugin", "nowhere.py", "work"], "--plugin: nowhere.py is not a file"),
     ],

@@ -1,0 +1,134 @@
+"""The package of a new plugin: module, pyproject, tests and a few lines to read, from templates beside this file."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from e2lm.atomic_file import whole_folder
+from e2lm.errors import UserError
+from e2lm.plugin_manager import PluginManager
+
+#: A distribution, an entry point, a module and a registered object are named alike, so the strictest rule counts.
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+LONGEST_NAME = 60
+
+TEMPLATES = "plugin_templates"
+SUFFIX = ".template"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginKind:
+    """What a kind of plugin is called, the hook it fills, and how its result is used; ``module`` is its template."""
+
+    title: str
+    hook: str
+    usage: str
+    #: Path in the package -> template; of a single module where nothing else is needed.
+    files: Mapping[str, str]
+
+
+_MODULE = {"$module.py": "module"}
+
+KINDS: dict[str, PluginKind] = {
+    "task": PluginKind(
+        "A task suite",
+        "e2lm_register_tasks",
+        "lm_eval run --model hf --model_args pretrained=MODEL --tasks $module",
+        {
+            "$module/__init__.py": "module",
+            "$module/$module.yaml": "task.yaml",
+            "$module/items.jsonl": "items.jsonl",
+        },
+    ),
+    "curriculum": PluginKind(
+        "A curriculum", "e2lm_register_curricula", "e2lm train --corpus FILE --out RUNS --curriculum $name", _MODULE
+    ),
+    "merge-strategy": PluginKind(
+        "A merge strategy",
+        "e2lm_register_merge_strategies",
+        "e2lm merge CONFIG OUT            # with merge_method: $name",
+        _MODULE,
+    ),
+    "predictor": PluginKind(
+        "A scaling predictor", "e2lm_register_scaling_predictors", "e2lm plugins list --json", _MODULE
+    ),
+    "signal-score": PluginKind(
+        "A score of early signal", "e2lm_register_signal_scores", "e2lm signal RESULTS --scores $name", _MODULE
+    ),
+    "metric": PluginKind("An item metric", "e2lm_register_metrics", "e2lm signal SAMPLES", _MODULE),
+    "command": PluginKind("A command", "e2lm_register_commands", "e2lm $name --help", _MODULE),
+}
+
+
+def package_files(kind: str, name: str) -> dict[str, str]:
+    """Every file of the package by its path in it.
+
+    >>> sorted(package_files("signal-score", "my-gain"))
+    ['README.md', 'my_gain.py', 'pyproject.toml', 'tests/test_my_gain.py']
+    """
+    chosen, module = KINDS[kind], name.replace("-", "_")
+    words = {"name": name, "module": module, "title": chosen.title}
+    words["usage"] = Template(chosen.usage).substitute(words)
+    sources = {
+        "pyproject.toml": f"pyproject.toml{SUFFIX}",
+        "README.md": f"README.md{SUFFIX}",
+        **{path: f"{kind}/{template}{SUFFIX}" for path, template in chosen.files.items()},
+        "tests/test_$module.py": f"{kind}/test{SUFFIX}",
+    }
+    folder = files("e2lm") / TEMPLATES
+    return {
+        Template(path).substitute(words): Template((folder / source).read_text(encoding="utf-8")).substitute(words)
+        for path, source in sources.items()
+    }
+
+
+def check_name(kind: str, name: str, manager: PluginManager) -> None:
+    """A :class:`UserError` for a name that could not be installed, or would get in the way of something that is."""
+    if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise UserError(
+            f"NAME {name!r} is not allowed: use lower-case letters and digits, starting with a letter, in words joined "
+            f"by '-' or '_', at most {LONGEST_NAME} characters"
+        )
+    module = name.replace("-", "_")
+    if keyword.iskeyword(module) or keyword.issoftkeyword(module) or module in sys.stdlib_module_names:
+        raise UserError(
+            f"NAME {name!r} is not allowed: {module!r} is a word or a module of Python; choose another name"
+        )
+    for record in manager.records:
+        if record.name == name and record.distribution != name:
+            raise UserError(f"NAME {name!r} is taken by the plugin {record.label}; choose another name")
+    is_installed = any(record.distribution == name for record in manager.records)
+    owners = [] if is_installed else packages_distributions().get(module, [])
+    if owners:
+        raise UserError(f"NAME {name!r}: the installed {owners[0]} has a module {module!r}; choose another name")
+    from e2lm.plugins_command import REGISTER_HOOKS
+
+    hook = KINDS[kind].hook
+    for claim in manager.registered(hook, REGISTER_HOOKS[hook]).get(name, []):
+        if claim.plugin.distribution != name:
+            raise UserError(f"NAME {name!r}: the plugin {claim.plugin.label} has a {kind} of that name; choose another")
+
+
+def write_package(folder: Path, contents: Mapping[str, str]) -> None:
+    """Write all files into ``folder``, all or none; nothing that is there is overwritten."""
+    check_free(folder)
+    with whole_folder(folder.absolute()) as partial:
+        for path, text in contents.items():
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            (partial / path).write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_free(folder: Path) -> None:
+    """A :class:`UserError` where something is in the way."""
+    if folder.is_file():
+        raise UserError(f"--out: {folder} is a file; give a new folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"--out: {folder} is not empty, and nothing is overwritten; give a new folder")
