@@ -85,7 +85,7 @@ def test_commands_are_found_and_a_wrong_option_is_noticed() -> None:
     assert [line.split() for line in fenced_commands(text)] == [["e2lm", "signal", "OUT", "--json"]]
     assert [line.split() for line in fragments(text)] == [["e2lm", "eval", "RUN", "--jobs", "N"]]
     with pytest.raises(UserError, match="--jsn"):
-        parsed("e2lm signal OUT --jsn")
+        parsed("e2lm plugins list --jsn")
     with pytest.raises(UserError, match="unknown command 'singal'"):
         parsed("e2lm singal OUT")
 
