@@ -1,20 +1,26 @@
 # make demo   install into .venv and run the main job
 # make test   install into .venv and run the tests
 # make lint   style and types
+# make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
 # make picture   the README's picture, from a whole demo run
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+VENV_VLLM ?= .venv-vllm
+BIN_VLLM := $(VENV_VLLM)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint check picture clean
+.PHONY: demo test test-vllm lint check picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
+
+test-vllm: $(VENV_VLLM)/.ready
+	$(BIN_VLLM)/python -m pytest tests/e2lm_adapters/test_vllm_*.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -33,5 +39,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# Installed as listed: constraints-vllm.txt says why nothing may be resolved.
+$(VENV_VLLM)/.ready: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(BIN_VLLM)/pip install --quiet --no-deps --requirement constraints-vllm.txt
+	$(BIN_VLLM)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_VLLM) demo build dist .mypy_cache .pytest_cache .ruff_cache

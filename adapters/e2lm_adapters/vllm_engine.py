@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from e2lm.errors import E2LMError, UserError, one_line
 from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.prefix_tree import TokenRequest
 from e2lm_adapters.vllm_answers import prompt_score
+from e2lm_adapters.vllm_process import EngineGone, EngineProcesses, child_processes
 from e2lm_adapters.vllm_scoring import PromptScore, Tokens, Way
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ RESTARTS = 1
 #: Settings of vLLM that hold while an engine starts, where the user has not set them.
 IN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 OWN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+_IN_THIS_PROCESS: weakref.WeakSet[VllmEngine] = weakref.WeakSet()
 
 
 class VllmEngine:
@@ -57,13 +60,18 @@ class VllmEngine:
 
     def _built(self) -> Any:
         self._proven = False
+        before = child_processes()
         try:
             with _environment(OWN_PROCESS if self._own_process else IN_PROCESS):
-                return self._build(self._folder)
+                llm = self._build(self._folder)
         except UserError:
             raise
         except Exception as error:  # whatever vLLM, transformers or the driver do not like
             raise UserError(f"{self._folder}: vLLM's engine does not start ({_reason(error)})") from error
+        self._processes = EngineProcesses(before)
+        if not self._own_process:
+            _IN_THIS_PROCESS.add(self)
+        return llm
 
     def rebuild(self) -> None:
         """Replace the engine by a fresh one with the same weights."""
@@ -81,7 +89,9 @@ class VllmEngine:
             llm.llm_engine.engine_core.shutdown()
         del llm
         gc.collect()
-        if not self._own_process:
+        _IN_THIS_PROCESS.discard(self)
+        # The engines of one process share their groups of workers: the last one alive clears them away.
+        if not self._own_process and not _IN_THIS_PROCESS:
             with contextlib.suppress(Exception):
                 from vllm.distributed import cleanup_dist_env_and_memory
 
@@ -91,7 +101,7 @@ class VllmEngine:
         """``action`` on the engine, and once more on a restarted one if its process dies."""
         while True:
             try:
-                return action(self.llm)
+                return self._processes.call(lambda: action(self.llm))
             except Exception as error:
                 if not _is_death(error):
                     raise
@@ -112,7 +122,13 @@ class VllmEngine:
     def load_folder(self, folder: Path) -> None:
         """Go on with the weights in ``folder``, which hold the tensors of the engine's first checkpoint."""
         self._folder, self._tensors = folder, None
-        self._protected(lambda llm: self._reload(llm, {"weights_path": str(folder)}))
+        try:
+            self._protected(lambda llm: _reload(llm, {"weights_path": str(folder)}))
+        except E2LMError:
+            raise
+        except Exception as error:
+            log.warning("vLLM cannot replace the weights in place (%s); a fresh engine is started", _reason(error))
+            self.rebuild()
 
     def replace(self, folder: Path) -> None:
         """A fresh engine for the checkpoint in ``folder``."""
@@ -122,34 +138,23 @@ class VllmEngine:
     def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on with ``tensors``, which need not be written anywhere: a merge, say."""
         self._tensors = dict(tensors)
-        self._load(self._tensors)
+        try:
+            self._load(self._tensors)
+        except E2LMError:
+            raise
+        except Exception as error:
+            raise UserError(f"vLLM cannot take these weights in place ({_reason(error)})") from error
 
     def _load(self, tensors: dict[str, torch.Tensor]) -> None:
         if not self._own_process:
-            self._protected(lambda llm: self._reload(llm, {"weights_iterator": list(tensors.items())}))
+            self._protected(lambda llm: _reload(llm, {"weights_iterator": list(tensors.items())}))
             return
         # Tensors do not travel to another process as arguments; a file does.
         with tempfile.TemporaryDirectory(prefix="e2lm-weights-") as place:
             from safetensors.torch import save_file
 
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, Path(place) / SINGLE_FILE)
-            self._protected(lambda llm: self._reload(llm, {"weights_path": place}))
-
-    def _reload(self, llm: Any, source: dict[str, Any]) -> None:
-        """Replace the weights, then forget what the old ones left in the prefix cache: it would be served as new."""
-        try:
-            llm.collective_rpc("reload_weights", kwargs=source)
-            forgotten = bool(llm.reset_prefix_cache())
-        except Exception as error:
-            if _is_death(error):
-                raise
-            if self._tensors is not None:
-                raise UserError(f"vLLM cannot take these weights in place ({_reason(error)})") from error
-            log.warning("vLLM cannot replace the weights in place (%s); a fresh engine is started", _reason(error))
-            self.rebuild()
-            return
-        if not forgotten:
-            raise E2LMError("vLLM did not empty its prefix cache after the weights were replaced")
+            self._protected(lambda llm: _reload(llm, {"weights_path": place}))
 
     # -- what it answers -----------------------------------------------------------------------------------------
 
@@ -211,6 +216,13 @@ class VllmEngine:
         return [prompt_score(output, request, way, ties) for output, request in zip(outputs, requests, strict=True)]
 
 
+def _reload(llm: Any, source: dict[str, Any]) -> None:
+    """Replace the weights, then forget what the old ones left in the prefix cache: it would be served as new."""
+    llm.collective_rpc("reload_weights", kwargs=source)
+    if not llm.reset_prefix_cache():
+        raise E2LMError("vLLM did not empty its prefix cache after the weights were replaced")
+
+
 # -- sampling parameters ------------------------------------------------------------------------------------------
 
 
@@ -260,7 +272,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 def _is_death(error: Exception) -> bool:
     # By name: the class has moved between modules of vLLM, and an engine that never lived cannot die.
-    return any(kind.__name__ == "EngineDeadError" for kind in type(error).__mro__)
+    return isinstance(error, EngineGone) or any(kind.__name__ == "EngineDeadError" for kind in type(error).__mro__)
 
 
 def _reason(error: Exception) -> str:
