@@ -78,7 +78,7 @@ def growth(inputs: Inputs, budget: int, swaps: int) -> dict[str, Any]:
     plugin, log = inputs.folder / "watcher.py", inputs.folder / "memory.log"
     plugin.write_text(WATCHER, encoding="utf-8")
     command = series_command(
-        inputs, run, budget, inputs.folder / "grown", "--no-lm-eval-files", "--limit", "50", "--plugin", str(plugin)
+        inputs, run, budget, inputs.folder / "grown", "--no-lm-eval-files", "--limit", "20", "--plugin", str(plugin)
     )
     peak_mib(command, {"E2LM_MEMORY_LOG": str(log)})
     sizes = [json.loads(line)[1] for line in log.read_text(encoding="utf-8").splitlines()]

@@ -34,7 +34,7 @@ from e2lm_adapters.ray_queue import Span, UnitQueue
 #: Measured with 2,000 calls of an empty actor method on a local cluster of two cores (``--measure-calls`` does it
 #: again): 0.44 ms submitted together, 0.93 ms one by one.
 CALL_S = 0.5e-3
-#: What ``--quick`` takes for a task of 100 items on a Llama of 1.8 M parameters, as measured by this program.
+#: What ``--quick`` takes for granted: about what 100 items and a swap cost a Llama of 1.8 M parameters on one core.
 QUICK_UNIT_S, QUICK_SWAP_S = 0.4, 0.005
 WORKERS = (1, 10, 100, 1_000, 10_000)
 
