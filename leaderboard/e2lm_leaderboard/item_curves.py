@@ -1,0 +1,82 @@
+"""Curves of a submission over the organiser's checkpoints, from the Samples that ``e2lm eval`` left.
+
+Shape suffixes: K checkpoints, I items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm import Curve, ItemMetric, Samples
+from e2lm.errors import E2LMError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What Samples do not say of a series: its size, and the tokens at each step."""
+
+    params: float
+    tokens_at: Mapping[int, float]
+
+
+def item_curves(samples: Sequence[Samples], metric: ItemMetric, facts: Mapping[str, RunFacts]) -> list[Curve]:
+    """One curve with ``items_KI`` per task and series, sorted so; every checkpoint must have the same items."""
+    grouped: dict[tuple[str, str], list[Samples]] = {}
+    for one in samples:
+        grouped.setdefault((one.task, one.series), []).append(one)
+    return [_curve(grouped[key], metric, facts[key[1]]) for key in sorted(grouped)]
+
+
+def _curve(samples: list[Samples], metric: ItemMetric, facts: RunFacts) -> Curve:
+    ordered = sorted(samples, key=lambda one: one.step)
+    for one in ordered[1:]:
+        if not np.array_equal(one.doc_ids_I, ordered[0].doc_ids_I):
+            raise E2LMError(f"task {one.task!r}: step {one.step} of {one.series!r} has other items than the first")
+    items_KI = np.stack([metric.per_item(one.choices) for one in ordered])
+    chance = None
+    if metric.chance is not None:
+        chance = float(np.mean(metric.chance(ordered[0].choices.there_IC.sum(axis=1))))
+    steps = [one.step for one in ordered]
+    return with_items(
+        Curve(
+            series=ordered[0].series,
+            task=ordered[0].task,
+            metric=metric.name,
+            steps_K=np.asarray(steps, dtype=np.int64),
+            tokens_K=np.asarray([facts.tokens_at.get(step, np.nan) for step in steps], dtype=np.float64),
+            values_K=np.zeros(len(steps)),
+            stderr_K=np.zeros(len(steps)),
+            n_items_K=np.zeros(len(steps), dtype=np.int64),
+            params=facts.params,
+            chance=chance,
+            higher_is_better=metric.higher_is_better,
+        ),
+        items_KI,
+    )
+
+
+def with_items(curve: Curve, items_KI: NDArray[np.float64]) -> Curve:
+    """The curve of these items: means and their standard errors."""
+    n = items_KI.shape[1]
+    spread_K = items_KI.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(items_KI), np.nan)
+    return replace(
+        curve,
+        values_K=items_KI.mean(axis=1) if n else np.full(len(items_KI), np.nan),
+        stderr_K=spread_K,
+        n_items_K=np.full(len(items_KI), n, dtype=np.int64),
+        items_KI=items_KI,
+    )
+
+
+def cut(curve: Curve, wanted_I: NDArray[np.bool_], until_tokens: float | None) -> Curve:
+    """The curve over some of the items, and over checkpoints up to ``until_tokens`` where that is given."""
+    assert curve.items_KI is not None
+    kept_K = np.ones(len(curve.steps_K), dtype=np.bool_)
+    if until_tokens is not None:
+        kept_K = ~(curve.tokens_K > until_tokens)  # where tokens are unknown nothing can be hidden
+    shorter = replace(curve, steps_K=curve.steps_K[kept_K], tokens_K=curve.tokens_K[kept_K])
+    return with_items(shorter, curve.items_KI[kept_K][:, wanted_I])
