@@ -1,4 +1,4 @@
-"""What authors of plugins test with: a contract per kind of plugin, and fixtures that pytest finds by itself.
+"""What authors of plugins test with: a contract per kind of plugin, and fixtures in ``e2lm_testing.pytest_plugin``.
 
 Subclass a contract, set its one attribute, and pytest runs the checks::
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from e2lm_testing.curriculum_contract import CurriculumContract as CurriculumContract
@@ -38,6 +40,9 @@ __all__ = [
     "SignalScoreContract",
     "TaskContract",
 ]
+
+# What an assertion of a contract compared is shown as in tests of one's own.
+pytest.register_assert_rewrite("e2lm_testing.contract", *_HOME_OF_NAME.values())
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Fixtures for authors of plugins. pytest loads this module wherever e2lm is installed, so it imports nothing heavy."""
+"""Fixtures for authors of plugins: ``pytest_plugins = ("e2lm_testing.pytest_plugin",)``. Imports nothing heavy."""
 
 from __future__ import annotations
 
