@@ -13,11 +13,15 @@ from e2lm_curriculum.checkpoint_writer import write_checkpoint, write_series
 from e2lm_curriculum.model_family import TrainedModel
 from e2lm_curriculum.online_segments import RunSegments
 from e2lm_curriculum.prepared_corpus import PreparedCorpus
+from e2lm_curriculum.process_group import is_main, process_count, wait_for_all
 from e2lm_curriculum.resume_state import mark_complete
 from e2lm_curriculum.size_run import SizeRun
 
 #: Saving may take at most one part in this many of the time, whatever the interval asked for.
 SAVE_SHARE = 20
+
+#: States that several processes save in a run.
+STATES_OF_A_GROUP = 20
 
 Report = Callable[[int], None]
 
@@ -58,22 +62,30 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by Trainer after every optimiser step."""
         step = state.global_step
-        if step in self._grid:
+        if step in self._grid and is_main():
             write_checkpoint(self._model, self._run.config.out_folder, self._run.folder, step)
             self.save_record()
-        interval_s = max(self._run.config.resume_interval_s, SAVE_SHARE * self._save_took_s)
         is_end = step == self._stop_step and step < state.max_steps
         control.should_training_stop = control.should_training_stop or is_end
-        if is_end or (step < state.max_steps and time.monotonic() - self._saved >= interval_s):
+        if is_end or (step < state.max_steps and self._is_due(step, state.max_steps)):
             control.should_save = True
             self._save_asked = time.monotonic()
         self._report(step)
 
+    def _is_due(self, step: int, steps: int) -> bool:
+        if process_count() > 1:
+            # Clocks differ; every process must decide alike.
+            return step % max(1, steps // STATES_OF_A_GROUP) == 0
+        interval_s = max(self._run.config.resume_interval_s, SAVE_SHARE * self._save_took_s)
+        return time.monotonic() - self._saved >= interval_s
+
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by Trainer after it wrote its state."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        self._segments.write_state(folder, state.global_step)
-        mark_complete(folder)
+        wait_for_all()
         self._saved = time.monotonic()
         self._save_took_s = self._saved - self._save_asked
-        self._run.write_record(self._prepared, self._saved - self._started, finished=False)
+        if is_main():
+            self._segments.write_state(folder, state.global_step)
+            mark_complete(folder)
+            self._run.write_record(self._prepared, self._saved - self._started, finished=False)

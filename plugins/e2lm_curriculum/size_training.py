@@ -16,13 +16,13 @@ from transformers.trainer_callback import PrinterCallback
 from e2lm.curriculum import Plan
 from e2lm.weights import SINGLE_FILE
 from e2lm_curriculum.checkpoint_writer import checkpoint_folder, write_checkpoint, write_series
-from e2lm_curriculum.folder_lock import folder_lock
 from e2lm_curriculum.model_family import OWN_OBJECTIVE, TrainedModel, new_model
 from e2lm_curriculum.objective_optimizer import add_head_groups
 from e2lm_curriculum.online_segments import RunSegments
 from e2lm_curriculum.planned_batch import PlannedBatch
 from e2lm_curriculum.planned_dataset import PlannedDataset, causal_batch
 from e2lm_curriculum.prepared_corpus import PreparedCorpus
+from e2lm_curriculum.process_group import is_main, shared_folder, wait_for_all
 from e2lm_curriculum.resume_state import (
     discard_states,
     newest_state,
@@ -39,21 +39,26 @@ from e2lm_curriculum.training_recipe import silence, training_arguments
 def train_size(run: SizeRun, prepared: PreparedCorpus, report: Report) -> None:
     """Train to the end, from where an earlier process stopped; ``report(steps)`` is called with every step's number.
 
+    Under ``accelerate launch`` every process calls this; each takes its part of every batch, and one of them writes.
     On one device and number of threads the weights at every checkpoint are bit for bit those of a run that was never
     interrupted.
     """
-    with folder_lock(run.folder):
+    with shared_folder(run.folder):
         if run.is_finished:
             report(run.config.budget.steps)
             return
-        sweep_partials(run.folder)
+        if is_main():
+            sweep_partials(run.folder)
         started = time.monotonic()
         wall_before_s = run.wall_s
         if not checkpoint_folder(run.folder, run.config.budget.steps).is_dir():
             _train(run, prepared, report, wall_before_s)
-        write_series(run, prepared, run.grid)
-        run.write_record(prepared, wall_before_s + time.monotonic() - started, finished=True)
-        discard_states(run.folder)
+        wait_for_all()
+        if is_main():
+            write_series(run, prepared, run.grid)
+            run.write_record(prepared, wall_before_s + time.monotonic() - started, finished=True)
+            discard_states(run.folder)
+        wait_for_all()
         report(run.config.budget.steps)
 
 
@@ -61,18 +66,22 @@ def _train(run: SizeRun, prepared: PreparedCorpus, report: Report, wall_before_s
     config = run.config
     segments = RunSegments.of(run)
     model = new_model(config, run.size, prepared.vocabulary, segments.template)
-    write_checkpoint(model, config.out_folder, run.folder, 0)
     callback = SeriesCallback(run, prepared, model, segments, report, wall_before_s)
-    callback.save_record()
+    if is_main():
+        write_checkpoint(model, config.out_folder, run.folder, 0)
+        callback.save_record()
+        newest_state(run.folder)  # throws away what is incomplete, before the others look
+    wait_for_all()
     report(step_of(newest_state(run.folder)))
     for start, end in segments.spans:
         state = newest_state(run.folder)
         if step_of(state) >= end and end < config.budget.steps:
             continue
         segments.check_state(state)
-        if not segments.is_planned(start):
+        if not segments.is_planned(start) and is_main():
             load_state(model, state)
             segments.plan(start, prepared, model)
+        wait_for_all()
         callback.stop_at(end)
         trainer = _trainer(run, prepared, model, segments, end, callback)
         with silence(), warnings.catch_warnings():
@@ -96,7 +105,7 @@ def _trainer(
     )
     trainer = Trainer(
         model=model,
-        args=training_arguments(config, resume_folder(run.folder)),
+        args=training_arguments(config, resume_folder(run.folder), parts_rest=bool(plan.objectives)),
         train_dataset=data,
         data_collator=batch_maker(config, prepared, plan),
         callbacks=[callback],

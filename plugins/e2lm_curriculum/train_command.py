@@ -72,6 +72,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
+    from e2lm_curriculum.process_group import is_main
     from e2lm_curriculum.training import check, train
 
     data, source = chosen_data(arguments)
@@ -86,7 +87,8 @@ def _run(arguments: Namespace) -> int:
         _print(planned(config), arguments.json)
         return 0
     train(config, quiet=arguments.json)
-    _print(trained(config), arguments.json)
+    if is_main():
+        _print(trained(config), arguments.json)
     return 0
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 
 from e2lm.errors import UserError
@@ -18,6 +18,7 @@ from e2lm_curriculum.folder_lock import folder_lock
 from e2lm_curriculum.online_segments import is_online
 from e2lm_curriculum.plan_builder import chosen_curriculum
 from e2lm_curriculum.prepared_corpus import PreparedCorpus, prepare
+from e2lm_curriculum.process_group import is_main, process_count, wait_for_all
 from e2lm_curriculum.resume_state import sweep_partials
 from e2lm_curriculum.size_run import SizeRun
 from e2lm_curriculum.training_config import TrainingConfig
@@ -34,6 +35,8 @@ def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
     """
     runs = [SizeRun(config, size) for size in config.model_sizes]
     check(config)
+    if process_count() > 1:
+        return _train_together(config, runs, quiet)
     is_new = not config.out_folder.exists()
     try:
         with folder_lock(config.out_folder):
@@ -46,12 +49,36 @@ def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
     return [Series.read(run.folder) for run in runs]
 
 
+def _train_together(config: TrainingConfig, runs: Sequence[SizeRun], quiet: bool) -> list[Series]:
+    """One size after the other, each by all processes of ``accelerate launch``."""
+    from e2lm_curriculum.size_training import train_size
+
+    wait_for_all()  # every process has checked the folder before one writes into it
+    if is_main():
+        with folder_lock(config.out_folder):
+            prepare_once(config)
+    wait_for_all()
+    prepared = PreparedCorpus.read(config.out_folder)
+    assert prepared is not None
+    progress = _LadderProgress(runs, quiet or not is_main())
+    try:
+        for run in runs:
+            train_size(run, prepared, partial(progress.report, run))
+    finally:
+        progress.close()
+    return [Series.read(run.folder) for run in runs]
+
+
 def check(config: TrainingConfig) -> None:
     """Raise a :class:`UserError` for what can be known to be wrong before anything is written."""
     difficulty_of(chosen_curriculum(config.curriculum))
     is_online(SizeRun(config, config.model_sizes[0]))
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("WORLD_SIZE is set: e2lm train starts its own processes; run it without accelerate or torchrun")
+    if config.jobs > 1 and process_count() > 1:
+        raise UserError("field 'jobs': several sizes at once and accelerate launch exclude each other; leave out jobs")
+    if config.batch_size % process_count():
+        raise UserError(
+            f"field 'batch_size': {config.batch_size} sequences cannot be shared by {process_count()} processes alike"
+        )
     hashes = corpus_hashes(config)
     place = config.out_folder / RECORD_FILE
     if config.out_folder.exists() and not config.out_folder.is_dir():

@@ -10,6 +10,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from e2lm_curriculum.process_group import process_count
 from e2lm_curriculum.resume_state import KEPT_STATES
 from e2lm_curriculum.training_config import TrainingConfig
 
@@ -38,8 +39,8 @@ def silence() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def training_arguments(config: TrainingConfig, state_folder: Path) -> TrainingArguments:
-    """What Trainer is told: the recipe, and silence."""
+def training_arguments(config: TrainingConfig, state_folder: Path, parts_rest: bool = False) -> TrainingArguments:
+    """What Trainer is told: the recipe, and silence; with ``parts_rest`` some weights rest in some steps."""
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         # Attention and embedding gradients add in any order otherwise, and no two runs are alike.
@@ -48,7 +49,8 @@ def training_arguments(config: TrainingConfig, state_folder: Path) -> TrainingAr
     arguments = TrainingArguments(
         output_dir=str(state_folder),
         max_steps=config.budget.steps,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.batch_size // process_count(),
+        ddp_find_unused_parameters=parts_rest,
         train_sampling_strategy="sequential",
         learning_rate=config.learning_rate,
         lr_scheduler_type=SCHEDULE_OF_TRAINER[config.schedule],
