@@ -19,7 +19,8 @@ from e2lm_adapters import ray_cluster
 from tests.e2lm_adapters.conftest import ROOT, STEPS, no_model_is_built, write_task
 
 TASKS = ("t0", "t1", "t2", "t3")
-WITHIN_S = 60.0
+#: Three processes that import torch on a busy machine.
+WITHIN_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +117,11 @@ def test_a_killed_driver_and_then_a_killed_worker_change_no_byte_of_the_result(
     out = tmp_path / "out"
     command = arguments(tiny_series, tasks, out, "--executor", "ray", "--address", address)
     driver = subprocess.Popen([sys.executable, "-m", "e2lm", *command], cwd=ROOT, env=os.environ)
-    wait_for_units(out, 2)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    try:
+        wait_for_units(out, 2)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
     kept = {path: path.read_bytes() for path in out.glob("units/*/*.json")}
     assert 2 <= len(kept) < len(STEPS) * len(TASKS) - 2
     assert not (out / "scores.csv").exists()
