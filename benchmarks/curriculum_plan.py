@@ -68,10 +68,8 @@ def training(steps: int, rounds: int) -> None:
     from e2lm_curriculum.plan_builder import chosen_curriculum
     from e2lm_curriculum.planned_dataset import PlannedDataset, causal_batch
 
-    rng = np.random.default_rng(0)
-    blocks_XT = rng.integers(0, VOCABULARY, (20_000, LENGTH), dtype=np.uint16)
-    scores_X = rng.random(len(blocks_XT))
-    ratios, planned_s, plain_s = [], [], []
+    blocks_XT, scores_X = _corpus()
+    ratios = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             seconds = {}
@@ -88,18 +86,43 @@ def training(steps: int, rounds: int) -> None:
                     data, collate = list(blocks_XT[: steps * TRAINING_BATCH]), _plain_batch
                 _train(model, data, collate, kind, steps, folder)
                 seconds[kind] = time.process_time() - started
-            planned_s.append(seconds["planned"])
-            plain_s.append(seconds["plain"])
             ratios.append(seconds["planned"] / seconds["plain"])
             print(f"round {number}: planned {seconds['planned']:.2f} s CPU, plain {seconds['plain']:.2f} s CPU")
     overhead = statistics.median(ratios) - 1
     print(f"planning + planned reading over plain shuffling: {100 * overhead:+.2f} % of the time (median of {rounds})")
     print(f"spread of the ratio: {min(ratios):.3f} to {max(ratios):.3f}; {steps} steps of 780k each")
-    _reading(blocks_XT, scores_X, steps, statistics.median(plain_s) / steps)
 
 
-def _reading(blocks_XT: Any, scores_X: Any, steps: int, step_s: float) -> None:
-    """The same by itself: far below the noise of a whole run."""
+def _corpus() -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    blocks_XT = rng.integers(0, VOCABULARY, (20_000, LENGTH), dtype=np.uint16)
+    return blocks_XT, rng.random(len(blocks_XT))
+
+
+def _step_s() -> float:
+    """CPU seconds of one step of 780k, the median of a few."""
+    import torch
+
+    from e2lm_curriculum.llama import new_llama
+    from e2lm_curriculum.model_size import model_size
+
+    model = new_llama(model_size("780k"), VOCABULARY, LENGTH, 0)
+    optimizer = torch.optim.AdamW(model.parameters())
+    batch = _plain_batch(list(_corpus()[0][:TRAINING_BATCH]))
+    seconds = []
+    for _ in range(6):
+        started = time.process_time()
+        model(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.process_time() - started)
+    return statistics.median(seconds[1:])
+
+
+def reading(steps: int) -> None:
+    """Planning and reading by themselves: far below the noise of a whole run."""
+    blocks_XT, scores_X = _corpus()
+    step_s = _step_s()
     from e2lm_curriculum.plan_builder import chosen_curriculum
     from e2lm_curriculum.planned_dataset import PlannedDataset, causal_batch
 
@@ -161,11 +184,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=100_000_000)
     parser.add_argument("--curricula", nargs="+", default=["climb-ngram-linear", "shuffle"])
+    parser.add_argument("--reading-steps", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if options.samples:
         planning(options.samples, options.curricula)
+    reading(options.reading_steps)
     if options.rounds:
         training(options.steps, options.rounds)
 

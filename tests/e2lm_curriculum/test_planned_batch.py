@@ -182,3 +182,31 @@ def test_a_head_warms_up_within_its_own_span_and_rests_outside_it() -> None:
     assert head_rate(span, 110) == 1.0
     assert head_rate(span, 155) == pytest.approx(0.5)
     assert head_rate(span, 201) == 0.0
+
+
+def test_heads_are_in_the_one_optimiser_that_clips_everything_and_are_paced_by_their_own_span() -> None:
+    from transformers import Trainer, TrainingArguments
+
+    from e2lm_curriculum.objective_optimizer import HEAD_LEARNING_RATE, add_head_groups
+
+    model = new_roberta(model_size("1x16"), VOCABULARY, LENGTH, 0, ("pos-all", "mlm"))
+    arguments = TrainingArguments(output_dir="unused", max_steps=40, use_cpu=True, report_to="none", learning_rate=0.5)
+    trainer = Trainer(model=model, args=arguments)
+    add_head_groups(trainer, model, (ObjectiveSpan(10, 30, "pos-all"), ObjectiveSpan(0, 40, "mlm")), 40)
+    assert trainer.optimizer is not None
+    assert trainer.lr_scheduler is not None
+    grouped = [id(one) for group in trainer.optimizer.param_groups for one in group["params"]]
+    # Trainer clips model.parameters(): CLIMB's heads were not among them.
+    assert sorted(grouped) == sorted(id(one) for one in model.parameters())
+    head = [id(one) for one in model.objective_heads["pos-all"].parameters()]
+    assert [id(one) for one in trainer.optimizer.param_groups[-1]["params"]] == head
+    rates = []
+    for _ in range(40):
+        rates.append(trainer.optimizer.param_groups[-1]["lr"])
+        trainer.optimizer.step()
+        trainer.lr_scheduler.step()
+    # The step that the span begins with is the first of the warm-up, two steps long.
+    assert rates[:13] == pytest.approx([0.0] * 11 + [0.5 * HEAD_LEARNING_RATE, HEAD_LEARNING_RATE])
+    assert rates[29] > 0.0
+    assert rates[30:] == [0.0] * 10
+    assert trainer.optimizer.param_groups[0]["lr"] < 0.5
