@@ -55,7 +55,8 @@ class FinishedRun:
 def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     """The runs in ``folders`` (each a run, or a folder of runs), by schedule, arm and seed.
 
-    A :class:`UserError` where there are none, where one is not finished, or where two are one and the same.
+    Runs that are still training are left out. A :class:`UserError` where there are none, or where two are one and the
+    same.
     """
     runs = [run for folder in folders for out in _run_folders(folder) for run in _runs_of(out)]
     if not runs:
@@ -69,6 +70,12 @@ def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
                 "too; give each once"
             )
     return runs
+
+
+def unfinished_count(folders: Sequence[Path]) -> int:
+    """Runs that were prepared but are not trained to their end."""
+    outs = [out for folder in folders for out in _run_folders(folder) if PreparedCorpus.read(out) is not None]
+    return sum(not _runs_of(out) for out in outs)
 
 
 def _run_folders(folder: Path) -> list[Path]:
@@ -90,7 +97,7 @@ def _runs_of(out: Path) -> list[FinishedRun]:
             continue
         own = RunRecord.from_json_file(place / RECORD_FILE)
         if not own.finished:
-            raise UserError(f"{place}: not finished; the command that began it goes on")
+            continue
         curriculum = own.config["curriculum"]
         arm = own.config.get("arm") or (VANILLA if curriculum == SHUFFLE.name else CURRICULUM)
         seed = own.config.get("init_seed", own.config["seed"])

@@ -80,6 +80,8 @@ _PASSES_OFF = 1
 def _forward_passes(config: TrainingConfig, steps: int) -> int:
     budget = TrainingBudget(steps, config.batch_size, config.sequence_length)
     curriculum = chosen_curriculum(config.curriculum)
-    # The number of passes does not depend on which examples are drawn.
-    plan = curriculum.plan(np.zeros(config.batch_size), budget, np.random.default_rng(0))
+    # The number of passes does not depend on which examples are drawn; mixtures want some of every corpus file.
+    files = len(config.corpus)
+    scores_X = np.arange(max(config.batch_size, files), dtype=np.float64) % files
+    plan = curriculum.plan(scores_X, budget, np.random.default_rng(0))
     return plan.forward_passes

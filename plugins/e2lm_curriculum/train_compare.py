@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def compared(
     from e2lm_curriculum.comparison_held_out import HeldOutText, score_held_out
     from e2lm_curriculum.comparison_json import as_json
     from e2lm_curriculum.comparison_measures import SCORES_FOLDER, held_out_measure, task_measures
-    from e2lm_curriculum.comparison_runs import finished_runs, require_comparable
+    from e2lm_curriculum.comparison_runs import finished_runs, require_comparable, unfinished_count
     from e2lm_curriculum.comparison_text import as_text
     from e2lm_curriculum.exposure import exposure_by_decile
     from e2lm_curriculum.flops import arm_costs
@@ -79,6 +80,8 @@ def compared(
 
     runs = finished_runs(folders)
     require_comparable(runs)
+    if unfinished := unfinished_count(folders):
+        print(f"note: {unfinished} runs are not finished and left out", file=sys.stderr)
     measures = []
     if is_causal(runs[0]):
         text = HeldOutText.of(runs[0], options.held_out_tokens)
