@@ -15,6 +15,7 @@ from e2lm_curriculum.plan_builder import chosen_curriculum
 from e2lm_curriculum.plan_file import read_plan, write_plan
 from e2lm_curriculum.plan_setting import CurriculumSetting
 from e2lm_curriculum.preset import presets
+from e2lm_curriculum.training_config import TrainingConfig
 
 ASKED = ["--samples", "20000", "--steps", "20000", "--batch", "8", "--seed", "0", "--show", "--json"]
 SMALL = ["--samples", "200", "--steps", "50", "--batch", "4", "--json"]
@@ -161,3 +162,14 @@ def test_a_wrong_setting_names_its_field(data: dict[str, object], message: str) 
 
     with pytest.raises(UserError, match=message):
         CurriculumSetting.from_data(data, "config.yml: curriculum")
+
+
+def test_the_plan_of_a_configuration_is_the_one_that_was_trained(
+    trained: TrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yml"
+    file.write_text(json.dumps(trained.model_dump(mode="json")), encoding="utf-8")
+    found = report(capsys, str(file), "--show", "--json")
+    assert found["hash"] == read_plan(trained.out_folder / ".prepared").hash
+    assert found["curriculum"] == "shuffle"
+    assert found["steps"] == 60
