@@ -6,12 +6,23 @@ from argparse import ArgumentParser, Namespace
 from importlib import import_module
 
 from e2lm.command import Command
+from e2lm.errors import UserError
 
 #: Action -> (module, what it does). A module has ``configure(parser)`` and ``run(arguments)``.
 ACTIONS = {
     "new-submission": ("e2lm_leaderboard.new_submission_action", "write a sample bundle to start from"),
     "check": ("e2lm_leaderboard.check_action", "check a bundle as the server does"),
+    "init": ("e2lm_leaderboard.init_action", "open a season, or add teams to it"),
+    "submit": ("e2lm_leaderboard.submit_action", "enter a bundle"),
+    "run": ("e2lm_leaderboard.run_action", "check, evaluate and score whatever waits"),
+    "rank": ("e2lm_leaderboard.rank_action", "print the ranking"),
+    "export": ("e2lm_leaderboard.export_action", "write the pages as files"),
+    "verify": ("e2lm_leaderboard.verify_action", "compare every row with the log"),
 }
+
+
+#: Modules of the extras.
+EXTRAS = {"sqlalchemy": "web", "fastapi": "web", "uvicorn": "web", "jinja2": "web", "psycopg": "postgres"}
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -22,7 +33,13 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    code: int = import_module(ACTIONS[arguments.action][0]).run(arguments)
+    try:
+        code: int = import_module(ACTIONS[arguments.action][0]).run(arguments)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRAS:
+            raise
+        extra = EXTRAS[(error.name or "").partition(".")[0]]
+        raise UserError(f"leaderboard {arguments.action}: needs {error.name}; pip install 'e2lm[{extra}]'") from error
     return code
 
 

@@ -196,6 +196,11 @@ class Store:
         with self._reading.connect() as connection:
             return AuditHead.read(connection)
 
+    def has_hash(self, value: str) -> bool:
+        """Whether the log has an entry with this hash."""
+        with self._reading.connect() as connection:
+            return connection.execute(select(AUDIT.c.seq).where(AUDIT.c.hash == value)).first() is not None
+
     def verify(self) -> list[str]:
         """What does not agree with the log; see :mod:`e2lm_leaderboard.audit_log`."""
         with self._reading.connect() as connection:

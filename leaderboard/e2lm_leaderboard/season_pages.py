@@ -1,0 +1,163 @@
+"""The pages of a season as HTML: pure functions of the store, the same on the server and in an export."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from e2lm.svg_chart import CATEGORIES, Chart, Line, Mark, svg
+from e2lm_leaderboard.page_links import Links
+from e2lm_leaderboard.pair_test import PairTest, pair_test
+from e2lm_leaderboard.season_table import SeasonTable, visible_results
+from e2lm_leaderboard.store import Entry, Result, Store
+
+ROWS_PER_PAGE = 200
+STATUS_ROWS = 500
+#: Pairs of neighbours in the table that an export compares.
+EXPORTED_PAIRS = 20
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("e2lm_leaderboard", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        auto_reload=False,
+    )
+    environment.globals["number"] = shown_number
+    environment.globals["interval"] = shown_interval
+    return environment
+
+
+def shown_number(value: float | None) -> str:
+    """A number in three digits; an en dash where there is none.
+
+    >>> shown_number(0.12345), shown_number(None)
+    ('0.123', '–')
+    """
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def shown_interval(result: Result | PairTest) -> str:
+    """The ends of an interval."""
+    if result.low is None or result.high is None:
+        return "–"
+    return f"{result.low:.3f} to {result.high:.3f}"
+
+
+def page_count(table: SeasonTable) -> int:
+    """Pages of the ranking."""
+    return max(1, -(-len(table.rows) // ROWS_PER_PAGE))
+
+
+def _rendered(template: str, table: SeasonTable, link: Links, **values: Any) -> str:
+    page = _environment().get_template(template)
+    return page.render(
+        season=table.season, split=table.split, head=table.head, version=table.version, link=link, **values
+    )
+
+
+def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
+    """The table, :data:`ROWS_PER_PAGE` rows a page."""
+    rows = table.rows[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
+    return _rendered(
+        "ranking.html", table, link, rows=rows, page=page, pages=page_count(table), pairs=exported_pairs(table)
+    )
+
+
+def exported_pairs(table: SeasonTable) -> list[tuple[Entry, Entry]]:
+    """Neighbours in the table."""
+    entries = [row.entry for row in table.rows[: EXPORTED_PAIRS + 1]]
+    return list(pairwise(entries))
+
+
+def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links) -> str:
+    """One submission, in whatever state."""
+    details = store.details(entry.id)
+    results = visible_results(table, store, entry) if details else []
+    shown = {"tasks": [], "samples": [], "environment": {}, **details}
+    charts = task_charts({entry.name: details.get("curves", [])})
+    return _rendered(
+        "submission.html",
+        table,
+        link,
+        entry=entry,
+        row=table.row(entry.id),
+        results=results,
+        details=shown,
+        charts=charts,
+    )
+
+
+def comparison(table: SeasonTable, store: Store, a: Entry, b: Entry) -> PairTest | None:
+    """The test of two submissions on the split that is shown."""
+    split = "private" if table.split == "private" else "public"
+
+    def by_series(entry: Entry) -> Mapping[str, Result]:
+        found = store.results(split, entry.id, table.season.ranking_score)
+        return {result.series: result for _, result in found if result.series}
+
+    return pair_test(by_series(a), by_series(b))
+
+
+def compare_page(table: SeasonTable, store: Store, a: Entry, b: Entry, link: Links) -> str:
+    """Two submissions side by side."""
+    curves = {one.name if a.name != b.name else one.id[:8]: store.details(one.id).get("curves", []) for one in (a, b)}
+    test = comparison(table, store, a, b)
+    return _rendered("compare.html", table, link, a=a, b=b, test=test, charts=task_charts(curves))
+
+
+def status_page(table: SeasonTable, store: Store, link: Links) -> str:
+    """All submissions and where they are."""
+    entries = store.entries()
+    newest = entries[::-1][:STATUS_ROWS]
+    counts = dict(Counter(entry.state for entry in entries))
+    return _rendered("status.html", table, link, entries=newest, counts=counts, shown=len(newest), total=len(entries))
+
+
+def submit_page(table: SeasonTable, link: Links, error: str = "", findings: Sequence[str] = ()) -> str:
+    """The form, with what was wrong with the last try."""
+    return _rendered("submit.html", table, link, error=error, findings=findings)
+
+
+def task_charts(curves_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Markup]:
+    """One chart per submission and task: a line with its band per series, and the chance level."""
+    charts = []
+    for name, curves in curves_of.items():
+        for task in dict.fromkeys(curve["task"] for curve in curves):
+            own = [curve for curve in curves if curve["task"] == task]
+            charts.append(Markup(svg(_chart(f"{name}: {task}", own))))  # our own SVG; it escapes every text
+    return charts
+
+
+def _chart(title: str, curves: Sequence[Mapping[str, Any]]) -> Chart:
+    has_tokens = all(token is not None for curve in curves for token in curve["tokens"])
+    lines = [
+        Line(
+            curve["series"],
+            curve["tokens"] if has_tokens else curve["steps"],
+            _finite(curve["values"]),
+            _finite(curve["low"]),
+            _finite(curve["high"]),
+            CATEGORIES[place % len(CATEGORIES)],
+        )
+        for place, curve in enumerate(curves)
+    ]
+    chance = curves[0]["chance"]
+    marks = () if chance is None else (Mark("chance", chance),)
+    description = f"{title}: {curves[0]['metric']} of {len(curves)} series over checkpoints"
+    axis = "tokens" if has_tokens else "step"
+    return Chart(title, axis, curves[0]["metric"], lines, marks, description=description)
+
+
+def _finite(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]

@@ -1,0 +1,177 @@
+"""Takes every waiting submission through check, sandbox, evaluation and scoring; killed at any point, it goes on there.
+
+Nothing of a submission is trusted: it is checked again from the stored bytes, and every number comes from the
+log-likelihoods that the organiser's models gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm import ItemMetric, SignalScore, UserError
+from e2lm.errors import E2LMError, one_line
+from e2lm.plugin_manager import plugin_manager
+from e2lm_leaderboard.bundle_check import CheckReport, check_archive
+from e2lm_leaderboard.code_items import code_items
+from e2lm_leaderboard.finding import Finding, Findings
+from e2lm_leaderboard.item_curves import cut, item_curves
+from e2lm_leaderboard.item_split import SALT_KEY, is_public
+from e2lm_leaderboard.materialised_task import write_tasks
+from e2lm_leaderboard.sandbox import SandboxLimits
+from e2lm_leaderboard.sandbox_check import sandbox_verdict
+from e2lm_leaderboard.season import Season, utc_now
+from e2lm_leaderboard.series_run import evaluate, evaluated_samples, run_facts
+from e2lm_leaderboard.similarity import corpus_sequences, item_text, known_sequences, share_found
+from e2lm_leaderboard.store import Entry, Result, Store
+from e2lm_leaderboard.submission_details import details
+from e2lm_leaderboard.submission_scores import submission_results
+from e2lm_leaderboard.submission_state import State
+from e2lm_leaderboard.task_items import TaskItem
+
+WORK_FOLDER = "work"
+#: Findings that a refusal tells in full.
+TOLD_FINDINGS = 5
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonRun:
+    """One pass over the queue of the season in ``folder``."""
+
+    folder: Path
+    season: Season
+    store: Store
+    tell: Tell = print
+    now: Callable[[], datetime] = utc_now
+
+    def run(self) -> int:
+        """Work through the queue; how many submissions came out of it."""
+        waiting = self.store.entries(State.QUEUED, State.CHECKING, State.RUNNING)
+        if waiting and not self.season.series:
+            raise UserError(f"{self.folder}/season.json: field 'series' is empty; name the runs to evaluate on")
+        for entry in waiting:
+            self.tell(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {self._one(entry)}")
+        return len(waiting)
+
+    def _one(self, entry: Entry) -> str:
+        self.store.move(entry.id, State.CHECKING, self.now())
+        report = check_archive(self.store.archive(entry.id), self.season.rules)
+        findings = list(report.findings)
+        items: list[tuple[TaskItem, ...]] = []
+        if not findings:
+            items, findings = self._items(report)
+        remarks = ""
+        if not findings:
+            remarks, findings = self._similarity(entry, items)
+        if findings or report.submission is None:
+            return self._refuse(entry, findings)
+        self.store.move(entry.id, State.RUNNING, self.now(), remarks=remarks)
+        try:
+            self._score(entry, report, items, remarks)
+        except UserError:
+            raise  # the organiser's own mistake: wrong series, wrong metric of the season
+        except E2LMError as error:
+            self.store.move(entry.id, State.REFUSED, self.now(), f"it could not be evaluated: {one_line(error)}")
+            return "refused"
+        return "scored"
+
+    def _refuse(self, entry: Entry, findings: Sequence[Finding]) -> str:
+        told = [finding.sentence for finding in findings[:TOLD_FINDINGS]]
+        if len(findings) > TOLD_FINDINGS:
+            told.append(f"and {len(findings) - TOLD_FINDINGS} more: e2lm leaderboard check tells them all")
+        self.store.move(entry.id, State.REFUSED, self.now(), " | ".join(told) or "refused")
+        return f"refused: {told[0] if told else ''}"
+
+    def _items(self, report: CheckReport) -> tuple[list[tuple[TaskItem, ...]], list[Finding]]:
+        findings = Findings()
+        items = []
+        assert report.submission is not None
+        for task in report.tasks:
+            if task.items is not None:
+                items.append(task.items)
+                continue
+            verdict = sandbox_verdict()
+            if verdict.reason is not None:
+                fix = "enter without code, or ask the organiser"
+                findings.add("sandbox", task.file, "", verdict.reason, "a sandbox that passes its self-test", fix)
+                break
+            language = report.submission.language
+            items.append(code_items(task, report.bundle, self.season.rules, language, SandboxLimits(), findings))
+        return items, findings.listed()
+
+    def _similarity(self, entry: Entry, items: Sequence[Sequence[TaskItem]]) -> tuple[str, list[Finding]]:
+        """Overlap with earlier submissions of other teams refuses; overlap with declared corpora is remarked."""
+        findings, remarks = Findings(), []
+        own = [item for task in items for item in task]
+        corpus = corpus_sequences(self.season.corpora)
+        if corpus and (share := share_found(own, corpus)) > 0:
+            remarks.append(f"{share:.0%} of the items stand in the declared corpora")
+        for other in self.store.entries():
+            if other.number >= entry.number or other.state == State.REFUSED or other.team == entry.team:
+                continue
+            theirs = check_archive(self.store.archive(other.id), self.season.rules)
+            texts = (item_text(item) for task in theirs.tasks for item in task.items or ())
+            share = share_found(own, known_sequences(texts))
+            if share > self.season.rules.max_similarity:
+                found = f"{share:.0%} of the items stand in {other.name} of {other.team}"
+                expected = f"at most {self.season.rules.max_similarity:.0%}"
+                findings.add("similarity", "", "", found, expected, "write items of your own")
+        return "; ".join(remarks), findings.listed()
+
+    def _score(self, entry: Entry, report: CheckReport, items: Sequence[Sequence[TaskItem]], remarks: str) -> None:
+        submission = report.submission
+        assert submission is not None
+        work = self.folder / WORK_FOLDER / entry.id[:16]
+        tasks = [(task.task, own) for task, own in zip(report.tasks, items, strict=True)]
+        names = write_tasks(work / "tasks", entry.id, tasks)
+        metric: ItemMetric = self._metric(submission.metric)
+        evaluate(self.season, names, work / "tasks", work / "evaluation")
+        samples = evaluated_samples(work / "evaluation", names)
+        curves = item_curves(samples, metric, run_facts(work / "evaluation"))
+        public = [self._public(own) for own in items]
+        mask_of = dict(zip(names, public, strict=True))
+        results: list[Result] = []
+        shown = []
+        for split in ("public", "private"):
+            until = self.season.public_tokens if split == "public" else None
+            chosen = [
+                cut(curve, mask_of[curve.task] if split == "public" else ~mask_of[curve.task], until)
+                for curve in curves
+            ]
+            if split == "public":
+                shown = chosen
+            results += submission_results(split, chosen, self._scores(), self.season.seed)
+        told = details(
+            [task.task.task for task in report.tasks],
+            names,
+            shown,
+            items,
+            public,
+            samples,
+            remarks,
+            "bubblewrap" if submission.tier == "code" else "no code was run",
+        )
+        self.store.record(entry.id, results, told, self.now())
+
+    def _public(self, items: Sequence[TaskItem]) -> NDArray[np.bool_]:
+        salt = self.store.setting(SALT_KEY) or ""
+        return np.array([is_public(item.item_id, salt, self.season.public_share) for item in items], dtype=np.bool_)
+
+    def _scores(self) -> list[SignalScore]:
+        find = plugin_manager().find
+        return [find("e2lm_register_signal_scores", SignalScore, name, "score") for name in self.season.all_scores]
+
+    @staticmethod
+    def _metric(name: str) -> ItemMetric:
+        manager = plugin_manager()
+        if name not in manager.registered("e2lm_register_metrics", ItemMetric):
+            raise E2LMError(f"submission.yaml: metric {name!r} is not installed at the organiser's")
+        found: ItemMetric = manager.find("e2lm_register_metrics", ItemMetric, name, "metric")
+        return found
