@@ -68,14 +68,14 @@ KINDS: dict[str, PluginKind] = {
 }
 
 
-def package_files(kind: str, name: str) -> dict[str, str]:
-    """Every file of the package by its path in it.
+def package_files(kind: str, name: str, plugin_name: str = "") -> dict[str, str]:
+    """Every file of the package by its path in it; ``plugin_name`` names the entry point where ``name`` is taken.
 
     >>> sorted(package_files("signal-score", "my-gain"))
     ['README.md', 'my_gain.py', 'pyproject.toml', 'tests/test_my_gain.py']
     """
     chosen, module = KINDS[kind], name.replace("-", "_")
-    words = {"name": name, "module": module, "title": chosen.title}
+    words = {"name": name, "module": module, "title": chosen.title, "plugin": plugin_name or name}
     words["usage"] = Template(chosen.usage).substitute(words)
     sources = {
         "pyproject.toml": f"pyproject.toml{SUFFIX}",
@@ -102,9 +102,6 @@ def check_name(kind: str, name: str, manager: PluginManager) -> None:
         raise UserError(
             f"NAME {name!r} is not allowed: {module!r} is a word or a module of Python; choose another name"
         )
-    for record in manager.records:
-        if record.name == name and record.distribution != name:
-            raise UserError(f"NAME {name!r} is taken by the plugin {record.label}; choose another name")
     is_installed = any(record.distribution == name for record in manager.records)
     owners = [] if is_installed else packages_distributions().get(module, [])
     if owners:
@@ -115,6 +112,15 @@ def check_name(kind: str, name: str, manager: PluginManager) -> None:
     for claim in manager.registered(hook, REGISTER_HOOKS[hook]).get(name, []):
         if claim.plugin.distribution != name:
             raise UserError(f"NAME {name!r}: the plugin {claim.plugin.label} has a {kind} of that name; choose another")
+
+
+def free_plugin_name(kind: str, name: str, manager: PluginManager) -> str:
+    """``name``, or ``name-kind`` where another distribution has a plugin of that name: one name would fail both."""
+    for candidate in (name, f"{name}-{kind}"):
+        owners = [one for one in manager.records if one.name == candidate and one.distribution != name]
+        if not owners:
+            return candidate
+    raise UserError(f"NAME {name!r} is taken by the plugin {owners[0].label}; choose another name")
 
 
 def write_package(folder: Path, contents: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from e2lm.evaluation_model import EvaluationModel
 from e2lm.item_metric import ItemMetric
 from e2lm.merge_strategy import MergeStrategy
 from e2lm.plugin_manager import PluginManager, plugin_manager
-from e2lm.plugin_package import KINDS, check_free, check_name, package_files, write_package
+from e2lm.plugin_package import KINDS, check_free, check_name, free_plugin_name, package_files, write_package
 from e2lm.scaling_predictor import ScalingPredictor
 from e2lm.signal_score import SignalScore
 from e2lm.task_suite import TaskSuite
@@ -78,9 +78,10 @@ def _run(arguments: Namespace) -> int:
 
 def _new(arguments: Namespace) -> int:
     folder: Path = arguments.out or Path(arguments.name)
-    check_name(arguments.kind, arguments.name, plugin_manager())
+    kind, name, manager = arguments.kind, arguments.name, plugin_manager()
+    check_name(kind, name, manager)
     check_free(folder)
-    contents = package_files(arguments.kind, arguments.name)
+    contents = package_files(kind, name, free_plugin_name(kind, name, manager))
     if not arguments.dry_run:
         write_package(folder, contents)
     for path, text in contents.items():

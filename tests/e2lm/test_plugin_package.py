@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from e2lm.command_line import main
-from e2lm.plugin_package import KINDS, package_files
+from e2lm.errors import UserError
+from e2lm.plugin_manager import PluginManager, PluginRecord
+from e2lm.plugin_package import KINDS, free_plugin_name, package_files
 
 LONGEST_MODULE_LINES = 10
 
@@ -103,7 +105,7 @@ def test_without_out_the_folder_is_called_as_the_plugin(tmp_path: Path, monkeypa
         ("signal-score", "json", "'json' is a word or a module of Python"),
         ("signal-score", "numpy", "the installed numpy has a module 'numpy'"),
         ("signal-score", "signal-quality", ""),
-        ("signal-score", "merge", "NAME 'merge' is taken by the plugin 'merge' (e2lm "),
+        ("command", "merge", "the plugin 'merge' (e2lm 0.1.0) has a command of that name"),
         ("signal-score", "e2lmc_sq", "the plugin 'signal' (e2lm 0.1.0) has a signal-score of that name"),
         ("sginal-score", "fine", "invalid choice: 'sginal-score'"),
     ],
@@ -120,6 +122,20 @@ def test_a_name_that_would_get_in_the_way_is_one_line_and_exit_2(
     assert said in printed.err
     assert printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_called_as_a_plugin_of_another_distribution_gets_an_entry_point_of_its_own(
+    tmp_path: Path, capsys
+) -> None:
+    assert main(["plugins", "new", "signal-score", "demo", "--out", str(tmp_path / "demo")]) == 0
+    project = tomllib.loads((tmp_path / "demo" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (project["name"], project["entry-points"]) == ("demo", {"e2lm": {"demo-signal-score": "demo"}})
+
+    manager = PluginManager()
+    manager.records += [PluginRecord("x", "other", "1"), PluginRecord("x-task", "third", "1")]
+    assert free_plugin_name("metric", "x", manager) == "x-metric"
+    with pytest.raises(UserError, match=r"taken by the plugin 'x-task' \(third 1\)"):
+        free_plugin_name("task", "x", manager)
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys) -> None:
