@@ -42,7 +42,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 # Installed as listed: constraints-vllm.txt says why nothing may be resolved.
 $(VENV_VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VENV_VLLM)
-	$(BIN_VLLM)/pip install --quiet --no-deps --requirement constraints-vllm.txt
+	$(BIN_VLLM)/pip install --quiet --no-compile --no-deps --requirement constraints-vllm.txt
 	$(BIN_VLLM)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -69,6 +69,12 @@ def series_run(inputs: Inputs, number: int) -> tuple[Timed, Path]:
     return timed(command, autoload=False), out
 
 
+def told(label: str, run: Timed) -> Timed:
+    """``run``, shown at once: a whole comparison takes many minutes."""
+    print(f"{label}: {run.cpu_s:.1f} CPU s, {run.wall_s:.1f} s", file=sys.stderr, flush=True)
+    return run
+
+
 def ratios(name: str, stock_s: list[float], our_s: list[float], count: int) -> dict[str, float]:
     return {
         name: count * (sum(stock_s) / len(stock_s)) / (sum(our_s) / len(our_s)),
@@ -85,12 +91,12 @@ def compared(inputs: Inputs, stock_runs: int, series_runs: int) -> dict[str, Any
     places = []
     for turn, checkpoint in enumerate(chosen):
         run, place = stock_run(inputs, checkpoint, in_process=False)
-        stock.append(run)
+        stock.append(told("stock", run))
         places.append((checkpoint, place))
         if turn < series_runs:
             run, own = series_run(inputs, turn)
-            ours.append(run)
-        in_process.append(stock_run(inputs, checkpoint, in_process=True)[0])
+            ours.append(told(f"e2lm eval, {count} checkpoints", run))
+        in_process.append(told("stock, engine in process", stock_run(inputs, checkpoint, in_process=True)[0]))
     differences = [largest_difference(place, own / "run" / checkpoint.name) for checkpoint, place in places]
     our_s = [run.cpu_s for run in ours]
     stock_s, in_process_s = [run.cpu_s for run in stock], [run.cpu_s for run in in_process]

@@ -46,6 +46,8 @@ MODEL: dict[str, Any] = {
     "tie_word_embeddings": False,
     "initializer_range": 0.1,
 }
+#: Enough for everything here; vLLM writes zeros to all of it at every start.
+CACHE_BYTES = 1 << 26
 #: Largest difference in nats to lm-eval's ``hf`` in float32.
 FLOAT32_DIFFERENCE = 1e-4
 
@@ -85,7 +87,8 @@ def engine(run: Path) -> Iterator[Any]:
 def started(folder: Path, **options: Any) -> Any:
     from e2lm_adapters.vllm_model import E2lmVllm
 
-    return E2lmVllm(str(folder), **{"dtype": "float32", "show_progress": False, **options})
+    defaults = {"dtype": "float32", "show_progress": False, "kv_cache_memory_bytes": CACHE_BYTES}
+    return E2lmVllm(str(folder), **{**defaults, **options})
 
 
 def scored_pairs() -> list[tuple[str, str]]:
@@ -298,7 +301,8 @@ def evaluate(tmp_path: Path) -> Callable[..., int]:
 
     def run(*options: object, model: str = "e2lm-vllm", extra: str = "", out: Path = tmp_path / "out") -> int:
         arguments = ["eval", "--tasks", "small", "--include-path", tmp_path / "tasks", "--out", out, "--quiet"]
-        arguments += ["--model", model, "--model-args", f"dtype=float32{extra}", "--device", "cpu"]
+        cache = f",kv_cache_memory_bytes={CACHE_BYTES}" if model == "e2lm-vllm" else ""
+        arguments += ["--model", model, "--model-args", f"dtype=float32{cache}{extra}", "--device", "cpu"]
         return main([*map(str, arguments), *map(str, options)])
 
     return run
