@@ -53,7 +53,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--sequence-length", type=int, help="tokens per sequence (256)")
     parser.add_argument("--vocabulary", type=int, help="entries of the tokenizer, at most (4096)")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate (3e-3)")
-    parser.add_argument("--schedule", help="constant (default), cosine or wsd, each after a warm-up")
+    parser.add_argument("--schedule", help="constant (default), cosine, linear or wsd, each after a warm-up")
     parser.add_argument("--warmup", type=float, help="share of the steps with rising learning rate (0.1)")
     parser.add_argument("--seed", type=int, help="of weights, order and split (0)")
     parser.add_argument("--checkpoints", type=int, help="checkpoints after step 0, log-spaced (10)")

@@ -27,7 +27,7 @@ DEMO_LADDER = ("50k", "140k", "360k", "780k")
 
 CheckpointGrid = Literal["log", "tokens", "babylm"]
 Family = Literal["llama", "roberta"]
-Schedule = Literal["constant", "cosine", "wsd"]
+Schedule = Literal["constant", "cosine", "linear", "wsd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 

@@ -22,7 +22,13 @@ MAX_GRADIENT_NORM = 1.0
 #: The last fifth of training (Haegele et al. 2024, arXiv 2405.18392, section 4).
 WSD_DECAY_FRACTION = 0.2
 
-SCHEDULE_OF_TRAINER = {"constant": "constant_with_warmup", "cosine": "cosine", "wsd": "warmup_stable_decay"}
+#: ``linear`` is what CLIMB trained with.
+SCHEDULE_OF_TRAINER = {
+    "constant": "constant_with_warmup",
+    "cosine": "cosine",
+    "linear": "linear",
+    "wsd": "warmup_stable_decay",
+}
 
 
 @contextmanager

@@ -210,3 +210,15 @@ def test_heads_are_in_the_one_optimiser_that_clips_everything_and_are_paced_by_t
     assert rates[29] > 0.0
     assert rates[30:] == [0.0] * 10
     assert trainer.optimizer.param_groups[0]["lr"] < 0.5
+
+
+@torch.no_grad()
+def test_next_tokens_cost_the_same_with_and_without_a_name() -> None:
+    model = new_llama(model_size("1x16"), VOCABULARY, LENGTH, 0)
+    ids = torch.from_numpy(tokens(0))
+    named = model(input_ids=ids, labels=ids, objectives=("clm",)).loss
+    assert float(named) == pytest.approx(float(model(input_ids=ids, labels=ids).loss), rel=1e-6)
+    logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+    assert float(named) == pytest.approx(
+        float(torch.nn.functional.cross_entropy(logits, ids[:, 1:].flatten())), rel=1e-5
+    )

@@ -169,7 +169,7 @@ def test_sizes_may_be_added_and_each_is_what_it_would_be_alone(trained: Training
     assert [series.name for series in train(more, quiet=True)] == ["2x16", "1x8"]
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "wsd"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
 def test_schedules_that_decay_move_the_weights_less_at_the_end(
     trained: TrainingConfig, tmp_path: Path, schedule: str
 ) -> None:

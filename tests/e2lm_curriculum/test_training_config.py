@@ -30,7 +30,7 @@ def test_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:
         ("tokens: many", "field 'tokens': found 'many'"),
         ("tokens: 0", "field 'tokens'"),
         ("tokens: 1.5", "field 'tokens'"),
-        ("schedule: linear", "field 'schedule'.*constant"),
+        ("schedule: lineal", "field 'schedule'.*constant"),
         ("held_out: 1.5", "field 'held_out'"),
         ("vocabulary: 10", "field 'vocabulary'"),
         ("learning_rate: .nan", "field 'learning_rate'"),
