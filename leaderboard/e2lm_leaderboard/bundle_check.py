@@ -143,6 +143,11 @@ def _parsed(file: str, raw: bytes, rules: SeasonRules, findings: Findings) -> di
     return data
 
 
+def submission_of(bundle: Bundle, rules: SeasonRules, findings: Findings) -> Submission | None:
+    """What the bundle says of itself, which is all that is looked at when it arrives."""
+    return _noun(bundle, SUBMISSION_FILE, Submission, rules, findings)
+
+
 def _explain(error: ValidationError, file: str, model: type[Noun], findings: Findings) -> None:
     known = [field.alias or name for name, field in model.model_fields.items()]
     fields: dict[str, tuple[str, str, str]] = {}

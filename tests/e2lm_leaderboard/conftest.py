@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,13 @@ from e2lm_leaderboard.bundle import Bundle
 from e2lm_leaderboard.bundle_check import CheckReport, check_archive
 from e2lm_leaderboard.database import database_url, open_engine
 from e2lm_leaderboard.new_submission import sample_files
+from e2lm_leaderboard.season import Season
 from e2lm_leaderboard.season_rules import SeasonRules
 from e2lm_leaderboard.store import Store
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from season_samples import filled_season
 
 Changes = Mapping[str, str | bytes | None]
 
@@ -86,4 +92,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         engine.dispose()
     store = Store(url)
     yield store
+    store.close()
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[tuple[Season, Store]]:
+    """A season with submissions in every state."""
+    season, store = filled_season(tmp_path)
+    yield season, store
     store.close()

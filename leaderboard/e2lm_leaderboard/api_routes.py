@@ -1,0 +1,166 @@
+"""The API, version 1: what the pages show, for programs; described in ``/api/openapi.json``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from e2lm_leaderboard import season_pages
+from e2lm_leaderboard.api_models import (
+    ComparisonAnswer,
+    Problem,
+    RankingAnswer,
+    Refusal,
+    SeasonAnswer,
+    SubmissionAnswer,
+    SubmissionPage,
+)
+from e2lm_leaderboard.bundle_intake import take_in
+from e2lm_leaderboard.season_table import visible_results
+from e2lm_leaderboard.store import Entry, LimitReachedError
+from e2lm_leaderboard.table_files import table_csv, table_parquet, table_records
+from e2lm_leaderboard.team_token import token_hash
+
+if TYPE_CHECKING:
+    from e2lm_leaderboard.web_app import Website
+
+MOST_ROWS = 1000
+
+Key = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$")]
+QueryKey = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
+BEARER = HTTPBearer(auto_error=False)
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+
+
+Answers = dict[int | str, dict[str, Any]]
+
+
+def _problems(*codes: int) -> Answers:
+    answers: Answers = {code: {"model": Problem} for code in (403, *codes)}
+    answers[422] = {"model": Refusal}
+    return answers
+
+
+def add_api(app: FastAPI, site: Website) -> None:
+    """Add the routes."""
+    _add_reading(app, site)
+    _add_files(app, site)
+    _add_posting(app, site)
+
+
+def _add_reading(app: FastAPI, site: Website) -> None:
+    @app.get("/api/v1/season", responses=_problems())
+    def season() -> SeasonAnswer:
+        table, own = site.table(), site.season
+        counts = dict(Counter(entry.state for entry in site.store.entries()))
+        return SeasonAnswer(
+            title=own.title,
+            ranking_score=own.ranking_score,
+            scores=list(own.all_scores),
+            split=table.split,
+            ends_at=own.ends_at,
+            head=table.head,
+            version=table.version,
+            submissions=counts,
+        )
+
+    @app.get("/api/v1/ranking", responses=_problems())
+    def ranking(
+        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = season_pages.ROWS_PER_PAGE,
+    ) -> RankingAnswer:
+        table = site.table()
+        rows = table_records(table)[offset : offset + limit]
+        return RankingAnswer.model_validate(
+            {"split": table.split, "head": table.head, "total": len(table.rows), "ranking": rows}
+        )
+
+    @app.get("/api/v1/submissions/{key}", responses=_problems(404))
+    def submission(key: Key) -> SubmissionPage:
+        entry, table = site.entry(key), site.table()
+        row = table.row(entry.id)
+        results = [asdict(result) for result in visible_results(table, site.store, entry)]
+        return SubmissionPage.model_validate(
+            {**_entry(entry), "rank": None if row is None else row.rank, "results": results}
+        )
+
+    @app.get("/api/v1/compare", responses=_problems(404))
+    def compare(a: QueryKey, b: QueryKey) -> ComparisonAnswer:
+        first, second = site.entry(a), site.entry(b)
+        test = season_pages.comparison(site.table(), site.store, first, second)
+        if test is None:
+            raise HTTPException(404, "the two share no series with a number")
+        values = {
+            name: getattr(test, name) for name in ("difference", "low", "high", "p", "p_series", "series", "reason")
+        }
+        return ComparisonAnswer(a=first.id, b=second.id, verdict=test.verdict, **values)
+
+
+def _add_files(app: FastAPI, site: Website) -> None:
+    csv_answer: Answers = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+    binary = {"type": "string", "format": "binary"}
+    kind = "application/vnd.apache.parquet"
+
+    @app.get("/ranking.csv", responses=csv_answer | _problems(), response_class=Response)
+    def as_csv() -> Response:
+        return Response(table_csv(site.table()), media_type="text/csv; charset=utf-8")
+
+    parquet_answer: Answers = {200: {"content": {kind: {"schema": binary}}}}
+
+    @app.get("/ranking.parquet", responses=parquet_answer | _problems(), response_class=Response)
+    def as_parquet() -> Response:
+        return Response(table_parquet(site.table()), media_type=kind)
+
+
+def _add_posting(app: FastAPI, site: Website) -> None:
+    body = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+    answers: Answers = {200: {"model": SubmissionAnswer, "description": "The same content was there already"}}
+
+    @app.post(
+        "/api/v1/submissions",
+        status_code=201,
+        response_model=SubmissionAnswer,
+        responses=answers | _problems(401, 413, 429),
+        openapi_extra={"requestBody": body},
+    )
+    async def submit(request: Request, credentials: Credentials) -> Response:
+        """Queue a bundle; sending the same content again changes nothing."""
+        token = "" if credentials is None else credentials.credentials
+        team = await run_in_threadpool(site.store.team_of, token_hash(token))
+        if team is None:
+            return JSONResponse({"detail": "no team has this token"}, 401, {"WWW-Authenticate": "Bearer"})
+        archive = await _limited_body(request, site.season.rules.limits.archive_bytes)
+        return await run_in_threadpool(_answered, site, archive, team[0])
+
+
+async def _limited_body(request: Request, limit: int) -> bytes:
+    """The body, counted while it comes: what a header says of its length is nobody's promise."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise HTTPException(413, f"more than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _answered(site: Website, archive: bytes, team: str) -> Response:
+    try:
+        intake = take_in(site.store, site.season.rules, archive, team, site.now())
+    except LimitReachedError as error:
+        return JSONResponse({"detail": str(error)}, 429)
+    if intake.entry is None:
+        findings = [finding.as_json() for finding in intake.findings]
+        return JSONResponse({"detail": "the bundle is refused", "findings": findings}, 422)
+    return JSONResponse(_entry(intake.entry), 201 if intake.is_new else 200)
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return asdict(entry)

@@ -1,0 +1,36 @@
+"""Takes a bundle into the queue: enough is looked at here to name it and to refuse what is no bundle at all.
+
+The whole check runs later, in the organiser's own process: a submission must cost the server milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from e2lm_leaderboard.bundle import archive_bundle
+from e2lm_leaderboard.bundle_check import submission_of
+from e2lm_leaderboard.finding import Finding, Findings
+from e2lm_leaderboard.season_rules import SeasonRules
+from e2lm_leaderboard.store import Entry, Incoming, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The entry, or why there is none."""
+
+    entry: Entry | None
+    is_new: bool
+    findings: tuple[Finding, ...]
+
+
+def take_in(store: Store, rules: SeasonRules, archive: bytes, team: str, now: datetime) -> Intake:
+    """Queue the archive for ``team``; the same content again gives the entry that is there."""
+    findings = Findings()
+    bundle = archive_bundle(archive, rules.limits, findings)
+    submission = submission_of(bundle, rules, findings) if not len(findings) else None
+    if submission is None or len(findings):
+        return Intake(None, False, tuple(findings.listed()))
+    incoming = Incoming(bundle.content_id, archive, submission.name, submission.title, team)
+    entry, is_new = store.submit(incoming, rules.submissions_per_day, now)
+    return Intake(entry, is_new, ())
