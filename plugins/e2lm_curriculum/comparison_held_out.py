@@ -5,7 +5,6 @@ Shape suffixes: K checkpoints, I passages, W windows, T tokens of a window, V vo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from e2lm_curriculum.comparison_runs import FinishedRun
 from e2lm_curriculum.corpus import read_passages
 from e2lm_curriculum.prepared_corpus import HELD_OUT_FILE, PREPARED_FOLDER, TOKENS_FILE, tokenizer_files
 from e2lm_curriculum.tokenizer import END_OF_TEXT_ID
+from e2lm_curriculum.worker_pool import threads_per_job
 
 #: Tokens of one forward pass: logits of 8,192 x 4,096 take 128 MiB.
 TOKENS_AT_ONCE = 8_192
@@ -110,7 +110,7 @@ def _score(run: FinishedRun, text: HeldOutText, jobs: int) -> None:
 
     from e2lm_curriculum.training_recipe import silence
 
-    torch.set_num_threads(max(1, (os.cpu_count() or jobs) // jobs))
+    torch.set_num_threads(threads_per_job(jobs))
     windows = text.windows(run.prepared.sequence_length)
     model: Any = None
     nats = []
