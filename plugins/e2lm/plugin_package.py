@@ -58,7 +58,10 @@ KINDS: dict[str, PluginKind] = {
         _MODULE,
     ),
     "predictor": PluginKind(
-        "A scaling predictor", "e2lm_register_scaling_predictors", "e2lm plugins list --json", _MODULE
+        "A scaling predictor",
+        "e2lm_register_scaling_predictors",
+        "e2lm predict backtest --data RUNS.csv --columns N=params,D=tokens,L=loss --models $name",
+        _MODULE,
     ),
     "signal-score": PluginKind(
         "A score of early signal", "e2lm_register_signal_scores", "e2lm signal RESULTS --scores $name", _MODULE

@@ -26,10 +26,12 @@ def run(arguments: Namespace) -> int:
     """Backtest, report."""
     from e2lm_scaling.backtest import backtest
     from e2lm_scaling.loss_rows import checked
-    from e2lm_scaling.point_model import MODELS, models_named
+    from e2lm_scaling.point_model import models_named
+    from e2lm_scaling.registered_model import known_models
 
     source = read_input(arguments)
-    models = models_named(arguments.models.split(",")) if arguments.models else list(MODELS.values())
+    known = known_models(arguments.seed)
+    models = models_named(arguments.models.split(","), known) if arguments.models else list(known.values())
     result = backtest(checked(source.table, source.source), models, arguments.by, arguments.ratio)
     report = backtest_report(result) | {"data": source.source, "warnings": list(source.warnings)}
     write_plots(arguments, "backtest", lambda: _figures(result))

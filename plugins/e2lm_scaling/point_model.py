@@ -6,7 +6,7 @@ Shape suffix: R rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,9 +143,9 @@ MODELS: dict[str, PointModel] = {
 }
 
 
-def models_named(names: list[str]) -> list[PointModel]:
-    """The models of these names, baselines always among them; :class:`UserError` for an unknown name."""
+def models_named(names: list[str], known: Mapping[str, PointModel] = MODELS) -> list[PointModel]:
+    """The ``known`` models of these names, baselines always among them; :class:`UserError` for an unknown name."""
     for name in names:
-        if name not in MODELS:
-            raise UserError(f"model {name!r} is unknown. {nearest_names(name, MODELS)}")
-    return [model for model in MODELS.values() if model.name in names or model.is_baseline]
+        if name not in known:
+            raise UserError(f"model {name!r} is unknown. {nearest_names(name, known)}")
+    return [model for model in known.values() if model.name in names or model.is_baseline]

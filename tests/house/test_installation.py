@@ -245,6 +245,13 @@ def test_starting_python_prints_nothing_and_imports_nothing_heavy(with_wheel: En
     assert started.stdout.strip() == "['e2lm_adapters', 'e2lm_adapters.autoload']"
 
 
+def test_pytest_finds_the_fixtures_and_has_nothing_to_warn_of(with_wheel: Environment, tmp_path: Path) -> None:
+    test = tmp_path / "test_mine.py"
+    test.write_text("def test_it(plugin_manager):\n    assert plugin_manager.records == []\n", encoding="utf-8")
+    done = with_wheel.run(with_wheel.python, "-m", "pytest", "-q", "-W", "error", test)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("editable", [False, True])
 def test_uninstalling_leaves_no_file_and_lm_eval_as_it_was(
     editable: bool, new_environment: Callable[[], Environment], wheel: Path, source: Path

@@ -73,6 +73,7 @@ def test_the_commands_beside_them_name_them(section) -> None:
         "lm_eval run --model hf --model_args pretrained=MODEL --tasks capitals",
         "e2lm train --corpus FILE --out RUNS --curriculum easy_first",
         "merge_method: median",
+        "e2lm predict backtest --data RUNS.csv --columns N=params,D=tokens,L=loss --models lowest_loss",
     ):
         assert command in section
 
@@ -158,18 +159,12 @@ def test_e2lm_train_follows_the_curriculum(installed, tmp_path: Path) -> None:
     assert series["steps"] == 16
 
 
-ASK_PREDICTOR = """
-import numpy as np
-from e2lm import ScalingPredictor
-from e2lm.plugin_manager import plugin_manager
-from e2lm.scaling_predictor import LossTable
-found = plugin_manager().find("e2lm_register_scaling_predictors", ScalingPredictor, "lowest_loss", "predictor")
-table = LossTable(np.array([1e7, 1e8]), np.array([1e9, 1e10]), np.array([3.5, 3.0]), ("a", "b"))
-print(found.fit(table, np.random.default_rng(0)).predict(1e9, 1e11))
-"""
-
-
 @pytest.mark.slow
-def test_the_predictor_is_found_and_forecasts(installed) -> None:
-    printed = succeeded(installed.run(installed.python, "-c", ASK_PREDICTOR))
-    assert printed.startswith("Forecast(value=3.0, low=None, high=None, reason='a constant has no interval'")
+def test_e2lm_predict_judges_the_predictor(installed, tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    rows = [f"{n},{20 * n},{1.7 + 400 / n**0.34 + 410 / (20 * n) ** 0.28}" for n in (1e7, 2e7, 4e7, 8e7, 16e7)]
+    table.write_text("\n".join(["params,tokens,loss", *rows]) + "\n", encoding="utf-8")
+    options = ("--data", table, "--columns", "N=params,D=tokens,L=loss", "--models", "lowest_loss", "--json")
+    report = json.loads(succeeded(installed.e2lm("predict", "backtest", *options)))
+    (found,) = [one for one in report["models"] if one["model"] == "lowest_loss"]
+    assert 0 < found["mean_error"] < 0.5
