@@ -16,6 +16,7 @@ ACTIONS = {
     "submit": ("e2lm_leaderboard.submit_action", "enter a bundle"),
     "run": ("e2lm_leaderboard.run_action", "check, evaluate and score whatever waits"),
     "rank": ("e2lm_leaderboard.rank_action", "print the ranking"),
+    "demo": ("e2lm_leaderboard.demo_action", "a season in a box: five submissions from start to page"),
     "serve": ("e2lm_leaderboard.serve_action", "serve pages and API"),
     "export": ("e2lm_leaderboard.export_action", "write the pages as files"),
     "verify": ("e2lm_leaderboard.verify_action", "compare every row with the log"),

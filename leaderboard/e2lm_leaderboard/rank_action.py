@@ -10,6 +10,8 @@ from e2lm_leaderboard.open_season import add_season_argument
 
 if TYPE_CHECKING:
     from e2lm_leaderboard.ranking import RankedEntry
+    from e2lm_leaderboard.season import Season
+    from e2lm_leaderboard.store import Store
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -24,21 +26,30 @@ def run(arguments: Namespace) -> int:
     from e2lm_leaderboard.open_season import opened
     from e2lm_leaderboard.season import utc_now
     from e2lm_leaderboard.season_table import season_table
-    from e2lm_leaderboard.submission_state import State
     from e2lm_leaderboard.table_files import table_records
 
     with opened(arguments.season) as (season, store):
+        if not arguments.json:
+            print_table(store, season, arguments.private)
+            return 0
         table = season_table(store, season, utc_now(), arguments.private)
-        others = [entry for entry in store.entries() if entry.state != State.SCORED]
-    if arguments.json:
         print(json.dumps({"split": table.split, "head": table.head, "ranking": table_records(table)}, indent=1))
-        return 0
+    return 0
+
+
+def print_table(store: Store, season: Season, private: bool) -> None:
+    """The table, and below it what has no place in it."""
+    from e2lm_leaderboard.season import utc_now
+    from e2lm_leaderboard.season_table import season_table
+    from e2lm_leaderboard.submission_state import State
+
+    table = season_table(store, season, utc_now(), private)
     print(f"{season.title}: {season.ranking_score}, {table.split} scores, 90 % intervals")
     for row in table.rows:
         print(_line(row))
-    for entry in others:
-        print(f"{entry.state:>9}  {entry.name} of {entry.team}  {entry.reason}")
-    return 0
+    for entry in store.entries():
+        if entry.state != State.SCORED:
+            print(f"{entry.state:>9}  {entry.name} of {entry.team}  {entry.reason}")
 
 
 def _line(row: RankedEntry) -> str:

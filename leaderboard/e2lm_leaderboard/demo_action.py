@@ -1,0 +1,87 @@
+"""``e2lm leaderboard demo``: a season in a box, with five submissions of which three are scored and two refused."""
+
+from __future__ import annotations
+
+import io
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from e2lm.errors import UserError
+
+if TYPE_CHECKING:
+    from e2lm_leaderboard.demo_submissions import DemoSubmission
+    from e2lm_leaderboard.season import Season
+
+TITLE = "A season in a box"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Arguments of the action."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo-season"), help="folder (default: ./demo-season); resumes there"
+    )
+    parser.add_argument("--demo", type=Path, metavar="DIR", help="finished 'e2lm demo' (default: a quick one is made)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+
+
+def run(arguments: Namespace) -> int:
+    """Open, submit, run, rank, export, verify."""
+    from e2lm_leaderboard.database import database_url
+    from e2lm_leaderboard.demo_submissions import demo_submissions
+    from e2lm_leaderboard.season import SEASON_FILE, Season
+
+    out: Path = arguments.out
+    source: Path = arguments.demo or out / "models"
+    if arguments.dry_run:
+        print(f"would open a season in {out} over the series in {source / 'runs'} and run five submissions")
+        return 0
+    if arguments.demo is None:
+        _train(source)
+    if not (source / "runs").is_dir():
+        raise UserError(f"--demo {source}: no folder 'runs' in it; give the folder of a finished 'e2lm demo'")
+    submissions = demo_submissions(source / "tasks")
+    if not (out / SEASON_FILE).exists():
+        out.mkdir(parents=True, exist_ok=True)
+        Season(title=TITLE, series=(str((source / "runs").resolve()),), public_share=0.5).write(out)
+    season = Season.read(out)
+    return _season(out, season, database_url(season.database or str(out)), submissions)
+
+
+def _train(folder: Path) -> None:
+    """The quick demo: small models, and a benchmark from text that was held out."""
+    from e2lm.command_line import run_command
+
+    if (folder / "report.html").is_file():
+        return
+    print("training small models (e2lm demo --quick) ...", flush=True)
+    with redirect_stdout(io.StringIO()):
+        run_command(["demo", "--quick", "--out", str(folder)])
+
+
+def _season(out: Path, season: Season, url: str, submissions: Sequence[DemoSubmission]) -> int:
+    from e2lm_leaderboard.bundle_intake import take_in
+    from e2lm_leaderboard.item_split import SALT_KEY
+    from e2lm_leaderboard.rank_action import print_table
+    from e2lm_leaderboard.season import utc_now
+    from e2lm_leaderboard.season_run import SeasonRun
+    from e2lm_leaderboard.static_export import export_season
+    from e2lm_leaderboard.store import Store
+
+    store = Store(url)
+    try:
+        if store.setting(SALT_KEY) is None:
+            store.set_setting(SALT_KEY, "the demo's salt is no secret")
+        for one in submissions:
+            take_in(store, season.rules, one.bundle.packed(), one.team, utc_now())
+        SeasonRun(out, season, store).run()
+        print_table(store, season, private=False)
+        export_season(store, season, out / "site", utc_now())
+        problems = store.verify()
+    finally:
+        store.close()
+    print("\n".join(problems) or "every row agrees with the log")
+    print(f"page: {out / 'site' / 'index.html'}; or: e2lm leaderboard serve {out}")
+    return 1 if problems else 0
