@@ -23,7 +23,7 @@ from e2lm_leaderboard.api_models import (
     SubmissionPage,
 )
 from e2lm_leaderboard.bundle_intake import take_in
-from e2lm_leaderboard.season_table import visible_results
+from e2lm_leaderboard.season_table import season_table, visible_results
 from e2lm_leaderboard.store import Entry, LimitReachedError
 from e2lm_leaderboard.table_files import table_csv, table_parquet, table_records
 from e2lm_leaderboard.team_token import token_hash
@@ -80,6 +80,18 @@ def _add_reading(app: FastAPI, site: Website) -> None:
         rows = table_records(table)[offset : offset + limit]
         return RankingAnswer.model_validate(
             {"split": table.split, "head": table.head, "total": len(table.rows), "ranking": rows}
+        )
+
+    @app.get("/api/v1/private-ranking", responses=_problems(401))
+    def private_ranking(credentials: Credentials) -> RankingAnswer:
+        """By private scores; for the organiser only, before the season's end too."""
+        token = "" if credentials is None else credentials.credentials
+        team = site.store.team_of(token_hash(token))
+        if team is None or team[1] != "organiser":
+            raise HTTPException(401, "this needs an organiser's token", {"WWW-Authenticate": "Bearer"})
+        table = season_table(site.store, site.season, site.now(), private=True)
+        return RankingAnswer.model_validate(
+            {"split": table.split, "head": table.head, "total": len(table.rows), "ranking": table_records(table)}
         )
 
     @app.get("/api/v1/submissions/{key}", responses=_problems(404))

@@ -17,8 +17,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 VERSION_AGE_S = 0.05
-MAX_ENTRIES = 1024
-MAX_BODY_BYTES = 1 << 20
+MAX_ENTRIES = 256
+MAX_BODY_BYTES = 256 * 1024
 OK, NOT_MODIFIED = 200, 304
 
 
@@ -35,7 +35,7 @@ class PageCache:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer from the cache, or let the application answer and keep that."""
-        if scope["type"] != "http" or scope["method"] != "GET" or not self._is_cached(scope["path"]):
+        if scope["type"] != "http" or scope["method"] != "GET" or not self._may_keep(scope):
             if scope["type"] == "http" and scope["method"] != "GET":
                 self._asked_at = 0.0  # whoever changes something here sees it at once
             await self._app(scope, receive, send)
@@ -48,6 +48,10 @@ class PageCache:
             if found is None:
                 return
         await self._answer(found, etag, scope, send)
+
+    def _may_keep(self, scope: Message) -> bool:
+        """Whether the answer is for everybody: one to somebody with a token never is."""
+        return self._is_cached(scope["path"]) and not any(name == b"authorization" for name, _ in scope["headers"])
 
     def _fresh_etag(self) -> bytes:
         now = time.monotonic()

@@ -30,6 +30,7 @@ Key = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 #: A form around the archive adds a few lines.
 FORM_BYTES = 64 * 1024
+UNCACHED = frozenset({"/submit", "/api/v1/private-ranking"})
 
 
 class Website:
@@ -69,7 +70,7 @@ def create_app(store: Store, season: Season, hosts: tuple[str, ...] = (), now: C
     _add_form(app, site)
     add_api(app, site)
     _add_errors(app)
-    cached = PageCache(app, site.version, lambda path: path != "/submit")
+    cached = PageCache(app, site.version, lambda path: path not in UNCACHED)
     return RequestGuard(cached, hosts)
 
 

@@ -19,6 +19,7 @@ from e2lm_leaderboard.bundle import Bundle
 from e2lm_leaderboard.new_submission import SUBMISSION_YAML, sample_files
 from e2lm_leaderboard.season import Season
 from e2lm_leaderboard.store import Store
+from e2lm_leaderboard.team_token import token_hash
 from e2lm_leaderboard.web_app import create_app
 
 Filled = tuple[Season, Store]
@@ -61,6 +62,16 @@ def test_no_address_tells_a_private_score_before_the_end(client: TestClient, fil
         answer = later.get("/api/v1/ranking").json()
     assert answer["split"] == "private"
     assert {row["value"] for row in answer["ranking"]} == {PRIVATE_VALUE}
+
+
+def test_private_scores_are_for_the_organiser_and_for_no_cache(client: TestClient, filled: Filled) -> None:
+    address = "/api/v1/private-ranking"
+    filled[1].add_team("judges", token_hash("judge"), "organiser", NOW)
+    answer = client.get(address, headers={"Authorization": "Bearer judge"})
+    assert {row["value"] for row in answer.json()["ranking"]} == {PRIVATE_VALUE}
+    assert "etag" not in answer.headers
+    assert client.get(address).status_code == 401
+    assert client.get(address, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 401
 
 
 def test_the_ranking_ties_what_cannot_be_told_apart(client: TestClient) -> None:
