@@ -44,7 +44,7 @@ def filled(folder: Path, submissions: int) -> None:
     """A season with many scored submissions."""
     Season(title="Load", rules=SeasonRules(submissions_per_day=10**9)).write(folder)
     store = Store(database_url(str(folder)))
-    store.add_team("reds", token_hash(TOKEN), "team", NOW)
+    store.add_team("reds", token_hash(TOKEN), "organiser", NOW)
     rng = np.random.default_rng(0)
 
     def one(number: int) -> None:

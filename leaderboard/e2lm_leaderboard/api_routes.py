@@ -132,7 +132,10 @@ def _add_files(app: FastAPI, site: Website) -> None:
 
 
 def _add_posting(app: FastAPI, site: Website) -> None:
-    body = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+    body = {
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "required": True,
+    }
     answers: Answers = {200: {"model": SubmissionAnswer, "description": "The same content was there already"}}
 
     @app.post(

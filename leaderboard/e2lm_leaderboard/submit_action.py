@@ -69,7 +69,7 @@ def _sent(arguments: Namespace, archive: bytes) -> dict[str, Any]:
     if arguments.token is None or not arguments.token.is_file():
         raise UserError("--token: give the file that holds the team's token")
     token = arguments.token.read_text(encoding="utf-8").strip()
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/zip"}
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
     url = f"{arguments.season.rstrip('/')}/api/v1/submissions"
     request = Request(url, data=archive, headers=headers, method="POST")
     try:
