@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +35,19 @@ def power_of(difference: float, stderr: float, df: float, alpha: float = ALPHA) 
     return float(weight_Q @ (ndtr(centre - edge_Q) + ndtr(-centre - edge_Q)))
 
 
-@cache
+@lru_cache(maxsize=64)
 def _chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values of sqrt(W / df) and their weights, by Gauss-Legendre over the quantiles of W."""
     from scipy.special import gammaincinv
 
-    node_Q, weight_Q = np.polynomial.legendre.leggauss(NODES)
+    node_Q, weight_Q = _nodes()
     return np.sqrt(2.0 * gammaincinv(df / 2, (node_Q + 1) / 2) / df), weight_Q / 2
+
+
+@cache
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    node_Q, weight_Q = np.polynomial.legendre.leggauss(NODES)
+    return node_Q, weight_Q
 
 
 #: The error is below 1e-6 from two degrees of freedom on.

@@ -40,9 +40,7 @@ def test_a_difference_of_nothing_is_outside_the_interval_in_at_most_5_of_100_cas
     rng = np.random.default_rng(0)
     found = [paired_difference(drawn_SI(rng, seeds, items, sd)) for _ in range(3000)]
     missed = np.mean([not one.low <= 0.0 <= one.high for one in found])
-    # With much more to tell items apart than seeds, t on seeds - 1 is wider than need be.
-    is_of_seeds = sd[0] ** 2 / seeds > sd[1] ** 2 / items + sd[2] ** 2 / (seeds * items)
-    assert (0.01 if is_of_seeds else 0.0) <= missed <= 0.058
+    assert 0.01 <= missed <= 0.058
     assert np.mean([one.p < 0.05 for one in found]) == pytest.approx(missed)
 
 
@@ -55,7 +53,7 @@ def test_an_effect_of_the_detectable_size_is_found_at_the_power_that_is_stated(
     rng = np.random.default_rng(1)
     found = [paired_difference(drawn_SI(rng, seeds, items, sd, delta)).p < 0.05 for _ in range(3000)]
     # Where items carry the error there are more degrees of freedom than seeds - 1, and power beyond what is stated.
-    assert 0.78 <= np.mean(found) <= (0.85 if sd[1] < 0.1 else 1.0)
+    assert 0.78 <= np.mean(found) <= (0.86 if sd[1] < 0.1 else 1.0)
 
 
 def test_vanilla_against_vanilla_is_no_detectable_difference_in_at_least_93_of_100_comparisons() -> None:
