@@ -7,7 +7,7 @@ differences ``d[s, i]``. Seeds and items are both samples of larger populations 
     var(mean) = (MS_seeds + MS_items - MS_rest) / (S I)          (Cornfield and Tukey 1956; two-way random effects)
 
 The part of seeds is known to S - 1 degrees of freedom, that of items to I - 1; the quantile of Student's t is the mean
-of theirs, weighted by these parts (Cochran 1964, Biometrics 20, 191), and degrees of freedom are those of that quantile.
+of theirs, weighted by these parts (Cochran 1964, Biometrics 20, 191), and the degrees of freedom are its own.
 (Satterthwaite's approximation would allow more, but at three seeds its 95 % intervals covered 92.8 % in simulation.)
 This is what redrawing seeds and items (the pigeonhole bootstrap, Owen 2007, arXiv 0712.1111) estimates; but a bootstrap
 of S seeds is short by (S - 1) / S and takes normal quantiles: at five seeds its 95 % intervals cover about 84 %.
