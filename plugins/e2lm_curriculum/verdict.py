@@ -12,6 +12,9 @@ from e2lm_curriculum.power import ALPHA, detectable_difference, median_unbiased
 Word = Literal["better", "worse", "no detectable difference"]
 NO_DIFFERENCE: Word = "no detectable difference"
 
+#: From this share of an effect on re-weighting is said to explain it, below to explain a part of it.
+MOST = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -140,10 +143,11 @@ class Explanation:
             return "There is no detectable effect to explain."
         share = self.reweighting.difference.value / self.total.difference.value
         if self.reweighting.word == self.total.word and self.order.word == NO_DIFFERENCE:
+            how_much = "it" if share >= MOST else "a part of it"
             return (
-                f"Re-weighting explains it: the exposure-matched shuffle, the same examples as often in random order, "
-                f"is {self.reweighting.word} too and makes {share:.0%} of the effect; no effect of order is detectable "
-                f"(one of {self.order.detectable:.3g} would have been)."
+                f"Re-weighting explains {how_much}: the exposure-matched shuffle, the same examples as often in random "
+                f"order, is {self.reweighting.word} too and makes {share:.0%} of the effect; for the rest no effect of "
+                f"order is detectable (one of {self.order.detectable:.3g} would have been)."
             )
         if self.order.word == self.total.word and self.reweighting.word == NO_DIFFERENCE:
             return (
