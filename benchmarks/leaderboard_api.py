@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             checker = [options.schemathesis, "run", f"http://127.0.0.1:{port}/api/openapi.json", "--checks", "all"]
             checker += ["--max-examples", str(options.examples), "--seed", str(options.seed), "--continue-on-failure"]
             checker += ["--header", f"Authorization: Bearer {TOKEN}", "--phases", "examples,coverage,fuzzing"]
+            # Any bytes fit the description of a bundle; that most are refused (422, described) is no finding.
+            checker += ["--exclude-checks", "positive_data_acceptance"]
             return subprocess.run(checker, check=False).returncode
         finally:
             server.terminate()

@@ -12,6 +12,7 @@ import argparse
 import http.client
 import json
 import multiprocessing
+import os
 import socket
 import subprocess
 import sys
@@ -37,6 +38,8 @@ from e2lm_leaderboard.team_token import token_hash
 
 TOKEN = "e2lm_benchmark"
 BUNDLES = 6000
+#: A team sends few bundles a day, so many clients are many teams.
+TEAMS = 64
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -44,7 +47,9 @@ def filled(folder: Path, submissions: int) -> None:
     """A season with many scored submissions."""
     Season(title="Load", rules=SeasonRules(submissions_per_day=10**9)).write(folder)
     store = Store(database_url(str(folder)))
-    store.add_team("reds", token_hash(TOKEN), "organiser", NOW)
+    store.add_team("organiser", token_hash(TOKEN), "organiser", NOW)
+    for number in range(TEAMS):
+        store.add_team(f"team {number}", token_hash(f"{TOKEN}{number}"), "team", NOW)
     rng = np.random.default_rng(0)
 
     def one(number: int) -> None:
@@ -75,9 +80,9 @@ def posting(port: int, archives: list[bytes], clients: int, seconds: float, out:
 
     def client() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/zip"}
         while time.perf_counter() < end and waiting:
             body = waiting.pop()
+            headers = {"Authorization": f"Bearer {TOKEN}{len(waiting) % TEAMS}"}
             started = time.perf_counter()
             connection.request("POST", "/api/v1/submissions", body, headers)
             answer = connection.getresponse()
@@ -115,6 +120,12 @@ def getting(port: int, seconds: float, out: object) -> None:
     out.put((latencies, size))  # type: ignore[attr-defined]
 
 
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def told(latencies: list[float]) -> str:
     p50, p99 = (1000 * float(np.quantile(latencies, q)) for q in (0.5, 0.99))
     return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
@@ -148,13 +159,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             poster = multiprocessing.Process(
                 target=posting, args=(port, archives, options.clients, options.seconds, results)
             )
+            before_s = cpu_s(server.pid)
             poster.start()
             latencies, failures, wall_s = results.get()
+            each_ms = 1000 * (cpu_s(server.pid) - before_s) / len(latencies)
             poster.join()
             rate = len(latencies) / wall_s
             print(
                 f"submissions  {rate:.0f}/s from {options.clients} clients, {told(latencies)}, failed {len(failures)}"
             )
+            print(f"              {each_ms:.2f} ms CPU of the server each")
         finally:
             server.terminate()
 

@@ -148,7 +148,7 @@ def _add_posting(app: FastAPI, site: Website) -> None:
     async def submit(request: Request, credentials: Credentials) -> Response:
         """Queue a bundle; sending the same content again changes nothing."""
         token = "" if credentials is None else credentials.credentials
-        team = await run_in_threadpool(site.store.team_of, token_hash(token))
+        team = site.store.team_of(token_hash(token))  # a look-up by key: a thread would cost more
         if team is None:
             return JSONResponse({"detail": "no team has this token"}, 401, {"WWW-Authenticate": "Bearer"})
         archive = await _limited_body(request, site.season.rules.limits.archive_bytes)

@@ -54,11 +54,8 @@ class AuditHead:
         text, seq, previous = canonical(payload), self.seq + 1, self.hash
         self.hash = entry_hash(seq, at, event, subject, text, previous)
         self.seq = seq
-        connection.execute(
-            AUDIT.insert().values(
-                seq=seq, at=at, event=event, subject=subject, payload=text, previous=previous, hash=self.hash
-            )
-        )
+        row = {"seq": seq, "at": at, "event": event, "subject": subject, "payload": text}
+        connection.execute(AUDIT.insert(), {**row, "previous": previous, "hash": self.hash})
 
 
 def results_hash(rows: Iterable[tuple[Any, ...]], details: str) -> str:

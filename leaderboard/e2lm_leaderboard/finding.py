@@ -34,8 +34,8 @@ class Finding:
         >>> Finding("items", "a.jsonl", "line 3", "found 2", "expected 3", "add one").sentence
         'a.jsonl: line 3: found 2; expected 3; add one [items]'
         """
-        place = ": ".join(part for part in (self.file, self.field) if part)
-        return f"{place}: {self.found}; {self.expected}; {self.fix} [{self.check}]"
+        said = f"{self.found}; {self.expected}; {self.fix} [{self.check}]"
+        return ": ".join(part for part in (self.file, self.field, said) if part)
 
 
 @dataclass(slots=True)

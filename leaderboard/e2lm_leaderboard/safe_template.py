@@ -194,7 +194,7 @@ def _check_node(node: nodes.Node) -> None:
     if isinstance(node, nodes.Test) and node.name not in TESTS:
         raise TemplateError(f"the test {node.name!r} is not allowed")
     if isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Getattr) and node.node.attr in METHODS):
-        raise TemplateError(f"only these may be called: {', '.join(sorted(METHODS))}")
+        raise TemplateError(f"a call that is not allowed; allowed are {', '.join(sorted(METHODS))}")
     if isinstance(node, nodes.Const) and isinstance(node.value, str):
         _bounded(node.value)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from e2lm.errors import E2LMError, UserError
 from e2lm_leaderboard.audit_log import AuditHead, result_values, results_hash, verified
@@ -211,27 +211,34 @@ def _entry(row: Row[Any]) -> Entry:
     return Entry(**{name: getattr(row, name) for name in Entry.__slots__})
 
 
+#: Built once: they run for every submission that arrives.
+_BY_ID = select(SUBMISSIONS).where(SUBMISSIONS.c.id == bindparam("key"))
+_USED = (
+    select(func.count())
+    .select_from(SUBMISSIONS)
+    .where(SUBMISSIONS.c.team == bindparam("team"), SUBMISSIONS.c.received_at > bindparam("since"))
+    .where(SUBMISSIONS.c.state != State.REFUSED.value)
+    .scalar_subquery()
+)
+_USED_AND_LAST = select(_USED, select(func.max(SUBMISSIONS.c.number)).scalar_subquery())
+
+
 def submitted(
     connection: Connection, head: AuditHead, incoming: Incoming, per_day: int, now: datetime
 ) -> tuple[Entry, bool]:
     """The change behind :meth:`Store.submit`."""
-    known = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == incoming.id)).first()
+    known = connection.execute(_BY_ID, {"key": incoming.id}).first()
     if known is not None:
         return _entry(known), False
     at, since = timestamp(now), timestamp(now - timedelta(days=1))
-    used = connection.execute(
-        select(func.count())
-        .select_from(SUBMISSIONS)
-        .where(SUBMISSIONS.c.team == incoming.team, SUBMISSIONS.c.received_at > since)
-        .where(SUBMISSIONS.c.state != State.REFUSED.value)
-    ).scalar_one()
+    used, last = connection.execute(_USED_AND_LAST, {"team": incoming.team, "since": since}).one()
     if used >= per_day:
         raise LimitReachedError(f"team {incoming.team!r} has {used} submissions within 24 hours, allowed are {per_day}")
-    number = int(connection.execute(select(func.max(SUBMISSIONS.c.number))).scalar() or 0) + 1
+    number = int(last or 0) + 1
     entry = Entry(incoming.id, number, incoming.name, incoming.title, incoming.team, State.QUEUED.value, "", at, at, "")
     values = {name: getattr(entry, name) for name in Entry.__slots__}
-    connection.execute(BUNDLES.insert().values(id=incoming.id, archive=incoming.archive))
-    connection.execute(SUBMISSIONS.insert().values(values))
+    connection.execute(BUNDLES.insert(), {"id": incoming.id, "archive": incoming.archive})
+    connection.execute(SUBMISSIONS.insert(), values)
     told = {**values, "archive_sha256": sha256(incoming.archive).hexdigest()}
     head.append(connection, at, "submitted", incoming.id, told)
     return entry, True
