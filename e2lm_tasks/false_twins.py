@@ -8,12 +8,15 @@ taken.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from e2lm_tasks.fact_relation import FactQuestion
-from e2lm_tasks.item import Item
+from e2lm_tasks.fact_relation import FactQuestion, read_relations
+from e2lm_tasks.item import CHOICES, Item
+
+#: What a child and a pupil say.
+EASY_GRADES = (1, 2)
 
 
 def with_false_twins(questions: Sequence[FactQuestion], choices: int, rng: np.random.Generator) -> list[Item]:
@@ -30,3 +33,15 @@ def with_false_twins(questions: Sequence[FactQuestion], choices: int, rng: np.ra
         due.subtract(wrong)
         items[index] = Item(question.context, question.answer, tuple(wrong))
     return [items[index] for index in range(len(questions))]
+
+
+def easy_fact_items(rng: np.random.Generator) -> Iterator[Item]:
+    """Questions of the easy grades of the tables that come with this package, in random order."""
+    items = [
+        item
+        for relation in read_relations()
+        if relation.grade in EASY_GRADES and relation.choices == CHOICES
+        for template in relation.templates
+        for item in with_false_twins(list(relation.questions(template)), CHOICES, rng)
+    ]
+    return (items[place] for place in rng.permutation(len(items)).tolist())

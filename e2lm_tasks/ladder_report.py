@@ -75,7 +75,9 @@ def ladder_text(rungs: Sequence[Rung]) -> str:
     for series in dict.fromkeys(rung.series for rung in rungs):
         silent = [rung.rung for rung in rungs if rung.series == series and rung.on_step is None]
         if silent:
-            lines.append(f"{series}: nothing shows in {', '.join(silent)} (never above chance to the end of the run)")
+            lines.append(
+                f"{series}: nothing shows in {', '.join(silent)} (never above chance and step 0 to the end of the run)"
+            )
     return "\n".join(lines)
 
 
@@ -88,21 +90,30 @@ def _rung(series: str, rung: str, chance: float, metric: str, rows: Any) -> Rung
     )  # fmt: skip
     found = plugin_manager().find("e2lm_register_signal_scores", SignalScore, SIGNAL_SCORE, "signal score")
     signal = found.score(curve, np.random.default_rng(0))
-    on = turned_on(values_K, stderr_K, chance)
+    on = turned_on(values_K, stderr_K, _to_beat(steps_K, values_K, stderr_K, chance))
     tokens = None if on is None or np.isnan(tokens_K[on]) else float(tokens_K[on])
     return Rung(
         series, rung, chance, float(values_K[0]), float(values_K[-1]), None if on is None else int(steps_K[on]), tokens,
-        signal.value, signal.p, None if on is not None else "never above chance to the end of the run",
+        signal.value, signal.p, None if on is not None else "never above chance and step 0 to the end of the run",
     )  # fmt: skip
 
 
-def turned_on(values_K: NDArray[np.float64], stderr_K: NDArray[np.float64], chance: float) -> int | None:
-    """The first checkpoint from which on the 95 % interval stays above ``chance``; None where there is none.
+def _to_beat(
+    steps_K: NDArray[np.int64], values_K: NDArray[np.float64], stderr_K: NDArray[np.float64], chance: float
+) -> float:
+    """Chance, or what the untrained model gets where that is more: frequent words are shorter, which pays at once."""
+    if steps_K[0] != 0:
+        return chance
+    return max(chance, float(values_K[0] + Z_95 * np.nan_to_num(stderr_K[0])))
+
+
+def turned_on(values_K: NDArray[np.float64], stderr_K: NDArray[np.float64], to_beat: float) -> int | None:
+    """The first checkpoint from which on the 95 % interval stays above ``to_beat``; None where there is none.
 
     >>> turned_on(np.array([0.26, 0.24, 0.5, 0.6]), np.full(4, 0.05), 0.25)
     2
     """
-    above_K = values_K - Z_95 * np.nan_to_num(stderr_K, nan=np.inf) > chance
+    above_K = values_K - Z_95 * np.nan_to_num(stderr_K, nan=np.inf) > to_beat
     below = np.flatnonzero(~above_K)
     start = int(below[-1]) + 1 if len(below) else 0
     return start if start < len(values_K) else None

@@ -13,6 +13,7 @@ from e2lm_tasks.cloze import cloze_items
 from e2lm_tasks.continuation import continuation_items
 from e2lm_tasks.copying import copying_items
 from e2lm_tasks.domain_term import term_items
+from e2lm_tasks.false_twins import easy_fact_items
 from e2lm_tasks.frequent_word import frequent_word_items
 from e2lm_tasks.item import CHOICES, Item
 from e2lm_tasks.prose import Prose
@@ -105,7 +106,11 @@ LADDER = SuiteFamily(
             choices=agreement.CHOICES,
         ),
         COPYING,
-        FACTS,
+        ChoiceKind(
+            "facts",
+            "Plain facts that a child or a pupil knows against coherent false twins; not taken from the text.",
+            lambda prose, frequency, rng: easy_fact_items(rng),
+        ),
         ChoiceKind(
             "two-steps",
             "The end of a chain of two statements in the prompt; copying what follows the first word fails.",
