@@ -139,7 +139,7 @@ class SafeTemplate:
 
     >>> SafeTemplate("Q: {{question}}").render({"question": "Why?"})
     'Q: Why?'
-    >>> SafeTemplate("{{ cycler.__init__.__globals__ }}")
+    >>> SafeTemplate("{{ cycler.__init__ }}")
     Traceback (most recent call last):
     ...
     e2lm_leaderboard.safe_template.TemplateError: the attribute '__init__' is not allowed
