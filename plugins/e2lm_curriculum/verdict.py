@@ -165,6 +165,6 @@ def _than(one: Word) -> str:
 
 
 def explanation(total: Difference, reweighting: Difference, order: Difference, higher_is_better: bool) -> Explanation:
-    """The three parts of one measure, each judged at 5 % with Holm over the three."""
-    parts = verdicts([total, reweighting, order], [higher_is_better] * 3)
-    return Explanation(*parts)
+    """One measure taken apart: the whole judged at 5 %, its two parts with Holm over both."""
+    (whole,) = verdicts([total], [higher_is_better])
+    return Explanation(whole, *verdicts([reweighting, order], [higher_is_better] * 2))

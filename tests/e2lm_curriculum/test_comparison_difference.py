@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from e2lm_curriculum.comparison_difference import holm, paired_difference, redrawn_weights_DS, widening
+from e2lm_curriculum.comparison_difference import Difference, holm, paired_difference, redrawn_weights_DS, widening
 from e2lm_curriculum.power import detectable_difference, detectable_in_sd, power_of, seeds_needed
 from e2lm_curriculum.verdict import NO_DIFFERENCE, course, explanation, verdicts, whole_word
 
@@ -142,6 +142,15 @@ def test_order_explains_a_curriculum_whose_shuffle_does_nothing() -> None:
         paired_difference(own - vanilla), paired_difference(matched - vanilla), paired_difference(own - matched), False
     )
     assert found.sentence.startswith("Order explains it")
+
+
+def test_an_effect_whose_parts_are_too_small_to_see_is_left_unexplained() -> None:
+    total = Difference(-0.045, -0.087, -0.004, 0.039, 0.015, 4.0)
+    part = Difference(-0.022, -0.07, 0.03, 0.4, 0.02, 4.0)
+    sentence = explanation(total, part, part, False).sentence
+    assert sentence.startswith(
+        "Re-weighting is not detectably different from vanilla (49% of the effect); order is not"
+    )
 
 
 def test_an_effect_that_is_gone_at_the_end_fades_by_the_first_checkpoint_without_it() -> None:
