@@ -6,6 +6,7 @@ step: trying again and again tells nothing about the hidden items below the step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -40,9 +41,7 @@ def published_results(entries: Sequence[Entry], public: Mapping[str, Result], st
 def _around(result: Result, value: float, step: float) -> Result:
     if result.value is None or result.low is None or result.high is None:
         return replace(result, split=PUBLISHED, value=value, low=None, high=None, p=None)
-    below, above = (
-        rounded(width + step / 2, step) for width in (result.value - result.low, result.high - result.value)
-    )
+    below, above = (_rounded_up(width, step) for width in (result.value - result.low, result.high - result.value))
     return replace(
         result,
         split=PUBLISHED,
@@ -51,6 +50,11 @@ def _around(result: Result, value: float, step: float) -> Result:
         high=rounded(value + above, step),
         p=None,
     )
+
+
+def _rounded_up(width: float, step: float) -> float:
+    """The multiple of ``step`` from ``width`` on; the dust of a binary fraction is no reason to go further."""
+    return round(math.ceil(width / step - 1e-6) * step, 10)
 
 
 def rounded(value: float, step: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from e2lm import Command, hookimpl
+from e2lm import Command, Judge, hookimpl
 
 
 @hookimpl
@@ -13,3 +13,12 @@ def e2lm_register_commands() -> Iterable[Command]:
     from e2lm_leaderboard.leaderboard_command import LEADERBOARD_COMMAND
 
     return [LEADERBOARD_COMMAND]
+
+
+@hookimpl
+def e2lm_register_judges() -> Iterable[Judge]:
+    """Judges of science alignment: an offline one, and one that asks a model."""
+    from e2lm_leaderboard.api_judge import MODEL_JUDGE
+    from e2lm_leaderboard.science_judge import SCIENCE_JUDGE
+
+    return [SCIENCE_JUDGE, MODEL_JUDGE]

@@ -35,6 +35,7 @@ class Season(Noun):
     ends_at: str | None = None
     database: str | None = None
     corpora: tuple[str, ...] = ()
+    judge: str | None = "science-words"
     rules: SeasonRules = SeasonRules()
     seed: int = 0
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import ItemMetric, SignalScore, UserError
+from e2lm import ItemMetric, Judge, SignalScore, UserError
 from e2lm.errors import E2LMError, one_line
 from e2lm.plugin_manager import plugin_manager
+from e2lm_leaderboard.alignment import alignment_result
 from e2lm_leaderboard.bundle_check import CheckReport, check_archive
 from e2lm_leaderboard.code_items import code_items
 from e2lm_leaderboard.finding import Finding, Findings
@@ -148,6 +149,7 @@ class SeasonRun:
             if split == "public":
                 shown = chosen
             results += submission_results(split, chosen, self._scores(), self.season.seed)
+            results += self._alignment(split, items, public)
         told = details(
             [task.task.task for task in report.tasks],
             names,
@@ -159,6 +161,21 @@ class SeasonRun:
             "bubblewrap" if submission.tier == "code" else "no code was run",
         )
         self.store.record(entry.id, results, told, self.now())
+
+    def _alignment(
+        self, split: str, items: Sequence[Sequence[TaskItem]], public: Sequence[NDArray[np.bool_]]
+    ) -> list[Result]:
+        """What the season's judge says of the items of a split."""
+        if self.season.judge is None:
+            return []
+        judge: Judge = plugin_manager().find("e2lm_register_judges", Judge, self.season.judge, "judge")
+        wanted = [
+            item
+            for own, mask in zip(items, public, strict=True)
+            for item, is_shown in zip(own, mask.tolist(), strict=True)
+            if is_shown == (split == "public")
+        ]
+        return [alignment_result(split, wanted, judge)]
 
     def _public(self, items: Sequence[TaskItem]) -> NDArray[np.bool_]:
         salt = self.store.setting(SALT_KEY) or ""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from e2lm.hookspecs import HOOK_API as HOOK_API
     from e2lm.hookspecs import hookimpl as hookimpl
     from e2lm.item_metric import ItemMetric as ItemMetric
+    from e2lm.judge import Judge as Judge
     from e2lm.merge_strategy import MergeStrategy as MergeStrategy
     from e2lm.samples import Samples as Samples
     from e2lm.scaling_predictor import Forecast as Forecast
@@ -42,6 +43,7 @@ _HOME_OF_NAME = {
     "Forecast": "e2lm.scaling_predictor",
     "HOOK_API": "e2lm.hookspecs",
     "ItemMetric": "e2lm.item_metric",
+    "Judge": "e2lm.judge",
     "MergeStrategy": "e2lm.merge_strategy",
     "Samples": "e2lm.samples",
     "ScalingPredictor": "e2lm.scaling_predictor",
@@ -64,6 +66,7 @@ __all__ = [
     "EvaluationModel",
     "Forecast",
     "ItemMetric",
+    "Judge",
     "MergeStrategy",
     "Samples",
     "ScalingPredictor",

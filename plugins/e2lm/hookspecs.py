@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from e2lm.curriculum import Curriculum
     from e2lm.evaluation_model import EvaluationModel
     from e2lm.item_metric import ItemMetric
+    from e2lm.judge import Judge
     from e2lm.merge_strategy import MergeStrategy
     from e2lm.scaling_predictor import ScalingPredictor
     from e2lm.scores import Scores
@@ -138,6 +139,20 @@ def e2lm_register_signal_scores() -> Iterable[SignalScore]:
     ... def e2lm_register_signal_scores():
     ...     gain = lambda curve, rng: ScoreValue(float(curve.values_K[-1] - curve.values_K[0]))
     ...     return [SignalScore("gain", "Last value minus first.", gain)]
+
+    .. versionadded:: 0.1
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def e2lm_register_judges() -> Iterable[Judge]:
+    """Register judges of what benchmark items are about. Called by the leaderboard.
+
+    >>> from e2lm import Judge, hookimpl
+    >>> @hookimpl
+    ... def e2lm_register_judges():
+    ...     return [Judge("atoms", "Speaks of atoms.", lambda texts: [float("atom" in text) for text in texts])]
 
     .. versionadded:: 0.1
     """

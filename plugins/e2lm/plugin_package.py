@@ -67,6 +67,9 @@ KINDS: dict[str, PluginKind] = {
         "A score of early signal", "e2lm_register_signal_scores", "e2lm signal RESULTS --scores $name", _MODULE
     ),
     "metric": PluginKind("An item metric", "e2lm_register_metrics", "e2lm signal SAMPLES", _MODULE),
+    "judge": PluginKind(
+        "A judge of items", "e2lm_register_judges", "e2lm leaderboard run SEASON    # with judge: $name", _MODULE
+    ),
     "command": PluginKind("A command", "e2lm_register_commands", "e2lm $name --help", _MODULE),
 }
 

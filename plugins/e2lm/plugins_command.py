@@ -13,6 +13,7 @@ from e2lm.command import Command
 from e2lm.curriculum import Curriculum
 from e2lm.evaluation_model import EvaluationModel
 from e2lm.item_metric import ItemMetric
+from e2lm.judge import Judge
 from e2lm.merge_strategy import MergeStrategy
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.plugin_package import KINDS, check_free, check_name, free_plugin_name, package_files, write_package
@@ -28,6 +29,7 @@ REGISTER_HOOKS: dict[str, type[Any]] = {
     "e2lm_register_merge_strategies": MergeStrategy,
     "e2lm_register_scaling_predictors": ScalingPredictor,
     "e2lm_register_signal_scores": SignalScore,
+    "e2lm_register_judges": Judge,
     "e2lm_register_commands": Command,
 }
 
