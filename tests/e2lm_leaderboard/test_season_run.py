@@ -60,7 +60,7 @@ def test_a_submission_is_scored_from_the_organisers_models(season_of: Make) -> N
     assert [row.entry.id for row in table.rows] == [key]
     assert table.rows[0].result.low is not None
     private = {result.score: result for _, result in run.store.results("private", key) if not result.series}
-    assert set(private) == set(run.season.all_scores)
+    assert set(private) == {*run.season.all_scores, "alignment"}
     assert all(one.value is not None or one.reason for one in private.values())
     details = run.store.details(key)
     (task,) = details["tasks"]
