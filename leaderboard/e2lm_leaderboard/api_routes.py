@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,16 +23,17 @@ from e2lm_leaderboard.api_models import (
     SubmissionAnswer,
     SubmissionPage,
 )
-from e2lm_leaderboard.bundle_intake import take_in
+from e2lm_leaderboard.bundle_intake import read_incoming
 from e2lm_leaderboard.season_table import season_table, visible_results
-from e2lm_leaderboard.store import Entry, LimitReachedError
+from e2lm_leaderboard.store import Entry, Incoming, LimitReachedError
 from e2lm_leaderboard.table_files import table_csv, table_parquet, table_records
-from e2lm_leaderboard.team_token import token_hash
 
 if TYPE_CHECKING:
     from e2lm_leaderboard.web_app import Website
 
 MOST_ROWS = 1000
+#: Read where it arrives: for a small one a thread would cost more than the reading.
+SMALL_ARCHIVE_BYTES = 64 * 1024
 
 Key = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$")]
 QueryKey = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
@@ -86,7 +88,7 @@ def _add_reading(app: FastAPI, site: Website) -> None:
     def private_ranking(credentials: Credentials) -> RankingAnswer:
         """By private scores; for the organiser only, before the season's end too."""
         token = "" if credentials is None else credentials.credentials
-        team = site.store.team_of(token_hash(token))
+        team = site.team(token)
         if team is None or team[1] != "organiser":
             raise HTTPException(401, "this needs an organiser's token", {"WWW-Authenticate": "Bearer"})
         table = season_table(site.store, site.season, site.now(), private=True)
@@ -148,11 +150,11 @@ def _add_posting(app: FastAPI, site: Website) -> None:
     async def submit(request: Request, credentials: Credentials) -> Response:
         """Queue a bundle; sending the same content again changes nothing."""
         token = "" if credentials is None else credentials.credentials
-        team = site.store.team_of(token_hash(token))  # a look-up by key: a thread would cost more
+        team = site.team(token)
         if team is None:
             return JSONResponse({"detail": "no team has this token"}, 401, {"WWW-Authenticate": "Bearer"})
         archive = await _limited_body(request, site.season.rules.limits.archive_bytes)
-        return await run_in_threadpool(_answered, site, archive, team[0])
+        return await _answered(site, archive, team[0])
 
 
 async def _limited_body(request: Request, limit: int) -> bytes:
@@ -166,15 +168,21 @@ async def _limited_body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _answered(site: Website, archive: bytes, team: str) -> Response:
+async def _answered(site: Website, archive: bytes, team: str) -> Response:
+    rules = site.season.rules
+    if len(archive) <= SMALL_ARCHIVE_BYTES:
+        incoming = read_incoming(rules, archive, team)
+    else:
+        incoming = await run_in_threadpool(read_incoming, rules, archive, team)
+    if not isinstance(incoming, Incoming):
+        findings = [finding.as_json() for finding in incoming]
+        return JSONResponse({"detail": "the bundle is refused", "findings": findings}, 422)
     try:
-        intake = take_in(site.store, site.season.rules, archive, team, site.now())
+        later = site.store.submit_later(incoming, rules.submissions_per_day, site.now())
+        entry, is_new = await asyncio.wrap_future(later)
     except LimitReachedError as error:
         return JSONResponse({"detail": str(error)}, 429)
-    if intake.entry is None:
-        findings = [finding.as_json() for finding in intake.findings]
-        return JSONResponse({"detail": "the bundle is refused", "findings": findings}, 422)
-    return JSONResponse(_entry(intake.entry), 201 if intake.is_new else 200)
+    return JSONResponse(_entry(entry), 201 if is_new else 200)
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

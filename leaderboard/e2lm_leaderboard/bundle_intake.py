@@ -24,13 +24,20 @@ class Intake:
     findings: tuple[Finding, ...]
 
 
-def take_in(store: Store, rules: SeasonRules, archive: bytes, team: str, now: datetime) -> Intake:
-    """Queue the archive for ``team``; the same content again gives the entry that is there."""
+def read_incoming(rules: SeasonRules, archive: bytes, team: str) -> Incoming | tuple[Finding, ...]:
+    """What the archive brings, or why it is none that could be queued."""
     findings = Findings()
     bundle = archive_bundle(archive, rules.limits, findings)
     submission = submission_of(bundle, rules, findings) if not len(findings) else None
     if submission is None or len(findings):
-        return Intake(None, False, tuple(findings.listed()))
-    incoming = Incoming(bundle.content_id, archive, submission.name, submission.title, team)
+        return tuple(findings.listed())
+    return Incoming(bundle.content_id, archive, submission.name, submission.title, team)
+
+
+def take_in(store: Store, rules: SeasonRules, archive: bytes, team: str, now: datetime) -> Intake:
+    """Queue the archive for ``team``; the same content again gives the entry that is there."""
+    incoming = read_incoming(rules, archive, team)
+    if not isinstance(incoming, Incoming):
+        return Intake(None, False, incoming)
     entry, is_new = store.submit(incoming, rules.submissions_per_day, now)
     return Intake(entry, is_new, ())

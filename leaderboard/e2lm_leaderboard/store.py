@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -98,7 +99,11 @@ class Store:
         Raises :class:`LimitReachedError` where the team has ``per_day`` submissions within 24 hours; refused ones are
         free.
         """
-        return self.writer.run(lambda connection, head: submitted(connection, head, incoming, per_day, now))
+        return self.submit_later(incoming, per_day, now).result()
+
+    def submit_later(self, incoming: Incoming, per_day: int, now: datetime) -> Future[tuple[Entry, bool]]:
+        """The answer of :meth:`submit` to come, for whoever must not wait in a thread."""
+        return self.writer.submitted(lambda connection, head: submitted(connection, head, incoming, per_day, now))
 
     def move(self, key: str, state: State, now: datetime, reason: str = "", remarks: str | None = None) -> Entry:
         """The entry in its new state."""

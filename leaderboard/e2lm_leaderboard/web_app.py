@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
@@ -30,6 +31,8 @@ Key = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 #: A form around the archive adds a few lines.
 FORM_BYTES = 64 * 1024
+#: A token that was replaced is good for this long.
+TEAM_AGE_S = 1.0
 UNCACHED = frozenset({"/submit", "/api/v1/private-ranking"})
 
 
@@ -39,6 +42,20 @@ class Website:
     def __init__(self, store: Store, season: Season, now: Callable[[], datetime]) -> None:
         self.store, self.season, self.now = store, season, now
         self._table: SeasonTable | None = None
+        self._teams: dict[str, tuple[float, tuple[str, str]]] = {}
+
+    def team(self, token: str) -> tuple[str, str] | None:
+        """Name and role behind a token, looked up at most once in :data:`TEAM_AGE_S`."""
+        key = token_hash(token)
+        known = self._teams.get(key)
+        if known is not None and time.monotonic() - known[0] < TEAM_AGE_S:
+            return known[1]
+        found = self.store.team_of(key)
+        if found is None:
+            self._teams.pop(key, None)
+        else:
+            self._teams[key] = (time.monotonic(), found)
+        return found
 
     def version(self) -> object:
         """Changes whenever a page may."""
@@ -128,7 +145,7 @@ def require_length(request: Request, limit: int) -> None:
 
 
 def _submitted(site: Website, archive: bytes, token: str) -> Response:
-    team = site.store.team_of(token_hash(token))
+    team = site.team(token)
     if team is None:
         return HTMLResponse(season_pages.submit_page(site.table(), LINKS, "No team has this token."), 401)
     try:
