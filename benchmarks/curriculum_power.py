@@ -56,6 +56,7 @@ def compared(corpus: list[str], out: Path, curriculum: Any, arms: list[str], opt
         "sequence_length": 64,
         "batch_size": 16,
         "tokens": options.tokens,
+        "schedule": options.schedule,
         "checkpoints": 5,
         "held_out": 0.02,
         "jobs": options.jobs,
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("text", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=200_000)
+    parser.add_argument("--schedule", default="cosine", help="a decaying rate leaves less noise between seeds")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     planted = {"mixture": [{"start": 0.0, "weights": [CLEAN_PLANTED, 1 - CLEAN_PLANTED]}]}

@@ -13,10 +13,10 @@ from typing import Any
 
 from e2lm import UserError
 from e2lm.errors import one_line
+from e2lm_tasks.local_data import DATA_VARIABLE
 from e2lm_tasks.local_task import read_rows
 from e2lm_tasks.multiple_choice import MultipleChoice
 
-DATA_VARIABLE = "E2LM_DATA"
 SUFFIXES = (".jsonl", ".parquet")
 
 

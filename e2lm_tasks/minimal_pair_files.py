@@ -16,9 +16,7 @@ from typing import Any
 
 from e2lm import UserError
 from e2lm.errors import one_line
-
-#: Folder that holds ``blimp`` and ``zorro``.
-DATA_VARIABLE = "E2LM_DATA"
+from e2lm_tasks.local_data import DATA_VARIABLE
 
 HUB_BLIMP = "nyu-mll/blimp"
 FILTERED_FILE = "babylm_filtered_pair_ids.json"

@@ -104,6 +104,8 @@ class RayWorker:
 
         series = units[0].series
         if self._evaluator is None or self._evaluator[0] != series.name:
+            if self._evaluator is not None:
+                self._evaluator[1].close()
             self._evaluator = None  # the old model goes before the new one comes
             self._evaluator = (series.name, CheckpointEvaluator(self._request, self._tasks, self._store, units[0]))
         merge = self._request.merge_of(series)

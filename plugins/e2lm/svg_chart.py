@@ -7,6 +7,7 @@ data give the same bytes.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -255,9 +256,9 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     span = high - low
-    if not span > 0:
-        return [low]
     raw = span / count
+    if not raw >= sys.float_info.min:  # nothing, or less than can be computed with
+        return [low]
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
@@ -272,6 +273,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     >>> log_ticks(3e4, 2e6)
     [50000.0, 100000.0, 200000.0, 500000.0, 1000000.0, 2000000.0]
     """
+    low, high = max(low, sys.float_info.min), max(high, sys.float_info.min)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     tens = [10.0**exponent for exponent in exponents if low <= 10.0**exponent <= high]
     if len(tens) >= 4:
