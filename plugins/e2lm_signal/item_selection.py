@@ -101,7 +101,7 @@ def irt_discrimination_I(values_MKI: Values, keep: int) -> NDArray[np.float64]:
     if not np.isin(values_MKI, (0.0, 1.0)).all():
         raise UserError("--method irt: item values must be 0 or 1; use --metric acc")
     try:
-        from girth import twopl_mml  # type: ignore[import-not-found,unused-ignore]
+        from girth import twopl_mml
     except ImportError as error:
         raise UserError("--method irt needs the package girth: pip install e2lm[irt]") from error
     late_MKI = values_MKI[:, -max(1, round(LATE_SHARE * values_MKI.shape[1])) :]
