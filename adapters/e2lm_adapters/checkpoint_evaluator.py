@@ -19,6 +19,7 @@ from e2lm_adapters.lm_eval_files import BOOTSTRAP_DRAWS, LmEvalFiles
 from e2lm_adapters.logged_samples import samples_of
 from e2lm_adapters.merged_series import MergeAhead
 from e2lm_adapters.task_loading import LoadedTasks, set_seeds
+from e2lm_adapters.transformers_import import collection_paused
 from e2lm_adapters.weight_swap import ReadAhead, WeightSwapper
 
 
@@ -36,13 +37,20 @@ def evaluate_here(
         checkpoints = [piece.checkpoint for piece in pieces]
         with (
             MergeAhead(merge, checkpoints) if merge else ReadAhead(request.source.folder) as reader,
-            closing(CheckpointEvaluator(request, tasks, store, pieces[0])) as evaluator,
+            closing(_evaluator(request, tasks, store, pieces[0])) as evaluator,
         ):
             for piece, following in zip_longest(pieces, checkpoints[1:]):
                 for unit in units_of(piece, tasks.names, request.tasks_per_unit):
                     evaluator.evaluate(unit, following, reader)
                 on_done(piece)
     request.source.release()
+
+
+def _evaluator(
+    request: EvaluationRequest, tasks: LoadedTasks, store: EvaluationStore, first: Work
+) -> CheckpointEvaluator:
+    with collection_paused():
+        return CheckpointEvaluator(request, tasks, store, first)
 
 
 class CheckpointEvaluator:

@@ -38,11 +38,11 @@ def evaluate_series(request: EvaluationRequest) -> Scores:
     with collection_paused():
         quiet_libraries(request.quiet)
         model_class(request.model)
-    metrics = _wanted_metrics(request.metrics)
-    weights = _checked_series(request)
-    tasks = load_tasks(
-        request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
-    )
+        metrics = _wanted_metrics(request.metrics)
+        weights = _checked_series(request)
+        tasks = load_tasks(
+            request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
+        )
     store = EvaluationStore(request.out)
     store.remove_leftovers()
     work = [_work(store, series, checkpoint, weights, tasks, request) for series, checkpoint in _pairs(request.series)]

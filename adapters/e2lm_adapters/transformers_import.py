@@ -22,13 +22,17 @@ GENERATOR_MODULE = "transformers.generation.candidate_generator"
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """No search for garbage within the block; whoever had switched it off before keeps it off."""
+    """No search for garbage within the block, nor later among what was made until its end: it is there to stay.
+
+    Whoever had switched the search off before keeps it off.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
+            gc.freeze()
             gc.enable()
 
 
