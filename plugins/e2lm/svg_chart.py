@@ -131,7 +131,8 @@ def svg(chart: Chart, standalone: bool = False) -> str:
 
 
 def _shown(x: float, y: float, log_x: bool) -> bool:
-    return math.isfinite(x) and math.isfinite(y) and (x > 0 or not log_x)
+    """Whether a point has a place; numbers too small to be halved have none on a logarithmic axis."""
+    return math.isfinite(x) and math.isfinite(y) and (x > 2 * sys.float_info.min or not log_x)
 
 
 def _scales(chart: Chart, points: list[tuple[float, float]]) -> tuple[_Scale, _Scale]:
@@ -273,7 +274,6 @@ def log_ticks(low: float, high: float) -> list[float]:
     >>> log_ticks(3e4, 2e6)
     [50000.0, 100000.0, 200000.0, 500000.0, 1000000.0, 2000000.0]
     """
-    low, high = max(low, sys.float_info.min), max(high, sys.float_info.min)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     tens = [10.0**exponent for exponent in exponents if low <= 10.0**exponent <= high]
     if len(tens) >= 4:
