@@ -131,8 +131,7 @@ def svg(chart: Chart, standalone: bool = False) -> str:
 
 
 def _shown(x: float, y: float, log_x: bool) -> bool:
-    """Whether a point has a place; numbers too small to be halved have none on a logarithmic axis."""
-    return math.isfinite(x) and math.isfinite(y) and (x > 2 * sys.float_info.min or not log_x)
+    return math.isfinite(x) and math.isfinite(y) and (x > 0 or not log_x)
 
 
 def _scales(chart: Chart, points: list[tuple[float, float]]) -> tuple[_Scale, _Scale]:
@@ -144,7 +143,7 @@ def _scales(chart: Chart, points: list[tuple[float, float]]) -> tuple[_Scale, _S
                 ys += [y for x, y in zip(line.x, edge, strict=True) if _shown(x, y, chart.log_x)]
     low_x, high_x = min(xs), max(xs)
     if low_x == high_x:
-        low_x, high_x = (low_x / 2, high_x * 2) if chart.log_x else (low_x - 1, high_x + 1)
+        low_x, high_x = (low_x / 2 or low_x, high_x * 2) if chart.log_x else (low_x - 1, high_x + 1)
     low_y, high_y = min(ys), max(ys)
     room = (high_y - low_y) * 0.06 or abs(high_y) * 0.1 or 1.0
     return (
