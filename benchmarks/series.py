@@ -52,7 +52,7 @@ MODEL: dict[str, Any] = {
 #: Larger than a fresh model's 0.02, so that random weights have opinions and accuracies differ between checkpoints.
 WEIGHT_SPREAD = 0.08
 TASK = "series_benchmark"
-QUICK_ITEMS, QUICK_CHECKPOINTS, QUICK_STOCK_RUNS = 100, 5, 2
+QUICK_ITEMS, QUICK_CHECKPOINTS, QUICK_STOCK_RUNS, QUICK_CHARACTERS = 100, 5, 2, 300_000
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def docstrings() -> Iterator[str]:
                             yield ast.get_docstring(node) or ""
 
 
-def corpus() -> str:
+def corpus(characters: int) -> str:
     parts, size = [], 0
     for text in docstrings():
         prose = re.sub(r"\s+", " ", text).strip()
         if len(prose) >= 200:
             parts.append(prose)
             size += len(prose)
-        if size >= TRAINING_CHARACTERS:
+        if size >= characters:
             break
     return "\n".join(parts)
 
@@ -136,11 +136,13 @@ def items_from(text: str, count: int, seed: int) -> list[dict[str, Any]]:
     return items
 
 
-def made_inputs(folder: Path, items: int, checkpoints: int, shots: int, draw: bool) -> Inputs:
+def made_inputs(
+    folder: Path, items: int, checkpoints: int, shots: int, draw: bool, characters: int = TRAINING_CHARACTERS
+) -> Inputs:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    text = corpus()
+    text = corpus(characters)
     tokenizer = trained_tokenizer(text)
     config = LlamaConfig(**MODEL, initializer_range=WEIGHT_SPREAD)
     config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
@@ -347,7 +349,10 @@ def main() -> None:
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="e2lm-series-"))
     os.environ["HF_DATASETS_CACHE"] = str(folder / "datasets")
     try:
-        inputs = made_inputs(folder, arguments.items, arguments.checkpoints, arguments.shots, arguments.draw)
+        characters = QUICK_CHARACTERS if arguments.quick else TRAINING_CHARACTERS
+        inputs = made_inputs(
+            folder, arguments.items, arguments.checkpoints, arguments.shots, arguments.draw, characters
+        )
         count = arguments.checkpoints
         stock_runs = count if arguments.stock_runs == "all" else min(int(arguments.stock_runs), count)
         found = single(inputs, stock_runs) if arguments.single else compared(inputs, stock_runs, arguments.series_runs)
