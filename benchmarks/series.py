@@ -52,7 +52,9 @@ MODEL: dict[str, Any] = {
 #: Larger than a fresh model's 0.02, so that random weights have opinions and accuracies differ between checkpoints.
 WEIGHT_SPREAD = 0.08
 TASK = "series_benchmark"
-QUICK_ITEMS, QUICK_CHECKPOINTS, QUICK_STOCK_RUNS, QUICK_CHARACTERS = 100, 5, 2, 300_000
+QUICK_ITEMS, QUICK_CHECKPOINTS, QUICK_CHARACTERS = 100, 5, 300_000
+#: A stock run takes as long as two whole series; the spread of the quick ratio is that of the series.
+QUICK_STOCK_RUNS, QUICK_SERIES_RUNS = 1, 2
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,7 @@ def compared(inputs: Inputs, stock_runs: int, series_runs: int) -> dict[str, Any
     for turn, checkpoint in enumerate(spread):
         run, places[checkpoint] = stock_run(inputs, checkpoint)
         stock.append(run)
-        if len(ours) < series_runs and (turn + 1) * series_runs >= (len(ours) + 1) * max(stock_runs - 1, 1):
+        while len(ours) < series_runs and (turn + 1) * series_runs >= (len(ours) + 1) * max(stock_runs - 1, 1):
             run, own = series_run(inputs, len(ours))
             ours.append(run)
     differences = [largest_difference(place, own / "run" / checkpoint.name) for checkpoint, place in places.items()]
@@ -340,7 +342,7 @@ def parsed() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.items, arguments.checkpoints = QUICK_ITEMS, QUICK_CHECKPOINTS
-        arguments.stock_runs, arguments.series_runs = str(QUICK_STOCK_RUNS), 1
+        arguments.stock_runs, arguments.series_runs = str(QUICK_STOCK_RUNS), QUICK_SERIES_RUNS
     return arguments
 
 
