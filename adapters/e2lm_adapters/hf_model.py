@@ -7,8 +7,6 @@ is replaced, and checked against lm-eval's on a sample before it is trusted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +15,6 @@ from e2lm_adapters.transformers_import import collection_paused, import_transfor
 
 with collection_paused():
     import_transformers_lightly()
-    from lm_eval import utils as lm_eval_utils
     from lm_eval.models.huggingface import HFLM
 
 from tqdm import tqdm
@@ -25,35 +22,14 @@ from tqdm import tqdm
 from e2lm.errors import UserError
 from e2lm_adapters.packed_scoring import PackedScorer
 from e2lm_adapters.prefix_tree import ScoringPlan, TokenRequest, planned
+from e2lm_adapters.scoring_comparison import Answer, Comparison, checked_sample, compared
 from e2lm_adapters.template_cache import cache_templates
+from e2lm_adapters.token_requests import RequestEncoder
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 log = logging.getLogger(__name__)
-
-#: How many requests the start-up check scores twice.
-CHECKED_REQUESTS = 8
-#: Largest difference in nats that is rounding: float32 rounding grows with the sum, half precision with the batch size.
-TOLERANCE_FLOAT32 = 1e-3
-TOLERANCE_HALF = 0.5
-RELATIVE_TOLERANCE_FLOAT32 = 1e-5
-RELATIVE_TOLERANCE_HALF = 2e-2
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """How far shared-prefix scoring and lm-eval's own were apart on ``requests`` requests."""
-
-    requests: int
-    largest_difference: float
-    greedy_differences: int
-    tolerance: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the differences are rounding."""
-        return self.largest_difference <= self.tolerance
 
 
 class E2lmHf(HFLM):  # type: ignore[misc]
@@ -80,14 +56,13 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         cache_templates()
         self._verify = int(verify)
         self._show_progress = show_progress
-        self._plans: dict[tuple[str, int], tuple[list[Any], ScoringPlan, list[TokenRequest]]] = {}
-        self._token_counts: dict[tuple[str, str], int] = {}
-        self._window_counts: dict[str, int] = {}
+        self._encoder = RequestEncoder(self, self.max_length)
+        self._plans: dict[tuple[str, int], tuple[list[TokenRequest], ScoringPlan]] = {}
         self._scorer: PackedScorer | None = None
         self._why_stock: str | None = None
         self._checked = False
         #: Result of the last comparison with stock scoring.
-        self.verification: Verification | None = None
+        self.verification: Comparison | None = None
         self.why_stock(None if prefix_sharing else "prefix_sharing=False")
         if self._why_stock is None:
             self._set_up(token_budget)
@@ -120,11 +95,11 @@ class E2lmHf(HFLM):  # type: ignore[misc]
 
     # -- lm-eval's interface -------------------------------------------------------------------------------------
 
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
         """Log-likelihood in nats and greedy flag per request."""
         pairs = [request.args for request in requests]
-        plan, tokens = self._plan("pairs", pairs, self._encoded_pairs)
-        answers = self._answers(plan, tokens, disable_tqdm)
+        tokens = self._encoder.pairs(pairs)
+        answers = self._answers(self._plan("pairs", tokens), tokens, disable_tqdm)
         for pair, answer in zip(pairs, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, answer)
         return answers
@@ -132,11 +107,11 @@ class E2lmHf(HFLM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of whole texts in nats, in windows as lm-eval cuts them."""
         texts = [request.args for request in requests]
-        plan, windows = self._plan("rolling", texts, self._encoded_windows)
-        answers = self._answers(plan, windows, disable_tqdm)
+        windows = self._encoder.texts(texts)
+        answers = self._answers(self._plan("texts", windows), windows, disable_tqdm)
         totals, position = [], 0
         for (text,) in texts:
-            count = self._window_counts[text]
+            count = self._encoder.windows_of(text)
             total = sum(loglik for loglik, _ in answers[position : position + count])
             position += count
             totals.append(total)
@@ -148,78 +123,29 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         requests: list[tuple[tuple[str, str], list[int], list[int]]],
         disable_tqdm: bool = False,
         override_bs: int | None = None,
-    ) -> list[tuple[float, bool]]:
+    ) -> list[Answer]:
         # Reached only from lm-eval's own code paths that bypass the two methods above.
-        answers: list[tuple[float, bool]] = super()._loglikelihood_tokens(
+        answers: list[Answer] = super()._loglikelihood_tokens(
             requests, disable_tqdm=disable_tqdm, override_bs=override_bs
         )
         return answers
 
     # -- plans ---------------------------------------------------------------------------------------------------
 
-    def _plan(self, kind: str, arguments: list[Any], encode: Any) -> tuple[ScoringPlan, list[TokenRequest]]:
-        """The plan for ``arguments``, made once per list: checkpoints of a series ask the same list again."""
-        key = (kind, len(arguments))
-        if key in self._plans and self._plans[key][0] == arguments:
-            return self._plans[key][1:]
-        tokens = encode(arguments)
-        plan = planned(tokens, self.max_length)
-        self._plans[key] = (arguments, plan, tokens)
-        if kind == "pairs":
-            self._token_counts.update(zip(arguments, map(int, plan.continuation_lengths), strict=True))
-        return plan, tokens
-
-    def _encoded_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
-        cache: dict[str, list[int]] = {}
-        encode: Any = super().tok_encode
-
-        def remembered(text: str, add_special_tokens: bool | None = None, **options: Any) -> list[int]:
-            if options or add_special_tokens is not None:
-                return list(encode(text, add_special_tokens, **options))
-            if text not in cache:
-                cache[text] = list(encode(text))
-            return cache[text]
-
-        self.tok_encode = remembered  # each context is encoded once, not once per choice
-        try:
-            return [self._encoded_pair(context, continuation) for context, continuation in pairs]
-        finally:
-            del self.tok_encode
-
-    def _encoded_pair(self, context: str, continuation: str) -> TokenRequest:
-        """As ``TemplateLM.loglikelihood`` does it, empty contexts included."""
-        if context == "":
-            continuation_tokens = list(self.tok_encode(continuation, add_special_tokens=False))
-            if not continuation_tokens or self.prefix_token_id != continuation_tokens[0]:
-                return TokenRequest((self.prefix_token_id,), tuple(continuation_tokens))
-            return TokenRequest(tuple(continuation_tokens[:1]), tuple(continuation_tokens[1:]))
-        context_tokens, continuation_tokens = self._encode_pair(context, continuation)
-        return TokenRequest(tuple(context_tokens), tuple(continuation_tokens))
-
-    def _encoded_windows(self, texts: Sequence[tuple[str]]) -> list[TokenRequest]:
-        windows: list[tuple[list[int], list[int]]] = []
-        for (text,) in texts:
-            own = self._windows(text)
-            self._window_counts[text] = len(own)
-            windows += own
-        return [TokenRequest(tuple(context), tuple(continuation)) for context, continuation in windows]
-
-    def _windows(self, text: str) -> list[tuple[list[int], list[int]]]:
-        rolling = lm_eval_utils.get_rolling_token_windows(
-            token_list=self.tok_encode(text),
-            prefix_token=self.prefix_token_id,
-            max_seq_len=self.max_length,
-            context_len=1,
-        )
-        return [lm_eval_utils.make_disjoint_window(window) for window in rolling]
+    def _plan(self, kind: str, tokens: list[TokenRequest]) -> ScoringPlan:
+        """The plan for ``tokens``, made once per list: checkpoints of a series ask the same list again."""
+        key = (kind, len(tokens))
+        if key not in self._plans or self._plans[key][0] is not tokens:
+            self._plans[key] = (tokens, planned(tokens, self.max_length))
+        return self._plans[key][1]
 
     def continuation_tokens_of(self, pairs: list[tuple[str, str]]) -> list[int]:
         """Tokens of each continuation as it was scored; pairs that were never scored give -1."""
-        return [self._token_counts.get(pair, -1) for pair in pairs]
+        return [self._encoder.continuation_tokens(pair) for pair in pairs]
 
     # -- scoring -------------------------------------------------------------------------------------------------
 
-    def _answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[tuple[float, bool]]:
+    def _answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Answer]:
         if not tokens:
             return []
         if self._scorer is not None and self._why_stock is None and not self._checked:
@@ -242,11 +168,11 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             log.warning("e2lm-hf verify: %s", self.verification)
         return answers
 
-    def _stock_answers(self, tokens: list[TokenRequest], disable_tqdm: bool) -> list[tuple[float, bool]]:
+    def _stock_answers(self, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Answer]:
         requests = [(("", ""), list(request.context), list(request.continuation)) for request in tokens]
         return self._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
 
-    def _answers_one_by_one(self, tokens: list[TokenRequest]) -> list[tuple[float, bool]]:
+    def _answers_one_by_one(self, tokens: list[TokenRequest]) -> list[Answer]:
         """Stock answers without its cache of logits.
 
         lm-eval 0.4.13 groups requests by ``context + continuation[:-1]``. Two that are cut at different places, one
@@ -264,11 +190,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         """Score a few requests both ways; on any difference beyond rounding, stay with stock scoring."""
         assert self._scorer is not None
         self._checked = True
-        by_length = sorted(tokens, key=lambda request: len(request.context) + len(request.continuation))
-        step = max(len(by_length) // CHECKED_REQUESTS, 1)
-        chosen = by_length[::-step][:CHECKED_REQUESTS]
-        # Neighbours in the list are choices of one item: with them the sample shares prefixes, as the real list does.
-        chosen += tokens[:CHECKED_REQUESTS]
+        chosen = checked_sample(tokens)
         try:
             with self._autocast():
                 loglik, greedy = self._scorer.score(planned(chosen, self.max_length))
@@ -284,20 +206,8 @@ class E2lmHf(HFLM):  # type: ignore[misc]
                 f"{verification.requests} requests (allowed {verification.tolerance:.3g})"
             )
 
-    def _compared(self, tokens: list[TokenRequest], answers: list[tuple[float, bool]]) -> Verification:
-        stock = self._answers_one_by_one(tokens)
-        differences = [abs(ours[0] - theirs[0]) for ours, theirs in zip(answers, stock, strict=True)]
-        size = max(abs(theirs[0]) for theirs in stock)
-        half = self._bare_model.dtype.itemsize < 4
-        absolute = TOLERANCE_HALF if half else TOLERANCE_FLOAT32
-        relative = RELATIVE_TOLERANCE_HALF if half else RELATIVE_TOLERANCE_FLOAT32
-        return Verification(
-            requests=len(tokens),
-            # NaN compares as no difference; make it one.
-            largest_difference=float(np.nan_to_num(max(differences), nan=np.inf)) if differences else 0.0,
-            greedy_differences=sum(ours[1] != theirs[1] for ours, theirs in zip(answers, stock, strict=True)),
-            tolerance=max(absolute, relative * size),
-        )
+    def _compared(self, tokens: list[TokenRequest], answers: list[Answer]) -> Comparison:
+        return compared(answers, self._answers_one_by_one(tokens), half=self._bare_model.dtype.itemsize < 4)
 
     def _autocast(self) -> Any:
         import torch

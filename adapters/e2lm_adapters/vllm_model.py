@@ -19,12 +19,12 @@ from tqdm import tqdm
 from e2lm.errors import UserError
 from e2lm.weights import WeightIndex, read_weight_index, weights_hash
 from e2lm_adapters.prefix_tree import TokenRequest
+from e2lm_adapters.scoring_comparison import Answer, Comparison, checked_sample, compared
 from e2lm_adapters.template_cache import cache_templates
-from e2lm_adapters.vllm_check import Comparison, compared
+from e2lm_adapters.token_requests import RequestEncoder
 from e2lm_adapters.vllm_engine import VllmEngine
 from e2lm_adapters.vllm_import import import_vllm_adapter
-from e2lm_adapters.vllm_requests import RequestEncoder
-from e2lm_adapters.vllm_scoring import Answer, PromptScoring, Way
+from e2lm_adapters.vllm_scoring import PromptScoring, Way
 from e2lm_adapters.vllm_source import checkpoint_folder, differing_entry, require_same_types, tokenizer_folder
 from e2lm_adapters.weight_swap import require_same_shapes
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 StockVllm: type[Any] = import_vllm_adapter()
 
-#: How many requests the start-up check scores twice.
-CHECKED_REQUESTS = 8
 #: KV cache on a CPU unless the user says otherwise: vLLM's own default of 92 % of the machine's memory does not start.
 CPU_CACHE_BYTES = 1 << 30
 #: The CPU backend wants multiples of 32; its default of 128 is longer than many a context, which then shares nothing.
@@ -80,7 +78,8 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         _set_defaults(options, self._own_process)
         self._start_stock(folder, options)
         cache_templates()
-        self._encoder = RequestEncoder(self)
+        # As lm-eval's vllm cuts them: one token for the context and one for the token vLLM must generate.
+        self._encoder = RequestEncoder(self, self.max_length - 2)
         self._way, self._why_plain = self.engine.best_way() if prefix_sharing else (Way.PLAIN, "prefix_sharing=False")
         if self._why_plain is not None:
             log.warning("e2lm-vllm scores plainly: %s", self._why_plain)
@@ -254,10 +253,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
     def _check(self, requests: list[TokenRequest]) -> None:
         """Score a few requests both ways; on any difference beyond rounding, stay with plain scoring."""
         self._checked = True
-        by_length = sorted(requests, key=lambda request: len(request.context) + len(request.continuation))
-        step = max(len(by_length) // CHECKED_REQUESTS, 1)
-        # Neighbours in the list are choices of one item: with them the sample shares contexts, as the real list does.
-        chosen = by_length[::-step][:CHECKED_REQUESTS] + requests[:CHECKED_REQUESTS]
+        chosen = checked_sample(requests)
         plain = self._plain_answers(chosen)
         self._sample = (chosen, plain)
         try:

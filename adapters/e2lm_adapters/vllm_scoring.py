@@ -20,9 +20,9 @@ from typing import Protocol
 
 from e2lm.errors import E2LMError, UserError
 from e2lm_adapters.prefix_tree import TokenRequest
+from e2lm_adapters.scoring_comparison import Answer
 
 Tokens = tuple[int, ...]
-Answer = tuple[float, bool]
 
 #: Warmed contexts and their choices together fill at most this share of the cache, so that none is evicted before use.
 CACHE_SHARE = 0.5

@@ -12,9 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from e2lm_curriculum.chunked_loss import chunked_cross_entropy
+from e2lm_curriculum.fresh_model import COMMON_SETTINGS, fresh_model
 from e2lm_curriculum.model_size import ModelSize
-from e2lm_curriculum.objective_loss import attention_of, new_heads, objective_loss
-from e2lm_curriculum.tokenizer import END_OF_TEXT_ID, PADDING_ID
+from e2lm_curriculum.objective_loss import attention_of, objective_loss
 
 
 class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
@@ -62,18 +62,5 @@ def new_llama(
 
     Heads for ``objectives`` come after all else, so that the model itself is the same with any of them.
     """
-    config = LlamaConfig(
-        **size.llama_settings(vocabulary, sequence_length),
-        bos_token_id=END_OF_TEXT_ID,
-        eos_token_id=END_OF_TEXT_ID,
-        pad_token_id=PADDING_ID,
-        attn_implementation="sdpa",
-        dtype="float32",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = TrainedLlama(config)
-        heads = new_heads(objectives, size.width)
-        if len(heads):
-            model.objective_heads = heads
-        return model
+    config = LlamaConfig(**size.llama_settings(vocabulary, sequence_length), **COMMON_SETTINGS)
+    return fresh_model(lambda: TrainedLlama(config), seed, objectives, size.width)

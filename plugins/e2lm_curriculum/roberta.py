@@ -12,9 +12,9 @@ from torch import nn
 from transformers import RobertaPreLayerNormConfig, RobertaPreLayerNormForMaskedLM
 from transformers.modeling_outputs import MaskedLMOutput
 
+from e2lm_curriculum.fresh_model import COMMON_SETTINGS, fresh_model
 from e2lm_curriculum.model_size import ModelSize
-from e2lm_curriculum.objective_loss import new_heads, objective_loss
-from e2lm_curriculum.tokenizer import END_OF_TEXT_ID, PADDING_ID
+from e2lm_curriculum.objective_loss import objective_loss
 
 
 class TrainedRoberta(RobertaPreLayerNormForMaskedLM):  # type: ignore[misc]
@@ -45,18 +45,5 @@ def new_roberta(
     The output layer is the embedding. Heads for ``objectives`` come after all else, so that the model itself is the
     same with any of them.
     """
-    config = RobertaPreLayerNormConfig(
-        **size.roberta_settings(vocabulary, sequence_length),
-        bos_token_id=END_OF_TEXT_ID,
-        eos_token_id=END_OF_TEXT_ID,
-        pad_token_id=PADDING_ID,
-        attn_implementation="sdpa",
-        dtype="float32",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = TrainedRoberta(config)
-        heads = new_heads(objectives, size.width)
-        if len(heads):
-            model.objective_heads = heads
-        return model
+    config = RobertaPreLayerNormConfig(**size.roberta_settings(vocabulary, sequence_length), **COMMON_SETTINGS)
+    return fresh_model(lambda: TrainedRoberta(config), seed, objectives, size.width)

@@ -190,7 +190,7 @@ def test_long_worked_examples_are_run_once_and_change_nothing(family: str, token
     ours, stock = both(built(kind, **special), tokenizer)
     examples = words(np.random.default_rng(0), 150) + "\n\n"
     pairs = pairs_of_items(4, 12, (2, 12), before=examples)
-    plan, _ = ours._plan("pairs", pairs, ours._encoded_pairs)
+    plan = ours._plan("pairs", ours._encoder.pairs(pairs))
     assert [len(group.preamble) >= 250 for group in plan.groups] == [True]
     assert_equals_stock(ours, stock, pairs)
 

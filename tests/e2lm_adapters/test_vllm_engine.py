@@ -14,8 +14,8 @@ import torch
 
 from e2lm import E2LMError, UserError
 from e2lm_adapters.prefix_tree import TokenRequest
+from e2lm_adapters.scoring_comparison import compared
 from e2lm_adapters.vllm_answers import prompt_score
-from e2lm_adapters.vllm_check import compared
 from e2lm_adapters.vllm_engine import VllmEngine, sampling_options
 from e2lm_adapters.vllm_scoring import PromptScore, Way
 

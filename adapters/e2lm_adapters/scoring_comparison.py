@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from e2lm_adapters.vllm_scoring import Answer
+from e2lm_adapters.prefix_tree import TokenRequest
 
+#: Log-likelihood in nats and greedy flag, as lm-eval wants them.
+Answer = tuple[float, bool]
+
+#: How many requests a start-up check takes for their lengths, and as many again for their neighbours.
+CHECKED_REQUESTS = 8
 #: Largest difference in nats that is rounding: float32 rounding grows with the sum, half precision with the batch size.
 TOLERANCE_FLOAT32 = 1e-3
 TOLERANCE_HALF = 0.5
@@ -18,7 +23,7 @@ RELATIVE_TOLERANCE_HALF = 2e-2
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How far shared contexts and plain scoring were apart on ``requests`` requests, in nats."""
+    """How far scoring with shared contexts and plain scoring were apart on ``requests`` requests, in nats."""
 
     requests: int
     largest_difference: float
@@ -29,6 +34,14 @@ class Comparison:
     def agrees(self) -> bool:
         """Whether the differences are rounding."""
         return self.largest_difference <= self.tolerance
+
+
+def checked_sample(requests: Sequence[TokenRequest]) -> list[TokenRequest]:
+    """The requests that a start-up check scores both ways: some of every length, then the first of the list."""
+    by_length = sorted(requests, key=lambda request: len(request.context) + len(request.continuation))
+    step = max(len(by_length) // CHECKED_REQUESTS, 1)
+    # Neighbours in the list are choices of one item: with them the sample shares contexts, as the real list does.
+    return by_length[::-step][:CHECKED_REQUESTS] + list(requests[:CHECKED_REQUESTS])
 
 
 def compared(answers: Sequence[Answer], plain: Sequence[Answer], half: bool) -> Comparison:

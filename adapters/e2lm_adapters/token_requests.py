@@ -11,10 +11,14 @@ from e2lm_adapters.prefix_tree import TokenRequest
 
 
 class RequestEncoder:
-    """Encodes by the tokenizer of ``lm``, an lm-eval ``TemplateLM``, exactly as lm-eval does."""
+    """Encodes by the tokenizer of ``lm``, an lm-eval ``TemplateLM``, exactly as lm-eval does.
 
-    def __init__(self, lm: Any) -> None:
+    ``window_tokens`` is the longest window that a whole text is cut into. The same list asked again is the same object.
+    """
+
+    def __init__(self, lm: Any, window_tokens: int) -> None:
         self._lm = lm
+        self._window_tokens = window_tokens
         self._kept: dict[tuple[str, int], tuple[list[Any], list[TokenRequest]]] = {}
         self._window_counts: dict[str, int] = {}
         self._token_counts: dict[tuple[str, str], int] = {}
@@ -75,11 +79,10 @@ class RequestEncoder:
     def _encoded_windows(self, texts: Sequence[tuple[str]]) -> list[TokenRequest]:
         requests: list[TokenRequest] = []
         for (text,) in texts:
-            # As lm-eval's vllm cuts them: one token for the context and one for the token vLLM must generate.
             windows = lm_eval_utils.get_rolling_token_windows(
                 token_list=list(self._lm.tok_encode(text)),
                 prefix_token=self._lm.prefix_token_id,
-                max_seq_len=self._lm.max_length - 2,
+                max_seq_len=self._window_tokens,
                 context_len=1,
             )
             own = [lm_eval_utils.make_disjoint_window(window) for window in windows]
