@@ -44,6 +44,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--merge", action="append", default=[], metavar="SPEC", help="also score the averaged run: wsm:window=5"
     )
+    parser.add_argument("--log-to", metavar="A,B", help="trackers: tensorboard, wandb, trackio")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     parser.add_argument("--json", action="store_true", help="print the Scores table as JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and stop")
@@ -56,38 +57,40 @@ def _run(arguments: Namespace) -> int:
             raise UserError(f"--{option.replace('_', '-')}: found {value}, expected 1 or more")
     from e2lm_adapters.hub_source import CheckpointSource
 
+    trackers = _trackers(arguments.log_to)
     source = CheckpointSource(arguments.hub_cache, arguments.keep, arguments.allow_pickle)
     series, merged = _series(arguments, source)
     if arguments.dry_run:
         return _dry_run(arguments, series)
     from e2lm_adapters.evaluation_request import EvaluationRequest
     from e2lm_adapters.series_evaluation import evaluate_series
+    from e2lm_adapters.series_tracker import tracked
 
     model_arguments = _model_arguments(arguments.model_args)
     if arguments.verify:
         model_arguments["verify"] = arguments.verify
-    scores = evaluate_series(
-        EvaluationRequest(
-            series=tuple(series),
-            tasks=_names(arguments.tasks, "--tasks"),
-            out=arguments.out,
-            model=arguments.model,
-            model_arguments=model_arguments,
-            limit=arguments.limit,
-            num_fewshot=arguments.num_fewshot,
-            include_paths=tuple(arguments.include_path),
-            metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
-            batch_size=int(arguments.batch_size) if arguments.batch_size.isdigit() else arguments.batch_size,
-            device=arguments.device,
-            jobs=arguments.jobs or 1,
-            write_lm_eval_files=not arguments.no_lm_eval_files,
-            quiet=arguments.quiet or arguments.json,
-            merged=merged,
-            source=source,
-            ray=_ray_options(arguments),
-            tasks_per_unit=arguments.tasks_per_unit,
-        )
+    request = EvaluationRequest(
+        series=tuple(series),
+        tasks=_names(arguments.tasks, "--tasks"),
+        out=arguments.out,
+        model=arguments.model,
+        model_arguments=model_arguments,
+        limit=arguments.limit,
+        num_fewshot=arguments.num_fewshot,
+        include_paths=tuple(arguments.include_path),
+        metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
+        batch_size=int(arguments.batch_size) if arguments.batch_size.isdigit() else arguments.batch_size,
+        device=arguments.device,
+        jobs=arguments.jobs or 1,
+        write_lm_eval_files=not arguments.no_lm_eval_files,
+        quiet=arguments.quiet or arguments.json,
+        merged=merged,
+        source=source,
+        ray=_ray_options(arguments),
+        tasks_per_unit=arguments.tasks_per_unit,
     )
+    with tracked(trackers, arguments.out):
+        scores = evaluate_series(request)
     if arguments.json:
         print(json.dumps({"scores": scores.records(), "out": str(arguments.out)}))
     elif not arguments.quiet:
@@ -95,6 +98,12 @@ def _run(arguments: Namespace) -> int:
         print(f"{checkpoints} checkpoints of {len(series)} series, {len(scores)} scores: {arguments.out}/scores.csv")
         print(f"next: e2lm signal {arguments.out}")
     return 0
+
+
+def _trackers(text: str | None) -> tuple[str, ...]:
+    from e2lm_adapters.series_tracker import checked_trackers
+
+    return () if text is None else checked_trackers(_names(text, "--log-to"))
 
 
 def _ray_options(arguments: Namespace) -> Any:

@@ -183,6 +183,13 @@ class PluginManager:
         self._record_of_plugin[id(plugin)] = record
         self._registrations.clear()
 
+    def unregister(self, plugin: object) -> None:
+        """Forget a plugin that was registered for a while only."""
+        self._pluggy.unregister(plugin)
+        record = self._record_of_plugin.pop(id(plugin))
+        self.records = [one for one in self.records if one is not record]
+        self._registrations.clear()
+
     # -- register hooks ------------------------------------------------------------------------------------------
 
     def registered(self, hook: str, kind: type[Any]) -> dict[str, list[Registration]]:
