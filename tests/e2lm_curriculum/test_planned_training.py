@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import random
+import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +107,11 @@ class KilledError(Exception):
     """Stands for a kill: nothing after it runs."""
 
 
-def train_here(config: TrainingConfig, kill_at: tuple[int, ...] = ()) -> SizeRun:
-    """Train in this process; an exception leaves exactly what a killed process leaves."""
+def train_here(config: TrainingConfig, kill_at: tuple[int, ...] = (), done_before: int = 1) -> SizeRun:
+    """Train in this process; an exception leaves exactly what a killed process leaves.
+
+    The last time it must go on where ``kill_at``, or the kill after ``done_before`` steps, left it.
+    """
     run = SizeRun(config, config.model_sizes[0])
     prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
     for step in kill_at:
@@ -117,7 +124,7 @@ def train_here(config: TrainingConfig, kill_at: tuple[int, ...] = ()) -> SizeRun
             train_size(run, prepared, report)
     steps: list[int] = []
     train_size(run, prepared, steps.append)
-    assert steps[0] >= max((step - 1 for step in kill_at), default=0)
+    assert steps[0] >= max((*kill_at, done_before)) - 1
     return run
 
 
@@ -153,14 +160,38 @@ def test_a_run_killed_at_random_steps_has_the_weights_of_a_straight_run(
     assert records[0].hashes == records[1].hashes
 
 
+def kill_9(config: TrainingConfig, step: int) -> None:
+    """Train in a process of its own, which is killed by SIGKILL after ``step`` steps."""
+    run = SizeRun(config, config.model_sizes[0])
+    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+
+    def die(done: int) -> None:
+        if done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def body() -> None:
+        train_size(run, prepared, die)
+
+    # A fork, as a new interpreter would spend ten times longer on its imports than on the steps.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = multiprocessing.get_context("fork").Process(target=body)
+        process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_a_state_after_every_step")
-@pytest.mark.parametrize("name", ["pool", "objective", "skill-it"])
-def test_processes_that_read_ahead_change_nothing_also_across_a_kill(
-    name: str, straight: dict[str, SizeRun], tagged_files: tuple[str, str], tmp_path: Path
+@pytest.mark.parametrize("loader_workers", [0, 2])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_run_killed_by_sigkill_has_the_weights_of_a_straight_run_whoever_reads(
+    name: str, loader_workers: int, straight: dict[str, SizeRun], tagged_files: tuple[str, str], tmp_path: Path
 ) -> None:
-    config = config_of(KINDS[name], tagged_files, tmp_path / "out", loader_workers=2)
-    assert final_weights(train_here(config, kill_at=(7,))) == final_weights(straight[name])
+    config = config_of(KINDS[name], tagged_files, tmp_path / "out", loader_workers=loader_workers)
+    step = random.Random(f"{name} {loader_workers}").randrange(2, STEPS)
+    kill_9(config, step)
+    assert final_weights(train_here(config, done_before=step)) == final_weights(straight[name])
 
 
 def test_the_state_to_resume_from_holds_the_segments_of_an_online_curriculum(
