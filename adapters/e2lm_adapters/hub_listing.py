@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from pydantic import Field
 from e2lm.atomic_file import write_json
 from e2lm.errors import UserError, one_line
 from e2lm.noun import Noun
+from e2lm.series import SERIES_FILE, Series
 
 T = TypeVar("T")
 
@@ -37,13 +39,15 @@ class HubRevision(Noun):
 
 
 class HubListing(Noun):
-    """What is known of the repository ``repo``."""
+    """What is known of the repository ``repo``; ``described`` is the ``series.json`` of its main branch ``main``."""
 
     schema_version: Literal[1] = 1
     repo: str
     revisions: tuple[HubRevision, ...]
     params: int | None = None
     params_non_embedding: int | None = None
+    main: str | None = None
+    described: Series | None = None
 
 
 def listing_path(cache: Path, repo: str) -> Path:
@@ -77,7 +81,19 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
     params = (before.params, before.params_non_embedding) if before else (None, None)
     if params[0] is None and revisions:
         params = _asked_params(repo, revisions[-1])
-    listing = HubListing(repo=repo, revisions=tuple(seen.values()), params=params[0], params_non_embedding=params[1])
+    main = commits.get("main")
+    if main is None or before is None or before.main != main:
+        described = None if main is None else _asked_description(repo, main)
+    else:
+        described = before.described
+    listing = HubListing(
+        repo=repo,
+        revisions=tuple(seen.values()),
+        params=params[0],
+        params_non_embedding=params[1],
+        main=main,
+        described=described,
+    )
     write_json(path, listing.model_dump(mode="json"))
     return listing.model_copy(update={"revisions": tuple(revisions)})
 
@@ -145,6 +161,22 @@ def _asked_params(repo: str, revision: HubRevision) -> tuple[int | None, int | N
     }
     index = WeightIndex(Path(what), (), tensors)
     return index.params, index.params_non_embedding
+
+
+def _asked_description(repo: str, commit: str) -> Series | None:
+    """The ``series.json`` of the repository; None where it has none, or one of somebody else's making."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def question() -> Series | None:
+        with TemporaryDirectory() as folder:
+            try:
+                return Series.from_json_file(
+                    Path(hub().hf_hub_download(repo, SERIES_FILE, revision=commit, local_dir=folder))
+                )
+            except (EntryNotFoundError, UserError):
+                return None
+
+    return asked(repo, question)
 
 
 def _with_cached(listing: HubListing) -> HubListing:

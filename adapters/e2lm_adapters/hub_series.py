@@ -32,8 +32,8 @@ def is_hub_reference(reference: str) -> bool:
 def hub_series(reference: str, source: CheckpointSource, tokens_per_step: float | None = None) -> list[Series]:
     """One Series for each track of training (``stage1-step...``, ``stage2-step...``) among the revisions.
 
-    Revisions that name no step (``main``) are left out. Tokens come from names such as ``step1000-tokens4B``, which are
-    rounded; ``tokens_per_step`` replaces them.
+    Revisions that name no step (``main``) are left out. What the ``series.json`` of the main branch says of them holds;
+    else tokens come from names such as ``step1000-tokens4B``, which are rounded. ``tokens_per_step`` replaces both.
     """
     match = REFERENCE.fullmatch(reference)
     if match is None:
@@ -63,19 +63,38 @@ def hub_series(reference: str, source: CheckpointSource, tokens_per_step: float 
         index = read_weight_index(source.folder(Checkpoint(step=0, repo=repo, revision=names[0])))
         params, without_embedding = index.params, index.params_non_embedding
     short = repo.rpartition("/")[2]
-    return [
+    found = [
         Series(
             name=f"{short}-{track}" if track else short,
             params=params,
             params_non_embedding=without_embedding,
-            tokens_per_step=tokens_per_step,
             checkpoints=tuple(
-                Checkpoint(step=step, tokens=None if tokens_per_step else point.tokens, repo=repo, revision=name)
+                Checkpoint(step=step, tokens=point.tokens, repo=repo, revision=name)
                 for step, (name, point) in sorted(there.items())
             ),
         )
         for track, there in sorted(tracks.items())
     ]
+    told = [_as_described(one, listing.described) for one in found]
+    return [_counted(one, tokens_per_step) for one in told] if tokens_per_step else told
+
+
+def _as_described(series: Series, described: Series | None) -> Series:
+    """``series`` with what its makers say of it, where that is about these revisions."""
+    if described is None:
+        return series
+    known = {(point.step, point.revision): point.tokens for point in described.checkpoints}
+    if any((point.step, point.revision) not in known for point in series.checkpoints):
+        return series
+    points = tuple(
+        point.model_copy(update={"tokens": known[point.step, point.revision]}) for point in series.checkpoints
+    )
+    return described.model_copy(update={"checkpoints": points})
+
+
+def _counted(series: Series, tokens_per_step: float) -> Series:
+    points = tuple(point.model_copy(update={"tokens": None}) for point in series.checkpoints)
+    return series.model_copy(update={"tokens_per_step": tokens_per_step, "checkpoints": points})
 
 
 def _require_match(reference: str, patterns: list[str], names: list[str]) -> None:

@@ -12,16 +12,14 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.weights import WeightIndex, read_weight_index
 from e2lm_adapters.hub_cache import HubCache
+from e2lm_adapters.hub_files import CHECKPOINT_FILES, LEFT_OUT
 from e2lm_adapters.hub_listing import HubListing, HubRevision, asked, hub, hub_listing
 from e2lm_adapters.hub_pickle import is_pickled, pickled_files, write_as_safetensors
 from e2lm_adapters.weight_swap import CheckedWeights, checked_weights
 
 #: The present checkpoint and the next one.
 KEEP = 2
-DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja")
 DOWNLOADED_PICKLES = ("pytorch_model*.bin",)
-#: Copies for other frameworks and of other layouts, which no one reads here.
-LEFT_OUT = ("original/*", "onnx/*", "consolidated*", "*training_args*", "*optimizer*")
 
 
 class CheckpointSource:
@@ -89,6 +87,10 @@ class CheckpointSource:
             folder = self.folder(Checkpoint(step=0, path=str(folder)))
         return read_weight_index(folder)
 
+    def commit(self, checkpoint: Checkpoint) -> str:
+        """The commit on the Hub that the checkpoint's revision stands for."""
+        return self._revision(checkpoint).commit
+
     def note(self, listing: HubListing) -> None:
         """Remember what the Hub said of a repository."""
         self._listings.setdefault(listing.repo, {}).update({one.name: one for one in listing.revisions})
@@ -130,7 +132,7 @@ class CheckpointSource:
             )
         disable_progress_bars()
         inside = f"{checkpoint.subfolder}/" if checkpoint.subfolder else ""
-        patterns = DOWNLOADED if revision.safetensors else (*DOWNLOADED, *DOWNLOADED_PICKLES)
+        patterns = CHECKPOINT_FILES if revision.safetensors else (*CHECKPOINT_FILES, *DOWNLOADED_PICKLES)
         asked(
             checkpoint.location,
             lambda: hub().snapshot_download(

@@ -119,3 +119,13 @@ def no_model(*_: object, **__: object) -> None:
 
 def no_model_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("e2lm_adapters.checkpoint_evaluator._built_model", no_model)
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The Hub may be asked; what its client keeps stays in the folder of the test."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LARGE = (".safetensors", ".bin")
+LARGE = (".safetensors", ".bin", ".parquet")
+#: A model ``owner/name``, or a data set ``datasets/owner/name``.
+REPO = r"((?:datasets/)?[^/]+/[^/]+)"
 
 
 class FakeHub:
@@ -35,6 +37,12 @@ class FakeHub:
             def do_HEAD(self) -> None:
                 hub._answer(self)
 
+            def do_POST(self) -> None:
+                hub._take(self)
+
+            def do_PUT(self) -> None:
+                hub._take(self)
+
             def log_message(self, *_: object) -> None:
                 return
 
@@ -55,8 +63,7 @@ class FakeHub:
             if method == "GET" and "/resolve/" in path and path.endswith(name) and wanted != "bytes=0-100000"
         ]
 
-    @staticmethod
-    def commit(repo: str, revision: str) -> str:
+    def commit(self, repo: str, revision: str) -> str:
         return sha1(f"{repo}@{revision}".encode()).hexdigest()
 
     def _folder(self, repo: str, revision: str) -> tuple[Path, str] | None:
@@ -69,19 +76,26 @@ class FakeHub:
         path = unquote(urlsplit(request.path).path)
         self.requests.append((request.command, path, request.headers.get("Range")))
         self.on_request(request.command, path)
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/refs", path):
+        path = path.replace("/api/datasets/", "/api/models/datasets/")
+        if match := re.fullmatch(rf"/api/models/{REPO}/refs", path):
             return self._refs(request, match[1])
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(tree|revision)/([^/]+)(?:/.*)?", path):
+        if match := re.fullmatch(rf"/api/models/{REPO}", path):
+            path = f"{path}/revision/main"
+        if match := re.fullmatch(rf"/api/models/{REPO}/(tree|revision)/([^/]+)(?:/.*)?", path):
             found = self._folder(match[1], match[3])
             if found is None:
                 return _missing(request, match[1] in self.repos)
             return self._tree(request, *found) if match[2] == "tree" else _send(request, _info(match[1], *found))
-        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        if match := re.fullmatch(rf"/{REPO}/resolve/([^/]+)/(.+)", path):
             found = self._folder(match[1], match[2])
             if found is None or not (found[0] / match[3]).is_file():
                 return _missing(request, found is not None, "EntryNotFound")
             return self._file(request, found[0] / match[3], found[1])
         return _missing(request, False)
+
+    def _take(self, request: BaseHTTPRequestHandler) -> None:
+        """Something is sent; :class:`WritableHub` accepts it."""
+        _missing(request, False)
 
     def _refs(self, request: BaseHTTPRequestHandler, repo: str) -> None:
         if repo not in self.repos:
@@ -138,9 +152,9 @@ def _info(repo: str, folder: Path, commit: str) -> dict[str, Any]:
     return {"id": repo, "modelId": repo, "sha": commit, "siblings": files, "private": False, "tags": []}
 
 
-def _send(request: BaseHTTPRequestHandler, value: object) -> None:
+def _send(request: BaseHTTPRequestHandler, value: object, status: int = 200) -> None:
     body = json.dumps(value).encode()
-    request.send_response(200)
+    request.send_response(status)
     request.send_header("Content-Type", "application/json")
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()

@@ -29,15 +29,6 @@ REPO = "lab/tiny-run"
 
 
 @pytest.fixture
-def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
-
-
-@pytest.fixture
 def hub(tiny_series: Path, online: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """``lab/tiny-run`` with the checkpoints of the shared run as revisions."""
     revisions = {f"step{step}": tiny_series / f"checkpoint-{step}" for step in STEPS}
