@@ -70,6 +70,15 @@ class SubmissionPage(SubmissionAnswer):
     results: list[ResultAnswer]
 
 
+class ScoreAnswer(Answer):
+    """One number beside the one that ranks."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str
+
+
 class RankingRow(Answer):
     """One row of the table."""
 
@@ -87,6 +96,7 @@ class RankingRow(Answer):
     number: int
     received_at: str
     id: str
+    scores: dict[str, ScoreAnswer]
 
 
 class RankingAnswer(Answer):

@@ -79,7 +79,7 @@ def _add_reading(app: FastAPI, site: Website) -> None:
         limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = season_pages.ROWS_PER_PAGE,
     ) -> RankingAnswer:
         table = site.table()
-        rows = table_records(table)[offset : offset + limit]
+        rows = table_records(table, table.rows[offset : offset + limit])
         return RankingAnswer.model_validate(
             {"split": table.split, "head": table.head, "total": len(table.rows), "ranking": rows}
         )

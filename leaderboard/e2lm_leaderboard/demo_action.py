@@ -23,40 +23,42 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("demo-season"), help="folder (default: ./demo-season); resumes there"
     )
-    parser.add_argument("--demo", type=Path, metavar="DIR", help="finished 'e2lm demo' (default: a quick one is made)")
+    parser.add_argument("--demo", type=Path, metavar="DIR", help="finished 'e2lm demo' whose corpus and tasks to use")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
 
 
 def run(arguments: Namespace) -> int:
     """Open, submit, run, rank, export, verify."""
     from e2lm_leaderboard.database import database_url
+    from e2lm_leaderboard.demo_series import demo_season, train_series
     from e2lm_leaderboard.demo_submissions import demo_submissions
     from e2lm_leaderboard.season import SEASON_FILE, Season
 
     out: Path = arguments.out
     source: Path = arguments.demo or out / "models"
     if arguments.dry_run:
-        print(f"would open a season in {out} over the series in {source / 'runs'} and run five submissions")
+        print(f"would open a season in {out}: four small models to train, five submissions to run")
         return 0
     if arguments.demo is None:
-        _train(source)
+        _make_corpus(source)
     if not (source / "runs").is_dir():
         raise UserError(f"--demo {source}: no folder 'runs' in it; give the folder of a finished 'e2lm demo'")
     submissions = demo_submissions(source / "tasks")
+    print("training the organiser's models: three sizes on text, one on shuffled words ...", flush=True)
+    train_series(source, out / "training", out / "series")
     if not (out / SEASON_FILE).exists():
-        out.mkdir(parents=True, exist_ok=True)
-        Season(title=TITLE, series=(str((source / "runs").resolve()),), public_share=0.5).write(out)
+        demo_season(TITLE, out / "series").write(out)
     season = Season.read(out)
     return _season(out, season, database_url(season.database or str(out)), submissions)
 
 
-def _train(folder: Path) -> None:
-    """The quick demo: small models, and a benchmark from text that was held out."""
+def _make_corpus(folder: Path) -> None:
+    """The quick demo: text, and a benchmark from the part of it that was held out."""
     from e2lm.command_line import run_command
 
     if (folder / "report.html").is_file():
         return
-    print("training small models (e2lm demo --quick) ...", flush=True)
+    print("collecting text and making a benchmark from it (e2lm demo --quick) ...", flush=True)
     with redirect_stdout(io.StringIO()):
         run_command(["demo", "--quick", "--out", str(folder)])
 

@@ -14,6 +14,13 @@ def configure(parser: ArgumentParser) -> None:
     add_season_argument(parser)
     parser.add_argument("--title", default="A season of benchmarks", help="title of the pages")
     parser.add_argument("--series", action="append", default=[], metavar="RUN", help="run to evaluate on; repeatable")
+    parser.add_argument(
+        "--control", action="append", default=[], metavar="PATTERN",
+        help="names of evaluated series that the others must beat, e.g. 'web*', for e2lmc_cs; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--public-tokens", type=float, metavar="N", help="later checkpoints are hidden until the end, e.g. 2.06e11"
+    )
     parser.add_argument("--database", metavar="URL", help="PostgreSQL URL (default: SQLite in SEASON)")
     parser.add_argument("--ends-at", metavar="TIME", help="when private scores are shown: 2026-12-31T23:59:59+00:00")
     parser.add_argument(
@@ -32,6 +39,8 @@ def run(arguments: Namespace) -> int:
         {
             "title": arguments.title,
             "series": series,
+            "control": arguments.control,
+            "public_tokens": arguments.public_tokens,
             "database": arguments.database,
             "ends_at": arguments.ends_at,
         },

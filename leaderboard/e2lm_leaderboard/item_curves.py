@@ -74,9 +74,6 @@ def with_items(curve: Curve, items_KI: NDArray[np.float64]) -> Curve:
 
 def cut(curve: Curve, wanted_I: NDArray[np.bool_], until_tokens: float | None) -> Curve:
     """The curve over some of the items, and over checkpoints up to ``until_tokens`` where that is given."""
-    assert curve.items_KI is not None
-    kept_K = np.ones(len(curve.steps_K), dtype=np.bool_)
-    if until_tokens is not None:
-        kept_K = ~(curve.tokens_K > until_tokens)  # where tokens are unknown nothing can be hidden
-    shorter = replace(curve, steps_K=curve.steps_K[kept_K], tokens_K=curve.tokens_K[kept_K])
-    return with_items(shorter, curve.items_KI[kept_K][:, wanted_I])
+    shorter = curve.until(until_tokens)  # where tokens are unknown nothing can be hidden
+    assert shorter.items_KI is not None
+    return with_items(shorter, shorter.items_KI[:, wanted_I])

@@ -11,7 +11,7 @@ from e2lm_leaderboard.open_season import add_season_argument
 if TYPE_CHECKING:
     from e2lm_leaderboard.ranking import RankedEntry
     from e2lm_leaderboard.season import Season
-    from e2lm_leaderboard.store import Store
+    from e2lm_leaderboard.store import Result, Store
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -40,16 +40,26 @@ def run(arguments: Namespace) -> int:
 def print_table(store: Store, season: Season, private: bool) -> None:
     """The table, and below it what has no place in it."""
     from e2lm_leaderboard.season import utc_now
-    from e2lm_leaderboard.season_table import season_table
+    from e2lm_leaderboard.season_table import missing_numbers, season_table
     from e2lm_leaderboard.submission_state import State
 
     table = season_table(store, season, utc_now(), private)
     print(f"{season.title}: {season.ranking_score}, {table.split} scores, 90 % intervals")
     for row in table.rows:
         print(_line(row))
+        print(f"{'':>6}{'  '.join(_other(table.other(row.entry.id, name)) for name in season.other_scores)}")
+    for name, reasons in missing_numbers(table, table.rows).items():
+        print(*(f"{name}: {reason} ({names})" for reason, names in reasons.items()), sep="\n")
     for entry in store.entries():
         if entry.state != State.SCORED:
             print(f"{entry.state:>9}  {entry.name} of {entry.team}  {entry.reason}")
+
+
+def _other(result: Result) -> str:
+    if result.value is None:
+        return f"{result.score} -"
+    interval = "no interval" if result.low is None else f"[{result.low:.3f}, {result.high:.3f}]"
+    return f"{result.score} {result.value:.3f} {interval}"
 
 
 def _line(row: RankedEntry) -> str:

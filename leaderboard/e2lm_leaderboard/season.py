@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from e2lm.atomic_file import write_json
 from e2lm.errors import UserError
 from e2lm.noun import Noun
+from e2lm.series_roles import SeriesRoles
 from e2lm_leaderboard.season_rules import SeasonRules
 
 SEASON_FILE = "season.json"
@@ -20,6 +21,9 @@ class Season(Noun):
     """``series`` are folders that ``e2lm eval`` takes. Items fall into the public split with ``public_share``, drawn by
     salted hash; checkpoints after ``public_tokens`` are scored in the private split only. ``database`` is None for
     SQLite in the season's folder.
+
+    ``control`` holds patterns of the names of those evaluated series that the others must beat. ``early_tokens`` is
+    where early ends for the scores that ask (None: at ``public_tokens``, or where the score itself says).
     """
 
     schema_version: Literal[1] = 1
@@ -31,6 +35,8 @@ class Season(Noun):
     ranking_score: str = "signal_quality"
     public_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
     public_tokens: Annotated[float, Field(gt=0)] | None = None
+    control: tuple[Annotated[str, Field(min_length=1, max_length=120)], ...] = ()
+    early_tokens: Annotated[float, Field(gt=0)] | None = None
     ladder_step: Annotated[float, Field(gt=0)] = 0.01
     ends_at: str | None = None
     database: str | None = None
@@ -54,6 +60,16 @@ class Season(Noun):
     def all_scores(self) -> tuple[str, ...]:
         """The scores in order, the one that ranks first."""
         return (self.ranking_score, *(name for name in self.scores if name != self.ranking_score))
+
+    @property
+    def other_scores(self) -> tuple[str, ...]:
+        """The scores that do not rank."""
+        return self.all_scores[1:]
+
+    @property
+    def roles(self) -> SeriesRoles:
+        """Who must be beaten, and where early ends."""
+        return SeriesRoles(self.control, self.public_tokens if self.early_tokens is None else self.early_tokens)
 
     def write(self, folder: Path) -> None:
         """Write ``season.json``."""

@@ -15,11 +15,13 @@ from markupsafe import Markup
 from e2lm.svg_chart import CATEGORIES, Chart, Line, Mark, svg
 from e2lm_leaderboard.page_links import Links
 from e2lm_leaderboard.pair_test import PairTest, pair_test
-from e2lm_leaderboard.season_table import SeasonTable, visible_results
+from e2lm_leaderboard.season_table import SeasonTable, missing_numbers, visible_results
 from e2lm_leaderboard.store import Entry, Result, Store
 
 ROWS_PER_PAGE = 200
 STATUS_ROWS = 500
+#: Heads of columns; other scores go by their own names.
+SHORT_NAMES = {"e2lmc_sq": "SQ", "e2lmc_rc": "RC", "e2lmc_cs": "CS", "e2lmc_global": "Global"}
 #: Pairs of neighbours in the table that an export compares.
 EXPORTED_PAIRS = 20
 
@@ -70,7 +72,16 @@ def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
     """The table, :data:`ROWS_PER_PAGE` rows a page."""
     rows = table.rows[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
     return _rendered(
-        "ranking.html", table, link, rows=rows, page=page, pages=page_count(table), pairs=exported_pairs(table)
+        "ranking.html",
+        table,
+        link,
+        rows=rows,
+        page=page,
+        pages=page_count(table),
+        pairs=exported_pairs(table),
+        other=table.other,
+        short=lambda name: SHORT_NAMES.get(name, name),
+        missing=missing_numbers(table, rows),
     )
 
 
@@ -143,12 +154,13 @@ def _chart(title: str, curves: Sequence[Mapping[str, Any]]) -> Chart:
     has_tokens = all(token is not None for curve in curves for token in curve["tokens"])
     lines = [
         Line(
-            curve["series"],
+            f"{curve['series']} (control)" if curve.get("control") else curve["series"],
             curve["tokens"] if has_tokens else curve["steps"],
             _finite(curve["values"]),
             _finite(curve["low"]),
             _finite(curve["high"]),
             CATEGORIES[place % len(CATEGORIES)],
+            dashed=bool(curve.get("control")),
         )
         for place, curve in enumerate(curves)
     ]

@@ -148,7 +148,7 @@ class SeasonRun:
             ]
             if split == "public":
                 shown = chosen
-            results += submission_results(split, chosen, self._scores(), self.season.seed)
+            results += submission_results(split, chosen, self._scores(), self.season.seed, roles=self.season.roles)
             results += self._alignment(split, items, public)
         told = details(
             [task.task.task for task in report.tasks],
@@ -158,6 +158,7 @@ class SeasonRun:
             public,
             samples,
             remarks,
+            self.season.roles,
             "bubblewrap" if submission.tier == "code" else "no code was run",
         )
         self.store.record(entry.id, results, told, self.now())

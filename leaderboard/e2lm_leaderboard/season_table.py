@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from e2lm_leaderboard.ladder import published_results
+from e2lm_leaderboard.ladder import published_results, rounded
 from e2lm_leaderboard.ranking import RankedEntry, ranked
 from e2lm_leaderboard.season import Season
 from e2lm_leaderboard.store import Entry, Result, Store
 
+#: Rows that lack a number for one reason and are named; the others are counted.
+NAMED_ROWS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class SeasonTable:
-    """Rows in order; ``split`` says from which numbers, ``head`` which state of the log they come from."""
+    """Rows in order; ``split`` says from which numbers, ``head`` which state of the log they come from.
+
+    ``results`` holds the numbers over all series by id and score, as they are stored.
+    """
 
     season: Season
     split: str
     rows: Sequence[RankedEntry]
     head: str
     version: int
+    results: Mapping[str, Mapping[str, Result]]
 
     def row(self, key: str) -> RankedEntry | None:
         """The row of a submission."""
         return next((row for row in self.rows if row.entry.id == key), None)
+
+    def other(self, key: str, score: str) -> Result:
+        """A number of a submission beside the one that ranks, as it may be shown; undefined with the reason."""
+        found = self.results.get(key, {}).get(score)
+        if found is None:
+            return Result(self.split, score, "", None, reason="not computed: it was scored before the season asked")
+        return found if self.split == "private" else _coarse(found, self.season.ladder_step)
 
 
 def season_table(store: Store, season: Season, now: datetime, private: bool = False) -> SeasonTable:
@@ -32,15 +46,16 @@ def season_table(store: Store, season: Season, now: datetime, private: bool = Fa
     head = store.head()
     entries = store.entries()
     if private or season.is_over(now):
-        split, found = "private", _overall(store, "private", season.ranking_score)
+        split, results = "private", store.overall("private", season.all_scores)
+        found = _of_score(results, season.ranking_score)
     else:
-        public = _overall(store, "public", season.ranking_score)
-        split, found = "published", published_results(entries, public, season.ladder_step)
-    return SeasonTable(season, split, ranked(entries, found), head.hash, head.seq)
+        split, results = "published", store.overall("public", season.all_scores)
+        found = published_results(entries, _of_score(results, season.ranking_score), season.ladder_step)
+    return SeasonTable(season, split, ranked(entries, found), head.hash, head.seq, results)
 
 
-def _overall(store: Store, split: str, score: str) -> dict[str, Result]:
-    return {key: result for key, result in store.results(split, score=score) if not result.series}
+def _of_score(results: Mapping[str, Mapping[str, Result]], score: str) -> dict[str, Result]:
+    return {key: by_score[score] for key, by_score in results.items() if score in by_score}
 
 
 def visible_results(table: SeasonTable, store: Store, entry: Entry) -> list[Result]:
@@ -61,8 +76,6 @@ def visible_results(table: SeasonTable, store: Store, entry: Entry) -> list[Resu
 
 
 def _coarse(result: Result, step: float) -> Result:
-    from e2lm_leaderboard.ladder import rounded
-
     def coarse(value: float | None) -> float | None:
         return None if value is None else rounded(value, step)
 
@@ -76,3 +89,24 @@ def _coarse(result: Result, step: float) -> Result:
         None,
         result.reason,
     )
+
+
+def missing_numbers(table: SeasonTable, rows: Sequence[RankedEntry]) -> dict[str, dict[str, str]]:
+    """By score and reason, the rows that lack the number or its interval: ``all``, or their names."""
+    missing: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        numbers = [row.result, *(table.other(row.entry.id, name) for name in table.season.other_scores)]
+        for one in numbers:
+            if one.value is None or one.low is None:
+                missing.setdefault(one.score, {}).setdefault(one.reason, []).append(row.entry.name)
+    return {
+        score: {reason: _named(names, len(rows)) for reason, names in reasons.items()}
+        for score, reasons in missing.items()
+    }
+
+
+def _named(names: Sequence[str], count: int) -> str:
+    if len(names) == count > 1:
+        return "all"
+    rest = len(names) - NAMED_ROWS
+    return ", ".join(names[:NAMED_ROWS]) + (f" and {rest} more" if rest > 0 else "")

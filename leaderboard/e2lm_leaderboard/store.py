@@ -179,6 +179,15 @@ class Store:
             rows = connection.execute(query.order_by(RESULTS.c.submission, RESULTS.c.score, RESULTS.c.series)).all()
         return [(row.submission, Result(*result_values(row))) for row in rows]
 
+    def overall(self, split: str, scores: Sequence[str]) -> dict[str, dict[str, Result]]:
+        """By id and score, the numbers of a split over all series."""
+        chosen = (RESULTS.c.split == split, RESULTS.c.series == "", RESULTS.c.score.in_(scores))
+        found: dict[str, dict[str, Result]] = {}
+        with self._reading.connect() as connection:
+            for row in connection.execute(select(RESULTS).where(*chosen)):
+                found.setdefault(row.submission, {})[row.score] = Result(*result_values(row))
+        return found
+
     def details(self, key: str) -> dict[str, Any]:
         """What the page of a scored submission shows beside its numbers; empty before that."""
         with self._reading.connect() as connection:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import Curve, Samples
+from e2lm import Curve, Samples, SeriesRoles
 from e2lm.run_record import recorded_versions
 from e2lm_leaderboard.pair_test import Z_90
 from e2lm_leaderboard.task_items import TaskItem
@@ -30,12 +30,15 @@ def details(
     public: Sequence[NDArray[np.bool_]],
     samples: Sequence[Samples],
     remarks: str,
+    roles: SeriesRoles,
     sandbox: str,
 ) -> dict[str, Any]:
     """Plain JSON; ``titles`` are the tasks' own names, ``names`` those they were evaluated under."""
     title_of = dict(zip(names, titles, strict=True))
+    public_steps = {curve.series: set(curve.steps_K.tolist()) for curve in curves if not roles.is_control(curve.series)}
+    seen = [one for one in samples if one.step in public_steps.get(one.series, ())]
     return {
-        "curves": [_curve(curve, title_of[curve.task]) for curve in curves],
+        "curves": [_curve(curve, title_of[curve.task], roles) for curve in curves],
         "tasks": [
             {
                 "task": title,
@@ -48,17 +51,18 @@ def details(
         "samples": [
             sample
             for title, name, own, shown in zip(titles, names, items, public, strict=True)
-            for sample in _samples(title, own, shown, [one for one in samples if one.task == name])
+            for sample in _samples(title, own, shown, [one for one in seen if one.task == name])
         ],
         "environment": {**recorded_versions(), "sandbox": sandbox},
         "remarks": remarks,
     }
 
 
-def _curve(curve: Curve, title: str) -> dict[str, Any]:
+def _curve(curve: Curve, title: str, roles: SeriesRoles) -> dict[str, Any]:
     return {
         "task": title,
         "series": curve.series,
+        "control": roles.is_control(curve.series),
         "metric": curve.metric,
         "params": _plain([curve.params])[0],
         "chance": _plain([curve.chance])[0],

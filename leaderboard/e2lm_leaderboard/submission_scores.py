@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import Curve, ScoreValue, SignalScore
+from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
 from e2lm.errors import one_line
 from e2lm_leaderboard.store import Result
 
 DRAWS = 200
+NO_ROLES = SeriesRoles()
 
 Score = Callable[[Sequence[Curve]], ScoreValue]
 
@@ -35,16 +36,26 @@ class _Number:
 
 
 def submission_results(
-    split: str, curves: Sequence[Curve], scores: Sequence[SignalScore], seed: int, draws: int = DRAWS
+    split: str,
+    curves: Sequence[Curve],
+    scores: Sequence[SignalScore],
+    seed: int,
+    draws: int = DRAWS,
+    roles: SeriesRoles = NO_ROLES,
 ) -> list[Result]:
-    """Results of one split: of each score over all series, and for each series where the score is one of curves."""
+    """Results of one split: of each score over all series, and for each series where the score is one of curves.
+
+    Control series are shown to those scores of families that know of roles, and to no other.
+    """
     results: list[Result] = []
+    scored = [curve for curve in curves if not roles.is_control(curve.series)]
     for score in scores:
         rng = np.random.default_rng([seed, len(results)])
+        known = score if score.under is None else score.under(roles)
         if score.scope == "family":
-            results += _family_results(split, curves, score, rng, draws)
+            results += _family_results(split, curves if score.under else scored, known, rng, draws)
         else:
-            results += _curve_results(split, curves, score, rng, draws)
+            results += _curve_results(split, scored, known, rng, draws)
     return results
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from e2lm.scaling_predictor import ScalingPredictor as ScalingPredictor
     from e2lm.scores import Scores as Scores
     from e2lm.series import Series as Series
+    from e2lm.series_roles import SeriesRoles as SeriesRoles
     from e2lm.signal_score import Curve as Curve
     from e2lm.signal_score import ScoreValue as ScoreValue
     from e2lm.signal_score import SignalScore as SignalScore
@@ -50,6 +51,7 @@ _HOME_OF_NAME = {
     "ScoreValue": "e2lm.signal_score",
     "Scores": "e2lm.scores",
     "Series": "e2lm.series",
+    "SeriesRoles": "e2lm.series_roles",
     "SignalScore": "e2lm.signal_score",
     "TaskSuite": "e2lm.task_suite",
     "UserError": "e2lm.errors",
@@ -73,6 +75,7 @@ __all__ = [
     "ScoreValue",
     "Scores",
     "Series",
+    "SeriesRoles",
     "SignalScore",
     "TaskSuite",
     "UserError",

@@ -52,6 +52,24 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+#: Of ``linux/fcntl.h`` and ``linux/fs.h``.
+_CURRENT_FOLDER, _EXCHANGE = -100, 2
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Whether the two folders swapped places in one step; False where the system cannot (Linux can, on most disks).
+
+    Two renames would leave a moment without any folder, and a process killed then would leave none.
+    """
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(rename(_CURRENT_FOLDER, os.fsencode(first), _CURRENT_FOLDER, os.fsencode(second), _EXCHANGE) == 0)
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of ``path`` (which is removed) when the block ends without an error."""
@@ -66,13 +84,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
             if written.is_file():
                 with open(written, "rb") as handle:
                     os.fsync(handle.fileno())
-        if path.exists():
+        if not path.exists():
+            os.replace(partial, path)
+        elif not _exchanged(partial, path):
             retired = _partial_twin(path)
             os.replace(path, retired)
             os.replace(partial, path)
             shutil.rmtree(retired)
-        else:
-            os.replace(partial, path)
         sync_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -6,7 +6,7 @@ Shape suffixes: K checkpoints of one series, M series, I items.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from e2lm.name_rule import checked_name
 from e2lm.read_only import lock_arrays
+from e2lm.series_roles import SeriesRoles
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,20 @@ class Curve:
     def __post_init__(self) -> None:
         lock_arrays(self, "steps_K", "tokens_K", "values_K", "stderr_K", "n_items_K", "items_KI")
 
+    def until(self, tokens: float | None) -> Curve:
+        """The curve up to that many tokens, or all of it; a checkpoint of unknown tokens stays."""
+        if tokens is None or not (late_K := self.tokens_K > tokens).any():
+            return self
+        return replace(
+            self,
+            steps_K=self.steps_K[~late_K],
+            tokens_K=self.tokens_K[~late_K],
+            values_K=self.values_K[~late_K],
+            stderr_K=self.stderr_K[~late_K],
+            n_items_K=self.n_items_K[~late_K],
+            items_KI=None if self.items_KI is None else self.items_KI[~late_K],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreValue:
@@ -60,6 +75,9 @@ class SignalScore:
     ``scope="curve"``: ``score(curve, rng)`` is called once per series x task x metric.
     ``scope="family"``: ``score(curves, rng)`` is called once per task x metric with the curves of all series.
     ``rng`` is a ``numpy.random.Generator``; nothing else may be a source of randomness.
+
+    ``under(roles)``, where a score has it, gives the score of the same name that knows the parts which the series of a
+    competition play. A family score that has it is given the control series too; no other ever sees them.
     """
 
     name: str
@@ -68,6 +86,7 @@ class SignalScore:
     scope: Literal["curve", "family"] = "curve"
     source: str = ""
     unit: str = ""
+    under: Callable[[SeriesRoles], SignalScore] | None = None
 
     def __post_init__(self) -> None:
         checked_name(self.name, "signal score")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import Curve, ScoreValue, SignalScore
+from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
 
 Values = NDArray[np.float64]
 
@@ -119,17 +119,24 @@ def _with_lags(curve: Curve, statistic: Callable[[Values], Values]) -> ScoreValu
 def official_scores() -> list[SignalScore]:
     """The three official scores."""
     return [
-        SignalScore(
-            "e2lmc_monotonicity",
-            "Official: rank correlation of value and step, negative ones cut to 0.",
+        _official(
+            "e2lmc_monotonicity", "Official: rank correlation of value and step, negative ones cut to 0.",
             score_monotonicity,
-            source=SOURCE,
         ),
-        SignalScore(
-            "e2lmc_autocorrelation",
-            "Official: mean absolute autocorrelation over lags 1 to n/4 - 1.",
+        _official(
+            "e2lmc_autocorrelation", "Official: mean absolute autocorrelation over lags 1 to n/4 - 1.",
             score_autocorrelation,
-            source=SOURCE,
         ),
-        SignalScore("e2lmc_sq", "Official: mean of monotonicity and autocorrelation.", score_sq, source=SOURCE),
-    ]
+        _official("e2lmc_sq", "Official: mean of monotonicity and autocorrelation.", score_sq),
+    ]  # fmt: skip
+
+
+def _official(name: str, description: str, score: Callable[[Curve, np.random.Generator], ScoreValue]) -> SignalScore:
+    """In a competition the formula is for the early checkpoints: the official ones end at 206 billion tokens."""
+
+    def under(roles: SeriesRoles) -> SignalScore:
+        return SignalScore(
+            name, description, lambda curve, rng: score(curve.until(roles.early_tokens), rng), source=SOURCE
+        )
+
+    return SignalScore(name, description, score, source=SOURCE, under=under)

@@ -15,20 +15,22 @@ that pair.
 ``e2lmc_global = 0.5 SQ + 0.1 RC + 0.4 CS``, with SQ the mean of the official score over series; that formula is
 official.
 
+In a competition (:class:`e2lm.SeriesRoles`) SQ and CS look at the checkpoints up to ``early_tokens``, RC at those after
+it, and the series to be beaten are seen by CS only.
+
 Shape suffixes: M series, K checkpoints, P pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import Curve, ScoreValue, SignalScore
+from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
 from e2lm_signal.common_grid import CommonGrid, common_grid
 from e2lm_signal.official_score import score_sq
 from e2lm_signal.ordering import pair_signs_KP, tau_b_K
@@ -39,6 +41,7 @@ Agreement = Literal["exact", "tau-b", "pairs"]
 
 SOURCE = "reconstructed from the E2LM competition's abstract and figure; not the official formula"
 GLOBAL_WEIGHTS = {"sq": 0.5, "rc": 0.1, "cs": 0.4}
+NO_CONTROL = "no control series: nobody named the ones trained on web data (--control PATTERN, a season's 'control')"
 #: Rankings are compared after this many tokens.
 WINDOW_START_TOKENS = 200e9
 
@@ -90,30 +93,41 @@ def _reference_M(grid: CommonGrid, how: RankingConsistency, late_K: NDArray[np.b
     return np.asarray(before_MK[:, -1] if how.reference == "last" else before_MK.mean(axis=1))
 
 
-def rc_score(how: RankingConsistency) -> SignalScore:
-    """``e2lmc_rc`` with the given options."""
+def rc_score(how: RankingConsistency, roles: SeriesRoles | None = None) -> SignalScore:
+    """``e2lmc_rc`` with the given options, over the series that are not to be beaten."""
+    known = roles or SeriesRoles()
+    if known.early_tokens is not None:
+        how = replace(how, window_start_tokens=known.early_tokens)
 
     def score(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
-        grid = common_grid(curves)
+        grid = common_grid(_science(curves, known))
         return ScoreValue(None, reason=grid) if isinstance(grid, str) else ranking_consistency(grid, how)
 
     return SignalScore(
-        "e2lmc_rc", "Reconstructed: share of later checkpoints with the reference ranking.", score, "family", SOURCE
+        "e2lmc_rc",
+        "Reconstructed: share of later checkpoints with the reference ranking.",
+        score,
+        "family",
+        SOURCE,
+        under=lambda roles: rc_score(how, roles),
     )
 
 
-def science_signal(curves: Sequence[Curve], control: str | None) -> ScoreValue:
-    """CS of the science series (all but the control ones) against the series that match the pattern ``control``."""
-    if control is None:
-        return ScoreValue(None, reason="no control series: name the ones trained on web data with --control PATTERN")
-    controls = [curve for curve in curves if fnmatchcase(curve.series, control)]
-    science = [curve for curve in curves if not fnmatchcase(curve.series, control)]
+def _science(curves: Sequence[Curve], roles: SeriesRoles) -> list[Curve]:
+    return [curve for curve in curves if not roles.is_control(curve.series)]
+
+
+def science_signal(curves: Sequence[Curve], roles: SeriesRoles) -> ScoreValue:
+    """CS of the science series against the control ones, at the last early checkpoint of each."""
+    if not roles.control:
+        return ScoreValue(None, reason=NO_CONTROL)
+    science = _science(curves, roles)
+    controls = [curve for curve in curves if roles.is_control(curve.series)]
     if not controls or not science:
-        return ScoreValue(
-            None, reason=f"--control {control}: {len(controls)} control and {len(science)} science series"
-        )
+        named = ", ".join(roles.control)
+        return ScoreValue(None, reason=f"control {named}: {len(controls)} control and {len(science)} science series")
     sign = 1.0 if curves[0].higher_is_better else -1.0
-    s, c = (sign * float(np.mean([curve.values_K[-1] for curve in group])) for group in (science, controls))
+    s, c = (sign * _last_early_mean(group, roles) for group in (science, controls))
     chance = curves[0].chance
     lead = s - (sign * chance if chance is not None else 0.0)
     if not np.isfinite([s, c]).all() or lead <= 0:
@@ -122,37 +136,62 @@ def science_signal(curves: Sequence[Curve], control: str | None) -> ScoreValue:
     return ScoreValue(float(np.clip((s - c) / lead, 0.0, 1.0)), reason=f"reconstructed{known}")
 
 
-def cs_score(control: str | None) -> SignalScore:
-    """``e2lmc_cs`` against the series that match ``control``."""
+def _last_early_mean(curves: Sequence[Curve], roles: SeriesRoles) -> float:
+    early = [curve.until(roles.early_tokens).values_K for curve in curves]
+    return float(np.mean([values_K[-1] if len(values_K) else np.nan for values_K in early]))
+
+
+def _roles(control: str | SeriesRoles | None) -> SeriesRoles:
+    if isinstance(control, SeriesRoles):
+        return control
+    return SeriesRoles(() if control is None else (control,))
+
+
+def cs_score(control: str | SeriesRoles | None) -> SignalScore:
+    """``e2lmc_cs`` against the series that match the pattern ``control``."""
     return SignalScore(
         "e2lmc_cs",
         "Reconstructed: lead of science-trained over control series, as a share of the lead over chance.",
-        lambda curves, rng: science_signal(curves, control),
+        lambda curves, rng: science_signal(curves, _roles(control)),
         "family",
         SOURCE,
+        under=cs_score,
     )
 
 
-def global_score(how: RankingConsistency, control: str | None) -> SignalScore:
+def global_score(how: RankingConsistency, control: str | SeriesRoles | None) -> SignalScore:
     """``e2lmc_global`` from its three parts; undefined where one is."""
+    roles = _roles(control)
+    rc = rc_score(how, roles)
 
     def score(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
-        science = [curve for curve in curves if control is None or not fnmatchcase(curve.series, control)]
-        qualities = [score_sq(curve, rng).value for curve in science]
-        known = [value for value in qualities if value is not None]
-        rc = rc_score(how).score(science, rng).value
-        cs = science_signal(curves, control).value
-        parts = {"sq": float(np.mean(known)) if known else None, "rc": rc, "cs": cs}
+        sq = _mean_sq(_science(curves, roles), roles, rng)
+        parts = {"sq": sq, "rc": rc.score(curves, rng).value, "cs": science_signal(curves, roles).value}
         missing = [name.upper() for name, value in parts.items() if value is None]
         if missing:
             return ScoreValue(None, reason=f"undefined: {', '.join(missing)}", details=parts)
         total = sum(weight * float(parts[name] or 0.0) for name, weight in GLOBAL_WEIGHTS.items())
         return ScoreValue(total, reason="RC and CS are reconstructed", details=parts)
 
-    return SignalScore("e2lmc_global", "0.5 SQ + 0.1 RC + 0.4 CS.", score, "family", SOURCE)
+    return SignalScore(
+        "e2lmc_global",
+        "0.5 SQ + 0.1 RC + 0.4 CS.",
+        score,
+        "family",
+        SOURCE,
+        under=lambda roles: global_score(how, roles),
+    )
+
+
+def _mean_sq(curves: Sequence[Curve], roles: SeriesRoles, rng: np.random.Generator) -> float | None:
+    found = [score_sq(curve.until(roles.early_tokens), rng).value for curve in curves]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def reconstructed_scores(how: RankingConsistency | None = None, control: str | None = None) -> list[SignalScore]:
     """RC, CS and the global score."""
     how = how or RankingConsistency()
-    return [rc_score(how), cs_score(control), global_score(how, control)]
+    roles = _roles(control)
+    # What the user of --rc and --control says of RC stands: control series are left out of the global score's RC only.
+    return [rc_score(how), cs_score(roles), global_score(how, roles)]

@@ -81,6 +81,7 @@ def variant(score: SignalScore, kind: str, number: int) -> SignalScore:
         name=f"{score.name}.{kind}{number}",
         description=f"{score.name} on curves smoothed by {what}.",
         score=value_of,
+        under=None,  # it would give the score of the curves as they are
     )
 
 

@@ -59,6 +59,32 @@ def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path, there: bool)
     assert (target / "sub" / "new.txt").read_text(encoding="utf-8") == "new"
 
 
+def test_a_folder_that_is_replaced_is_there_at_every_moment(tmp_path: Path) -> None:
+    if not _can_exchange(tmp_path):
+        pytest.skip("this file system cannot swap two folders in one step")
+    look = "import os, sys\nwhile True:\n    os.stat(sys.argv[1])\n"
+    with whole_folder(tmp_path / "site") as partial:
+        (partial / "index.html").touch()
+    with subprocess.Popen([sys.executable, "-c", look, str(tmp_path / "site")], stderr=subprocess.DEVNULL) as reader:
+        for _ in range(300):
+            with whole_folder(tmp_path / "site") as partial:
+                (partial / "index.html").touch()
+        assert reader.poll() is None, "it was gone for a moment"
+        reader.kill()
+    assert names(tmp_path) == ["site"]
+
+
+def _can_exchange(folder: Path) -> bool:
+    from e2lm.atomic_file import _exchanged
+
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    can = _exchanged(folder / "a", folder / "b")
+    (folder / "a").rmdir()
+    (folder / "b").rmdir()
+    return can
+
+
 def test_a_folder_whose_block_fails_leaves_the_one_before(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     target.mkdir()

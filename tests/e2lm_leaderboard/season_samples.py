@@ -82,5 +82,8 @@ def results(level: float) -> list[Result]:
     for series in ("", "run-a", "run-b"):
         found.append(Result("public", "signal_quality", series, level, level - 0.1, level + 0.1, None, ""))
         found.append(Result("private", "signal_quality", series, PRIVATE_VALUE, 0.7, 0.8, None, ""))
+    found.append(Result("public", "e2lmc_sq", "", 0.912345, 0.812345, 0.951234))
+    found.append(Result("public", "e2lmc_rc", "", 2 / 3, reason="no interval: one item"))
     found.append(Result("public", "e2lmc_cs", "", None, reason="no control series"))
+    found.append(Result("public", "e2lmc_global", "", None, reason="undefined: CS"))
     return found

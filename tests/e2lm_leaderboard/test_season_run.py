@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_numbers(
     run = season_of()
     key = sent(run, {})
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

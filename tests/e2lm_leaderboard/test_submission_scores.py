@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e2lm import Curve, ScoreValue, SignalScore
+from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
+from e2lm.plugin_manager import plugin_manager
 from e2lm_leaderboard.item_curves import cut, with_items
 from e2lm_leaderboard.item_split import is_public, new_salt
 from e2lm_leaderboard.similarity import known_sequences, share_found, shingles
@@ -55,6 +56,38 @@ def test_every_score_comes_over_all_series_and_for_each() -> None:
     assert told["none", ""].reason == "why not"
     assert "ZeroDivisionError" in told["broken", ""].reason
     assert told["broken", ""].value is None
+
+
+def test_control_series_are_seen_by_scores_that_know_roles_only() -> None:
+    seen: dict[str, list[str]] = {}
+
+    def note(name: str) -> SignalScore:
+        return SignalScore(name, "Notes whom it sees.", lambda curves, rng: see(name, curves), "family")
+
+    def see(name: str, curves: list[Curve]) -> ScoreValue:
+        seen[name] = [one.series for one in curves]
+        return ScoreValue(None, reason="none")
+
+    knowing = SignalScore("knowing", "Knows.", note("never").score, "family", under=lambda roles: note("knowing"))
+    curves = [curve("a", 0.5), curve("web", 0.4)]
+    results = submission_results("public", curves, [GAIN, note("plain"), knowing], 0, roles=SeriesRoles(("web",)))
+    assert seen == {"plain": ["a"], "knowing": ["a", "web"]}
+    assert {one.series for one in results if one.score == "gain"} == {"", "a"}
+
+
+def test_the_official_scores_of_a_season_come_with_intervals() -> None:
+    curves = [curve("a", 0.6, seed=1), curve("bb", 0.7, seed=2), curve("web", 0.3, seed=3)]
+    names = ("e2lmc_sq", "e2lmc_rc", "e2lmc_cs", "e2lmc_global")
+    scores = [plugin_manager().find("e2lm_register_signal_scores", SignalScore, name, "score") for name in names]
+    roles = SeriesRoles(("web",), 7e6)
+    told = {one.score: one for one in submission_results("x", curves, scores, 0, roles=roles) if not one.series}
+    for name in names:
+        assert told[name].value is not None, told[name].reason
+        assert told[name].low is not None
+    assert "2 checkpoints, 1 pairs" in told["e2lmc_rc"].reason
+    without = {one.score: one for one in submission_results("x", curves, scores, 0) if not one.series}
+    assert "no control series" in without["e2lmc_cs"].reason
+    assert without["e2lmc_global"].reason == "undefined: RC, CS"
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:

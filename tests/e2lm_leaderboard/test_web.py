@@ -199,4 +199,21 @@ def test_csv_and_parquet_hold_the_same_rows(client: TestClient) -> None:
     lines = client.get("/ranking.csv").text.splitlines()
     table = pq.read_table(io.BytesIO(client.get("/ranking.parquet").content)).to_pylist()
     assert [line.split(",")[1] for line in lines[1:]] == [row["name"] for row in rows]
+    for row in rows:
+        for name, number in row.pop("scores").items():
+            row |= {name if part == "value" else f"{name}_{part}": value for part, value in number.items()}
     assert table == json.loads(json.dumps(rows))
+    assert lines[0].split(",") == list(table[0])
+    assert "e2lmc_cs_reason" in table[0]
+
+
+def test_the_ranking_shows_the_official_scores_and_why_one_is_missing(client: TestClient) -> None:
+    page = client.get("/").text
+    for head in ("SQ", "RC", "CS", "Global"):
+        assert f'<button type="button">{head}</button>' in page
+    assert "0.910<br><small>0.810 to 0.950</small>" in page
+    assert "<strong>RC</strong> of all: no interval: one item" in page
+    assert "<strong>CS</strong> of all: no control series" in page
+    row = client.get("/api/v1/ranking").json()["ranking"][0]
+    assert row["scores"]["e2lmc_sq"] == {"value": 0.91, "low": 0.81, "high": 0.95, "reason": ""}
+    assert row["scores"]["e2lmc_cs"] == {"value": None, "low": None, "high": None, "reason": "no control series"}

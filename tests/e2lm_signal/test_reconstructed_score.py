@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
 
+from e2lm import SeriesRoles
 from e2lm_signal.curves import curve_of_values
-from e2lm_signal.reconstructed_score import RankingConsistency, cs_score, global_score, rc_score
+from e2lm_signal.official_score import official_scores
+from e2lm_signal.reconstructed_score import (
+    RankingConsistency,
+    cs_score,
+    global_score,
+    rc_score,
+    reconstructed_scores,
+)
+from e2lm_signal.smoothed_scores import variant
 
 RNG = np.random.default_rng(0)
 
@@ -79,3 +88,44 @@ def test_the_global_score_weighs_its_parts_and_is_undefined_without_one():
     cs = (0.55 - 0.4) / (0.55 - 0.25)
     assert found.value == pytest.approx(0.5 * 1.0 + 0.1 * 1.0 + 0.4 * cs)
     assert global_score(RankingConsistency(), None).score(science, RNG).reason == "undefined: CS"
+
+
+def season_curves():
+    """Two science series and a control one, 16 checkpoints; after 200 B tokens the science series swap places."""
+    tokens_K = np.linspace(20e9, 320e9, 16)
+    late_K = tokens_K > 200e9
+    rising_K = np.linspace(0.3, 0.6, 16)
+    return [
+        curve_of_values(rising_K, series="a", tokens_K=tokens_K, chance=0.25),
+        curve_of_values(np.where(late_K, rising_K - 0.02, rising_K + 0.02), series="b", tokens_K=tokens_K, chance=0.25),
+        curve_of_values(rising_K - 0.04, series="web-a", tokens_K=tokens_K, chance=0.25),
+    ]
+
+
+def test_under_roles_rc_and_sq_leave_control_series_out_and_early_ends_where_the_season_says():
+    roles = SeriesRoles(("web*",), 200e9)
+    rc, cs, total = (score.under(roles) for score in reconstructed_scores())
+    curves = season_curves()
+    assert rc.score(curves, RNG).value == 0.0
+    last_early = [curve.values_K[curve.tokens_K <= 200e9][-1] for curve in curves]
+    expected = (np.mean(last_early[:2]) - last_early[2]) / (np.mean(last_early[:2]) - 0.25)
+    assert cs.score(curves, RNG).value == pytest.approx(expected)
+    assert total.score(curves, RNG).value == pytest.approx(0.5 * 1.0 + 0.4 * expected)
+    sq = next(score for score in official_scores() if score.name == "e2lmc_sq")
+    falls_late = curve_of_values(
+        np.concatenate([np.linspace(0.3, 0.5, 10), np.linspace(0.5, 0.3, 6)]), tokens_K=curves[0].tokens_K
+    )
+    assert sq.under(roles).score(falls_late, RNG).value == 1.0
+    assert sq.under(SeriesRoles()).score(falls_late, RNG).value == sq.score(falls_late, RNG).value < 1.0
+
+
+def test_under_no_roles_cs_says_that_nobody_named_a_control_series():
+    _, cs, total = (score.under(SeriesRoles()) for score in reconstructed_scores())
+    assert "no control series" in cs.score(season_curves(), RNG).reason
+    assert total.score(season_curves(), RNG).value is None
+    named = cs.under(SeriesRoles(("nobody",))).score(season_curves(), RNG)
+    assert named.reason == "control nobody: 0 control and 3 science series"
+
+
+def test_a_smoothed_variant_does_not_pretend_to_know_roles():
+    assert variant(cs_score(None), "mean", 3).under is None
