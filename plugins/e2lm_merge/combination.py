@@ -32,20 +32,34 @@ def combined(blocks: Sequence[Block], base_N: Block | None, how: Combination) ->
     return _combined(list(blocks), base_N, how)
 
 
-def _combined(blocks: list[Block], base_N: Block | None, how: Combination) -> Block:
-    parts = [(share, block_N) for share, block_N in zip(how.coefficients, blocks, strict=True) if share != 0]
+def sum_terms(how: Combination, models: int) -> tuple[list[tuple[float, int]], int | None]:
+    """Shares with the place of their input (``models`` of them, then the base), and the pivot's place.
+
+    With a pivot the combination is x + Σ cᵢ(xᵢ − x), without one Σ cᵢxᵢ; no terms and no pivot are zeros.
+
+    >>> sum_terms(Combination((0.25, 0.75, 0.0), form="mean"), 3)
+    ([(0.25, 0)], 1)
+    """
+    terms = [(share, place) for place, share in enumerate(how.coefficients) if share != 0]
     if how.form == "deltas":
-        assert base_N is not None
-        return _from_pivot(parts, base_N)
-    if base_N is not None and how.base != 0:
-        parts.insert(0, (how.base, base_N))
+        return terms, models
+    if how.base != 0:
+        terms.insert(0, (how.base, models))
+    if how.form == "mean" and terms:
+        _, pivot = terms.pop(max(range(len(terms)), key=lambda index: abs(terms[index][0])))
+        return terms, pivot
+    return terms, None
+
+
+def _combined(blocks: list[Block], base_N: Block | None, how: Combination) -> Block:
+    inputs = blocks if base_N is None else [*blocks, base_N]
+    terms, pivot = sum_terms(how, len(blocks))
+    parts = [(share, inputs[place]) for share, place in terms]
+    if pivot is not None:
+        return _from_pivot(parts, inputs[pivot])
     if not parts:
         blocks[0].fill(0)
         return blocks[0]
-    if how.form == "mean":
-        pivot = max(range(len(parts)), key=lambda index: abs(parts[index][0]))
-        _, pivot_N = parts.pop(pivot)
-        return _from_pivot(parts, pivot_N)
     return _total(parts)
 
 
@@ -101,6 +115,15 @@ class InnerProducts:
             for column in range(row, len(inputs)):
                 np.multiply(left_N, inputs[column], out=product_N)
                 self.sums[row, column] += self._total(product_N)
+
+    def add_stretches(self, sums_PS: Block, rest: Sequence[Block]) -> None:
+        """Add a block of which the sums over stretches are there, pair by pair, and ``rest`` numbers behind them."""
+        pair = 0
+        for row, left_N in enumerate(rest):
+            for column in range(row, len(rest)):
+                behind = float((left_N * rest[column]).sum(dtype=np.float64))
+                self.sums[row, column] += float(sums_PS[pair].sum(dtype=np.float64)) + behind
+                pair += 1
 
     def _total(self, product_N: Block) -> float:
         whole = len(product_N) // STRETCH * STRETCH

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from e2lm.one_thread import one_torch_thread
+from e2lm_merge.block_walk import TensorMerge, Workspace
 from e2lm_merge.item_scorer import ItemScorer
 from e2lm_merge.layer_mix import OUTSIDE, LayerMix, Share
 from e2lm_merge.merge_plan import MergePlan
 from e2lm_merge.merged_model import empty_model, load_tensors
 from e2lm_merge.number_format import EXACT_BYTES, Bytes
-from e2lm_merge.tensor_merge import TensorMerge, Workspace, look_at_all, merge_tensor
+from e2lm_merge.tensor_merge import look_at_all, merge_tensor
 from e2lm_merge.torch_tensors import empty_tensor
 
 

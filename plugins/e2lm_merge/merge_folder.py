@@ -26,13 +26,14 @@ from e2lm.errors import UserError
 from e2lm.one_thread import one_torch_thread
 from e2lm.progress import progress_bar
 from e2lm.weights import SHARD_INDEX
+from e2lm_merge.block_walk import TensorMerge, Workspace
 from e2lm_merge.merge_journal import JOURNAL_FILE, FinishedTensor, MergeJournal
 from e2lm_merge.merge_plan import MergePlan
 from e2lm_merge.model_source import CONFIG_FILE
 from e2lm_merge.number_format import Bytes, empty_bytes
 from e2lm_merge.provenance import PROVENANCE_FILE, plan_identity, provenance
 from e2lm_merge.stored_numbers import read_bytes, write_bytes
-from e2lm_merge.tensor_merge import TensorMerge, Workspace, look_at_all, merge_tensor
+from e2lm_merge.tensor_merge import compiled_for, look_at_all, merge_tensor
 from e2lm_merge.weight_layout import DEFAULT_SHARD_BYTES, TensorPlace, WeightLayout, lay_out
 
 LOCK_FILE = "lock"
@@ -149,10 +150,11 @@ def _merged(
     own = local()
     with one_torch_thread():
         found = look_at_all(plan.strategy, plan.merges)
+    compiled = compiled_for(plan.merges)
 
     def work_on(merge: TensorMerge) -> FinishedTensor:
         if not hasattr(own, "workspace"):
-            own.workspace = Workspace()
+            own.workspace = Workspace(compiled)
         place = layout.places[merge.name]
         hasher = xxhash.xxh3_128()
 

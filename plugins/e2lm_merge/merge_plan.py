@@ -11,6 +11,7 @@ from typing import Any
 from e2lm.errors import UserError, nearest_names
 from e2lm.merge_strategy import MergeStrategy
 from e2lm.plugin_manager import plugin_manager
+from e2lm_merge.block_walk import TensorMerge
 from e2lm_merge.embedding_tie import EmbeddingTie, decided_tie
 from e2lm_merge.model_source import ModelSource, open_checkpoint, open_model, open_series, same_tensors
 from e2lm_merge.number_format import EXACT_BYTES, FLOAT_BYTES
@@ -18,7 +19,6 @@ from e2lm_merge.parameters import WEIGHT, ParameterBook, own_parameters, paramet
 from e2lm_merge.recipe import TORCH_TYPE_NAME, Recipe
 from e2lm_merge.setting import Place, layer_of, with_layer
 from e2lm_merge.stored_numbers import FileNumbers, OpenFiles
-from e2lm_merge.tensor_merge import TensorMerge
 
 #: Name parts of tensors before the first layer: with slices they come from the first slice, all others outside the
 #: layers from the last.

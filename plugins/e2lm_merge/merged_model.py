@@ -13,9 +13,10 @@ import torch
 
 from e2lm.errors import UserError, one_line
 from e2lm.one_thread import one_torch_thread
+from e2lm_merge.block_walk import TensorMerge, Workspace
 from e2lm_merge.merge_plan import MergePlan
 from e2lm_merge.number_format import Bytes
-from e2lm_merge.tensor_merge import TensorMerge, Workspace, look_at_all, merge_tensor
+from e2lm_merge.tensor_merge import compiled_for, look_at_all, merge_tensor
 from e2lm_merge.torch_tensors import empty_tensor
 
 
@@ -24,10 +25,11 @@ def merged_tensors(plan: MergePlan, threads: int = 2) -> dict[str, torch.Tensor]
     own = local()
     with one_torch_thread():
         found = look_at_all(plan.strategy, plan.merges)
+    compiled = compiled_for(plan.merges)
 
     def work_on(merge: TensorMerge) -> tuple[str, torch.Tensor]:
         if not hasattr(own, "workspace"):
-            own.workspace = Workspace()
+            own.workspace = Workspace(compiled)
         tensor, memory = empty_tensor(merge.shape, merge.dtype)
 
         def sink(start: int, bytes_: Bytes) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE
-from e2lm_merge.tensor_merge import TensorMerge
+from e2lm_merge.block_walk import TensorMerge
 
 #: transformers' default, which is also what the Hub serves well.
 DEFAULT_SHARD_BYTES = 5_000_000_000

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
 from e2lm.command_line import main
-from e2lm_merge import tensor_merge
+from e2lm_merge import block_walk
 from e2lm_merge.merge_folder import merge_to_folder
 from e2lm_merge.merge_journal import FinishedTensor, MergeJournal
 from e2lm_merge.merge_plan import plan_merge
@@ -72,7 +72,7 @@ def test_bits_do_not_depend_on_the_size_of_blocks_where_numbers_are_merged_one_b
     if method == "consensus":
         recipe["parameters"] = {}
     whole = merged_tensors(plan_merge(recipe_from_data(recipe, "t")))
-    monkeypatch.setattr(tensor_merge, "BLOCK_NUMBERS", 96)
+    monkeypatch.setattr(block_walk, "BLOCK_NUMBERS", 96)
     pieces = merged_tensors(plan_merge(recipe_from_data(recipe, "t")))
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 

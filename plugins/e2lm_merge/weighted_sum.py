@@ -1,0 +1,126 @@
+"""Weighted sums of one tensor, block by block, by the compiled functions where there are some, else by numpy.
+
+Shape suffix: N numbers of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import xxhash
+
+from e2lm.errors import UserError
+from e2lm.merge_strategy import Combination
+from e2lm_merge.block_walk import BlockWalk
+from e2lm_merge.combination import LONG_NUMBERS, STRETCH, InnerProducts, combined, sum_terms
+from e2lm_merge.compiled_sums import CompiledSums, StoredBlock
+from e2lm_merge.number_format import TYPE_BYTES, Bytes, Floats, Narrower, widen
+
+
+def weighted_sums(
+    walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], narrower: Narrower
+) -> Iterator[tuple[int, Bytes]]:
+    """Blocks of a weighted sum, as they are to be stored."""
+    merge, strategy = walk.merge, walk.merge.strategy
+    assert strategy.combine is not None
+    wanted = strategy.products_of(walk.group) if strategy.products_of is not None else None
+    products = None if wanted is None else _inner_products(walk, wanted == "deltas" and merge.base is not None).matrix
+    how = strategy.combine(walk.group, products)
+    # An input that takes no part leaves no trace in the sum, so it is looked at itself.
+    idle = not all(how.coefficients) and not merge.allow_nonfinite
+    compiled = _compiled_for(walk) if not how.wide and any((*how.coefficients, how.base)) else None
+    if compiled is None:
+        summed = _numpy_sums(walk, how, narrower, hashers, idle)
+    else:
+        summed = _compiled_sums(walk, how, narrower, hashers, idle, compiled)
+    for start, stored, finite in summed:
+        if not finite and not merge.allow_nonfinite:
+            _blame_input(walk)
+        yield start, stored
+
+
+def _blame_input(walk: BlockWalk) -> None:
+    """Name the input that made a sum infinite or NaN: looking at sums alone is a check less per input and block."""
+    for _ in walk.blocks(finite=True):
+        pass
+    raise UserError(
+        f"tensor {walk.merge.name!r}: the merged numbers are too large for {walk.merge.dtype}; lower weights"
+    )
+
+
+def _compiled_for(walk: BlockWalk) -> CompiledSums | None:
+    """The compiled functions, where there are any that know all types of this tensor."""
+    compiled, merge = walk.workspace.compiled, walk.merge
+    known = compiled is not None and compiled.knows(merge.dtype, *(source.dtype for source in merge.inputs))
+    return compiled if known else None
+
+
+def _inner_products(walk: BlockWalk, deltas: bool) -> InnerProducts:
+    """Of the inputs, or of the models less the base."""
+    merge = walk.merge
+    inner = InnerProducts(len(merge.sources) if deltas else len(merge.inputs), merge.numel)
+    walk.hold()
+    compiled = _compiled_for(walk) if merge.numel >= LONG_NUMBERS else None
+    if compiled is not None:
+        for _, count, inputs in walk.stored_blocks():
+            taken, pivot = (inputs[:-1], inputs[-1]) if deltas else (inputs, None)
+            stretches = count // STRETCH
+            rest = [_widened(block, stretches * STRETCH) for block in inputs]
+            inner.add_stretches(compiled.product_sums(taken, pivot, stretches), _less_base(rest) if deltas else rest)
+        return inner
+    for block in walk.blocks():
+        inner.add(_less_base(block.numbers) if deltas else block.numbers)
+    return inner
+
+
+def _less_base(numbers: Sequence[Floats]) -> Sequence[Floats]:
+    """The models less the base, which comes last, in place."""
+    for numbers_N in numbers[:-1]:
+        np.subtract(numbers_N, numbers[-1], out=numbers_N)
+    return numbers[:-1]
+
+
+def _widened(block: StoredBlock, start: int = 0) -> Floats:
+    """The numbers of ``block`` from ``start`` on in float32, in new memory."""
+    stored = block.bytes_[start * TYPE_BYTES[block.kind] :]
+    numbers_N = np.empty(len(stored) // TYPE_BYTES[block.kind], dtype=np.float32)
+    widen(stored, block.kind, numbers_N)
+    return numbers_N
+
+
+def _numpy_sums(
+    walk: BlockWalk, how: Combination, narrower: Narrower, hashers: Sequence[xxhash.xxh3_128], idle: bool
+) -> Iterator[tuple[int, Bytes, bool]]:
+    """Start, bytes, and whether all are finite."""
+    merge = walk.merge
+    for block in walk.blocks(hashers=hashers, finite=idle, order_is_free=True):
+        numbers = list(block.numbers)
+        base_N = numbers.pop() if merge.base is not None else None
+        summed_N = combined(numbers, base_N, how)
+        stored = narrower.narrow(summed_N, f"tensor {merge.name!r}", merge.works_apart(block.count))
+        yield block.start, stored, narrower.finite
+
+
+def _compiled_sums(
+    walk: BlockWalk,
+    how: Combination,
+    narrower: Narrower,
+    hashers: Sequence[xxhash.xxh3_128],
+    idle: bool,
+    compiled: CompiledSums,
+) -> Iterator[tuple[int, Bytes, bool]]:
+    """The same in one pass; a block that is not finite is done over by numpy."""
+    merge = walk.merge
+    terms, pivot = sum_terms(how, len(merge.sources))
+    shares = [share for share, _ in terms]
+    for start, count, inputs in walk.stored_blocks(hashers, idle):
+        out = StoredBlock(walk.workspace.buffer("out", 0, count * TYPE_BYTES[merge.dtype]), merge.dtype)
+        pivot_block = None if pivot is None else inputs[pivot]
+        if compiled.weighted_sum([inputs[place] for _, place in terms], shares, pivot_block, out):
+            yield start, out.bytes_, True
+            continue
+        numbers = [_widened(block) for block in inputs]
+        base_N = numbers.pop() if merge.base is not None else None
+        stored = narrower.narrow(combined(numbers, base_N, how), f"tensor {merge.name!r}")
+        yield start, stored, narrower.finite
