@@ -155,9 +155,9 @@ class Victim:
 
 def organiser_run(folder: Path, store: Store) -> None:
     """``e2lm leaderboard run``, with log-likelihoods drawn instead of models."""
-    season_run.evaluate = lambda *_: None  # type: ignore[assignment]
-    season_run.evaluated_samples = drawn_samples  # type: ignore[assignment]
-    season_run.run_facts = lambda _: {"drawn": RunFacts(1e6, {k: k * 1e9 for k in range(CHECKPOINTS)})}  # type: ignore[assignment]
+    season_run.evaluate = lambda *_: None
+    season_run.evaluated_samples = drawn_samples
+    season_run.run_facts = lambda _: {"drawn": RunFacts(1e6, {k: k * 1e9 for k in range(CHECKPOINTS)})}
     season_run.SeasonRun(folder, SEASON, store, tell=lambda _: None, now=lambda: NOW).run()
 
 

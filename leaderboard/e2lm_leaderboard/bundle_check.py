@@ -24,7 +24,7 @@ from e2lm_leaderboard.item_rules import check_items
 from e2lm_leaderboard.limited_yaml import YamlError, parsed_yaml
 from e2lm_leaderboard.season_rules import SeasonRules
 from e2lm_leaderboard.submission import SUBMISSION_FILE, Submission
-from e2lm_leaderboard.task_file import KNOWN_CLASS, TaskFile, beside
+from e2lm_leaderboard.task_file import KNOWN_CLASS, TaskFile, beside, function_place
 from e2lm_leaderboard.task_items import ItemError, ItemMaker, TaskItem
 
 N = TypeVar("N", bound=Noun)
@@ -181,11 +181,39 @@ def _check_submission(submission: Submission, bundle: Bundle, rules: SeasonRules
         findings.add("tier", code[0], "tier", "Python code in a declarative submission", "no code", fix)
     if submission.tier == "code" and not rules.code_allowed:
         findings.add("tier", SUBMISSION_FILE, "tier", "code", "declarative in this season", "use templates only")
+    _check_metric_function(submission, bundle, rules, findings)
     for name in code:
         if len(bundle.files[name]) > rules.limits.code_bytes:
             allowed = f"at most {rules.limits.code_bytes:,} bytes"
             found = f"{len(bundle.files[name]):,} bytes"
             findings.add("code", name, "", found, allowed, "move data into a .jsonl file")
+
+
+def _check_metric_function(submission: Submission, bundle: Bundle, rules: SeasonRules, findings: Findings) -> None:
+    target, field = submission.metric_function, "metric_function"
+    if target is None:
+        return
+    file, function = function_place(target)
+    if submission.tier == "declarative":
+        fix = "set tier: code, or name an installed metric"
+        findings.add("tier", SUBMISSION_FILE, field, target, "no code in a declarative submission", fix)
+    elif _has_function(bundle, SUBMISSION_FILE, field, file, function, findings):
+        size, allowed = len(bundle.files[file]), rules.metric_code_bytes
+        if size > allowed:
+            findings.add("code", file, "", f"{size:,} bytes", f"at most {allowed:,} for a metric", "make it shorter")
+
+
+def _has_function(bundle: Bundle, file: str, field: str, code_file: str, function: str, findings: Findings) -> bool:
+    """Whether there is such a function, by the text of its file."""
+    if code_file not in bundle.files:
+        found = f"the function {function}, but no {code_file}"
+        findings.add("files", file, field, found, "a function of the bundle", f"add {code_file}")
+        return False
+    if not re.search(rb"^def " + function.encode() + rb"\(", bundle.files[code_file], re.MULTILINE):
+        found = f"no 'def {function}(' in {code_file}"
+        findings.add("code", file, field, found, "a function of this name", "correct the name")
+        return False
+    return True
 
 
 def _checked_task(
@@ -220,12 +248,8 @@ def _check_functions(bundle: Bundle, file: str, task: TaskFile, submission: Subm
         if submission.tier == "declarative":
             fix = "set tier: code, or use a template"
             findings.add("tier", file, name, f"!function {reference.target}", "templates only", fix)
-        elif code_file not in bundle.files:
-            found = f"!function {reference.target}, but no {code_file}"
-            findings.add("files", file, name, found, "a function of the bundle", f"add {code_file}")
-        elif not re.search(rb"^def " + reference.function.encode() + rb"\(", bundle.files[code_file], re.MULTILINE):
-            found = f"no 'def {reference.function}(' in {code_file}"
-            findings.add("code", file, name, found, "a function of this name", "correct the name")
+        else:
+            _has_function(bundle, file, name, code_file, reference.function, findings)
 
 
 def _check_rows_only(data_file: str, data: bytes, rules: SeasonRules, findings: Findings) -> None:

@@ -5,7 +5,7 @@ Shape suffixes: K checkpoints, I items.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,22 @@ class RunFacts:
     tokens_at: Mapping[int, float]
 
 
-def item_curves(samples: Sequence[Samples], metric: ItemMetric, facts: Mapping[str, RunFacts]) -> list[Curve]:
+@dataclass(frozen=True, slots=True)
+class ItemValues:
+    """One number per item of the Samples of a checkpoint, and what is known of such numbers."""
+
+    name: str
+    values: Callable[[Samples], NDArray[np.float64]]
+    higher_is_better: bool = True
+    chance: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
+
+    @classmethod
+    def of_metric(cls, metric: ItemMetric) -> ItemValues:
+        """Those of an installed metric."""
+        return cls(metric.name, lambda one: metric.per_item(one.choices), metric.higher_is_better, metric.chance)
+
+
+def item_curves(samples: Sequence[Samples], metric: ItemValues, facts: Mapping[str, RunFacts]) -> list[Curve]:
     """One curve with ``items_KI`` per task and series, sorted so; every checkpoint must have the same items."""
     grouped: dict[tuple[str, str], list[Samples]] = {}
     for one in samples:
@@ -31,12 +46,12 @@ def item_curves(samples: Sequence[Samples], metric: ItemMetric, facts: Mapping[s
     return [_curve(grouped[key], metric, facts[key[1]]) for key in sorted(grouped)]
 
 
-def _curve(samples: list[Samples], metric: ItemMetric, facts: RunFacts) -> Curve:
+def _curve(samples: list[Samples], metric: ItemValues, facts: RunFacts) -> Curve:
     ordered = sorted(samples, key=lambda one: one.step)
     for one in ordered[1:]:
         if not np.array_equal(one.doc_ids_I, ordered[0].doc_ids_I):
             raise E2LMError(f"task {one.task!r}: step {one.step} of {one.series!r} has other items than the first")
-    items_KI = np.stack([metric.per_item(one.choices) for one in ordered])
+    items_KI = np.stack([metric.values(one) for one in ordered])
     chance = None
     if metric.chance is not None:
         chance = float(np.mean(metric.chance(ordered[0].choices.there_IC.sum(axis=1))))

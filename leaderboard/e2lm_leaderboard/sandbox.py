@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,49 @@ def missing_part() -> str | None:
 
 def run_in_sandbox(files: Mapping[str, bytes], limits: SandboxLimits, arguments: tuple[str, ...] = ()) -> SandboxRun:
     """Run ``files['run.py']`` with ``files`` in its folder ``/job``; raises :class:`SandboxError` beyond the limits."""
+    with _started(files, limits, arguments, subprocess.DEVNULL) as process:
+        return _watched(process, limits)
+
+
+def answered_lines(
+    files: Mapping[str, bytes], limits: SandboxLimits, questions: Iterable[bytes], arguments: tuple[str, ...] = ()
+) -> Iterator[bytes]:
+    """The lines that the script answers to ``questions``; each is sent only once the one before was answered."""
+    with (
+        _started(files, limits, arguments, subprocess.PIPE) as process,
+        _Watch(process, limits.wall_s) as watch,
+    ):
+        for question in questions:
+            line = _answered(process, question, limits)
+            if not line.endswith(b"\n"):
+                if len(line) >= limits.output_bytes:
+                    raise SandboxError(f"it gave more than {limits.output_bytes // MIB} MiB")
+                process.kill()
+                why = watch.why_it_ended()
+                watch.require_in_time()
+                raise SandboxError(why)
+            yield line
+
+
+def _answered(process: subprocess.Popen[bytes], question: bytes, limits: SandboxLimits) -> bytes:
+    """The line that answers ``question``; cut short where the script ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(question + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        with suppress(BrokenPipeError):
+            process.stdin.close()  # what waits to be written would be tried again later
+        return b""
+    return process.stdout.readline(limits.output_bytes)
+
+
+@contextmanager
+def _started(
+    files: Mapping[str, bytes], limits: SandboxLimits, arguments: tuple[str, ...], stdin: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The script, running; killed, and its folder removed, at the end of the block."""
     missing = missing_part()
     if missing is not None:
         raise SandboxError(missing)
@@ -75,12 +119,16 @@ def run_in_sandbox(files: Mapping[str, bytes], limits: SandboxLimits, arguments:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return _run(folder, limits, arguments)
+        with _process(folder, limits, arguments, stdin) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(job: Path, limits: SandboxLimits, arguments: tuple[str, ...]) -> SandboxRun:
+def _process(job: Path, limits: SandboxLimits, arguments: tuple[str, ...], stdin: int) -> subprocess.Popen[bytes]:
     program = seccomp_program()
     read_end, write_end = os.pipe()
     try:
@@ -88,9 +136,9 @@ def _run(job: Path, limits: SandboxLimits, arguments: tuple[str, ...]) -> Sandbo
         os.close(write_end)
         command = [*_limited(limits), *_bwrap(job, limits, read_end if program else None), *arguments]
         as_root = os.geteuid() == 0
-        with subprocess.Popen(
+        return subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={},
@@ -100,39 +148,58 @@ def _run(job: Path, limits: SandboxLimits, arguments: tuple[str, ...]) -> Sandbo
             user=NOBODY if as_root else None,
             group=NOBODY if as_root else None,
             extra_groups=[] if as_root else None,
-        ) as process:
-            return _watched(process, limits)
+        )
     finally:
         os.close(read_end)
 
 
 def _watched(process: subprocess.Popen[bytes], limits: SandboxLimits) -> SandboxRun:
     """Output and errors, read within bounds; whoever exceeds one is killed with all its children."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        process.kill()
-
-    clock = threading.Timer(limits.wall_s, end)
-    clock.start()
-    errors: list[bytes] = []
-    reader = threading.Thread(target=lambda: errors.append(_bounded(process, process.stderr, 64 * 1024)), daemon=True)
-    reader.start()
-    try:
+    with _Watch(process, limits.wall_s) as watch:
         output = _bounded(process, process.stdout, limits.output_bytes)
         code = process.wait()
-    finally:
-        process.kill()
-        clock.cancel()
-        reader.join()
-    if late.is_set():
-        raise SandboxError(f"it took more than {limits.wall_s:g} s")
+    watch.require_in_time()
     if len(output) > limits.output_bytes:
         raise SandboxError(f"it gave more than {limits.output_bytes // MIB} MiB")
-    return SandboxRun(code, output, errors[0].decode("utf-8", "replace") if errors else "")
+    return SandboxRun(code, output, watch.errors)
+
+
+class _Watch:
+    """Reads within bounds what a process says of its errors; kills it after ``wall_s`` or at the end of the block."""
+
+    def __init__(self, process: subprocess.Popen[bytes], wall_s: float) -> None:
+        self.errors, self.is_late = "", False
+        self._process, self._wall_s = process, wall_s
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._clock = threading.Timer(wall_s, self._end)
+
+    def __enter__(self) -> _Watch:
+        self._reader.start()
+        self._clock.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clock.cancel()
+        self._process.kill()
+        self._reader.join()
+
+    def _end(self) -> None:
+        self.is_late = True
+        self._process.kill()
+
+    def _read(self) -> None:
+        self.errors = _bounded(self._process, self._process.stderr, 64 * 1024).decode("utf-8", "replace")
+
+    def require_in_time(self) -> None:
+        """Raise where time was up."""
+        if self.is_late:
+            raise SandboxError(f"it took more than {self._wall_s:g} s")
+
+    def why_it_ended(self) -> str:
+        """The last line of its errors, which of a traceback tells what happened."""
+        code = self._process.wait()
+        self._reader.join()
+        return (self.errors.strip().splitlines() or [f"it ended with code {code}"])[-1][:300]
 
 
 def _bounded(process: subprocess.Popen[bytes], stream: object, limit: int) -> bytes:

@@ -56,6 +56,8 @@ class SeasonRules(Noun):
     #: Items shared with an earlier submission of another team, or with a declared corpus.
     max_similarity: Share = 0.2
     code_allowed: bool = True
+    #: An item metric is a few lines; a table of answers would be more.
+    metric_code_bytes: Annotated[int, Field(gt=0)] = 4096
     limits: BundleLimits = BundleLimits()
 
     @property

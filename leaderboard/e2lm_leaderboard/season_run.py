@@ -14,25 +14,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import ItemMetric, Judge, SignalScore, UserError
+from e2lm import ItemMetric, Judge, Samples, SignalScore, UserError
 from e2lm.errors import E2LMError, one_line
 from e2lm.plugin_manager import plugin_manager
 from e2lm_leaderboard.alignment import alignment_result
 from e2lm_leaderboard.bundle_check import CheckReport, check_archive
 from e2lm_leaderboard.code_items import code_items
 from e2lm_leaderboard.finding import Finding, Findings
-from e2lm_leaderboard.item_curves import cut, item_curves
+from e2lm_leaderboard.item_curves import ItemValues, cut, item_curves
 from e2lm_leaderboard.item_split import SALT_KEY, is_public
 from e2lm_leaderboard.materialised_task import write_tasks
+from e2lm_leaderboard.metric_code import MetricCode, metric_values
 from e2lm_leaderboard.sandbox import SandboxLimits
 from e2lm_leaderboard.sandbox_check import sandbox_verdict
 from e2lm_leaderboard.season import Season, utc_now
 from e2lm_leaderboard.series_run import evaluate, evaluated_samples, run_facts
 from e2lm_leaderboard.similarity import corpus_sequences, item_text, known_sequences, share_found
 from e2lm_leaderboard.store import Entry, Result, Store
+from e2lm_leaderboard.submission import SUBMISSION_FILE, Submission
 from e2lm_leaderboard.submission_details import details
 from e2lm_leaderboard.submission_scores import submission_results
 from e2lm_leaderboard.submission_state import State
+from e2lm_leaderboard.task_file import function_place
 from e2lm_leaderboard.task_items import TaskItem
 
 WORK_FOLDER = "work"
@@ -94,6 +97,10 @@ class SeasonRun:
         findings = Findings()
         items = []
         assert report.submission is not None
+        if report.submission.metric_function is not None and (reason := sandbox_verdict().reason) is not None:
+            fix = "name an installed metric, or ask the organiser"
+            expected = "a sandbox that passes its self-test"
+            findings.add("sandbox", SUBMISSION_FILE, "metric_function", reason, expected, fix)
         for task in report.tasks:
             if task.items is not None:
                 items.append(task.items)
@@ -132,10 +139,11 @@ class SeasonRun:
         work = self.folder / WORK_FOLDER / entry.id[:16]
         tasks = [(task.task, own) for task, own in zip(report.tasks, items, strict=True)]
         names = write_tasks(work / "tasks", entry.id, tasks)
-        metric: ItemMetric = self._metric(submission.metric)
+        installed = self._installed(submission)
         evaluate(self.season, names, work / "tasks", work / "evaluation")
         samples = evaluated_samples(work / "evaluation", names)
-        curves = item_curves(samples, metric, run_facts(work / "evaluation"))
+        values = _of_bundle(report, samples) if installed is None else ItemValues.of_metric(installed)
+        curves = item_curves(samples, values, run_facts(work / "evaluation"))
         public = [self._public(own) for own in items]
         mask_of = dict(zip(names, public, strict=True))
         results: list[Result] = []
@@ -187,9 +195,24 @@ class SeasonRun:
         return [find("e2lm_register_signal_scores", SignalScore, name, "score") for name in self.season.all_scores]
 
     @staticmethod
-    def _metric(name: str) -> ItemMetric:
-        manager = plugin_manager()
-        if name not in manager.registered("e2lm_register_metrics", ItemMetric):
+    def _installed(submission: Submission) -> ItemMetric | None:
+        """The metric that the submission names; None where it brings one of its own."""
+        manager, name = plugin_manager(), submission.metric
+        is_installed = name in manager.registered("e2lm_register_metrics", ItemMetric)
+        if submission.metric_function is not None:
+            if is_installed:
+                raise E2LMError(f"submission.yaml: metric {name!r} is an installed one; give yours another name")
+            return None
+        if not is_installed:
             raise E2LMError(f"submission.yaml: metric {name!r} is not installed at the organiser's")
         found: ItemMetric = manager.find("e2lm_register_metrics", ItemMetric, name, "metric")
         return found
+
+
+def _of_bundle(report: CheckReport, samples: Sequence[Samples]) -> ItemValues:
+    """The numbers that the bundle's own metric gives in the sandbox."""
+    assert report.submission is not None
+    assert report.submission.metric_function is not None
+    file, function = function_place(report.submission.metric_function)
+    found = metric_values(MetricCode(file, function, report.bundle.files[file]), samples)
+    return ItemValues(report.submission.metric, lambda one: found[one.task, one.series, one.step])

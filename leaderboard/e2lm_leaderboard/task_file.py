@@ -16,6 +16,16 @@ REFERENCE = r"^[A-Za-z_][A-Za-z0-9_]{0,60}(\.[A-Za-z_][A-Za-z0-9_]{0,60}){1,3}$"
 KNOWN_CLASS = "e2lm_tasks.multiple_choice.MultipleChoice"
 
 
+def function_place(target: str) -> tuple[str, str]:
+    """File and name of the function ``module.name``.
+
+    >>> function_place("code.metrics.margin")
+    ('code/metrics.py', 'margin')
+    """
+    module, _, name = target.rpartition(".")
+    return module.replace(".", "/") + ".py", name
+
+
 class FunctionReference(Noun):
     """``!function module.name``: a function in ``module.py`` of the bundle, run in the sandbox only."""
 
@@ -26,12 +36,12 @@ class FunctionReference(Noun):
     @property
     def file(self) -> str:
         """The file of the function, relative to the task file."""
-        return self.target.rpartition(".")[0].replace(".", "/") + ".py"
+        return function_place(self.target)[0]
 
     @property
     def function(self) -> str:
         """The function's own name."""
-        return self.target.rpartition(".")[2]
+        return function_place(self.target)[1]
 
 
 Template = Annotated[str, Field(max_length=4096)]

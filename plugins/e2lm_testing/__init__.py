@@ -17,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from e2lm_testing.curriculum_contract import CurriculumContract as CurriculumContract
+    from e2lm_testing.judge_contract import JudgeContract as JudgeContract
     from e2lm_testing.merge_contract import MergeContract as MergeContract
     from e2lm_testing.metric_contract import MetricContract as MetricContract
     from e2lm_testing.predictor_contract import PredictorContract as PredictorContract
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME_OF_NAME = {
     "CurriculumContract": "e2lm_testing.curriculum_contract",
+    "JudgeContract": "e2lm_testing.judge_contract",
     "MergeContract": "e2lm_testing.merge_contract",
     "MetricContract": "e2lm_testing.metric_contract",
     "PredictorContract": "e2lm_testing.predictor_contract",
@@ -34,6 +36,7 @@ _HOME_OF_NAME = {
 
 __all__ = [
     "CurriculumContract",
+    "JudgeContract",
     "MergeContract",
     "MetricContract",
     "PredictorContract",

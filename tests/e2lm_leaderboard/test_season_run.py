@@ -97,6 +97,30 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_numbers(
     assert again.store.results("private", key) == first
 
 
+@pytest.mark.slow
+def test_a_metric_of_the_bundle_is_computed_in_the_sandbox_and_scored(season_of: Make) -> None:
+    from e2lm_leaderboard.sandbox_check import sandbox_verdict
+
+    if (reason := sandbox_verdict().reason) is not None:
+        pytest.skip(f"no sandbox on this machine: {reason}")
+    run = season_of()
+    code = b"def gold(item):\n    return item['loglik'][item['gold']]\n"
+    own = SUBMISSION_YAML.replace("declarative", "code")
+    changed = {
+        name: own.replace("metric: acc_norm", f"metric: {name}\nmetric_function: metric.gold").encode()
+        for name in ("my-gold", "acc")
+    }
+    key = sent(run, {"submission.yaml": changed["my-gold"], "metric.py": code})
+    taken = sent(run, {"submission.yaml": changed["acc"], "metric.py": code})
+    assert run.run() == 2
+    assert run.store.entry(key).state == State.SCORED, run.store.entry(key).reason
+    details = run.store.details(key)
+    assert details["curves"][0]["metric"] == "my-gold"
+    assert max(details["curves"][0]["values"]) < 0
+    assert details["environment"]["sandbox"] == "bubblewrap"
+    assert "metric 'acc' is an installed one" in run.store.entry(taken).reason
+
+
 def test_what_breaks_a_rule_is_refused_with_the_reason(season_of: Make) -> None:
     run = season_of()
     shell = TASK_YAML.replace(": choices", ": '{{ cycler.__init__ }}'")

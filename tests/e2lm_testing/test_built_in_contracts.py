@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib.metadata import distribution
 from typing import Any
 
-from e2lm import Curriculum, ItemMetric, MergeStrategy, ScalingPredictor, SignalScore, TaskSuite
+from e2lm import Curriculum, ItemMetric, Judge, MergeStrategy, ScalingPredictor, SignalScore, TaskSuite
 from e2lm.plugin_manager import plugin_manager
 from e2lm_testing import (
     CurriculumContract,
+    JudgeContract,
     MergeContract,
     MetricContract,
     PredictorContract,
@@ -24,6 +25,7 @@ CONTRACTS: dict[str, tuple[type[Any], type[Any], str]] = {
     "e2lm_register_curricula": (Curriculum, CurriculumContract, "curriculum"),
     "e2lm_register_merge_strategies": (MergeStrategy, MergeContract, "merge_strategy"),
     "e2lm_register_tasks": (TaskSuite, TaskContract, "task_suite"),
+    "e2lm_register_judges": (Judge, JudgeContract, "judge"),
 }
 
 OURS = distribution("e2lm").name

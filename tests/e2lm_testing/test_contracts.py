@@ -15,6 +15,7 @@ from e2lm import (
     E2LMError,
     Forecast,
     ItemMetric,
+    Judge,
     MergeStrategy,
     ScalingPredictor,
     ScoreValue,
@@ -27,6 +28,7 @@ from e2lm.curriculum import Plan
 from e2lm.merge_strategy import Combination
 from e2lm_testing import (
     CurriculumContract,
+    JudgeContract,
     MergeContract,
     MetricContract,
     PredictorContract,
@@ -121,6 +123,46 @@ def test_a_metric_is_caught(per_item: Any, check: str) -> None:
     assert check in broken_checks(MetricContract, "metric", ItemMetric("thing", "A metric.", per_item))
     good = ItemMetric("thing", "Log-likelihood.", lambda c: c.gold_loglik_I)
     assert broken_checks(MetricContract, "metric", good) == set()
+
+
+def wavering(texts: Any) -> list[float]:
+    return [random.random() for _ in texts]
+
+
+BAD_JUDGES = {
+    "a number too few": (lambda texts: [0.5] * (len(texts) - 1), "test_it_gives_one_number_between_0_and_1_per_text"),
+    "a percentage": (lambda texts: [50.0 for _ in texts], "test_it_gives_one_number_between_0_and_1_per_text"),
+    "NaN": (lambda texts: [float("nan") for _ in texts], "test_it_gives_one_number_between_0_and_1_per_text"),
+    "a word": (lambda texts: ["0.5" for _ in texts], "test_it_gives_one_number_between_0_and_1_per_text"),
+    "a share of no words": (lambda texts: [1 / len(text.split()) for text in texts], "test_an_odd_text_gets_a_number"),
+    "its mood": (wavering, "test_the_same_texts_get_the_same_numbers"),
+    "ranks": (
+        lambda texts: [sorted(texts).index(text) / len(texts) for text in texts],
+        "test_a_text_is_judged_alike_alone_and_in_any_order",
+    ),
+    "sorting its input": (
+        lambda texts: [0.5 for _ in (texts.sort() if isinstance(texts, list) else None, *texts)][1:],
+        "test_it_leaves_the_texts_as_they_were",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_JUDGES)
+def test_a_judge_is_caught_at(fault: str) -> None:
+    judge, check = BAD_JUDGES[fault]
+    assert check in broken_checks(JudgeContract, "judge", Judge("thing", "A judge.", judge), oddity="white space")
+
+
+def test_a_good_judge_breaks_nothing_and_one_without_its_service_is_skipped() -> None:
+    good = Judge("thing", "Speaks of energy.", lambda texts: [float("energy" in text) for text in texts])
+    assert broken_checks(JudgeContract, "judge", good, oddity="nothing") == set()
+
+    def refuse(texts: Any) -> list[float]:
+        raise UserError("no service; set ITS_URL")
+
+    subject = type("TestThing", (JudgeContract,), {"judge": Judge("thing", "Asks.", refuse)})()
+    with pytest.raises(pytest.skip.Exception, match="set ITS_URL"):
+        subject.test_no_text_gives_no_number()
 
 
 class Constant:
