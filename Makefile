@@ -2,6 +2,8 @@
 # make test   install into .venv and run the tests
 # make lint   style and types
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
+# make docs   the documentation, into build/site/index.html
+# make tutorial   every command of the tutorial in a new folder, about 15 minutes
 # make picture   the README's picture, from a whole demo run
 
 PYTHON ?= python3
@@ -11,7 +13,7 @@ VENV_VLLM ?= .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm lint check picture clean
+.PHONY: demo test test-vllm lint check docs tutorial picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
@@ -28,6 +30,14 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 
 check: test lint
+
+docs: $(VENV)/.ready
+	$(BIN)/python docs/hook_reference.py
+	$(BIN)/python docs/score_pictures.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tutorial: $(VENV)/.ready
+	$(BIN)/python docs/run_tutorial.py
 
 picture: demo
 	cp demo/picture.svg docs/demo.svg

@@ -1,0 +1,112 @@
+"""Writes docs/hooks.md from plugins/e2lm/hookspecs.py: signature, docstring, example, and what a hook returns.
+
+python docs/hook_reference.py
+"""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import e2lm
+from e2lm import hookspecs
+
+PAGE = Path(__file__).with_name("hooks.md")
+
+HEAD = f"""\
+# Hooks
+
+<!-- Written by docs/hook_reference.py from plugins/e2lm/hookspecs.py: change it there. -->
+
+A plugin implements one or more of these functions, marked `@hookimpl`; [plugins.md](plugins.md) says how to write, test
+and install one. Hook API {hookspecs.HOOK_API}: the number rises when a hook goes or an argument changes its meaning.
+
+{{introduction}}
+
+| hook | in short |
+|---|---|
+{{table}}
+"""
+
+#: Markup of docstrings, and what stands for it in Markdown.
+MARKUP = (
+    (re.compile(r":\w+:`~?(?:e2lm\.)?(?:\w+\.)*([\w.]+)`"), r"`\1`"),
+    (re.compile(r"``(.+?)``"), r"`\1`"),
+    (re.compile(r"^\.\. versionadded:: (\S+)$", re.MULTILINE), r"Since \1."),
+)
+RETURNED = re.compile(r"Iterable\[(\w+)\]")
+
+
+def hooks() -> list[Callable[..., Any]]:
+    """Every hook specification, in the order of the file."""
+    return [value for name, value in vars(hookspecs).items() if name.startswith("e2lm_") and inspect.isfunction(value)]
+
+
+def markdown(docstring: str) -> str:
+    """The docstring as Markdown.
+
+    >>> markdown("Gives a :class:`e2lm.series.Series`, ``run``.")
+    'Gives a `Series`, `run`.'
+    """
+    for pattern, replacement in MARKUP:
+        docstring = pattern.sub(replacement, docstring)
+    return docstring
+
+
+def reference() -> str:
+    """The page."""
+    found = hooks()
+    introduction = markdown(inspect.getdoc(hookspecs) or "").partition("\n\n")[2]
+    table = "\n".join(f"| [`{hook.__name__}`](#{hook.__name__}) | {_in_short(hook)} |" for hook in found)
+    return HEAD.format(introduction=introduction, table=table) + "".join(map(_section, found))
+
+
+def _in_short(hook: Callable[..., Any]) -> str:
+    return markdown((inspect.getdoc(hook) or "").partition("\n")[0])
+
+
+def _section(hook: Callable[..., Any]) -> str:
+    docstring = inspect.getdoc(hook) or ""
+    text, example = _prose(docstring), _example(docstring)
+    parts = [f"\n## {hook.__name__}", _code(f"def {hook.__name__}{inspect.signature(hook)}".replace("'", "")), text]
+    parts += [_code(example)] if example else []
+    parts += list(_returned(hook))
+    return "\n\n".join(parts) + "\n"
+
+
+def _prose(docstring: str) -> str:
+    """The docstring without its example."""
+    kept = [line for line in docstring.splitlines() if not line.startswith((">>> ", "... "))]
+    return re.sub(r"\n{3,}", "\n\n", markdown("\n".join(kept))).strip()
+
+
+def _example(docstring: str) -> str:
+    return "".join(example.source for example in doctest.DocTestParser().get_examples(docstring)).strip()
+
+
+def _returned(hook: Callable[..., Any]) -> Iterator[str]:
+    """What the objects hold that a register hook returns."""
+    match = RETURNED.fullmatch(str(hook.__annotations__.get("return", "")))
+    if match is None:
+        return
+    kind = getattr(e2lm, match[1])
+    yield f"Returns objects of `{match[1]}`:"
+    fields = []
+    for parameter in inspect.signature(kind).parameters.values():
+        empty = parameter.default is inspect.Parameter.empty
+        default = "" if empty else " = ..." if "factory" in repr(parameter.default) else f" = {parameter.default!r}"
+        fields.append(f"    {parameter.name}: {parameter.annotation!s}{default},")
+    yield _code("\n".join([f"{match[1]}(", *fields, ")"]))
+    yield markdown(inspect.getdoc(kind) or "")
+
+
+def _code(text: str) -> str:
+    return f"```python\n{text}\n```"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")
