@@ -48,7 +48,7 @@ from e2lm_leaderboard.season_pages import ranking_page
 from e2lm_leaderboard.season_rules import SeasonRules
 from e2lm_leaderboard.season_table import season_table
 from e2lm_leaderboard.static_export import export_season
-from e2lm_leaderboard.store import Result, Store
+from e2lm_leaderboard.store import Entry, Result, Store
 from e2lm_leaderboard.submission_state import State
 
 PHASES = ("submit", "score", "publish", "export")
@@ -57,6 +57,8 @@ SEASON = Season(title="Kill", series=("drawn",), rules=SeasonRules(submissions_p
 SAMPLE = {name: text.encode() for name, text in sample_files().items()}
 ITEMS, CHECKPOINTS = 160, 8
 PUBLISHED_RESULTS = 50
+#: Two splits of one series: two scores of curves over all series and for it, three of families, and the judge's.
+RUN_RESULTS = 2 * (2 * 2 + 3 + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,13 @@ def export_problem(places: Places, store: Store, told: Told) -> str | None:
     return f"{missing[0]} is missing" if missing else None
 
 
+def is_half(store: Store, entry: Entry, results: int) -> bool:
+    """Whether some of what belongs together is missing."""
+    is_scored = entry.state == State.SCORED
+    allowed = {PUBLISHED_RESULTS, RUN_RESULTS} if is_scored else {0}
+    return results not in allowed or bool(store.details(entry.id)) != is_scored or not store.archive(entry.id)
+
+
 def store_problems(url: str, phase: str, told: Told) -> dict[str, int]:
     """Counts of what is wrong in a store."""
     store = Store(url)
@@ -250,14 +259,7 @@ def store_problems(url: str, phase: str, told: Told) -> dict[str, int]:
     expected = [key for key, of in told.queued.items() if (of == "submit") == (phase == "submit")]
     scored = set() if phase == "submit" else told.scored
     results = Counter(key for split in ("public", "private") for key, _ in store.results(split))
-    whole = {PUBLISHED_RESULTS, max(results.values(), default=0)}
-    half = [
-        key
-        for key, entry in entries.items()
-        if (results[key] not in whole or not store.details(key)) == (entry.state == State.SCORED)
-        or (entry.state != State.SCORED and results[key])
-        or not store.archive(key)
-    ]
+    half = [key for key, entry in entries.items() if is_half(store, entry, results[key])]
     heads = set() if phase == "submit" else told.heads
     found = {
         "submissions lost": sum(key not in entries for key in expected),

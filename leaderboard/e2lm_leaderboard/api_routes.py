@@ -45,7 +45,7 @@ Answers = dict[int | str, dict[str, Any]]
 
 
 def _problems(*codes: int) -> Answers:
-    answers: Answers = {code: {"model": Problem} for code in (403, *codes)}
+    answers: Answers = {code: {"model": Problem} for code in (403, 503, *codes)}
     answers[422] = {"model": Refusal}
     return answers
 

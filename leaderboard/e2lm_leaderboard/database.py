@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from e2lm.errors import UserError, one_line
 
@@ -14,6 +26,39 @@ BUSY_MS = 10_000
 
 #: Taken by whoever writes to PostgreSQL, so that the audit log has one head; any number does.
 WRITER_LOCK = 0x65326C6D
+
+
+class StoreUnavailableError(UserError):
+    """The database cannot do it now: no space, no permission, no connection, or somebody else for too long."""
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether it is the database that failed, and not what was asked of it."""
+    if isinstance(error, IntegrityError | DataError | ProgrammingError):
+        return False
+    return isinstance(error, DBAPIError | PoolTimeoutError)
+
+
+def unavailable(url: str, error: BaseException) -> StoreUnavailableError:
+    """``error`` of the database in one line; passwords are left out."""
+    first: BaseException | None = error
+    while first is not None:  # the one that came first says why; later ones are about what could not be undone
+        error = first if is_unavailable(first) else error
+        first = first.__context__
+    what = one_line(getattr(error, "orig", None) or error)[:200]
+    shown = make_url(url).render_as_string(hide_password=True)
+    return StoreUnavailableError(f"{shown}: the database failed ({what}); what it answered before is safe, try again")
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Failures of the database as :class:`StoreUnavailableError`."""
+    try:
+        yield
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        raise unavailable(url, error) from error
 
 
 def database_url(place: str) -> str:
@@ -34,7 +79,13 @@ def open_engine(url: str, writes: bool) -> Engine:
     lock at the start.
     """
     try:
-        engine = create_engine(url, pool_size=2 if writes else 8, max_overflow=0 if writes else 16)
+        engine = create_engine(
+            url,
+            pool_size=2 if writes else 8,
+            max_overflow=0 if writes else 16,
+            # Asked before use whether it is still there: a server that was restarted takes the connections along.
+            pool_pre_ping=not url.startswith("sqlite"),
+        )
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
         raise UserError(
             f"--database {url!r}: {one_line(error)}; expected a folder, sqlite:/// or postgresql://"
@@ -48,7 +99,7 @@ def open_engine(url: str, writes: bool) -> Engine:
         with engine.connect():
             pass
     except OperationalError as error:
-        raise UserError(f"{url}: the database cannot be opened ({one_line(error.orig)})") from error
+        raise unavailable(url, error) from error
     return engine
 
 

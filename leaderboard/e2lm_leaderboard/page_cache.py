@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from e2lm_leaderboard.database import StoreUnavailableError
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -40,7 +42,11 @@ class PageCache:
                 self._asked_at = 0.0  # whoever changes something here sees it at once
             await self._app(scope, receive, send)
             return
-        etag = self._fresh_etag()
+        try:
+            etag = self._fresh_etag()
+        except StoreUnavailableError:
+            await self._app(scope, receive, send)  # it says so in its own words
+            return
         key = scope["raw_path"] + b"?" + scope["query_string"]
         found = self._pages.get(key)
         if found is None:

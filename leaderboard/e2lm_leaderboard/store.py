@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from e2lm.errors import E2LMError, UserError
 from e2lm_leaderboard.audit_log import AuditHead, result_values, results_hash, verified
-from e2lm_leaderboard.database import open_engine
+from e2lm_leaderboard.database import explained, open_engine
 from e2lm_leaderboard.group_commit import GroupCommit
 from e2lm_leaderboard.migrations import migrate
 from e2lm_leaderboard.submission_state import State, require_move
@@ -81,7 +82,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._writing = open_engine(url, writes=True)
-        migrate(self._writing, url)
+        with explained(url):
+            migrate(self._writing, url)
         self._reading = open_engine(url, writes=False)
         self.writer = GroupCommit(self._writing)
 
@@ -137,16 +139,21 @@ class Store:
 
         self.writer.run(change)
 
+    @contextmanager
+    def _reads(self) -> Iterator[Connection]:
+        with explained(self.url), self._reading.connect() as connection:
+            yield connection
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def setting(self, key: str) -> str | None:
         """What is kept under ``key``."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             return connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.key == key)).scalar()
 
     def entry(self, key: str) -> Entry:
         """The submission called ``key``, or by a beginning of its id that no other shares."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             found = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id.startswith(key)).limit(2)).all()
         if len(found) != 1 or not key:
             raise UserError(f"submission {key!r}: {'more than one begins so' if found else 'there is none'}")
@@ -157,12 +164,12 @@ class Store:
         query = select(SUBMISSIONS).order_by(SUBMISSIONS.c.number)
         if states:
             query = query.where(SUBMISSIONS.c.state.in_([state.value for state in states]))
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             return [_entry(row) for row in connection.execute(query)]
 
     def archive(self, key: str) -> bytes:
         """The bundle as it was packed."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             found = connection.execute(select(BUNDLES.c.archive).where(BUNDLES.c.id == key)).scalar()
         if found is None:
             raise UserError(f"submission {key!r}: there is no bundle of it")
@@ -175,7 +182,7 @@ class Store:
             query = query.where(RESULTS.c.submission == key)
         if score is not None:
             query = query.where(RESULTS.c.score == score)
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             rows = connection.execute(query.order_by(RESULTS.c.submission, RESULTS.c.score, RESULTS.c.series)).all()
         return [(row.submission, Result(*result_values(row))) for row in rows]
 
@@ -183,41 +190,41 @@ class Store:
         """By id and score, the numbers of a split over all series."""
         chosen = (RESULTS.c.split == split, RESULTS.c.series == "", RESULTS.c.score.in_(scores))
         found: dict[str, dict[str, Result]] = {}
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             for row in connection.execute(select(RESULTS).where(*chosen)):
                 found.setdefault(row.submission, {})[row.score] = Result(*result_values(row))
         return found
 
     def details(self, key: str) -> dict[str, Any]:
         """What the page of a scored submission shows beside its numbers; empty before that."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             found = connection.execute(select(DETAILS.c.payload).where(DETAILS.c.submission == key)).scalar()
         return {} if found is None else dict(json.loads(found))
 
     def team_of(self, token_sha256: str) -> tuple[str, str] | None:
         """Name and role behind a token."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             row = connection.execute(select(TEAMS).where(TEAMS.c.token_sha256 == token_sha256)).first()
         return None if row is None else (row.name, row.role)
 
     def version(self) -> int:
         """A number that grows with every change, from whatever process."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             return int(connection.execute(select(func.max(AUDIT.c.seq))).scalar() or 0)
 
     def head(self) -> AuditHead:
         """The end of the log."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             return AuditHead.read(connection)
 
     def has_hash(self, value: str) -> bool:
         """Whether the log has an entry with this hash."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             return connection.execute(select(AUDIT.c.seq).where(AUDIT.c.hash == value)).first() is not None
 
     def verify(self) -> list[str]:
         """What does not agree with the log; see :mod:`e2lm_leaderboard.audit_log`."""
-        with self._reading.connect() as connection:
+        with self._reads() as connection:
             return verified(connection)
 
 

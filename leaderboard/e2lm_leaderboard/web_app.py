@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -17,6 +18,7 @@ from e2lm.errors import UserError
 from e2lm_leaderboard import season_pages
 from e2lm_leaderboard.api_routes import add_api
 from e2lm_leaderboard.bundle_intake import take_in
+from e2lm_leaderboard.database import StoreUnavailableError
 from e2lm_leaderboard.page_cache import PageCache
 from e2lm_leaderboard.page_links import ServerLinks
 from e2lm_leaderboard.request_guard import RequestGuard
@@ -74,6 +76,8 @@ class Website:
         """A submission; 404 where there is none."""
         try:
             return self.store.entry(key)
+        except StoreUnavailableError:
+            raise
         except UserError as error:
             raise HTTPException(404, str(error)) from error
 
@@ -160,6 +164,12 @@ def _submitted(site: Website, archive: bytes, token: str) -> Response:
 
 def _add_errors(app: FastAPI) -> None:
     """Every refusal has one shape."""
+
+    @app.exception_handler(StoreUnavailableError)
+    async def unavailable(_: Request, error: StoreUnavailableError) -> JSONResponse:
+        told = "the database does not answer; nothing was lost, try again in a minute"
+        logging.getLogger(__name__).error("%s", error)  # who runs the server is told more than who asks
+        return JSONResponse({"detail": told}, 503, {"Retry-After": "60"})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,16 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", timeout=120)
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """A running server."""
+
+    url: str
+    control: Callable[..., None]
+
+
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL of one's own on a socket; the test is skipped where there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
@@ -69,27 +78,38 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     as_user = _as_postgres()
     _run([*as_user, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "test"])
     settings = f"-c listen_addresses='' -c unix_socket_directories='{folder}'"
-    control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    _run([*control, "-l", str(folder / "log"), "-o", settings, "start"])
+    command = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", settings]
+
+    def control(action: str) -> None:
+        _run([*command, *(("-m", "immediate") if action != "start" else ()), action])
+
+    control("start")
     try:
-        yield f"postgresql+psycopg://test@/postgres?host={folder}"
+        yield Postgres(f"postgresql+psycopg://test@/postgres?host={folder}", control)
     finally:
-        _run([*control, "-m", "immediate", "stop"])
+        control("stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _emptied(url: str) -> str:
+    engine = open_engine(url, writes=False)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """An empty database of that server."""
+    return _emptied(postgres.url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store, once on each engine."""
-    if request.param == "sqlite":
-        url = database_url(str(tmp_path))
-    else:
-        url = request.getfixturevalue("postgres_url")
-        engine = open_engine(url, writes=False)
-        with engine.begin() as connection:
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-            connection.exec_driver_sql("CREATE SCHEMA public")
-        engine.dispose()
+    url = database_url(str(tmp_path)) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     store = Store(url)
     yield store
     store.close()
