@@ -1,11 +1,13 @@
 """Bits of held-out text, passage by passage, at every checkpoint of a run: the measure that no arm trains on.
 
+Under a masked model these are pseudo-bits (:mod:`e2lm_curriculum.pseudo_loss`), for masked models to be compared by.
+
 Shape suffixes: K checkpoints, I passages, W windows, T tokens of a window, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from hashlib import sha256
@@ -55,6 +57,16 @@ class HeldOutText:
                 break
         key = sha256(b"".join(one.astype("<i8").tobytes() for one in passages)).hexdigest()[:16]
         return cls(tuple(passages), np.asarray(sizes, dtype=np.int64), key)
+
+    def pieces(self, length: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Passages in pieces of at most ``length`` tokens: per size the pieces [W, T] and their passages [W]."""
+        by_length: dict[int, list[tuple[NDArray[np.int64], int]]] = {}
+        for owner, passage in enumerate(self.passages):
+            for start in range(0, len(passage), length):
+                piece = passage[start : start + length]
+                by_length.setdefault(len(piece), []).append((piece, owner))
+        for _, found in sorted(by_length.items()):
+            yield np.stack([piece for piece, _ in found]), np.asarray([owner for _, owner in found])
 
     def windows(self, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Inputs [W, T], targets [W, T] (-1: none) and the passage of each window.
@@ -106,36 +118,32 @@ def score_held_out(runs: Sequence[FinishedRun], text: HeldOutText, jobs: int, qu
 def _score(run: FinishedRun, text: HeldOutText, jobs: int) -> None:
     import torch
     from safetensors.torch import load_file
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     from e2lm_curriculum.training_recipe import silence
 
     torch.set_num_threads(threads_per_job(jobs))
-    windows = text.windows(run.prepared.sequence_length)
+    kind = AutoModelForCausalLM if run.is_causal else AutoModelForMaskedLM
+    nats_I = _nats_I if run.is_causal else _pseudo_nats_I
     model: Any = None
     nats = []
     for checkpoint in run.series.checkpoints:
         folder = Path(str(checkpoint.path))
         if model is None:
             with silence():
-                model = AutoModelForCausalLM.from_pretrained(folder).eval()
+                model = kind.from_pretrained(folder).eval()
         else:
             model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)  # the head is the embedding
-        nats.append(_nats_I(model, *windows, passages=len(text.passages)))
+        nats.append(nats_I(model, text, run.prepared.sequence_length))
     with whole_file(held_out_file(run, text)) as partial, open(partial, "wb") as handle:
         np.savez(handle, nats_KI=np.stack(nats), bytes_I=text.bytes_I)
 
 
-def _nats_I(
-    model: Any,
-    inputs_WT: NDArray[np.int64],
-    targets_WT: NDArray[np.int64],
-    owners_W: NDArray[np.int64],
-    passages: int,
-) -> NDArray[np.float64]:
+def _nats_I(model: Any, text: HeldOutText, length: int) -> NDArray[np.float64]:
     import torch
 
-    nats_I = np.zeros(passages)
+    inputs_WT, targets_WT, owners_W = text.windows(length)
+    nats_I = np.zeros(len(text.passages))
     rows = max(1, TOKENS_AT_ONCE // inputs_WT.shape[1])
     with torch.inference_mode():
         for start in range(0, len(inputs_WT), rows):
@@ -147,6 +155,21 @@ def _nats_I(
                 reduction="none",
             )
             np.add.at(nats_I, owners_W[start : start + rows], losses_WT.double().sum(1).numpy())
+    return nats_I
+
+
+def _pseudo_nats_I(model: Any, text: HeldOutText, length: int) -> NDArray[np.float64]:
+    import torch
+
+    from e2lm_curriculum.pseudo_loss import pseudo_nats_B
+
+    nats_I = np.zeros(len(text.passages))
+    with torch.inference_mode():
+        for pieces_WT, owners_W in text.pieces(length):
+            rows = max(1, TOKENS_AT_ONCE // pieces_WT.shape[1])
+            for start in range(0, len(pieces_WT), rows):
+                found_B = pseudo_nats_B(model, torch.from_numpy(pieces_WT[start : start + rows]))
+                np.add.at(nats_I, owners_W[start : start + rows], found_B.double().numpy())
     return nats_I
 
 

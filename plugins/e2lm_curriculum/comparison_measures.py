@@ -83,11 +83,14 @@ def tokens_of(runs: Sequence[FinishedRun]) -> tuple[float, ...]:
 
 
 def held_out_measure(runs: Sequence[FinishedRun], text: HeldOutText) -> Measure:
-    """Bits per byte. Values are bits of a passage over the mean bytes of passages, so that their mean is pooled."""
+    """Bits per byte, pseudo-bits under masked models.
+
+    Values are bits of a passage over the mean bytes of passages, so that their mean is pooled.
+    """
     per_byte = np.log(2) * text.bytes_I.mean()
     return _measure(
         HELD_OUT,
-        "bits per byte",
+        "bits per byte" if runs[0].is_causal else "pseudo-bits per byte",
         False,
         runs,
         {run.series_folder: read_held_out(run, text) / per_byte for run in runs},

@@ -47,6 +47,11 @@ class FinishedRun:
         return float(self.record.flops or 0.0)
 
     @property
+    def is_causal(self) -> bool:
+        """Whether the model predicts the next token; a masked one predicts each among all others."""
+        return bool(self.record.config.get("family", "llama") == "llama")
+
+    @property
     def cell(self) -> tuple[str, str]:
         """Arm and schedule."""
         return self.arm, self.schedule

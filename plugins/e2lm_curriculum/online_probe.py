@@ -14,15 +14,11 @@ from e2lm.curriculum import Indices
 from e2lm_curriculum.model_family import TrainedModel
 from e2lm_curriculum.planned_dataset import example_blocks
 from e2lm_curriculum.prepared_corpus import PreparedCorpus
-from e2lm_curriculum.tokenizer import MASK_ID
+from e2lm_curriculum.pseudo_loss import passes_of, pseudo_nats_B
 from e2lm_curriculum.training_config import TrainingConfig
 
 #: Logits held at once, in numbers: 128 MiB of float32.
 LOGITS_AT_ONCE = 1 << 25
-
-#: CLIMB masks every token of a block by itself: 128 passes for one loss. Here every n-th token is masked in each of n
-#: passes, so that the loss costs n passes and still covers every token once; n = 7 masks about CLIMB's 15 %.
-MASKED_PASSES = 7
 
 
 class Probe:
@@ -38,7 +34,7 @@ class Probe:
     def __call__(self, indices: Indices) -> NDArray[np.float64]:
         """A causal model is asked for each token after those before it, a masked one for each among all others.
 
-        (The latter up to what shares its mask: pseudo-perplexity, Salazar et al. 2020, with 1/7 masked at once.)
+        (The latter up to what shares its mask: :mod:`e2lm_curriculum.pseudo_loss`.)
         """
         was_training = self._model.training
         self._model.eval()
@@ -59,15 +55,5 @@ class Probe:
         return losses_BT.mean(dim=1)
 
     def _masked(self, ids_BT: torch.Tensor) -> torch.Tensor:
-        total_B = torch.zeros(len(ids_BT), device=ids_BT.device)
-        passes = min(MASKED_PASSES, ids_BT.shape[1])
-        for first in range(passes):
-            self.tokens += ids_BT.numel()
-            inputs_BT = ids_BT.clone()
-            inputs_BT[:, first::passes] = MASK_ID
-            logits_BTV = self._model(input_ids=inputs_BT).logits.float()
-            losses_BT = cross_entropy(
-                logits_BTV[:, first::passes].transpose(1, 2), ids_BT[:, first::passes], reduction="none"
-            )
-            total_B += losses_BT.sum(dim=1)
-        return total_B / ids_BT.shape[1]
+        self.tokens += passes_of(ids_BT.shape[1]) * ids_BT.numel()
+        return pseudo_nats_B(self._model, ids_BT) / ids_BT.shape[1]

@@ -15,7 +15,6 @@ from e2lm_curriculum.train_command import TrainParser
 
 if TYPE_CHECKING:
     from e2lm_curriculum.comparison_config import Comparison
-    from e2lm_curriculum.comparison_runs import FinishedRun
 
 REPORT_FILE = "report.html"
 JSON_FILE = "comparison.json"
@@ -82,16 +81,12 @@ def compared(
     require_comparable(runs)
     if unfinished := unfinished_count(folders):
         print(f"note: {unfinished} runs are not finished and left out", file=sys.stderr)
-    measures = []
-    if is_causal(runs[0]):
-        text = HeldOutText.of(runs[0], options.held_out_tokens)
-        score_held_out(runs, text, options.jobs, options.quiet)
-        measures.append(held_out_measure(runs, text))
+    text = HeldOutText.of(runs[0], options.held_out_tokens)
+    score_held_out(runs, text, options.jobs, options.quiet)
+    measures = [held_out_measure(runs, text)]
     place = scores or folders[0] / SCORES_FOLDER
     if scores is not None or place.is_dir():
         measures += task_measures(runs, place)
-    if not measures:
-        raise UserError(f"{folders[0]}: nothing to compare by: masked models have no held-out bits; give --scores DIR")
     analysis = analysed(measures, options.threshold)
     exposure, costs = exposure_by_decile(runs), arm_costs(runs)
     curriculum = next((run.curriculum for run in runs if run.arm != "vanilla"), runs[0].curriculum)
@@ -103,11 +98,6 @@ def compared(
     if out is not None and not print_json:
         print(f"\nreport: {out / REPORT_FILE}")
     return found
-
-
-def is_causal(run: FinishedRun) -> bool:
-    """Whether the run's model predicts the next token, so that text has a number of bits."""
-    return bool(run.record.config.get("family", "llama") == "llama")
 
 
 def train_and_compare(data: dict[str, Any], source: str, dry_run: bool, as_json: bool) -> int:

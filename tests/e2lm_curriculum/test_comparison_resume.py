@@ -123,7 +123,7 @@ def test_a_comparison_killed_while_training_and_while_scoring_says_the_same(
     assert not (out / "comparison.json").exists()
     finish(file, pairs)
     assert result(killed) == result(straight)
-    assert [measure["name"] for measure in result(killed)["measures"]] == ["e2lm_blimp"]
+    assert [measure["name"] for measure in result(killed)["measures"]] == ["held-out text", "e2lm_blimp"]
     table = read_scores(straight / "out" / "scores").scores.frame
     assert read_scores(out / "scores").scores.frame.equals(table)
     assert set(table["task"]) == {"e2lm_blimp"}
