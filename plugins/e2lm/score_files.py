@@ -6,14 +6,19 @@ import json
 import math
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from e2lm.atomic_file import is_partial
 from e2lm.errors import UserError, one_line
+from e2lm.item_metric import ItemMetric
+from e2lm.lm_eval_output import logged_items, result_files, sample_files, samples_in
+from e2lm.plugin_manager import plugin_manager
+from e2lm.samples import Samples
 from e2lm.scores import COLUMNS, ScoreRow, Scores
 
 Layout = Literal["table", "lm-eval", "e2lmc"]
@@ -89,7 +94,7 @@ def _read_folder(path: Path) -> ScoreSource:
     for name in ("scores.parquet", "scores.csv"):
         if (path / name).is_file():
             return _read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
-    results = sorted(file for file in path.rglob("results_*.json") if not is_partial(file.relative_to(path)))
+    results = result_files(path)
     if not results:
         raise UserError(f"{path}: no scores.parquet, scores.csv or results_*.json (lm-eval's output) below it")
     rows: dict[tuple[str, str, str, int], ScoreRow] = {}
@@ -127,33 +132,68 @@ def _lm_eval_rows(file: Path, root: Path) -> list[ScoreRow]:
     if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
         raise UserError(f"{file}: not lm-eval results (no key 'results')")
     described = data.get("e2lm", {})
-    series, step = _series_and_step(data, file, root)
+    series, step = _named(data, file, root)
     counts = data.get("n-samples") or {}
+    logged = sample_files(file, data)
+    samples = {one.task: one for one in _samples(data, file, root)}
+    params = float(described.get("params") or data.get("config", {}).get("model_num_parameters") or math.nan)
+    tokens, flops = _number(described.get("tokens")), _number(described.get("flops"))
     rows = []
     for task, values in data["results"].items():
-        n = int((counts.get(task) or {}).get("effective") or 0)
+        own = samples.get(str(task))
+        # Before 0.4.3 only the samples tell how many there were.
+        n = int((counts.get(task) or {}).get("effective") or (len(logged_items(logged[task])) if task in logged else 0))
         for key, value in values.items():
             metric, comma, filter_name = str(key).partition(",")
             if not comma or metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            stderr = values.get(f"{metric}_stderr,{filter_name}")
-            rows.append(
-                ScoreRow(
-                    series=described.get("series", series),
-                    step=described.get("step", step),
-                    task=str(task),
-                    metric=metric if filter_name == "none" else f"{metric},{filter_name}",
-                    value=float(value),
-                    params=float(
-                        described.get("params") or data.get("config", {}).get("model_num_parameters") or math.nan
-                    ),
-                    tokens=_number(described.get("tokens")),
-                    flops=_number(described.get("flops")),
-                    stderr=_number(stderr),
-                    n=n,
-                )
-            )
+            stderr = _number(values.get(f"{metric}_stderr,{filter_name}"))
+            name = metric if filter_name == "none" else f"{metric},{filter_name}"
+            rows.append(ScoreRow(series, step, str(task), name, float(value), params, tokens, flops, stderr, n))
+        if own is not None:
+            there = {row.metric for row in rows if row.task == task}
+            rows += [
+                ScoreRow(series, step, str(task), metric, value, params, tokens, flops, stderr, n)
+                for metric, value, stderr in _item_values(own)
+                if metric not in there
+            ]
     return rows
+
+
+def read_lm_eval_samples(path: Path) -> list[Samples]:
+    """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
+    found: dict[tuple[str, str, int], Samples] = {}
+    for file in result_files(path):
+        for one in _samples(_loaded_json(file), file, path):
+            found[one.series, one.task, one.step] = one
+    return [found[key] for key in sorted(found)]
+
+
+def _samples(data: Any, file: Path, root: Path) -> Iterator[Samples]:
+    series, step = _named(data, file, root)
+    for task, place in sample_files(file, data).items():
+        samples = samples_in(place, task, data["configs"][task], series, step)
+        if samples is not None:
+            yield samples
+
+
+def _item_values(samples: Samples) -> Iterator[tuple[str, float, float]]:
+    """Name, mean and standard error of every item metric that these choices allow."""
+    least = int(samples.choices.there_IC.sum(axis=1).min())
+    for metric in plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric"):
+        if least < metric.min_choices:
+            continue
+        values_I = metric.per_item(samples.choices)
+        if np.isnan(values_I).all():  # of tokens, say, whose number lm-eval does not log
+            continue
+        stderr = float(np.std(values_I, ddof=1) / math.sqrt(len(values_I))) if len(values_I) > 1 else math.nan
+        yield metric.name, float(np.mean(values_I)), stderr
+
+
+def _named(data: dict[str, Any], file: Path, root: Path) -> tuple[str, int]:
+    described = data.get("e2lm", {})
+    series, step = _series_and_step(data, file, root)
+    return str(described.get("series", series)), int(described.get("step", step))
 
 
 def _number(value: object) -> float:

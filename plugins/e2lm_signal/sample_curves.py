@@ -26,13 +26,20 @@ class SampleIndex:
 
     @classmethod
     def beside(cls, path: Path) -> SampleIndex | None:
-        """The Samples of the evaluation whose scores are at ``path`` (its folder, or a table in it), if any."""
-        folder = (path if path.is_dir() else path.parent) / SAMPLES_FOLDER
-        if not folder.is_dir() or not any(folder.rglob("*.parquet")):
-            return None
-        from e2lm.samples import read_samples
+        """The Samples of the evaluation whose scores are at ``path`` (its folder, or a table in it), if any.
 
-        return cls({(one.series, one.task, one.step): one for one in read_samples(folder)})
+        Without those of ``e2lm eval`` they are the ones that lm-eval has logged in the folder.
+        """
+        folder = (path if path.is_dir() else path.parent) / SAMPLES_FOLDER
+        if folder.is_dir() and any(folder.rglob("*.parquet")):
+            from e2lm.samples import read_samples
+
+            found = read_samples(folder)
+        else:
+            from e2lm.score_files import read_lm_eval_samples
+
+            found = read_lm_eval_samples(path) if path.is_dir() else []
+        return cls({(one.series, one.task, one.step): one for one in found}) if found else None
 
     def with_items(self, curves: Sequence[Curve], metrics: Sequence[ItemMetric]) -> list[Curve]:
         """The curves with ``items_KI`` and chance level where every checkpoint has Samples of the same items."""

@@ -51,7 +51,7 @@ def read_input(arguments: Namespace, manager: PluginManager) -> ScoreInput:
     if source.layout == "e2lmc" and not arguments.all_checkpoints:
         table, note = official_selection(table)
         notes.append(note)
-    samples = SampleIndex.beside(path) if source.layout == "table" else None
+    samples = SampleIndex.beside(path) if source.layout in ("table", "lm-eval") else None
     if samples is not None:
         notes.append("intervals of metrics computed from Samples are paired item bootstraps")
     return ScoreInput(table, notes, metrics, chances, samples)
