@@ -15,14 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import combinations_with_replacement, product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from e2lm.atomic_file import whole_file
 from e2lm.merge_strategy import Combination
-from e2lm_merge.combination import STRETCH, combined
-from e2lm_merge.number_format import Bytes, Floats, Narrower, empty_bytes, widen
+from e2lm_merge.combination import STRETCH, combined, sum_terms
+from e2lm_merge.number_format import FLOAT_BYTES, HALF_BITS, Bytes, Floats, Narrower, empty_bytes, widen
 
 SOURCE_FILE = Path(__file__).with_name("weighted_sums.c")
 SWITCH_VARIABLE = "E2LM_COMPILED_SUMS"
@@ -34,8 +36,8 @@ COMPILER = "cc"
 FLAGS = ("-O3", "-fno-fast-math", "-ffp-contract=off", "-shared", "-fPIC")
 COMPILER_LIMIT_S = 60.0
 
-#: Numbers of a merge from which on a library that is not there yet is made: compiling takes 0.5 CPU seconds, once, and
-#: saves 1.2 ns per number of three bfloat16 models, so the second merge of this size has it back.
+#: Numbers of a merge from which on a library that is not there yet is made: compiling takes 0.9 CPU seconds, once, and
+#: saves 1.2 ns per number of three bfloat16 models, so the third merge of this size is ahead.
 COMPILED_FROM = 250_000_000
 
 #: The stored types that the library knows, as weighted_sums.c numbers them. float16 the processor converts, and
@@ -45,7 +47,9 @@ KIND_CODES = {"F32": 0, "BF16": 1}
 #: Others may not write what is run in the user's name.
 WRITABLE_BY_OTHERS = 0o022
 
-SAMPLE_NUMBERS = STRETCH + 37
+SAMPLE_STRETCHES = 4
+SAMPLE_NUMBERS = SAMPLE_STRETCHES * STRETCH + 37
+SAMPLE_SHARES = ((0.3, 0.45, 0.25), (0.25, 0.5, 0.25))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +75,27 @@ class CompiledSums:
         self._product_sums.restype = None
 
     @staticmethod
-    def knows(*kinds: str) -> bool:
-        """Whether all of ``kinds`` are types that it works on."""
-        return all(kind in KIND_CODES for kind in kinds)
+    def knows(inputs: Sequence[str], output: str) -> bool:
+        """Whether it works on inputs of these types, which have to be one, and on an output of that type."""
+        return len(set(inputs)) == 1 and inputs[0] in KIND_CODES and output in KIND_CODES
 
-    def weighted_sum(
-        self, inputs: Sequence[StoredBlock], shares: Sequence[float], pivot: StoredBlock | None, out: StoredBlock
-    ) -> bool:
-        """Σ cᵢxᵢ, or with a pivot x + Σ cᵢ(xᵢ − x), into ``out``; False where not all of it is finite.
+    def combined(self, inputs: Sequence[StoredBlock], models: int, how: Combination, out: StoredBlock) -> bool:
+        """What :func:`e2lm_merge.combination.combined` gives, stored into ``out``; False where not all of it is finite.
 
-        What stands in ``out`` is then of no use: which NaN comes out is for numpy to say.
+        ``inputs`` are ``models`` many and the base where there is one. Without success what stands in ``out`` is of no
+        use: which NaN comes out is for numpy to say. ``how`` is not wide, and not all of it is zero.
         """
-        blocks, kinds = _pointers(inputs)
-        pivot_address, pivot_code = _pointer(pivot)
-        factors = (ctypes.c_float * len(shares))(*shares)
-        size = len(out.bytes_) // (4 if out.kind == "F32" else 2)
+        terms, pivot = sum_terms(how, models)
+        shares = [share for share, _ in terms]
         done = self._weighted_sum(
-            blocks,
-            kinds,
-            factors,
-            len(inputs),
-            pivot_address,
-            pivot_code,
+            _addresses([inputs[place] for _, place in terms]),
+            (ctypes.c_float * len(shares))(*shares),
+            len(shares),
+            None if pivot is None else ctypes.c_void_p(inputs[pivot].address),
+            KIND_CODES[inputs[0].kind],
             ctypes.c_void_p(out.address),
             KIND_CODES[out.kind],
-            ctypes.c_size_t(size),
+            ctypes.c_size_t(len(out.bytes_) // FLOAT_BYTES[out.kind]),
         )
         return bool(done)
 
@@ -105,16 +105,13 @@ class CompiledSums:
         The pairs are (0, 0), (0, 1), …, (1, 1), …
         """
         count = len(inputs)
-        blocks, kinds = _pointers(inputs)
-        pivot_address, pivot_code = _pointer(pivot)
-        room = np.empty((count + 1) * STRETCH, dtype=np.float32)
+        room = np.empty(count * STRETCH, dtype=np.float32)
         sums_PS = np.empty((count * (count + 1) // 2, stretches), dtype=np.float32)
         self._product_sums(
-            blocks,
-            kinds,
+            _addresses(inputs),
             count,
-            pivot_address,
-            pivot_code,
+            None if pivot is None else ctypes.c_void_p(pivot.address),
+            KIND_CODES[inputs[0].kind],
             ctypes.c_size_t(stretches),
             ctypes.c_void_p(room.ctypes.data),
             ctypes.c_void_p(sums_PS.ctypes.data),
@@ -122,16 +119,8 @@ class CompiledSums:
         return sums_PS
 
 
-def _pointers(blocks: Sequence[StoredBlock]) -> tuple[ctypes.Array[ctypes.c_void_p], ctypes.Array[ctypes.c_int]]:
-    count = len(blocks)
-    return (
-        (ctypes.c_void_p * count)(*(block.address for block in blocks)),
-        (ctypes.c_int * count)(*(KIND_CODES[block.kind] for block in blocks)),
-    )
-
-
-def _pointer(block: StoredBlock | None) -> tuple[ctypes.c_void_p | None, int]:
-    return (None, 0) if block is None else (ctypes.c_void_p(block.address), KIND_CODES[block.kind])
+def _addresses(blocks: Sequence[StoredBlock]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(blocks))(*(block.address for block in blocks))
 
 
 def compiled_sums(numbers: int) -> CompiledSums | None:
@@ -190,29 +179,37 @@ def _loaded(library: Path) -> CompiledSums | None:
 
 def agrees_with_numpy(sums: CompiledSums) -> bool:
     """Whether three sampled inputs, subnormals among them, come out bit by bit as numpy has them."""
-    samples = [_sample(index) for index in range(3)]
-    shares = (0.3, 0.45, 0.25)
-    for kind in KIND_CODES:
-        for form in ("sum", "mean"):
-            pivot = 1 if form == "mean" else None
-            rest = [index for index in range(3) if index != pivot]
-            expected = Narrower(kind).narrow(combined(_wide(samples), None, Combination(shares, form=form)), "sample")
-            out = StoredBlock(empty_bytes(len(expected)), kind)
-            pivot_block = None if pivot is None else samples[pivot]
-            inputs, parts = [samples[index] for index in rest], [shares[index] for index in rest]
-            if not sums.weighted_sum(inputs, parts, pivot_block, out) or not np.array_equal(out.bytes_, expected):
-                return False
-    left_N, right_N = _wide(samples[:2])
-    expected_S = (left_N[:STRETCH] * right_N[:STRETCH]).reshape(-1, STRETCH).sum(axis=1)
-    return bool(np.array_equal(sums.product_sums(samples[:2], None, 1)[1], expected_S))
+    samples = {kind: [_sample(index, kind) for index in range(3)] for kind in KIND_CODES}
+    forms: tuple[Literal["sum", "mean"], ...] = ("sum", "mean")
+    # Sums of the second shares are exact, so that some lie halfway between two bfloat16.
+    for inputs, kind, form, shares in product(samples.values(), KIND_CODES, forms, SAMPLE_SHARES):
+        how = Combination(shares, form=form)
+        expected = Narrower(kind).narrow(combined(_wide(inputs), None, how), "sample")
+        out = StoredBlock(empty_bytes(len(expected)), kind)
+        if not sums.combined(inputs, len(inputs), how, out) or not np.array_equal(out.bytes_, expected):
+            return False
+    for inputs in samples.values():
+        stretches = [numbers_N[: SAMPLE_STRETCHES * STRETCH].reshape(-1, STRETCH) for numbers_N in _wide(inputs)]
+        pairs = combinations_with_replacement(stretches, 2)
+        expected_PS = np.stack([(one * other).sum(axis=1) for one, other in pairs])
+        if not np.array_equal(sums.product_sums(inputs, None, SAMPLE_STRETCHES), expected_PS):
+            return False
+    return True
 
 
-def _sample(index: int) -> StoredBlock:
-    """bfloat16 below 2 in magnitude, from a multiplicative hash of the place."""
-    places = np.arange(1 + index, 1 + index + SAMPLE_NUMBERS, dtype=np.uint32) * np.uint32(2_654_435_761 + 2 * index)
-    stored = empty_bytes(2 * SAMPLE_NUMBERS)
-    stored.view(np.uint16)[:] = (places >> np.uint32(16)) & np.uint32(0xBFFF)
-    return StoredBlock(stored, "BF16")
+def _sample(index: int, kind: str) -> StoredBlock:
+    """Numbers from a hash of the place (the finish of MurmurHash3), most of them around one, all below 2."""
+    bits = np.arange(index * SAMPLE_NUMBERS, (index + 1) * SAMPLE_NUMBERS, dtype=np.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = (bits ^ (bits >> np.uint32(shift))) * np.uint32(factor)
+    bits = (bits ^ (bits >> np.uint32(16))) & np.uint32(0xBFFFFFFF)
+    bits[: SAMPLE_NUMBERS * 3 // 4] |= np.uint32(0x3F000000)
+    stored = empty_bytes(FLOAT_BYTES[kind] * SAMPLE_NUMBERS)
+    if kind == "F32":
+        stored.view(np.uint32)[:] = bits
+    else:
+        stored.view(np.uint16)[:] = bits >> np.uint32(HALF_BITS)
+    return StoredBlock(stored, kind)
 
 
 def _wide(blocks: Sequence[StoredBlock]) -> list[Floats]:

@@ -13,7 +13,7 @@ import xxhash
 from e2lm.errors import UserError
 from e2lm.merge_strategy import Combination
 from e2lm_merge.block_walk import BlockWalk
-from e2lm_merge.combination import LONG_NUMBERS, STRETCH, InnerProducts, combined, sum_terms
+from e2lm_merge.combination import LONG_NUMBERS, STRETCH, InnerProducts, combined
 from e2lm_merge.compiled_sums import CompiledSums, StoredBlock
 from e2lm_merge.number_format import TYPE_BYTES, Bytes, Floats, Narrower, widen
 
@@ -52,7 +52,7 @@ def _blame_input(walk: BlockWalk) -> None:
 def _compiled_for(walk: BlockWalk) -> CompiledSums | None:
     """The compiled functions, where there are any that know all types of this tensor."""
     compiled, merge = walk.workspace.compiled, walk.merge
-    known = compiled is not None and compiled.knows(merge.dtype, *(source.dtype for source in merge.inputs))
+    known = compiled is not None and compiled.knows([source.dtype for source in merge.inputs], merge.dtype)
     return compiled if known else None
 
 
@@ -112,12 +112,9 @@ def _compiled_sums(
 ) -> Iterator[tuple[int, Bytes, bool]]:
     """The same in one pass; a block that is not finite is done over by numpy."""
     merge = walk.merge
-    terms, pivot = sum_terms(how, len(merge.sources))
-    shares = [share for share, _ in terms]
     for start, count, inputs in walk.stored_blocks(hashers, idle):
         out = StoredBlock(walk.workspace.buffer("out", 0, count * TYPE_BYTES[merge.dtype]), merge.dtype)
-        pivot_block = None if pivot is None else inputs[pivot]
-        if compiled.weighted_sum([inputs[place] for _, place in terms], shares, pivot_block, out):
+        if compiled.combined(inputs, len(merge.sources), how, out):
             yield start, out.bytes_, True
             continue
         numbers = [_widened(block) for block in inputs]

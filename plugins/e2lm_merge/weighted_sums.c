@@ -1,7 +1,7 @@
 /* The arithmetic of combination.py and number_format.py in one pass over memory, to the same bits.
  *
  * Every product and sum is rounded by itself: compile with -ffp-contract=off and without -ffast-math. Numbers are worked
- * on in tiles that stay in the first cache. A stored number is float32, or bfloat16, the upper half of one.
+ * on in tiles that stay in the first cache. Stored numbers are float32, or bfloat16, the upper halves of such.
  */
 
 #include <stddef.h>
@@ -40,54 +40,64 @@ INLINE float float_of(uint32_t bits) {
     return number;
 }
 
-INLINE const float *widened(const void *stored, int kind, size_t start, size_t count, float *room) {
-    if (kind == FLOAT32) return (const float *)stored + start;
-    const uint16_t *halves = (const uint16_t *)stored + start;
-    for (size_t i = 0; i < count; i++) room[i] = float_of((uint32_t)halves[i] << 16);
-    return room;
+INLINE float number_at(const void *stored, int kind, size_t i) {
+    return kind == FLOAT32 ? ((const float *)stored)[i] : float_of((uint32_t)((const uint16_t *)stored)[i] << 16);
+}
+
+/* Stores `count` numbers from `start` on and returns the largest bit pattern among them, signs left out. */
+INLINE uint32_t narrowed(const float *numbers, void *out, int out_kind, size_t start, size_t count) {
+    uint32_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = bits_of(numbers[i]), size = bits & 0x7fffffffu;
+        largest = size > largest ? size : largest;
+        if (out_kind == FLOAT32)
+            ((float *)out)[start + i] = numbers[i];
+        else
+            ((uint16_t *)out)[start + i] = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    }
+    return largest;
+}
+
+INLINE int summed(const void *const *inputs, const float *shares, int inputs_count, const void *pivot, int kind,
+                  void *out, int out_kind, size_t numbers) {
+    float total[TILE];
+    uint32_t largest = 0;
+    for (size_t start = 0; start < numbers; start += TILE) {
+        size_t count = numbers - start < TILE ? numbers - start : TILE;
+        if (inputs_count == 0)
+            for (size_t i = 0; i < count; i++) total[i] = number_at(pivot, kind, start + i);
+        for (int m = 0; m < inputs_count; m++) {
+            const void *x = inputs[m];
+            float share = shares[m];
+            if (pivot && m == 0)
+                for (size_t i = 0; i < count; i++)
+                    total[i] = (number_at(x, kind, start + i) - number_at(pivot, kind, start + i)) * share;
+            else if (pivot)
+                for (size_t i = 0; i < count; i++)
+                    total[i] += (number_at(x, kind, start + i) - number_at(pivot, kind, start + i)) * share;
+            else if (m == 0)
+                for (size_t i = 0; i < count; i++) total[i] = number_at(x, kind, start + i) * share;
+            else
+                for (size_t i = 0; i < count; i++) total[i] += number_at(x, kind, start + i) * share;
+        }
+        if (pivot && inputs_count)
+            for (size_t i = 0; i < count; i++) total[i] = number_at(pivot, kind, start + i) + total[i];
+        uint32_t largest_here = narrowed(total, out, out_kind, start, count);
+        largest = largest_here > largest ? largest_here : largest;
+    }
+    return largest < (out_kind == FLOAT32 ? NONFINITE_FROM : ROUNDED_TO_INFINITY_FROM);
 }
 
 /* pivot + sum of shares[m] * (inputs[m] - pivot), or without a pivot sum of shares[m] * inputs[m], into `out`.
  * Returns 1 where every number of the result is finite; else what stands in `out` is of no use. */
 FOR_EACH_PROCESSOR
-int weighted_sum(const void *const *inputs, const int *kinds, const float *shares, int inputs_count,
-                 const void *pivot, int pivot_kind, void *out, int out_kind, size_t numbers) {
-    float total[TILE], room[TILE], pivot_room[TILE];
-    uint32_t largest = 0;
-    for (size_t start = 0; start < numbers; start += TILE) {
-        size_t count = numbers - start < TILE ? numbers - start : TILE;
-        const float *p = pivot ? widened(pivot, pivot_kind, start, count, pivot_room) : NULL;
-        for (int m = 0; m < inputs_count; m++) {
-            const float *x = widened(inputs[m], kinds[m], start, count, room);
-            float share = shares[m];
-            if (p && m == 0)
-                for (size_t i = 0; i < count; i++) total[i] = (x[i] - p[i]) * share;
-            else if (p)
-                for (size_t i = 0; i < count; i++) total[i] += (x[i] - p[i]) * share;
-            else if (m == 0)
-                for (size_t i = 0; i < count; i++) total[i] = x[i] * share;
-            else
-                for (size_t i = 0; i < count; i++) total[i] += x[i] * share;
-        }
-        if (p && inputs_count)
-            for (size_t i = 0; i < count; i++) total[i] = p[i] + total[i];
-        const float *result = p && !inputs_count ? p : total;
-        if (out_kind == FLOAT32) {
-            memcpy((float *)out + start, result, count * sizeof(float));
-            for (size_t i = 0; i < count; i++) {
-                uint32_t size = bits_of(result[i]) & 0x7fffffffu;
-                largest = size > largest ? size : largest;
-            }
-        } else {
-            uint16_t *halves = (uint16_t *)out + start;
-            for (size_t i = 0; i < count; i++) {
-                uint32_t bits = bits_of(result[i]), size = bits & 0x7fffffffu;
-                largest = size > largest ? size : largest;
-                halves[i] = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-            }
-        }
-    }
-    return largest < (out_kind == FLOAT32 ? NONFINITE_FROM : ROUNDED_TO_INFINITY_FROM);
+int weighted_sum(const void *const *inputs, const float *shares, int inputs_count, const void *pivot, int kind,
+                 void *out, int out_kind, size_t numbers) {
+    if (kind == BFLOAT16 && out_kind == BFLOAT16)
+        return summed(inputs, shares, inputs_count, pivot, BFLOAT16, out, BFLOAT16, numbers);
+    if (kind == BFLOAT16) return summed(inputs, shares, inputs_count, pivot, BFLOAT16, out, FLOAT32, numbers);
+    if (out_kind == BFLOAT16) return summed(inputs, shares, inputs_count, pivot, FLOAT32, out, BFLOAT16, numbers);
+    return summed(inputs, shares, inputs_count, pivot, FLOAT32, out, FLOAT32, numbers);
 }
 
 /* The sum of left * right over one stretch, in the order of numpy's pairwise sum. */
@@ -107,22 +117,17 @@ INLINE float product_sum(const float *left, const float *right) {
 }
 
 /* For every pair of inputs, (0,0), (0,1), ..., (1,1), ..., the sums of their products over each of `stretches`
- * stretches, pair after pair in `out`. With a pivot, of inputs less the pivot. `room` holds one stretch per input and
- * one more. */
+ * stretches, pair after pair in `out`. With a pivot, of inputs less the pivot. `room` holds one stretch per input. */
 FOR_EACH_PROCESSOR
-void product_sums(const void *const *inputs, const int *kinds, int inputs_count, const void *pivot, int pivot_kind,
-                  size_t stretches, float *room, float *out) {
+void product_sums(const void *const *inputs, int inputs_count, const void *pivot, int kind, size_t stretches,
+                  float *room, float *out) {
     for (size_t stretch = 0; stretch < stretches; stretch++) {
         size_t start = stretch * STRETCH;
-        float *pivot_room = room + (size_t)inputs_count * STRETCH;
-        const float *p = pivot ? widened(pivot, pivot_kind, start, STRETCH, pivot_room) : NULL;
         for (int m = 0; m < inputs_count; m++) {
             float *own = room + (size_t)m * STRETCH;
-            const float *x = widened(inputs[m], kinds[m], start, STRETCH, own);
-            if (p)
-                for (size_t i = 0; i < STRETCH; i++) own[i] = x[i] - p[i];
-            else if (x != own)
-                memcpy(own, x, STRETCH * sizeof(float));
+            for (size_t i = 0; i < STRETCH; i++) own[i] = number_at(inputs[m], kind, start + i);
+            if (pivot)
+                for (size_t i = 0; i < STRETCH; i++) own[i] -= number_at(pivot, kind, start + i);
         }
         size_t pair = 0;
         for (int row = 0; row < inputs_count; row++)
