@@ -1,9 +1,10 @@
 """What planning and reading cost: ``python benchmarks/curriculum_plan.py [--samples 100000000] [--steps 300]``.
 
 First, a plan for many samples: seconds and peak memory of a process that does nothing else. Second, what a step of
-training costs more when examples come in planned order than when Trainer shuffles a plain data set: two Trainers in one
-process take turns step by step, so that both meet the same machine in the same second. A step is everything from the
-end of a Trainer's last step to the end of this one: reading, collating, forward, backward, optimizer, callbacks.
+training costs more when examples come in planned order than when Trainer shuffles a plain data set: Trainers in one
+process take turns step by step, so that all meet the same machine in the same second. A step is everything from the
+end of a Trainer's last step to the end of this one: reading, collating, forward, backward, optimizer, callbacks. A
+third Trainer, which shuffles too, says what such a comparison makes of no difference at all.
 """
 
 from __future__ import annotations
@@ -78,37 +79,45 @@ def training(steps: int) -> None:
     started = time.process_time()
     plan = chosen_curriculum("length-competence").plan(scores_X, _budget(steps), np.random.default_rng(0))
     planning_s = time.process_time() - started
-    planned = PlannedDataset(blocks_XT, plan.indices_SB)
-    turns = Turns()
+    data: dict[str, tuple[Any, Any]] = {
+        "plain": (list(blocks_XT), _plain_batch),
+        "planned": (PlannedDataset(blocks_XT, plan.indices_SB), causal_batch),
+        "plain again": (list(blocks_XT), _plain_batch),
+    }
+    turns = Turns(tuple(data))
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         threads = [
-            threading.Thread(target=_train, args=(planned, causal_batch, "planned", steps, folder, turns)),
-            threading.Thread(target=_train, args=(list(blocks_XT), _plain_batch, "plain", steps, folder, turns)),
+            threading.Thread(target=_train, args=(*data[kind], kind, steps, folder, turns)) for kind in turns.kinds
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    planned_S, plain_S = (np.asarray(turns.step_s[kind][SETTLING_STEPS:]) for kind in ("planned", "plain"))
-    planned_S = planned_S + planning_s / steps
-    # A median of ratios, as single steps are disturbed by whatever else runs; resampled for its interval.
-    ratios_S = planned_S / plain_S
-    rows_RS = np.random.default_rng(0).integers(0, len(ratios_S), (2000, len(ratios_S)))
-    low, high = np.percentile(np.median(ratios_S[rows_RS], axis=1), [2.5, 97.5])
+    step_s = {kind: np.asarray(turns.step_s[kind][SETTLING_STEPS:]) for kind in turns.kinds}
+    step_s["planned"] += planning_s / steps
     print(
-        f"Trainer against Trainer, step by step in turn: planned order costs {100 * (np.median(ratios_S) - 1):+.2f} % "
-        f"of a step [{100 * (low - 1):+.2f}, {100 * (high - 1):+.2f}], planning included; {len(ratios_S)} pairs of "
-        f"steps of 780k, {1e3 * np.median(plain_S):.0f} ms each"
+        f"Trainer against Trainer, {steps} steps in turn, plain {1e3 * np.median(step_s['plain']):.0f} ms: "
+        f"planned {_difference(step_s['planned'], step_s['plain'])}, planning included; "
+        f"plain again {_difference(step_s['plain again'], step_s['plain'])}"
     )
 
 
-class Turns:
-    """Lets two threads take one step after the other, and keeps the processor seconds of each step."""
+def _difference(ours_S: Any, theirs_S: Any) -> str:
+    """Median of the ratios of neighbouring steps, as single ones are disturbed by whatever else runs; resampled."""
+    ratios_S = ours_S / theirs_S
+    rows_RS = np.random.default_rng(0).integers(0, len(ratios_S), (2000, len(ratios_S)))
+    low, high = np.percentile(np.median(ratios_S[rows_RS], axis=1), [2.5, 97.5])
+    return f"{100 * (np.median(ratios_S) - 1):+.2f} % [{100 * (low - 1):+.2f}, {100 * (high - 1):+.2f}]"
 
-    def __init__(self) -> None:
-        self.step_s: dict[str, list[float]] = {"planned": [], "plain": []}
-        self._free = {"planned": threading.Semaphore(1), "plain": threading.Semaphore(0)}
+
+class Turns:
+    """Lets threads take one step after the other, and keeps the processor seconds of each step."""
+
+    def __init__(self, kinds: tuple[str, ...]) -> None:
+        self.kinds = kinds
+        self.step_s: dict[str, list[float]] = {kind: [] for kind in kinds}
+        self._free = {kind: threading.Semaphore(int(kind == kinds[0])) for kind in kinds}
         self._began_s: dict[str, float] = {}
 
     def begin(self, kind: str) -> None:
@@ -117,9 +126,9 @@ class Turns:
         self._began_s[kind] = time.thread_time()
 
     def end(self, kind: str) -> None:
-        """The step is done: note it, and let the other go."""
+        """The step is done: note it, and let the next go."""
         self.step_s[kind].append(time.thread_time() - self._began_s[kind])
-        self._free["plain" if kind == "planned" else "planned"].release()
+        self._free[self.kinds[(self.kinds.index(kind) + 1) % len(self.kinds)]].release()
 
 
 def _corpus() -> tuple[Any, Any]:
@@ -190,6 +199,7 @@ def _plain_batch(rows: list[Any]) -> dict[str, Any]:
 
 def _train(data: Any, collate: Any, kind: str, steps: int, folder: str, turns: Turns) -> None:
     from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
 
     from e2lm_curriculum.llama import new_llama
     from e2lm_curriculum.model_size import model_size
@@ -219,7 +229,9 @@ def _train(data: Any, collate: Any, kind: str, steps: int, folder: str, turns: T
         report_to="none",
     )
     model = new_llama(model_size("780k"), VOCABULARY, LENGTH, 0)
-    Trainer(model=model, args=arguments, train_dataset=data, data_collator=collate, callbacks=[TakesTurns()]).train()
+    trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collate, callbacks=[TakesTurns()])
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
 
 
 def main() -> None:
