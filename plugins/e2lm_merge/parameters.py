@@ -58,6 +58,8 @@ def _check_all(setting: Setting, name: str, where: str, default: Value, strategy
     values: Sequence[Value] = (
         setting.gradient if setting.gradient else [setting.value] if setting.value is not None else []
     )
+    if setting.gradient and isinstance(default, str):
+        raise UserError(f"{where}: found the list {list(setting.gradient)}; expected one text, such as {default!r}")
     for value in values:
         checked_value(value, name, where, default, strategy)
 
@@ -70,6 +72,8 @@ def checked_value(value: Value, name: str, where: str, default: Value, strategy:
         return value
     if isinstance(default, str):
         allowed = strategy.choices.get(name)
+        if allowed is None and isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
         if not isinstance(value, str) or (allowed is not None and value not in allowed):
             raise UserError(f"{where}: found {value!r}. {nearest_names(str(value), allowed or ())}")
         return value
@@ -90,11 +94,13 @@ def _number(value: Value, where: str) -> float:
 
 
 def _typed(setting: Setting, default: Value) -> Setting:
-    """Numbers that YAML 1.1 reads as text (``1e-4``) become numbers."""
+    """Numbers that YAML 1.1 reads as text (``1e-4``) become numbers, and a text that is one number a text again."""
     filters = tuple(replace(one, setting=_typed(one.setting, default)) for one in setting.filters)
     value = setting.value
     if value is not None and not isinstance(default, bool | str):
         value = float(value)
+    elif value is not None and isinstance(default, str):
+        value = str(value)
     return Setting(value, setting.gradient, filters)
 
 

@@ -68,8 +68,15 @@ def exponential_weights(count: int, parameters: Mapping[str, Value]) -> list[flo
     return [(1 - alpha) ** (count - 1)] + [alpha * (1 - alpha) ** (count - index) for index in range(2, count + 1)]
 
 
-def decay_curve(text: str, count: int) -> list[float]:
-    """w₁ … w_(K−1): a named curve at j/K, or numbers written ``0.9/0.5/0.1``, one less than checkpoints."""
+def decay_curve(text: str, count: int, window: int = 0) -> list[float]:
+    """w₁ … w_(K−1): a named curve at j/K, or numbers written ``0.9/0.5/0.1``, one less than checkpoints.
+
+    Where there are fewer checkpoints, as at the start of a run, the last numbers count: those of the last stretches of
+    training. Too few numbers, or more than a ``window`` (0: none) can ever use, are a :class:`UserError`.
+
+    >>> decay_curve("0.9/0.5/0.1", 3)
+    [0.5, 0.1]
+    """
     if text in DECAY_CURVES:
         return [DECAY_CURVES[text](index / count) for index in range(1, count)]
     try:
@@ -78,20 +85,32 @@ def decay_curve(text: str, count: int) -> list[float]:
         raise UserError(
             f"curve: found {text!r}. {nearest_names(text, DECAY_CURVES)} Or give numbers such as 0.9/0.5/0.1"
         ) from None
-    if len(points) != count - 1:
-        raise UserError(f"curve: {count} checkpoints need {count - 1} numbers, found {len(points)} in {text!r}")
-    return points
+    if not all(map(math.isfinite, points)):
+        raise UserError(f"curve: found {text!r}; expected numbers from 1 down to 0, such as 0.9/0.5/0.1")
+    own = len(points) + 1
+    if len(points) < count - 1:
+        raise UserError(
+            f"curve: {count} checkpoints need {count - 1} numbers, found {len(points)} in {text!r}; "
+            f"set window to {own} or give more numbers"
+        )
+    if 0 < window < own:
+        raise UserError(
+            f"curve: {len(points)} numbers are for {own} checkpoints, window is {window}; set window to {own} or give "
+            f"{window - 1} numbers"
+        )
+    return points[own - count :]
 
 
 def wsm_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
     """c₀ = 1 − w₁, cⱼ = wⱼ − wⱼ₊₁, c_k = w_k: merging by c equals training with the decay w (WSM, theorem 3.1).
 
-    ``count`` checkpoints θ₀ … θ_k have k = count − 1 stretches of training between them, and w decays the j-th.
+    ``count`` checkpoints θ₀ … θ_k have k = count − 1 stretches of training between them, and wⱼ decays the j-th.
 
     >>> [round(c, 3) for c in wsm_weights(10, {"curve": "1-sqrt"})[:5]]
     [0.316, 0.131, 0.101, 0.085, 0.075]
     """
-    decay = [1.0, *decay_curve(str(parameters["curve"]), count), 0.0]
+    window = int(float(parameters.get("window", 0)))
+    decay = [1.0, *decay_curve(str(parameters["curve"]), count, window), 0.0]
     return [decay[index] - decay[index + 1] for index in range(count)]
 
 

@@ -115,6 +115,16 @@ def test_checkpoints_nearer_than_the_interval_are_left_out(tiny_series: Path) ->
     assert [step for step, _ in merged.walk(30)] == [0, 20]
 
 
+def test_a_curve_longer_than_the_run_so_far_is_no_mistake(tiny_series: Path, tmp_path: Path, evaluate: Run) -> None:
+    spec = "wsm:window=4,curve=0.9/0.5/0.1"
+    assert evaluate(tiny_series, "--merge", spec, "--quiet") == 0
+    scored = logliks(tmp_path / "out", f"tiny-run+{spec.replace('/', '_')}")
+    assert sorted(scored) == list(STEPS)
+    raw = logliks(tmp_path / "out", "tiny-run")
+    np.testing.assert_allclose(scored[STEPS[0]], raw[STEPS[0]], rtol=0, atol=1e-4)
+    assert np.abs(scored[STEPS[1]] - raw[STEPS[1]]).max() > 1e-4
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -123,6 +133,8 @@ def test_checkpoints_nearer_than_the_interval_are_left_out(tiny_series: Path) ->
         ("ties", "does not average along a run"),
         ("wsm:window", "is not key=value"),
         ("wsm:window=-1", "window"),
+        ("wsm:window=3,curve=0.9/0.5/0.1", "3 numbers are for 4 checkpoints, window is 3"),
+        ("wsm:curve=0.5", "need 2 numbers, found 1 in '0.5'; set window to 2"),
     ],
 )
 def test_a_mistaken_merge_is_one_line_before_anything_is_written(

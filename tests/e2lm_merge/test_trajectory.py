@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from e2lm import Series, UserError
 from e2lm.merge_strategy import parse_merge_spec
@@ -78,6 +80,70 @@ def test_wsm_of_a_constant_is_the_last_and_of_a_line_the_mean() -> None:
         wsm_weights(5, {"curve": "cosin"})
     with pytest.raises(UserError, match="5 checkpoints need 4 numbers, found 2"):
         wsm_weights(5, {"curve": "0.5/0.2"})
+
+
+@settings(deadline=None)
+@given(points=st.lists(st.floats(0, 1), min_size=1, max_size=9), data=st.data())
+def test_where_a_run_is_shorter_than_its_curve_the_last_stretches_are_decayed_by_the_last_numbers(
+    points: list[float], data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, len(points) + 1))
+    checkpoints = np.random.default_rng(count).standard_normal(count).cumsum()
+    curve = "/".join(map(repr, points))
+    merged = np.array(wsm_weights(count, {"curve": curve, "window": len(points) + 1})) @ checkpoints
+    decay = points[len(points) + 1 - count :]
+    np.testing.assert_allclose(merged, checkpoints[0] + np.dot(decay, np.diff(checkpoints)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("curve", "window", "said"),
+    [
+        ("0.9/0.5/0.1", 3, "3 numbers are for 4 checkpoints, window is 3; set window to 4 or give 2 numbers"),
+        ("0.9/0.5/0.1", 10, "5 checkpoints need 4 numbers, found 3 in '0.9/0.5/0.1'; set window to 4 or give more"),
+        ("0.9/nan/0.1", 4, "found '0.9/nan/0.1'; expected numbers"),
+        ("0.9//0.1", 4, "found '0.9//0.1'"),
+    ],
+)
+def test_a_curve_that_does_not_fit_its_window_says_what_would(curve: str, window: int, said: str, run: Run) -> None:
+    series = Series.read(run([10, 20, 30, 40, 50]))
+    strategy = find_strategy("wsm")
+    assert strategy.weigh is not None
+    parameters = {**strategy.defaults, "curve": curve, "window": float(window)}
+    with pytest.raises(UserError, match=re.escape(said)):
+        strategy.weigh([one.step for one in series.checkpoints], parameters)
+
+
+def test_a_curve_given_in_numbers_goes_along_a_run_from_its_first_checkpoint(run: Run) -> None:
+    folder = run([10, 20, 30, 40, 50])
+    given_numbers = {"curve": "0.75/0.5/0.25", "window": 4.0}
+    curve = dict(merged_checkpoints(Series.read(folder), find_strategy("wsm"), given_numbers))
+    assert list(curve) == [10, 20, 30, 40, 50]
+    named = dict(merged_checkpoints(Series.read(folder), find_strategy("wsm"), {"curve": "linear", "window": 4.0}))
+    first = {"merge_method": "wsm", "series": str(folder), "steps": [10, 20], "parameters": given_numbers}
+    expected = merged_tensors(plan_merge(recipe_from_data(first, "t")))
+    for key, tensor in expected.items():
+        # The numbers are the linear curve of a full window; before, 0.25 decays the one stretch there is.
+        torch.testing.assert_close(curve[50][key], named[50][key], rtol=0, atol=0)
+        torch.testing.assert_close(curve[20][key], 0.75 * curve[10][key] + 0.25 * read_one(folder, 20, key))
+        torch.testing.assert_close(curve[20][key], tensor)
+
+
+def test_a_curve_of_one_number_is_a_curve_and_a_list_is_told_how_it_is_written(run: Run) -> None:
+    folder = run([10, 20])
+    recipe = {"merge_method": "wsm", "series": str(folder), "parameters": {"curve": 0.25}}
+    merged = merged_tensors(plan_merge(recipe_from_data(recipe, "t")))
+    key = "lm_head.weight"
+    torch.testing.assert_close(merged[key], 0.75 * read_one(folder, 10, key) + 0.25 * read_one(folder, 20, key))
+    recipe["parameters"] = {"curve": [0.9, 0.5]}
+    with pytest.raises(UserError, match=r"curve: found the list \[0.9, 0.5\]; expected one text, such as '1-sqrt'"):
+        plan_merge(recipe_from_data(recipe, "t"))
+    recipe["parameters"] = {"curve": True}
+    with pytest.raises(UserError, match="curve: found True"):
+        plan_merge(recipe_from_data(recipe, "t"))
+
+
+def read_one(folder: Path, step: int, key: str) -> torch.Tensor:
+    return load_file(folder / f"checkpoint-{step}" / "model.safetensors")[key]
 
 
 # 12 EMA and LAWA
