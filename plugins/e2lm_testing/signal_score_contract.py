@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
+from e2lm.series_roles import SeriesRoles
 from e2lm.signal_score import Curve, ScoreValue, SignalScore
 from e2lm_testing.contract import check_described, outcome, own_randomness_only, resolved
 
@@ -81,6 +82,10 @@ DEGENERATE_CURVES: dict[str, Callable[[], Curve]] = {
 }
 
 
+#: None, one that splits series and checkpoints, and one that leaves nothing.
+ROLES = (SeriesRoles(), SeriesRoles(("sm*",), 4 * TOKENS_BETWEEN), SeriesRoles(("*",), 1.0))
+
+
 class SignalScoreContract:
     """Subclass it and set ``signal_score`` to a :class:`SignalScore`, or to the name of an installed one."""
 
@@ -117,6 +122,17 @@ class SignalScoreContract:
         before = _contents(given)
         self._value(given)
         assert _contents(given) == before
+
+    @pytest.mark.parametrize("roles", ROLES)
+    def test_under_roles_it_is_the_same_score_of_other_curves(self, roles: SeriesRoles) -> None:
+        if self._score.under is None:
+            return
+        known = self._score.under(roles)
+        assert isinstance(known, SignalScore), f"under(roles) returned {known!r}; expected a SignalScore"
+        assert (known.name, known.scope) == (self._score.name, self._score.scope)
+        value = outcome(lambda: known.score(self._input(sample_curve()), np.random.default_rng(SEED)))
+        if not isinstance(value, UserError):
+            check_value(value)
 
     @pytest.mark.parametrize("fault", DEGENERATE_CURVES)
     def test_a_degenerate_curve_gets_a_value_or_a_reason(self, fault: str) -> None:

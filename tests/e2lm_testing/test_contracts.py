@@ -19,6 +19,7 @@ from e2lm import (
     MergeStrategy,
     ScalingPredictor,
     ScoreValue,
+    SeriesRoles,
     SignalScore,
     TaskSuite,
     UserError,
@@ -101,6 +102,16 @@ def test_a_signal_score_that_cannot_take_one_checkpoint_is_caught() -> None:
     score = score_that(lambda curve, rng: ScoreValue(float(curve.values_K[1])))
     (check,) = broken_checks(SignalScoreContract, "signal_score", score, fault="one checkpoint")
     assert check == "test_a_degenerate_curve_gets_a_value_or_a_reason"
+
+
+def test_a_signal_score_that_is_another_under_roles_is_caught() -> None:
+    good = score_that(lambda curve, rng: ScoreValue(1.0, reason="a constant"))
+    other = SignalScore("other", "Another.", good.score)
+    for under in (lambda roles: other, lambda roles: 1.0):
+        score = SignalScore("thing", "A score.", good.score, under=under)  # type: ignore[arg-type]
+        assert broken_checks(SignalScoreContract, "signal_score", score, roles=SeriesRoles()) == {  # type: ignore[arg-type]
+            "test_under_roles_it_is_the_same_score_of_other_curves"
+        }
 
 
 def test_a_good_signal_score_of_a_curve_and_one_of_a_family_break_nothing() -> None:
