@@ -22,7 +22,7 @@ HEAD = f"""\
 
 <!-- Written by docs/hook_reference.py from plugins/e2lm/hookspecs.py: change it there. -->
 
-A plugin implements one or more of these functions, marked `@hookimpl`; [plugins.md](plugins.md) says how to write, test
+A plugin implements one or more of these functions, marked `@hookimpl`; [plugins](plugins.md) says how to write, test
 and install one. Hook API {hookspecs.HOOK_API}: the number rises when a hook goes or an argument changes its meaning.
 
 {{introduction}}

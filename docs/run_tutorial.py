@@ -27,6 +27,7 @@ SMALLER = {
     "--checkpoint-tokens 100_000": "--checkpoint-tokens 8_000",
     "--items 200": "--items 100",
     "$4 > 100000": "$4 > 0",
+    "999424": "40960",
 }
 
 
