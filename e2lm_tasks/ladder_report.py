@@ -1,11 +1,14 @@
-"""At which checkpoint each rung of the developmental ladder turns on in a run.
+"""At which checkpoint each rung of the developmental ladder turns on in a run, and how surely it tells training.
+
+The first is read from accuracy, which has a chance level; the second from log-likelihoods, as accuracy stands still
+below a rung's start and at its ceiling.
 
 Shape suffix: K checkpoints of one series.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +21,9 @@ from e2lm_tasks.suite_family import LADDER
 
 METRIC = "acc_ties_half"
 FALLBACK_METRIC = "acc"
+#: Log-likelihood of the truth minus the mean of the wrong choices: the one that docs/scores.md recommends. Chosen
+#: beforehand for all rungs; where a table lacks it, accuracy is judged.
+SIGNAL_METRIC = "gold_minus_mean_wrong_per_byte"
 SIGNAL_SCORE = "signal_quality"
 #: Two-sided 95 % quantile of the normal distribution.
 Z_95 = 1.959964
@@ -25,7 +31,10 @@ Z_95 = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One rung in one run. ``on_step`` is None where it shows nothing; ``reason`` then says why."""
+    """One rung in one run. ``on_step`` is None where it shows nothing; ``reason`` then says why.
+
+    ``first`` and ``last`` are accuracies, ``signal_quality`` and ``p`` belong to ``signal_metric``.
+    """
 
     series: str
     rung: str
@@ -34,6 +43,7 @@ class Rung:
     last: float
     on_step: int | None
     on_tokens: float | None
+    signal_metric: str
     signal_quality: float | None
     p: float | None
     reason: str | None
@@ -50,10 +60,10 @@ def ladder_report(scores: Scores, name: str = LADDER.name) -> list[Rung]:
     for series in dict.fromkeys(table["series"]):
         for kind in LADDER.kinds:
             rows = table[(table["series"] == series) & (table["task"] == f"{name}_{kind.name}")]
-            metric = METRIC if (rows["metric"] == METRIC).any() else FALLBACK_METRIC
-            rows = rows[rows["metric"] == metric].sort_values("step")
-            if len(rows):
-                rungs.append(_rung(str(series), kind.name, 1 / kind.choices, metric, rows))
+            by_metric = {str(metric): own.sort_values("step") for metric, own in rows.groupby("metric")}
+            metric = METRIC if METRIC in by_metric else FALLBACK_METRIC
+            if metric in by_metric:
+                rungs.append(_rung(str(series), kind.name, 1 / kind.choices, metric, by_metric))
     if not rungs:
         raise UserError(f"no task {name}_... is in the scores; evaluate --tasks {name} first, or give --name")
     return rungs
@@ -72,6 +82,8 @@ def ladder_text(rungs: Sequence[Rung]) -> str:
             f"{rung.series:<24} {rung.rung:<12} {rung.chance:>6.2f} {rung.first:>6.3f} {rung.last:>6.3f}  {on:<24} "
             f"{quality:>7} {p:>6}"
         )
+    judged = ", ".join(dict.fromkeys(rung.signal_metric for rung in rungs))
+    lines.append(f"first, last and turns on: accuracy; quality and p: {SIGNAL_SCORE} of {judged}")
     for series in dict.fromkeys(rung.series for rung in rungs):
         silent = [rung.rung for rung in rungs if rung.series == series and rung.on_step is None]
         if silent:
@@ -81,20 +93,28 @@ def ladder_text(rungs: Sequence[Rung]) -> str:
     return "\n".join(lines)
 
 
-def _rung(series: str, rung: str, chance: float, metric: str, rows: Any) -> Rung:
+def _rung(series: str, rung: str, chance: float, metric: str, by_metric: Mapping[str, Any]) -> Rung:
+    rows = by_metric[metric]
     values_K, stderr_K = (rows[column].to_numpy(dtype=np.float64) for column in ("value", "stderr"))
     steps_K, tokens_K = rows["step"].to_numpy(dtype=np.int64), rows["tokens"].to_numpy(dtype=np.float64)
-    curve = Curve(
-        series, f"{LADDER.name}_{rung}", metric, steps_K, tokens_K, values_K, stderr_K,
-        rows["n"].fillna(0).to_numpy(dtype=np.int64), chance=chance,
-    )  # fmt: skip
+    judged = SIGNAL_METRIC if SIGNAL_METRIC in by_metric else metric
     found = plugin_manager().find("e2lm_register_signal_scores", SignalScore, SIGNAL_SCORE, "signal score")
+    curve = _curve(series, rung, judged, by_metric[judged], chance if judged == metric else None)
     signal = found.score(curve, np.random.default_rng(0))
     on = turned_on(values_K, stderr_K, _to_beat(steps_K, values_K, stderr_K, chance))
     tokens = None if on is None or np.isnan(tokens_K[on]) else float(tokens_K[on])
     return Rung(
         series, rung, chance, float(values_K[0]), float(values_K[-1]), None if on is None else int(steps_K[on]), tokens,
-        signal.value, signal.p, None if on is not None else "never above chance and step 0 to the end of the run",
+        judged, signal.value, signal.p,
+        None if on is not None else "never above chance and step 0 to the end of the run",
+    )  # fmt: skip
+
+
+def _curve(series: str, rung: str, metric: str, rows: Any, chance: float | None) -> Curve:
+    values_K, stderr_K, tokens_K = (rows[column].to_numpy(dtype=np.float64) for column in ("value", "stderr", "tokens"))
+    return Curve(
+        series, f"{LADDER.name}_{rung}", metric, rows["step"].to_numpy(dtype=np.int64), tokens_K, values_K, stderr_K,
+        rows["n"].fillna(0).to_numpy(dtype=np.int64), chance=chance,
     )  # fmt: skip
 
 

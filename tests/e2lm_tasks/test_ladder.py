@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from e2lm import Scores, UserError
@@ -97,6 +98,23 @@ def test_what_the_untrained_model_gets_has_to_be_beaten_too() -> None:
     assert (rung.chance, rung.first, rung.on_step) == (0.25, 0.88, 30)
     (without_step_0,) = ladder_report(Scores(table({"frequency": [0.88, 0.9, 0.97]}).frame.assign(step=[5, 6, 7])))
     assert without_step_0.on_step == 5
+
+
+def test_a_rung_at_its_ceiling_is_judged_by_the_log_likelihoods_that_still_rise() -> None:
+    known = table({"frequency": [0.8, 0.95, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]})
+    (by_accuracy,) = ladder_report(known)
+    gap = table({"frequency": [0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85]}).frame.assign(
+        metric="gold_minus_mean_wrong_per_byte"
+    )
+    (rung,) = ladder_report(Scores.from_frame(pd.concat([known.frame, gap]), "test"))
+    assert (rung.first, rung.last, rung.on_step) == (by_accuracy.first, by_accuracy.last, by_accuracy.on_step)
+    assert by_accuracy.signal_metric == "acc_ties_half"
+    assert rung.signal_metric == "gold_minus_mean_wrong_per_byte"
+    assert by_accuracy.p is not None
+    assert rung.p is not None
+    assert rung.p < 0.01
+    assert by_accuracy.p > 0.05
+    assert "signal_quality of gold_minus_mean_wrong_per_byte" in ladder_text([rung])
 
 
 def test_a_rung_that_falls_back_to_chance_has_not_turned_on() -> None:
