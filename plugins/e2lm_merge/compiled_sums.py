@@ -44,6 +44,9 @@ COMPILED_FROM = 250_000_000
 #: numpy asks it in its own way.
 KIND_CODES = {"F32": 0, "BF16": 1}
 
+#: The numbers that numpy's pairwise sum adds up in rows, before it goes by pairs.
+PAIRWISE_BLOCK = 128
+
 #: Others may not write what is run in the user's name.
 WRITABLE_BY_OTHERS = 0o022
 
@@ -105,8 +108,9 @@ class CompiledSums:
         The pairs are (0, 0), (0, 1), …, (1, 1), …
         """
         count = len(inputs)
-        room = np.empty(count * STRETCH, dtype=np.float32)
-        sums_PS = np.empty((count * (count + 1) // 2, stretches), dtype=np.float32)
+        pairs = count * (count + 1) // 2
+        room = np.empty((count + pairs) * PAIRWISE_BLOCK, dtype=np.float32)
+        sums_PS = np.empty((pairs, stretches), dtype=np.float32)
         self._product_sums(
             _addresses(inputs),
             count,

@@ -27,6 +27,8 @@ enum { FLOAT32 = 0, BFLOAT16 = 1 };
 /* combination.STRETCH, and the numbers that numpy's pairwise sum adds up in eight rows before it goes by pairs. */
 #define STRETCH 4096
 #define PAIRWISE_BLOCK 128
+#define ROWS 8
+#define STRETCH_BLOCKS (STRETCH / PAIRWISE_BLOCK)
 
 INLINE uint32_t bits_of(float number) {
     uint32_t bits;
@@ -100,39 +102,56 @@ int weighted_sum(const void *const *inputs, const float *shares, int inputs_coun
     return summed(inputs, shares, inputs_count, pivot, FLOAT32, out, FLOAT32, numbers);
 }
 
-/* The sum of left * right over one stretch, in the order of numpy's pairwise sum. */
-INLINE float product_sum(const float *left, const float *right) {
-    float sums[STRETCH / PAIRWISE_BLOCK];
-    for (size_t block = 0; block < STRETCH / PAIRWISE_BLOCK; block++) {
-        const float *a = left + block * PAIRWISE_BLOCK, *b = right + block * PAIRWISE_BLOCK;
-        float rows[8];
-        for (size_t j = 0; j < 8; j++) rows[j] = a[j] * b[j];
-        for (size_t i = 8; i < PAIRWISE_BLOCK; i += 8)
-            for (size_t j = 0; j < 8; j++) rows[j] += a[i + j] * b[i + j];
-        sums[block] = ((rows[0] + rows[1]) + (rows[2] + rows[3])) + ((rows[4] + rows[5]) + (rows[6] + rows[7]));
-    }
-    for (size_t left_over = STRETCH / PAIRWISE_BLOCK; left_over > 1; left_over /= 2)
+/* The sum of left * right over one block, as numpy's pairwise sum has it. */
+INLINE float block_sum(const float *left, const float *right) {
+    float rows[ROWS];
+    for (size_t j = 0; j < ROWS; j++) rows[j] = left[j] * right[j];
+    for (size_t i = ROWS; i < PAIRWISE_BLOCK; i += ROWS)
+        for (size_t j = 0; j < ROWS; j++) rows[j] += left[i + j] * right[i + j];
+    return ((rows[0] + rows[1]) + (rows[2] + rows[3])) + ((rows[4] + rows[5]) + (rows[6] + rows[7]));
+}
+
+/* The sum of the blocks of one stretch, by pairs, in place. */
+INLINE float sum_by_pairs(float *sums) {
+    for (size_t left_over = STRETCH_BLOCKS; left_over > 1; left_over /= 2)
         for (size_t i = 0; i < left_over / 2; i++) sums[i] = sums[2 * i] + sums[2 * i + 1];
     return sums[0];
 }
 
+INLINE void summed_products(const void *const *inputs, int inputs_count, const void *pivot, int kind, size_t stretches,
+                            float *room, float *out) {
+    float *sums = room + (size_t)inputs_count * PAIRWISE_BLOCK;
+    for (size_t stretch = 0; stretch < stretches; stretch++) {
+        for (size_t block = 0; block < STRETCH_BLOCKS; block++) {
+            size_t start = stretch * STRETCH + block * PAIRWISE_BLOCK;
+            for (int m = 0; m < inputs_count; m++) {
+                float *own = room + (size_t)m * PAIRWISE_BLOCK;
+                if (pivot)
+                    for (size_t i = 0; i < PAIRWISE_BLOCK; i++)
+                        own[i] = number_at(inputs[m], kind, start + i) - number_at(pivot, kind, start + i);
+                else
+                    for (size_t i = 0; i < PAIRWISE_BLOCK; i++) own[i] = number_at(inputs[m], kind, start + i);
+            }
+            size_t pair = 0;
+            for (int row = 0; row < inputs_count; row++)
+                for (int column = row; column < inputs_count; column++, pair++)
+                    sums[pair * STRETCH_BLOCKS + block] = block_sum(room + (size_t)row * PAIRWISE_BLOCK,
+                                                                    room + (size_t)column * PAIRWISE_BLOCK);
+        }
+        size_t pairs = (size_t)inputs_count * ((size_t)inputs_count + 1) / 2;
+        for (size_t pair = 0; pair < pairs; pair++)
+            out[pair * stretches + stretch] = sum_by_pairs(sums + pair * STRETCH_BLOCKS);
+    }
+}
+
 /* For every pair of inputs, (0,0), (0,1), ..., (1,1), ..., the sums of their products over each of `stretches`
- * stretches, pair after pair in `out`. With a pivot, of inputs less the pivot. `room` holds one stretch per input. */
+ * stretches, pair after pair in `out`. With a pivot, of inputs less the pivot. `room` holds PAIRWISE_BLOCK numbers for
+ * each input and each pair. */
 FOR_EACH_PROCESSOR
 void product_sums(const void *const *inputs, int inputs_count, const void *pivot, int kind, size_t stretches,
                   float *room, float *out) {
-    for (size_t stretch = 0; stretch < stretches; stretch++) {
-        size_t start = stretch * STRETCH;
-        for (int m = 0; m < inputs_count; m++) {
-            float *own = room + (size_t)m * STRETCH;
-            for (size_t i = 0; i < STRETCH; i++) own[i] = number_at(inputs[m], kind, start + i);
-            if (pivot)
-                for (size_t i = 0; i < STRETCH; i++) own[i] -= number_at(pivot, kind, start + i);
-        }
-        size_t pair = 0;
-        for (int row = 0; row < inputs_count; row++)
-            for (int column = row; column < inputs_count; column++)
-                out[pair++ * stretches + stretch] =
-                    product_sum(room + (size_t)row * STRETCH, room + (size_t)column * STRETCH);
-    }
+    if (kind == BFLOAT16)
+        summed_products(inputs, inputs_count, pivot, BFLOAT16, stretches, room, out);
+    else
+        summed_products(inputs, inputs_count, pivot, FLOAT32, stretches, room, out);
 }
