@@ -45,7 +45,8 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def filled(folder: Path, submissions: int) -> None:
     """A season with many scored submissions."""
-    Season(title="Load", rules=SeasonRules(submissions_per_day=10**9)).write(folder)
+    season = Season(title="Load", rules=SeasonRules(submissions_per_day=10**9))
+    season.write(folder)
     store = Store(database_url(str(folder)))
     store.add_team("organiser", token_hash(TOKEN), "organiser", NOW)
     for number in range(TEAMS):
@@ -59,7 +60,8 @@ def filled(folder: Path, submissions: int) -> None:
         store.move(key, State.CHECKING, NOW)
         store.move(key, State.RUNNING, NOW)
         value = float(values[number])
-        store.record(key, [Result("public", "signal_quality", "", value, value - 0.05, value + 0.05)], {}, NOW)
+        rows = [Result("public", name, "", value, value - 0.05, value + 0.05) for name in season.all_scores]
+        store.record(key, rows, {}, NOW)
 
     values = rng.random(submissions)
     with ThreadPoolExecutor(32) as pool:
