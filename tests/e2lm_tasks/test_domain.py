@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from e2lm_tasks.corpus import CorpusText
 from e2lm_tasks.domain_term import term_items, terms_and_common
 from e2lm_tasks.prose import Prose, prose_of
 from e2lm_tasks.stated_fact import NAMES, fact_items, inference_items, stated_facts
-from e2lm_tasks.suite_family import domain_family
 from e2lm_tasks.text_suite import build_suite
 from e2lm_tasks.word_frequency import WordFrequency
+from tests.e2lm_tasks.suite_data import made_domain
 
 #: How often everybody uses some words, of 100,000.
 EVERYDAY = WordFrequency(Counter({"another": 120, "would": 400, "must": 200, "other": 300, "when": 500}), 100_000)
@@ -94,23 +93,7 @@ def test_the_command_says_how_much_text_a_domain_needs(
 
 
 def test_documents_with_enough_facts_give_three_tasks() -> None:
-    rng = np.random.default_rng(0)
-    nouns = [a + b for a in ("bar", "tel", "mon", "fis", "gor", "lan", "vep", "sul") for b in ("tron", "bex", "mul")]
-    materials = ["copper", "silver", "timber", "marble", "cotton", "leather", "ivory", "amber", "bronze", "velvet"]
-    letters = "abcdefghijklmnopqrstuvwxyz"
-
-    def fact(i: int, noun: str, j: int, verb: str) -> str:
-        first, second = (materials[place] for place in rng.integers(len(materials), size=2).tolist())
-        return f"The {noun} {verb} {first} and some more {second} near {letters[i]}{letters[j]} when {noun} works."
-
-    verbs = ("contains", "uses", "holds", "needs", "takes", "gives")
-    text = " ".join(fact(i, noun, j, verb) for j, verb in enumerate(verbs) for i, noun in enumerate(nouns))
-    # Words that everybody uses, as often as the things (12), the verbs (24) and the materials (30 or so).
-    text += " " + " ".join(f"Nobody could know when another {noun} would come before winter." for noun in nouns[:12])
-    text += " " + " ".join(f"People there never spoke about {noun} after their evening meals." for noun in nouns)
-    usual_words = re.findall(r"[a-z]{4,}", "could know another would come before there never spoke about after their")
-    usual = WordFrequency(Counter(dict.fromkeys(usual_words, 2000)), 100_000)
-    corpus, family = [CorpusText.of("made.txt", text)], domain_family(usual)
+    corpus, family = made_domain()
     suite = build_suite(corpus, 0, 100, "e2lm_domain", family=family)
     assert list(suite.card["tasks"]) == ["e2lm_domain_vocabulary", "e2lm_domain_facts", "e2lm_domain_inference"]
     assert suite.files == build_suite(corpus, 0, 100, "e2lm_domain", family=family).files

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,85 +15,19 @@ from lm_eval.tasks import TaskManager
 
 from e2lm import UserError
 from e2lm_adapters.hf_model import E2lmHf
-from e2lm_tasks.hub_cloze import data_folder
 from e2lm_tasks.hub_suites import FOLDER, MMLU, SCIKNOWEVAL, files, tasks_by_group
+from tests.e2lm_tasks.suite_data import ITEMS, mmlu, write_hub_data
 
-ITEMS, SHOTS = 5, 6
 #: Largest difference of float32 log-likelihoods summed in another order.
 FLOAT32_DIFFERENCE = 1e-4
 
 Row = dict[str, Any]
 
 
-def mmlu(i: int) -> Row:
-    return {
-        "question": f"What is {i}? ",
-        "subject": "anatomy",
-        "choices": [f"a{i}", f"b {i}", "c", f"d{i}"],
-        "answer": i % 4,
-    }
-
-
-def labelled(i: int, question: str = "question") -> Row:
-    labels = ["A", "B", "C", "D"] if i % 2 else ["1", "2", "3", "4"]
-    return {
-        question: f"Why is it so {i}?",
-        "choices": {"text": ["w", f"x{i}", "y", "z z"], "label": labels},
-        "answerKey": labels[i % 4],
-    }
-
-
-def piqa(i: int) -> Row:
-    return {"goal": f"To open {i}", "sol1": "push it", "sol2": f"pull it {i} times", "label": i % 2}
-
-
-def sciq(i: int) -> Row:
-    return {
-        "question": f"Which {i}?",
-        "support": f" It says {i}.",
-        "correct_answer": f"r{i}",
-        "distractor1": "p",
-        "distractor2": "q",
-        "distractor3": "s",
-    }
-
-
-def hellaswag(i: int) -> Row:
-    return {
-        "activity_label": "Cooking",
-        "ctx_a": "He cuts. [header] Then",
-        "ctx_b": "he",
-        "endings": [f"stirs [step] {i}", "runs", "sings", "sleeps"],
-        "label": str(i % 4),
-    }
-
-
-#: Schema of every dataset, by its path on the Hub.
-SCHEMAS: dict[str, Callable[[int], Row]] = {
-    "cais/mmlu": mmlu,
-    "mdahba/noor_final2": mmlu,
-    "giovanivaldrighi/mmlu": mmlu,
-    "ShAIkespear/SciKnowEval_mcqa": mmlu,
-    "allenai/ai2_arc": labelled,
-    "tau/commonsense_qa": labelled,
-    "allenai/openbookqa": lambda i: labelled(i, "question_stem"),
-    "Rowan/hellaswag": hellaswag,
-    "baber/piqa": piqa,
-    "allenai/sciq": sciq,
-}  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
-    for tasks in tasks_by_group().values():
-        for task in tasks:
-            folder = data_folder(root, task.dataset, task.subset)
-            folder.mkdir(parents=True, exist_ok=True)
-            for split, count in ((task.split, ITEMS), (task.fewshot_split, SHOTS)):
-                if split is not None:
-                    lines = (json.dumps(SCHEMAS[task.dataset](i)) + "\n" for i in range(count))
-                    (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    write_hub_data(root)
     return root
 
 

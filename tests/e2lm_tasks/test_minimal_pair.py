@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -16,51 +15,14 @@ from lm_eval.tasks import TaskManager
 from e2lm import UserError
 from e2lm_tasks.minimal_pair import pair_accuracy, rows, word_frequency
 from e2lm_tasks.minimal_pair_files import Pair, read_pairs
+from tests.e2lm_tasks.suite_data import blimp_lines, write_pair_data
 
 SUITES = Path(__file__).parents[2] / "e2lm_tasks" / "minimal_pairs"
-
-#: Rows of BLiMP's schema, written for this test.
-BLIMP = [
-    ("birds_sing", "agreement", "The birds sing.", "The birds sings."),
-    ("birds_sing", "agreement", "The cats run.", "The cats runs."),
-    ("birds_sing", "agreement", "The dogs bark.", "The dogs barks."),
-    ("word_order", "order", "We saw a red house.", "We saw a house red."),
-    ("word_order", "order", "They ate two green pears.", "They ate green two pears."),
-]
-
-
-def blimp_lines(uid: str) -> str:
-    members = [row for row in BLIMP if row[0] == uid]
-    return "".join(
-        json.dumps(
-            {
-                "sentence_good": good,
-                "sentence_bad": bad,
-                "field": "syntax",
-                "linguistics_term": term,
-                "UID": uid,
-                "pairID": str(number),
-            }
-        )
-        + "\n"
-        for number, (_, term, good, bad) in enumerate(members)
-    )
 
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "blimp").mkdir()
-    for uid in ("birds_sing", "word_order"):
-        (tmp_path / "blimp" / f"{uid}.jsonl").write_text(blimp_lines(uid), encoding="utf-8")
-    # What else lies in the repository of BLiMP must not be taken for pairs.
-    (tmp_path / "blimp" / "models_summary.jsonl").write_text('{"UID": "birds_sing", "gpt2": 0.9}\n', encoding="utf-8")
-    (tmp_path / "blimp" / "babylm_filtered_pair_ids.json").write_text('{"birds_sing": [0, 2], "word_order": [1]}')
-    sentences = tmp_path / "zorro" / "sentences" / "own"
-    sentences.mkdir(parents=True)
-    (sentences / "agreement-neighbours.txt").write_text(
-        "these dog ran .\nthis dog ran .\nthis dogs ran .\nthe dogs ran .\n"
-    )
-    (sentences / "filler-gap-object.txt").write_text("who did he see her ?\nwho did he see ?\n")
+    write_pair_data(tmp_path)
     monkeypatch.setenv("E2LM_DATA", str(tmp_path))
     monkeypatch.delenv("E2LM_FREQUENCY_TEXT", raising=False)
     return tmp_path
