@@ -61,12 +61,12 @@ def _corpus(source: Path) -> list[Path]:
         files = [Path(one) for one in json.loads(record.read_text(encoding="utf-8"))["config"]["corpus"]]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{record}: cannot be read; give the folder of a finished 'e2lm demo'") from error
-    missing = [file for file in files if not file.is_file()]
-    if missing or not files:
-        raise UserError(
-            f"{record}: the corpus {missing[0] if missing else ''} is gone; give another finished 'e2lm demo'"
-        )
-    return files
+    beside = source / "corpus"  # where the demo keeps its own, whatever folder it was started from
+    found = [file if file.is_file() else beside / file.name for file in files]
+    for file in found:
+        if not file.is_file():
+            raise UserError(f"{record}: the corpus file {file.name} is gone; give another finished 'e2lm demo'")
+    return found
 
 
 def shuffled_words(corpus: list[Path], rng: random.Random) -> str:
