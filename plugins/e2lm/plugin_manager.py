@@ -216,7 +216,8 @@ class PluginManager:
         return by_name
 
     def _watch(self) -> PluginWatch:
-        return PluginWatch([record.name for record in self.records if record.status == "active"])
+        installed = (one for one in self.records if one.status == "active" and one.entry_point is not None)
+        return PluginWatch([record.name for record in installed])
 
     @staticmethod
     def _collected(function: Any, kind: type[Any]) -> list[Any]:

@@ -137,7 +137,7 @@ class PluginWatch:
 
     def _complain(self, name: str, label: str, doing: str, waited_s: float) -> None:
         others = ",".join(other for other in self._names if other != name)
-        without = f"E2LM_PLUGINS={others}" if name in self._names else "leave out its --plugin"
+        without = f"E2LM_PLUGINS={others}" if name in self._names else "leave out the option that names it"
         message = (
             f"e2lm: plugin {label} has been busy for {waited_s:.0f} s ({doing}); wait, or press Ctrl-C and go on "
             f"without it: {without}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,24 @@ def test_no_task_of_a_registered_suite_is_left_out(stock: dict[str, Any]) -> Non
 @pytest.mark.slow
 def test_ours_scores_every_suite_as_stock_hf_does(stock: dict[str, Any], manager: Any, tiny_llama: Path) -> None:
     assert_alike(stock, evaluated(E2lmHf, tiny_llama, manager), FLOAT32_DIFFERENCE)
+
+
+@pytest.mark.parametrize("change", ["loglik", "greedy", "metric", "task"])
+def test_a_difference_is_noticed(change: str, stock: dict[str, Any]) -> None:
+    other = deepcopy({key: stock[key] for key in ("samples", "results")})
+    assert_alike(stock, other, FLOAT32_DIFFERENCE)
+    sample = other["samples"]["e2lm_sciq"][1]
+    ((loglik, greedy),) = sample["resps"][2]
+    if change == "loglik":
+        sample["resps"][2] = [(loglik + 2 * FLOAT32_DIFFERENCE, greedy)]
+    elif change == "greedy":
+        sample["resps"][2] = [(loglik, not greedy)]
+    elif change == "metric":
+        other["results"]["e2lm_early_heldout"]["bits_per_byte,none"] += 2 * FLOAT32_DIFFERENCE
+    else:
+        del other["samples"]["e2lm_zorro"]
+    with pytest.raises(AssertionError):
+        assert_alike(stock, other, FLOAT32_DIFFERENCE)
 
 
 @pytest.mark.slow
