@@ -95,8 +95,9 @@ def _quick_erf(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Source: Vedder, American Journal of Physics 55 (1987), 762.
     """
-    squared = x * x
-    squared *= np.float32(2.0 / np.sqrt(np.pi) * 11.0 / 123.0)
-    squared += np.float32(2.0 / np.sqrt(np.pi))
-    squared *= x
+    with np.errstate(over="ignore"):  # far outside, where the tanh of infinity is the 1 that is meant
+        squared = x * x
+        squared *= np.float32(2.0 / np.sqrt(np.pi) * 11.0 / 123.0)
+        squared += np.float32(2.0 / np.sqrt(np.pi))
+        squared *= x
     return np.asarray(np.tanh(squared, out=squared))

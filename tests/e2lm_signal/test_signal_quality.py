@@ -121,6 +121,12 @@ def test_the_name_of_the_series_changes_nothing():
     assert quality(values, series="a") == quality(values, series="b")
 
 
+def test_differences_far_beyond_their_error_are_sure_and_said_without_a_warning():
+    rising_DK = np.array([[0.0, 1e6, 2e6, 3e6]], dtype=np.float32)
+    tiny = pairs_of(np.arange(4.0), np.eye(4) * 1e-30)
+    assert concordance_D(rising_DK, tiny)[0][0] == pytest.approx(1.0)
+
+
 # -- the same curve seen through more checkpoints ------------------------------------------------------------------
 
 
