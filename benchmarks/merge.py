@@ -9,7 +9,8 @@ Both sides run as a user would run them, in turn, as processes of their own. The
 every input byte once per walk, multiply and add every number once per walk, and write the output, measured here with
 the same files: no check, no checksum, no cast of the result. A multiply-add is what the result is made of: a stored
 number turned into float32, a product, a sum, each rounded by itself. What a fused kernel of torch would need, which
-rounds once, stands beside it.
+rounds once, stands beside it. Ours compiles its sums at the first large merge (e2lm_merge.compiled_sums) and pays for it
+there; E2LM_COMPILED_SUMS=0 measures what a machine without a C compiler gets.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from typing import Any
 import torch
 import yaml
 from safetensors.torch import save_file
+
+from e2lm_merge.compiled_sums import SWITCH_VARIABLE, library_file
 
 #: hidden, intermediate, layers, heads, key-value heads, vocabulary
 SIZES = {
@@ -263,6 +266,7 @@ def compare(
         "ours_cpu_s": spread([cost.cpu_s for cost in own]),
         "ours_wall_s": spread([cost.wall_s for cost in own]),
         "ours_peak_anonymous_mb": round(max(cost.peak_anonymous_mb for cost in own), 1),
+        "ours_compiled": library_file().is_file() and os.environ.get(SWITCH_VARIABLE) != "0",
     }
     if other:
         row |= {

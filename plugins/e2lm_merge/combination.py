@@ -25,11 +25,13 @@ def combined(blocks: Sequence[Block], base_N: Block | None, how: Combination) ->
     >>> combined([x.copy(), x.copy()], None, Combination((0.3, 0.7), form="mean"))
     array([1., 2.], dtype=float32)
     """
-    if how.wide:
-        wide = [block_N.astype(np.float64) for block_N in blocks]
-        wide_base = None if base_N is None else base_N.astype(np.float64)
-        return _combined(wide, wide_base, how).astype(np.float32)
-    return _combined(list(blocks), base_N, how)
+    # What is too large is infinite, and whoever called looks for that.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if how.wide:
+            wide = [block_N.astype(np.float64) for block_N in blocks]
+            wide_base = None if base_N is None else base_N.astype(np.float64)
+            return _combined(wide, wide_base, how).astype(np.float32)
+        return _combined(list(blocks), base_N, how)
 
 
 def sum_terms(how: Combination, models: int) -> tuple[list[tuple[float, int]], int | None]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,22 @@ def _run_merge(arguments: Sequence[str]) -> int:
     from e2lm_merge.merge_plan import find_strategy
 
     check_output(options.output)
-    if find_strategy(recipe.merge_method).needs_score:
+    with _named_after(options.config):
+        strategy = find_strategy(recipe.merge_method)
+    if strategy.needs_score:
         from e2lm_merge.scored_merge import run_scored
 
         return run_scored(recipe, options)
     return merge_recipe(recipe, options, {})
+
+
+@contextmanager
+def _named_after(config: Path) -> Iterator[None]:
+    """Mistakes in the plan name the config that it is of."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{config}: {error}") from error
 
 
 def merge_recipe(recipe: Recipe, options: argparse.Namespace, more: dict[str, Any]) -> int:
@@ -119,7 +131,8 @@ def merge_recipe(recipe: Recipe, options: argparse.Namespace, more: dict[str, An
     from e2lm_merge.merge_plan import plan_merge
     from e2lm_merge.weight_layout import DEFAULT_SHARD_BYTES
 
-    plan = plan_merge(recipe, options.config.parent)
+    with _named_after(options.config):
+        plan = plan_merge(recipe, options.config.parent)
     report: dict[str, Any] = {
         "strategy": plan.strategy.name,
         "models": [model.label for model in plan.models],

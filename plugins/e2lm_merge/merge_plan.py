@@ -194,7 +194,9 @@ class _Planner:
 
     def _used_base(self, base: PlannedSource | None) -> PlannedSource | None:
         if self.strategy.needs_base and base is None:
-            raise UserError(f"base_model: missing; {self.strategy.name!r} merges differences from a base model")
+            raise UserError(
+                f"base_model: missing; {self.strategy.name!r} needs a base model; name it: base_model: MODEL"
+            )
         return base if self.strategy.needs_base or self.strategy.takes_base else None
 
     def _check_counts(self, slices: Sequence[PlannedSlice]) -> None:
@@ -303,8 +305,11 @@ def _check_alike(name: str, inputs: Sequence[FileNumbers]) -> None:
     first = inputs[0]
     for one in inputs:
         if one.shape != first.shape:
-            vocabulary = any(part in name.split(".") for part in (*BEFORE_LAYERS, "lm_head", "embed_out"))
-            hint = "the vocabularies differ; merge models of one vocabulary" if vocabulary else "the sizes differ"
+            embedding = any(part in name.split(".") for part in (*BEFORE_LAYERS, "lm_head", "embed_out"))
+            rows_only = one.shape[1:] == first.shape[1:]
+            hint = "the vocabularies differ; merge models of one vocabulary"
+            if not (embedding and rows_only):
+                hint = "the sizes differ; merge models of one architecture"
             raise UserError(
                 f"tensor {name!r}: {one.label} has shape {list(one.shape)}, "
                 f"{first.label} has {list(first.shape)}: {hint}"

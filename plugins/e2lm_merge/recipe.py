@@ -127,6 +127,14 @@ def recipe_from_data(data: Any, source: str) -> Recipe:
             raise UserError(f"{source}: field {key!r} of mergekit is not supported; {REFUSED_KEYS[key]}")
         if key not in Recipe.model_fields:
             raise UserError(f"{source}: unknown field {key!r}. {nearest_names(key, Recipe.model_fields)}")
+    models = data.get("models")
+    for index, entry in enumerate(models if isinstance(models, list) else []):
+        for key in map(str, entry if isinstance(entry, dict) else {}):
+            if key not in RecipeModel.model_fields:
+                raise UserError(
+                    f"{source}: models.{index}: unknown field {key!r}; a model has the fields model and parameters, "
+                    "and numbers belong under the latter: parameters: {weight: 0.5}"
+                )
     if data.get("tokenizer_source") not in (None, "base"):
         raise UserError(f"{source}: tokenizer_source: found {data['tokenizer_source']!r}; {REFUSED_KEYS['tokenizer']}")
     return Recipe.from_data(_without_nones(data), source)

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
+from e2lm.command_line import main
+from e2lm_merge.merge_folder import merge_to_folder
 from e2lm_merge.merge_plan import plan_merge
 from e2lm_merge.recipe import read_recipe, recipe_from_data
 
@@ -74,6 +77,62 @@ def test_a_mistake_in_the_config_is_one_line_that_names_the_field(
     with pytest.raises(UserError, match=message) as error:
         plan(**{key: value for key, value in data.items() if value is not None})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"merge_method": "tiez"}, "merge.yml: unknown merge strategy (merge_method) 'tiez'. Did you mean 'ties'?"),
+        ({"base_model": None}, "merge.yml: base_model: missing; 'ties' needs a base model; name it: base_model: MODEL"),
+        ({"parameters": {"density": 1.5}}, "merge.yml: parameters.density: found 1.5; allowed is (0, 1]"),
+        (
+            {"models": [{"model": "ft1"}, {"model": "wide"}]},
+            "merge.yml: tensor 'lm_head.weight': wide has shape [40, 17], ft1 has [40, 16]: the sizes differ; merge "
+            "models of one architecture",
+        ),
+        (
+            {"models": [{"model": "ft1"}, {"model": "extra"}]},
+            "merge.yml: extra: tensor 'adapter' is extra; ft1 lacks it (1 such); merge models of one architecture",
+        ),
+        (
+            {"models": [{"model": "ft1", "weight": 0.5}]},
+            "merge.yml: models.0: unknown field 'weight'; a model has the fields model and parameters, and numbers "
+            "belong under the latter: parameters: {weight: 0.5}",
+        ),
+    ],
+)
+def test_a_strangers_mistake_is_one_line_and_leaves_nothing(
+    change: dict[str, Any],
+    message: str,
+    models: Models,
+    tmp_path: Path,
+    tiny_tensors: Any,
+    write_model: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models(2)
+    tensors = tiny_tensors(1)
+    write_model(tmp_path / "extra", {**tensors, "adapter": torch.ones(3)})
+    write_model(tmp_path / "wide", {**tensors, "lm_head.weight": torch.ones(40, 17)})
+    data = {"merge_method": "ties", "base_model": "base", "models": [{"model": "ft1"}, {"model": "ft2"}], **change}
+    (tmp_path / "merge.yml").write_text(
+        yaml.safe_dump({key: value for key, value in data.items() if value is not None})
+    )
+    monkeypatch.chdir(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert main(["merge", "merge.yml", "out"]) == 2
+    assert capsys.readouterr() == ("", f"e2lm: error: {message}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_numbers_too_large_for_the_output_are_one_line_without_a_warning(models: Models, tmp_path: Path) -> None:
+    folders = models(2)
+    weighted = [{"model": folder, "parameters": {"weight": 1e39}} for folder in folders]
+    recipe = {"merge_method": "linear", "models": weighted, "parameters": {"normalize": False}, "out_dtype": "bfloat16"}
+    with pytest.raises(UserError, match="the merged numbers are too large for BF16; lower weights"):
+        merge_to_folder(plan(**recipe), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_shared_parameter_at_one_model_and_any_at_the_base_are_errors(models: Models) -> None:
