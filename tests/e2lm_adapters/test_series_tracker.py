@@ -6,12 +6,15 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from e2lm.command_line import main
@@ -252,6 +255,31 @@ def test_tensorboard_shows_every_score_over_steps_and_over_tokens(
     path.write_text(path.read_text(encoding="utf-8").replace('"finished": true', '"finished": false'), encoding="utf-8")
     assert evaluate(tiny_series, *OPTIONS, "--log-to", "tensorboard") == 0
     assert scalars(out / "tensorboard" / "tiny-run") == expected
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_leaves_every_point_once(
+    tiny_series: Path, task_folder: Path, tmp_path: Path, evaluate: Run
+) -> None:
+    pytest.importorskip("tensorboard")
+    out = tmp_path / "out"
+    options = ["--quiet", "--limit", "4", "--log-to", "tensorboard"]
+    command = [sys.executable, "-m", "e2lm", "eval", str(tiny_series), "--tasks", "small", "--out", str(out)]
+    command += ["--include-path", str(task_folder), "--device", "cpu", "--model-args", "dtype=float32", *options]
+    rng = np.random.default_rng()
+    wanted, delay_s = int(rng.integers(0, len(STEPS))), float(rng.uniform(0, 0.05))
+    running = subprocess.Popen(command, cwd=ROOT, env=os.environ)
+    while running.poll() is None and len(list(out.glob("tensorboard/*/events*"))) < wanted:
+        time.sleep(0.001)
+    time.sleep(delay_s)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    told = f"killed after {wanted} points and {delay_s:.4f} s"
+    assert evaluate(tiny_series, *options) == 0, told
+    shown = scalars(out / "tensorboard" / "tiny-run")
+    for name, values in expected_values(out).items():
+        expected = [(step, pytest.approx(value, rel=1e-6)) for step, value in sorted(values.items())]
+        assert sorted(shown[name]) == expected, told
 
 
 # -- Weights & Biases ----------------------------------------------------------------------------------------------
