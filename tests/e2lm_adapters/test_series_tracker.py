@@ -38,6 +38,7 @@ class Logbook:
         self.breaks_at: int | None = None
 
     def __call__(self, out: Path, series: Any, run_id: str) -> Any:
+        """Open a run; only the newest is open at a time."""
         self.opened.append((series.name, run_id))
         return self
 
@@ -116,6 +117,20 @@ def test_a_resumed_evaluation_goes_on_with_the_run_and_tells_nothing_twice(
     assert {name.partition("/")[0] for _, point, _ in added for name in point.values} == {"second"}
     assert [point.number for _, point, _ in logbook.points] == list(range(2 * len(STEPS)))
     assert len({run_id for _, run_id in logbook.opened}) == 1
+
+
+def test_every_series_is_a_run_of_its_own_wherever_the_work_is_done(
+    run_folder: Path, tiny_series: Path, tmp_path: Path, evaluate: Run, logbook: Logbook
+) -> None:
+    other = tmp_path / "other"
+    run_folder.rename(other)
+    described = json.loads((other / "series.json").read_text(encoding="utf-8"))
+    (other / "series.json").write_text(json.dumps({**described, "name": "other"}), encoding="utf-8")
+    assert evaluate(tiny_series, other, *OPTIONS, "--log-to", "json", "--jobs", 2) == 0
+    names = {run_id: name for name, run_id in logbook.opened}
+    assert sorted(names.values()) == ["other", "tiny-run"]
+    told = sorted((names[run_id], point.step) for run_id, point, _ in logbook.points)
+    assert told == [(name, step) for name in ("other", "tiny-run") for step in STEPS]
 
 
 def test_what_was_scored_without_a_tracker_is_told_later_without_scoring(
