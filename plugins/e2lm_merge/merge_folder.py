@@ -90,7 +90,12 @@ def merge_to_folder(
             raise
         _write_beside(plan, layout, work, done)
         _sync(work)
-        os.replace(work, output)
+        try:
+            os.replace(work, output)
+        except OSError:
+            # Another merge, or the user, was faster.
+            check_output(output)
+            raise
         sync_folder(output.parent)
     return MergeOutcome(output, len(plan.merges), resumed, layout.total_size)
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
 from e2lm.command_line import main
-from e2lm_merge import block_walk
+from e2lm_merge import block_walk, merge_folder
 from e2lm_merge.merge_folder import merge_to_folder
 from e2lm_merge.merge_journal import FinishedTensor, MergeJournal
 from e2lm_merge.merge_plan import plan_merge
@@ -135,6 +135,22 @@ def test_a_number_that_is_none_stops_the_merge_and_leaves_nothing(
     assert not list((tmp_path / "o").iterdir())
     allowed = write({**recipe, "allow_nonfinite": True}, tmp_path / "o" / "out")
     assert (allowed / "model.safetensors").is_file()
+
+
+def test_an_output_that_appears_during_the_merge_is_untouched(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = merge_folder._sync
+
+    def synced(work: Path) -> None:
+        plain(work)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").write_text("kept")
+
+    monkeypatch.setattr(merge_folder, "_sync", synced)
+    with pytest.raises(UserError, match="out: exists already; a merge never overwrites"):
+        write(data(models(2), "linear"), tmp_path / "out")
+    assert digest(tmp_path / "out").keys() == {"mine"}
 
 
 def test_an_output_that_exists_is_refused_and_untouched(models: Models, tmp_path: Path) -> None:
