@@ -21,8 +21,8 @@ from e2lm_tasks.suite_family import LADDER
 
 METRIC = "acc_ties_half"
 FALLBACK_METRIC = "acc"
-#: Log-likelihood of the truth minus the mean of the wrong choices: the one that docs/scores.md recommends. Chosen
-#: beforehand for all rungs; where a table lacks it, accuracy is judged.
+#: Log-likelihood of the truth minus the mean of the wrong choices, for all rungs, as docs/scores.md recommends.
+#: Where a table lacks it, accuracy is judged.
 SIGNAL_METRIC = "gold_minus_mean_wrong_per_byte"
 SIGNAL_SCORE = "signal_quality"
 #: Two-sided 95 % quantile of the normal distribution.
@@ -69,6 +69,22 @@ def ladder_report(scores: Scores, name: str = LADDER.name) -> list[Rung]:
     return rungs
 
 
+def shown_by_runs(rungs: Sequence[Rung]) -> dict[str, float]:
+    """Per rung that some run has turned on: p of "no run shows it", the smallest of its runs times their number.
+
+    Bonferroni's bound: it holds however alike the runs are, which read the same text in the same order.
+
+    >>> shown_by_runs([])
+    {}
+    """
+    p_of: dict[str, list[float]] = {}
+    for rung in rungs:
+        if rung.p is not None:
+            p_of.setdefault(rung.rung, []).append(rung.p)
+    on = {rung.rung for rung in rungs if rung.on_step is not None}
+    return {name: min(1.0, len(found) * min(found)) for name, found in p_of.items() if name in on}
+
+
 def ladder_text(rungs: Sequence[Rung]) -> str:
     """The report as a table, and in a last line per run the rungs that show nothing."""
     lines = [
@@ -84,7 +100,11 @@ def ladder_text(rungs: Sequence[Rung]) -> str:
         )
     judged = ", ".join(dict.fromkeys(rung.signal_metric for rung in rungs))
     lines.append(f"first, last and turns on: accuracy; quality and p: {SIGNAL_SCORE} of {judged}")
-    for series in dict.fromkeys(rung.series for rung in rungs):
+    runs = dict.fromkeys(rung.series for rung in rungs)
+    if len(runs) > 1:
+        together = ", ".join(f"{name} {p:.3f}" for name, p in shown_by_runs(rungs).items())
+        lines.append(f"p over all runs (smallest times {len(runs)}): {together or 'no rung turns on in any run'}")
+    for series in runs:
         silent = [rung.rung for rung in rungs if rung.series == series and rung.on_step is None]
         if silent:
             lines.append(

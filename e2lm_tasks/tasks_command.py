@@ -55,11 +55,12 @@ def run(arguments: Namespace) -> int:
 
 def _ladder(arguments: Namespace) -> int:
     from e2lm.score_files import read_scores
-    from e2lm_tasks.ladder_report import ladder_report, ladder_text
+    from e2lm_tasks.ladder_report import ladder_report, ladder_text, shown_by_runs
 
     rungs = ladder_report(read_scores(arguments.scores).scores, arguments.name)
     if arguments.json:
-        print(json.dumps({"rungs": [rung.as_json() for rung in rungs]}, indent=1))
+        found = {"rungs": [rung.as_json() for rung in rungs], "p_over_runs": shown_by_runs(rungs)}
+        print(json.dumps(found, indent=1))
     else:
         print(ladder_text(rungs))
     return 0

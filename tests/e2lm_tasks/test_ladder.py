@@ -13,7 +13,7 @@ from e2lm.scores import ScoreRow
 from e2lm_tasks.agreement import COUNTERPART, agreement_items
 from e2lm_tasks.corpus import CorpusText
 from e2lm_tasks.frequent_word import FREQUENT_WORDS, frequent_word_items
-from e2lm_tasks.ladder_report import ladder_report, ladder_text, turned_on
+from e2lm_tasks.ladder_report import ladder_report, ladder_text, shown_by_runs, turned_on
 from e2lm_tasks.prose import Prose, prose_of
 from e2lm_tasks.suite_family import LADDER
 from e2lm_tasks.text_suite import build_suite
@@ -115,6 +115,17 @@ def test_a_rung_at_its_ceiling_is_judged_by_the_log_likelihoods_that_still_rise(
     assert rung.p < 0.01
     assert by_accuracy.p > 0.05
     assert "signal_quality of gold_minus_mean_wrong_per_byte" in ladder_text([rung])
+
+
+def test_runs_together_show_a_rung_if_the_clearest_of_them_does() -> None:
+    runs = [table({"copying": RISING, "facts": FLAT}, "a"), table({"copying": RISING[::-1], "facts": FLAT}, "b")]
+    rungs = ladder_report(Scores.from_frame(pd.concat([run.frame for run in runs]), "test"))
+    clear = next(rung for rung in rungs if (rung.series, rung.rung) == ("a", "copying"))
+    assert clear.p is not None
+    assert shown_by_runs(rungs) == {"copying": 2 * clear.p}
+    text = ladder_text(rungs)
+    assert f"p over all runs (smallest times 2): copying {2 * clear.p:.3f}" in text
+    assert "b: nothing shows in copying, facts" in text
 
 
 def test_a_rung_that_falls_back_to_chance_has_not_turned_on() -> None:
