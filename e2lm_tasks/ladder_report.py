@@ -25,6 +25,7 @@ FALLBACK_METRIC = "acc"
 #: Where a table lacks it, accuracy is judged.
 SIGNAL_METRIC = "gold_minus_mean_wrong_per_byte"
 SIGNAL_SCORE = "signal_quality"
+LEAST_PRINTED_P = 0.001
 #: Two-sided 95 % quantile of the normal distribution.
 Z_95 = 1.959964
 
@@ -93,7 +94,8 @@ def ladder_text(rungs: Sequence[Rung]) -> str:
     for rung in rungs:
         tokens = "" if rung.on_tokens is None else f" ({rung.on_tokens:,.0f} tokens)"
         on = "never" if rung.on_step is None else f"step {rung.on_step}{tokens}"
-        quality, p = ("-" if value is None else f"{value:.3f}" for value in (rung.signal_quality, rung.p))
+        quality = "-" if rung.signal_quality is None else f"{rung.signal_quality:.3f}"
+        p = "-" if rung.p is None else _p_text(rung.p)
         lines.append(
             f"{rung.series:<24} {rung.rung:<12} {rung.chance:>6.2f} {rung.first:>6.3f} {rung.last:>6.3f}  {on:<24} "
             f"{quality:>7} {p:>6}"
@@ -102,7 +104,7 @@ def ladder_text(rungs: Sequence[Rung]) -> str:
     lines.append(f"first, last and turns on: accuracy; quality and p: {SIGNAL_SCORE} of {judged}")
     runs = dict.fromkeys(rung.series for rung in rungs)
     if len(runs) > 1:
-        together = ", ".join(f"{name} {p:.3f}" for name, p in shown_by_runs(rungs).items())
+        together = ", ".join(f"{name} {_p_text(p)}" for name, p in shown_by_runs(rungs).items())
         lines.append(f"p over all runs (smallest times {len(runs)}): {together or 'no rung turns on in any run'}")
     for series in runs:
         silent = [rung.rung for rung in rungs if rung.series == series and rung.on_step is None]
@@ -111,6 +113,10 @@ def ladder_text(rungs: Sequence[Rung]) -> str:
                 f"{series}: nothing shows in {', '.join(silent)} (never above chance and step 0 to the end of the run)"
             )
     return "\n".join(lines)
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.3f}" if p >= LEAST_PRINTED_P else f"<{LEAST_PRINTED_P}"
 
 
 def _rung(series: str, rung: str, chance: float, metric: str, by_metric: Mapping[str, Any]) -> Rung:
