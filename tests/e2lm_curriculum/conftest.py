@@ -6,6 +6,7 @@ import ast
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,3 +82,26 @@ def trained(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Trai
     config = TrainingConfig.model_validate(minuscule_settings(corpus_file, tmp_path_factory.mktemp("trained") / "out"))
     train(config, quiet=True)
     return config
+
+
+def comparison_settings(corpus_file: Path, out: Path) -> dict[str, Any]:
+    """Nine runs of 30 steps, three arms of three seeds."""
+    return {
+        "corpus": [str(corpus_file)],
+        "out": str(out),
+        "sizes": ["1x16"],
+        "tokens": 30 * 4 * 32,
+        "batch_size": 4,
+        "sequence_length": 32,
+        "vocabulary": 400,
+        "learning_rate": 0.01,
+        "schedule": "cosine",
+        "checkpoints": 3,
+        "curriculum": {"difficulty": "unigram-perplexity", "mode": "pool"},
+        "compare": {
+            "seeds": 3,
+            "arms": ["vanilla", "curriculum", "exposure-matched"],
+            "schedules": ["configured"],
+            "held_out_tokens": 4_000,
+        },
+    }

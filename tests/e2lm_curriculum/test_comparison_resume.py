@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from e2lm.score_files import read_scores
+from tests.e2lm_curriculum.conftest import comparison_settings
 
 PATIENCE_S = 240.0
 NOUNS = ("dog", "cat", "king", "queen", "river", "tree")
@@ -43,28 +44,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def study(corpus_file: Path, folder: Path) -> Path:
-    data = {
-        "corpus": [str(corpus_file)],
-        "out": str(folder / "out"),
-        "sizes": ["1x16"],
-        "family": "roberta",
-        "tokens": 30 * 4 * 32,
-        "batch_size": 4,
-        "sequence_length": 32,
-        "vocabulary": 400,
-        "learning_rate": 0.01,
-        "schedule": "cosine",
-        "checkpoints": 2,
-        "resume_interval_s": 0.0,
-        "curriculum": {"difficulty": "unigram-perplexity", "mode": "pool"},
-        "compare": {
-            "seeds": 3,
-            "arms": ["vanilla", "curriculum"],
-            "schedules": ["configured"],
-            "tasks": ["e2lm_blimp"],
-            "held_out_tokens": 1_000,
-        },
-    }
+    data = comparison_settings(corpus_file, folder / "out")
+    data |= {"family": "roberta", "checkpoints": 2, "resume_interval_s": 0.0}
+    data["compare"] |= {"arms": ["vanilla", "curriculum"], "tasks": ["e2lm_blimp"], "held_out_tokens": 1_000}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump(data), encoding="utf-8")

@@ -19,28 +19,7 @@ from e2lm.series import Series
 from e2lm_curriculum.comparison_runs import finished_runs, require_comparable
 from e2lm_curriculum.plan_file import read_plan
 from e2lm_curriculum.prepared_corpus import PREPARED_FOLDER
-
-
-def settings(corpus_file: Path, out: Path) -> dict[str, Any]:
-    return {
-        "corpus": [str(corpus_file)],
-        "out": str(out),
-        "sizes": ["1x16"],
-        "tokens": 30 * 4 * 32,
-        "batch_size": 4,
-        "sequence_length": 32,
-        "vocabulary": 400,
-        "learning_rate": 0.01,
-        "schedule": "cosine",
-        "checkpoints": 3,
-        "curriculum": {"difficulty": "unigram-perplexity", "mode": "pool"},
-        "compare": {
-            "seeds": 3,
-            "arms": ["vanilla", "curriculum", "exposure-matched"],
-            "schedules": ["configured"],
-            "held_out_tokens": 4_000,
-        },
-    }
+from tests.e2lm_curriculum.conftest import comparison_settings
 
 
 def written(data: dict[str, Any], folder: Path) -> Path:
@@ -53,7 +32,7 @@ def written(data: dict[str, Any], folder: Path) -> Path:
 def comparison(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("comparison")
     out = folder / "out"
-    assert run_command(["train", str(written(settings(corpus_file, out), folder)), "--json"]) == 0
+    assert run_command(["train", str(written(comparison_settings(corpus_file, out), folder)), "--json"]) == 0
     return out
 
 
@@ -198,7 +177,7 @@ def test_a_mistake_in_the_configuration_is_named_and_nothing_is_written(
     corpus_file: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     out = tmp_path / "out"
-    file = written({**settings(corpus_file, out), **change}, tmp_path)
+    file = written({**comparison_settings(corpus_file, out), **change}, tmp_path)
     with pytest.raises(UserError, match=message):
         run_command(["train", str(file)])
     assert not out.exists()
@@ -207,7 +186,7 @@ def test_a_mistake_in_the_configuration_is_named_and_nothing_is_written(
 def test_dry_run_lists_every_run_and_writes_nothing(
     corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = settings(corpus_file, tmp_path / "out")
+    data = comparison_settings(corpus_file, tmp_path / "out")
     data["compare"] = None
     assert run_command(["train", str(written(data, tmp_path)), "--dry-run", "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
@@ -219,7 +198,7 @@ def test_dry_run_lists_every_run_and_writes_nothing(
 def test_an_arm_with_two_objectives_at_once_gets_half_the_tokens(
     corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = settings(corpus_file, tmp_path / "out")
+    data = comparison_settings(corpus_file, tmp_path / "out")
     data["curriculum"] = {"objectives": [{"objective": "mlm"}, {"objective": "pos-all"}]}
     data["family"] = "roberta"
     assert run_command(["train", str(written(data, tmp_path)), "--dry-run", "--json"]) == 0
