@@ -48,6 +48,9 @@ MIB = 1 << 20
 NEW_EVERY_S, AGAIN_EVERY_S, READ_EVERY_S, ROUND_EVERY_S = 1.0, 0.05, 0.02, 2.0
 READERS = 4
 
+#: Method, path and body of the next request.
+Ask = Callable[[], tuple[str, str, bytes]]
+
 
 @dataclass
 class Log:
@@ -96,9 +99,7 @@ def organiser(folder: Path, stop: object) -> None:
     store.close()
 
 
-def client(
-    port: int, log: Log, stop: threading.Event, every_s: float, ask: Callable[[], tuple[str, str, bytes]]
-) -> None:
+def client(port: int, log: Log, stop: threading.Event, every_s: float, ask: Ask) -> None:
     """Ask the server, and note how long it took."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     while not stop.is_set():
@@ -119,7 +120,7 @@ def client(
         stop.wait(every_s)
 
 
-def asks(folder: Path, submissions: int) -> list[tuple[float, Callable[[], tuple[str, str, bytes]]]]:
+def asks(folder: Path, submissions: int, new_every_s: float) -> list[tuple[float, Ask]]:
     """Pause and next request of each client."""
     store = Store(database_url(str(folder)))
     keys = [entry.id for entry in store.entries()]
@@ -136,8 +137,9 @@ def asks(folder: Path, submissions: int) -> list[tuple[float, Callable[[], tuple
         return "GET", f"/compare?a={chance.choice(keys)}&b={chance.choice(keys)}", b""
 
     post = "/api/v1/submissions"
+    new = [(new_every_s, lambda: ("POST", post, bundle(next(fresh))))] if new_every_s else []
     return [
-        (NEW_EVERY_S, lambda: ("POST", post, bundle(next(fresh)))),
+        *new,
         (AGAIN_EVERY_S, lambda: ("POST", post, chance.choice(old))),
         *[(READ_EVERY_S, read)] * READERS,
     ]
@@ -161,7 +163,7 @@ def served(folder: Path, port: int) -> subprocess.Popen[bytes]:
     sys.exit("the server did not start")
 
 
-def soaked(folder: Path, submissions: int, seconds: float) -> Log:
+def soaked(folder: Path, submissions: int, seconds: float, new_every_s: float) -> Log:
     """Everything that was seen in ``seconds`` of load."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -172,10 +174,8 @@ def soaked(folder: Path, submissions: int, seconds: float) -> Log:
     server = served(folder, port)
     worker.start()
     log = Log()
-    threads = [
-        threading.Thread(target=client, args=(port, log, stop, every_s, ask))
-        for every_s, ask in asks(folder, submissions)
-    ]
+    clients = asks(folder, submissions, new_every_s)
+    threads = [threading.Thread(target=client, args=(port, log, stop, every_s, ask)) for every_s, ask in clients]
     for thread in threads:
         thread.start()
     while log.now() < seconds:
@@ -225,12 +225,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--submissions", type=int, default=300, help="scored ones at the start")
+    parser.add_argument(
+        "--new-every-s", type=float, default=NEW_EVERY_S, help="seconds between new bundles; 0 for none"
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="e2lm-soak-") as name:
         folder, seconds = Path(name), options.minutes * 60
         filled(folder, options.submissions)
         print(f"{options.minutes:g} minutes, load of the machine {os.getloadavg()[0]:.1f} at the start", flush=True)
-        report(soaked(folder, options.submissions, seconds), seconds, folder)
+        report(soaked(folder, options.submissions, seconds, options.new_every_s), seconds, folder)
 
 
 if __name__ == "__main__":
