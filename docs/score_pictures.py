@@ -73,12 +73,9 @@ def noise(seed: int, size: float, count: int = CHECKPOINTS) -> Values:
 
 def line(label: str, shown: Curve, color: str, band: bool = False) -> Line:
     """The curve over billions of tokens, with one standard error either way if asked."""
-    low_high = (shown.values_K - shown.stderr_K, shown.values_K + shown.stderr_K) if band else (None, None)
-    return Line(label, list(shown.tokens_K / 1e9), list(shown.values_K), *map(_listed, low_high), color=color)
-
-
-def _listed(values_K: Values | None) -> list[float] | None:
-    return None if values_K is None else list(values_K)
+    low = list(shown.values_K - shown.stderr_K) if band else None
+    high = list(shown.values_K + shown.stderr_K) if band else None
+    return Line(label, list(shown.tokens_K / 1e9), list(shown.values_K), low, high, color)
 
 
 def upright(label: str, x: float, low: float, high: float, color: str = "#818b98") -> Line:
