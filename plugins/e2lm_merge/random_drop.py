@@ -78,15 +78,24 @@ def della_mask(group: TensorGroup, index: int, delta_RC: torch.Tensor) -> Mask:
     words = random_words(group, index, delta_RC.numel())
     if columns == 1 or epsilon == 0:
         return np.asarray(words < word_limits(np.array(density)))
-    magnitudes = delta_RC.abs().numpy().reshape(-1)
+    # Magnitudes are in order as floats where their bits are as integers, which sort faster.
+    magnitudes = delta_RC.abs().numpy().reshape(-1).view(np.int32)
     ordered = np.sort(magnitudes.reshape(-1, columns), axis=1).reshape(-1)
     low, high = word_limits(np.array([density - epsilon, density + epsilon]))
     kept: Mask = words < low
     # Draws between the least and the greatest probability depend on the rank; unsigned numbers below low wrap around.
-    open_E = np.flatnonzero((words - low) < (high - low))
-    rank_E = ((words[open_E] - low) * ((columns - 1) / float(high - low))).astype(np.int64) + 1
+    above_low = words - low
+    open_E = np.flatnonzero(above_low < (high - low))
+    rank_E = (above_low[open_E] * ((columns - 1) / float(high - low))).astype(np.int64) + 1
     kept[open_E] = magnitudes[open_E] >= ordered[open_E // columns * columns + rank_E]
     return kept
+
+
+def zeroed_(delta_N: torch.Tensor, kept: Mask) -> torch.Tensor:
+    """``delta_N`` flat, times 0 where it is not kept. As bytes: torch multiplies by booleans four times slower."""
+    import torch
+
+    return delta_N.view(-1).mul_(torch.from_numpy(kept).view(torch.uint8))
 
 
 def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
@@ -109,7 +118,7 @@ def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> D
             row.append(np.packbits(kept))
             if by_l1:
                 before_M[index] += float(delta_N.abs_().sum(dtype=torch.float64))
-                after_M[index] += float(delta_N.view(-1).mul_(torch.from_numpy(kept)).sum(dtype=torch.float64))
+                after_M[index] += float(zeroed_(delta_N, kept).sum(dtype=torch.float64))
         bits[group.start] = tuple(row)
     return DropMasks(bits, _scales(densities, parameters, before_M, after_M))
 
@@ -136,7 +145,7 @@ def dropped_(group: TensorGroup) -> list[torch.Tensor]:
     for delta_N, bits, scale in zip(deltas_(group), masks.bits[group.start], masks.scales, strict=True):
         if bits is not None:
             mask = np.unpackbits(bits, count=delta_N.numel()).view(np.bool_)
-            delta_N.view(-1).mul_(torch.from_numpy(mask))
+            zeroed_(delta_N, mask)
             if scale != 1:
                 delta_N.mul_(scale)
         kept.append(delta_N)
