@@ -138,8 +138,6 @@ def _scales(
 
 def dropped_(group: TensorGroup) -> list[torch.Tensor]:
     """mᵢδᵢ, rescaled."""
-    import torch
-
     masks: DropMasks = group.found
     kept = []
     for delta_N, bits, scale in zip(deltas_(group), masks.bits[group.start], masks.scales, strict=True):
