@@ -26,10 +26,9 @@ from pydantic import Field
 from e2lm.atomic_file import PARTIAL_MARK, write_json
 from e2lm.errors import UserError
 from e2lm.noun import Noun
-from e2lm.samples import Samples, read_samples
+from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 
 UNITS_FOLDER = "units"
-SAMPLES_FOLDER = "samples"
 TOGETHER_PREFIX = "together-"
 
 

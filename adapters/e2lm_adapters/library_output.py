@@ -11,6 +11,8 @@ def quiet_libraries(quiet: bool) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name in ("lm_eval", "transformers", "datasets", "accelerate", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR if quiet else logging.WARNING)
+    # Of groups whose tasks are of several kinds, at every checkpoint; scores here are by task.
+    logging.getLogger("lm_eval.api.group").setLevel(logging.ERROR)
     from datasets.utils.logging import disable_progress_bar
     from transformers.utils import logging as transformers_logging
 

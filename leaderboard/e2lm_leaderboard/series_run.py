@@ -9,13 +9,10 @@ from pathlib import Path
 
 from e2lm.command_line import run_command
 from e2lm.errors import E2LMError
-from e2lm.samples import Samples, read_samples
+from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 from e2lm.score_files import read_scores
 from e2lm_leaderboard.item_curves import RunFacts
 from e2lm_leaderboard.season import Season
-
-#: Where ``e2lm eval`` puts Samples inside its output folder.
-SAMPLES_FOLDER = "samples"
 
 
 def evaluate(season: Season, tasks: Sequence[str], task_folder: Path, out: Path) -> None:

@@ -19,6 +19,9 @@ from e2lm.atomic_file import is_partial, whole_file
 from e2lm.errors import UserError, one_line
 from e2lm.item_metric import ItemChoices
 
+#: Where ``e2lm eval`` puts Samples inside its output folder.
+SAMPLES_FOLDER = "samples"
+
 #: One row per choice. Lengths are of the choice without the leading delimiter; -1 where unknown.
 SCHEMA = pa.schema(
     [
@@ -135,10 +138,14 @@ def _check(table: pa.Table, file: Path) -> None:
 
 
 def read_samples(path: Path) -> list[Samples]:
-    """All samples in a Parquet file, or in every ``*.parquet`` below a folder, by series, task and step."""
+    """All samples in a Parquet file, or in every ``*.parquet`` below a folder, by series, task and step.
+
+    In the folder that ``e2lm eval`` wrote they are those of its ``samples``.
+    """
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*.parquet") if not is_partial(file.relative_to(path)))
+        folder = path / SAMPLES_FOLDER if (path / "scores.parquet").is_file() else path
+        files = sorted(file for file in folder.rglob("*.parquet") if not is_partial(file.relative_to(folder)))
     if not files or not path.exists():
         raise UserError(f"{path}: no Samples there; expected Parquet files written by 'e2lm eval'")
     found: list[Samples] = []

@@ -39,15 +39,19 @@ class Bootstrap:
 
     @property
     def stderr(self) -> dict[str, float]:
-        """Standard deviation of the draws, NaN-free; infinite where too few converged."""
+        """Standard deviation of the draws, NaN-free; infinite where too few converged or some ran away."""
         if self.converged_share < FEWEST_CONVERGED or len(self.theta_BT) < 2:
             return dict.fromkeys(self.fit.params, float("inf"))
-        return {name: float(np.std(values, ddof=1)) for name, values in self.samples.items()}
+        return {
+            name: float(np.std(values, ddof=1)) if np.isfinite(values).all() else float("inf")
+            for name, values in self.samples.items()
+        }
 
     def interval(self, name: str, coverage: float = 0.95) -> tuple[float, float]:
         """Percentile interval of one printed parameter."""
-        low, high = np.quantile(self.samples[name], [(1 - coverage) / 2, (1 + coverage) / 2])
-        return float(low), float(high)
+        with np.errstate(invalid="ignore"):  # between two infinite draws
+            low, high = np.quantile(self.samples[name], [(1 - coverage) / 2, (1 + coverage) / 2])
+        return float(np.nan_to_num(low, nan=np.inf)), float(np.nan_to_num(high, nan=np.inf))
 
     @property
     def params_exponent_B(self) -> Array:

@@ -163,14 +163,20 @@ def _offset(**fixed: float) -> Array:
     return offset_T
 
 
+def _exp(power: float) -> float:
+    """Euler's number to the power; infinite, without a warning, where that is too large to be written down."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(power))
+
+
 def _floor(theta_T: Array) -> float:
-    return float(np.exp(theta_T[E])) if theta_T[E] > NO_FLOOR else 0.0
+    return _exp(theta_T[E]) if theta_T[E] > NO_FLOOR else 0.0
 
 
 def _chinchilla_natural(theta_T: Array) -> dict[str, float]:
     return {
-        "A": float(np.exp(theta_T[A])),
-        "B": float(np.exp(theta_T[B])),
+        "A": _exp(theta_T[A]),
+        "B": _exp(theta_T[B]),
         "E": _floor(theta_T),
         "alpha": float(theta_T[ALPHA]),
         "beta": float(theta_T[BETA]),
@@ -186,8 +192,8 @@ def _kaplan_natural(theta_T: Array) -> dict[str, float]:
     inner = float(theta_T[ALPHA])
     beta = float(theta_T[K])
     return {
-        "A": float(np.exp(theta_T[A] / inner)) if inner > 0 else float("nan"),
-        "B": float(np.exp(theta_T[B])),
+        "A": _exp(theta_T[A] / inner) if inner > 0 else float("nan"),
+        "B": _exp(theta_T[B]),
         "E": _floor(theta_T),
         "alpha": inner * beta,
         "beta": beta,
@@ -195,7 +201,7 @@ def _kaplan_natural(theta_T: Array) -> dict[str, float]:
 
 
 def _power_natural(theta_T: Array) -> dict[str, float]:
-    return {"A": float(np.exp(theta_T[A])), "E": _floor(theta_T), "alpha": float(theta_T[ALPHA])}
+    return {"A": _exp(theta_T[A]), "E": _floor(theta_T), "alpha": float(theta_T[ALPHA])}
 
 
 _FACTOR = (0.0, float("inf"))

@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from e2lm import Curve, ItemMetric, Samples
+from e2lm.samples import SAMPLES_FOLDER, read_samples
 from e2lm_signal.item_table import sample_chance
-
-#: Where ``e2lm eval`` puts Samples inside its output folder.
-SAMPLES_FOLDER = "samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +30,6 @@ class SampleIndex:
         """
         folder = (path if path.is_dir() else path.parent) / SAMPLES_FOLDER
         if folder.is_dir() and any(folder.rglob("*.parquet")):
-            from e2lm.samples import read_samples
-
             found = read_samples(folder)
         else:
             from e2lm.score_files import read_lm_eval_samples

@@ -105,6 +105,13 @@ def test_a_folder_is_read_whole_by_series_task_and_step_and_without_litter(tmp_p
     assert found == [("a", "aaa", 3), ("a", "arc", 3), ("a", "arc", 20), ("b", "arc", 1)]
 
 
+def test_the_folder_of_an_evaluation_stands_for_the_samples_in_it(tmp_path: Path) -> None:
+    sample("samples").write(tmp_path / "samples" / "samples" / "arc" / "checkpoint-1.parquet")
+    (tmp_path / "scores.parquet").write_bytes(b"no Samples")
+    (found,) = read_samples(tmp_path)
+    assert_same(found, read_samples(tmp_path / "samples")[0])
+
+
 def test_one_file_may_hold_many_series(tmp_path: Path) -> None:
     tables = [sample("a", step, task).table() for step in (2, 1) for task in ("x", "y")]
     pq.write_table(pa.concat_tables(tables), tmp_path / "all.parquet")
