@@ -59,14 +59,14 @@ def word_limits(keep_probabilities: NDArray[np.float64]) -> NDArray[np.uint32]:
     return np.minimum(np.rint(keep_probabilities * 2.0**32), 2.0**32 - 1).astype(np.uint32)
 
 
-def dare_mask(group: TensorGroup, index: int, delta_N: torch.Tensor) -> Mask:
+def dare_mask(group: TensorGroup, index: int, magnitude_N: torch.Tensor) -> Mask:
     """Each number kept with probability ``density``."""
     density = group.numbers("density")[index]
-    kept: Mask = random_words(group, index, delta_N.numel()) < word_limits(np.array(density))
+    kept: Mask = random_words(group, index, magnitude_N.numel()) < word_limits(np.array(density))
     return kept
 
 
-def della_mask(group: TensorGroup, index: int, delta_RC: torch.Tensor) -> Mask:
+def della_mask(group: TensorGroup, index: int, magnitude_RC: torch.Tensor) -> Mask:
     """Each number kept with a probability that rises with its rank within the row.
 
     d − ε + 2ε·(rank − 1)/(C − 1), rank 1 the smallest magnitude (Deep et al. 2024, section 3.1); equal magnitudes
@@ -74,12 +74,12 @@ def della_mask(group: TensorGroup, index: int, delta_RC: torch.Tensor) -> Mask:
     draw's, so where the magnitude reaches the one of that rank: sorted values do, their places need not be known.
     """
     density, epsilon = group.numbers("density")[index], group.numbers("epsilon")[index]
-    columns = delta_RC.shape[-1] if delta_RC.ndim > 1 else delta_RC.numel()
-    words = random_words(group, index, delta_RC.numel())
+    columns = magnitude_RC.shape[-1] if magnitude_RC.ndim > 1 else magnitude_RC.numel()
+    words = random_words(group, index, magnitude_RC.numel())
     if columns == 1 or epsilon == 0:
         return np.asarray(words < word_limits(np.array(density)))
     # Magnitudes are in order as floats where their bits are as integers, which sort faster.
-    magnitudes = delta_RC.abs().numpy().reshape(-1).view(np.int32)
+    magnitudes = magnitude_RC.numpy().reshape(-1).view(np.int32)
     ordered = np.sort(magnitudes.reshape(-1, columns), axis=1).reshape(-1)
     low, high = word_limits(np.array([density - epsilon, density + epsilon]))
     kept: Mask = words < low
@@ -114,11 +114,12 @@ def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> D
             if densities[index] >= 1:
                 row.append(None)
                 continue
-            kept = mask_of(group, index, delta_N)
+            magnitude_N = delta_N.abs_()
+            kept = mask_of(group, index, magnitude_N)
             row.append(np.packbits(kept))
             if by_l1:
-                before_M[index] += float(delta_N.abs_().sum(dtype=torch.float64))
-                after_M[index] += float(zeroed_(delta_N, kept).sum(dtype=torch.float64))
+                before_M[index] += float(magnitude_N.sum(dtype=torch.float64))
+                after_M[index] += float(zeroed_(magnitude_N, kept).sum(dtype=torch.float64))
         bits[group.start] = tuple(row)
     return DropMasks(bits, _scales(densities, parameters, before_M, after_M))
 
