@@ -1,4 +1,4 @@
-"""Weighted sums in one pass over memory, by a C compiler where the machine has one: the bits are those of numpy.
+"""Weighted sums and masks in one pass over memory, by a C compiler where there is one: the bits are those of numpy.
 
 numpy makes a pass per operation, and a weighted sum of bfloat16 takes fifteen. ``weighted_sums.c`` is compiled once and
 kept in the user's cache (``$XDG_CACHE_HOME/e2lm/merge``). Without a compiler, with ``E2LM_COMPILED_SUMS=0``, or
@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e2lm.atomic_file import whole_file
 from e2lm.merge_strategy import Combination
 from e2lm_merge.combination import STRETCH, combined, sum_terms
 from e2lm_merge.number_format import FLOAT_BYTES, HALF_BITS, Bytes, Floats, Narrower, empty_bytes, widen
+from e2lm_merge.rank_mask import MagnitudeBits, Words, rank_factor, rank_mask
 
 SOURCE_FILE = Path(__file__).with_name("weighted_sums.c")
 SWITCH_VARIABLE = "E2LM_COMPILED_SUMS"
@@ -52,6 +54,9 @@ WRITABLE_BY_OTHERS = 0o022
 
 SAMPLE_STRETCHES = 4
 SAMPLE_NUMBERS = SAMPLE_STRETCHES * STRETCH + 37
+SAMPLE_COLUMNS = 37
+SAMPLE_LIMITS = (0x3F100000, 0xBF200000)
+SIGNLESS = 0x7FFFFFFF
 SAMPLE_SHARES = ((0.3, 0.45, 0.25), (0.25, 0.5, 0.25))
 
 
@@ -76,6 +81,8 @@ class CompiledSums:
         self._weighted_sum.restype = ctypes.c_int
         self._product_sums = library.product_sums
         self._product_sums.restype = None
+        self._rank_mask = library.rank_mask
+        self._rank_mask.restype = None
 
     @staticmethod
     def knows(inputs: Sequence[str], output: str) -> bool:
@@ -121,6 +128,24 @@ class CompiledSums:
             ctypes.c_void_p(sums_PS.ctypes.data),
         )
         return sums_PS
+
+    def rank_mask(
+        self, words_N: Words, magnitudes_N: MagnitudeBits, ordered_N: MagnitudeBits, columns: int, low: int, high: int
+    ) -> NDArray[np.bool_]:
+        """What :func:`e2lm_merge.rank_mask.rank_mask` gives; overwrites ``ordered_N``."""
+        factor, shift = rank_factor(columns, low, high)
+        kept_N = np.empty(len(words_N), dtype=np.bool_)
+        self._rank_mask(
+            *(ctypes.c_void_p(array_N.ctypes.data) for array_N in (words_N, magnitudes_N, ordered_N)),
+            ctypes.c_size_t(columns),
+            ctypes.c_size_t(len(words_N)),
+            ctypes.c_uint32(low),
+            ctypes.c_uint32(high),
+            ctypes.c_uint32(factor),
+            shift,
+            ctypes.c_void_p(kept_N.ctypes.data),
+        )
+        return kept_N
 
 
 def _addresses(blocks: Sequence[StoredBlock]) -> ctypes.Array[ctypes.c_void_p]:
@@ -198,7 +223,13 @@ def agrees_with_numpy(sums: CompiledSums) -> bool:
         expected_PS = np.stack([(one * other).sum(axis=1) for one, other in pairs])
         if not np.array_equal(sums.product_sums(inputs, None, SAMPLE_STRETCHES), expected_PS):
             return False
-    return True
+    words_N, magnitudes_N = (one.bytes_.view(np.uint32) for one in samples["F32"][:2])
+    rows = SAMPLE_NUMBERS // SAMPLE_COLUMNS * SAMPLE_COLUMNS
+    bits_N = (magnitudes_N[:rows] & np.uint32(SIGNLESS)).view(np.int32)
+    ordered_N = np.sort(bits_N.reshape(-1, SAMPLE_COLUMNS), axis=1).reshape(-1)
+    # So many draws between the two that every rank of a row is asked for.
+    expected_N = rank_mask(words_N[:rows], bits_N, ordered_N, SAMPLE_COLUMNS, *SAMPLE_LIMITS)
+    return np.array_equal(sums.rank_mask(words_N[:rows], bits_N, ordered_N, SAMPLE_COLUMNS, *SAMPLE_LIMITS), expected_N)
 
 
 def _sample(index: int, kind: str) -> StoredBlock:

@@ -1,4 +1,4 @@
-/* The arithmetic of combination.py and number_format.py in one pass over memory, to the same bits.
+/* The arithmetic of combination.py, number_format.py and rank_mask.py in one pass over memory, to the same bits.
  *
  * Every product and sum is rounded by itself: compile with -ffp-contract=off and without -ffast-math. Numbers are worked
  * on in tiles that stay in the first cache. Stored numbers are float32, or bfloat16, the upper halves of such.
@@ -154,4 +154,27 @@ void product_sums(const void *const *inputs, int inputs_count, const void *pivot
         summed_products(inputs, inputs_count, pivot, BFLOAT16, stretches, room, out);
     else
         summed_products(inputs, inputs_count, pivot, FLOAT32, stretches, room, out);
+}
+
+/* rank_mask.rank_mask: which of `numbers` numbers, whole rows of `columns`, are kept. Without branches, which no
+ * processor could guess: in the place of the first magnitude of each ordered row, which no rank asks for, comes one that
+ * every magnitude reaches. */
+FOR_EACH_PROCESSOR
+void rank_mask(const uint32_t *words, const int32_t *magnitudes, int32_t *ordered, size_t columns, size_t numbers,
+               uint32_t low, uint32_t high, uint32_t factor, int shift, uint8_t *kept) {
+    uint32_t places[TILE], span = high - low;
+    for (size_t row = 0; row < numbers; row += columns) {
+        const int32_t *limits = ordered + row;
+        ordered[row] = INT32_MIN;
+        for (size_t start = row; start < row + columns; start += TILE) {
+            size_t count = row + columns - start < TILE ? row + columns - start : TILE;
+            for (size_t i = 0; i < count; i++) {
+                uint32_t above_low = words[start + i] - low;
+                uint32_t rank = (uint32_t)((uint64_t)above_low * factor >> shift);
+                places[i] = above_low < span ? rank + 1 : 0;
+            }
+            for (size_t i = 0; i < count; i++) kept[start + i] = words[start + i] < high;
+            for (size_t i = 0; i < count; i++) kept[start + i] &= magnitudes[start + i] >= limits[places[i]];
+        }
+    }
 }

@@ -22,6 +22,7 @@ from e2lm_merge.compiled_sums import CompiledSums, StoredBlock
 from e2lm_merge.merge_folder import merge_to_folder
 from e2lm_merge.merge_plan import plan_merge
 from e2lm_merge.number_format import FLOAT_BYTES, Bytes, empty_bytes
+from e2lm_merge.rank_mask import rank_mask
 from e2lm_merge.recipe import recipe_from_data
 from e2lm_merge.tensor_merge import merge_tensor
 
@@ -189,16 +190,22 @@ def test_inner_products_are_those_of_numpy(sums: CompiledSums, kind: str, deltas
     np.testing.assert_array_equal(compiled, plain)
 
 
-@pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "karcher", "model_stock"])
+@pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "karcher", "model_stock", "della"])
 def test_a_folder_is_the_same_with_and_without_a_compiler(
     method: str, models: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     base, *rest = models(1 if method == "slerp" else 3, dtype=torch.bfloat16)
-    recipe = {"merge_method": method, "models": [{"model": folder} for folder in rest], "base_model": base}
+    recipe: dict[str, Any] = {
+        "merge_method": method,
+        "models": [{"model": folder} for folder in rest],
+        "base_model": base,
+    }
     if method in ("linear", "karcher"):
         del recipe["base_model"]
+    if method == "della":
+        recipe["parameters"] = {"density": 0.5}
     plan = plan_merge(recipe_from_data(recipe, "t"))
     found = {}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -226,6 +233,31 @@ def test_nothing_is_compiled_for_a_small_merge_or_when_switched_off(
     assert compiled_sums.compiled_sums(1) is not None
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    columns=st.one_of(st.integers(2, 70), st.sampled_from([2047, 2048, 2049, 4100])),
+    rows=st.integers(1, 4),
+    kinds=st.integers(1, 2**31 - 1),
+    limits=st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2, unique=True).map(sorted),
+)
+@example(seed=0, columns=2, rows=1, kinds=1, limits=[0, 1])
+@example(seed=0, columns=70, rows=4, kinds=3, limits=[0, 2**32 - 1])
+def test_masks_by_rank_are_those_of_numpy(
+    sums: CompiledSums, seed: int, columns: int, rows: int, kinds: int, limits: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    words_N = rng.integers(0, 2**32, rows * columns, dtype=np.uint32)
+    near = rng.random(rows * columns) < 0.5
+    words_N[near] = rng.integers(limits[0], limits[1] + 1, int(near.sum()), dtype=np.uint32)
+    magnitudes_N = rng.integers(0, kinds, rows * columns, dtype=np.int32)
+    ordered_N = np.sort(magnitudes_N.reshape(rows, columns), axis=1).reshape(-1)
+    low, high = limits
+    expected_N = rank_mask(words_N, magnitudes_N, ordered_N, columns, low, high)
+    np.testing.assert_array_equal(sums.rank_mask(words_N, magnitudes_N, ordered_N, columns, low, high), expected_N)
+    assert np.all(expected_N[words_N < low])
+    assert not np.any(expected_N[words_N >= high])
+
+
 @pytest.mark.parametrize(
     "compiler", ["a-compiler-that-is-not-there", "false", "true", "cc -x nonsense", "cc 'unclosed"]
 )
@@ -250,6 +282,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
         ("(bits >> 16 & 1u)", "1u"),  # halfway cases away from zero
         ("number_at(pivot, kind, start + i) + total[i]", "number_at(pivot, kind, start + i) + total[i] * 1.0000001f"),
         ("(rows[0] + rows[1]) + (rows[2] + rows[3])", "rows[0] + (rows[1] + (rows[2] + rows[3]))"),
+        ("? rank + 1 : 0", "? rank : 0"),
     ],
 )
 def test_a_library_that_does_not_give_the_bits_of_numpy_is_not_used(
