@@ -27,15 +27,17 @@ from e2lm.merge_strategy import Combination
 from e2lm_merge.combination import STRETCH, combined, sum_terms
 from e2lm_merge.number_format import FLOAT_BYTES, HALF_BITS, Bytes, Floats, Narrower, empty_bytes, widen
 from e2lm_merge.rank_mask import MagnitudeBits, Words, rank_factor, rank_mask
+from e2lm_merge.sign_election import elected_total_
 
 SOURCE_FILE = Path(__file__).with_name("weighted_sums.c")
 SWITCH_VARIABLE = "E2LM_COMPILED_SUMS"
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 
-#: The compiler and its options, as every build system takes them. Fused multiply-adds would round once, not twice.
+#: The compiler and its options, as every build system takes them. Fused multiply-adds would round once, not twice;
+#: nobody asks whether an operation on NaN was signalled, and a choice between numbers is slow where somebody may.
 COMPILER_VARIABLE = "CC"
 COMPILER = "cc"
-FLAGS = ("-O3", "-fno-fast-math", "-ffp-contract=off", "-shared", "-fPIC")
+FLAGS = ("-O3", "-fno-fast-math", "-fno-trapping-math", "-ffp-contract=off", "-shared", "-fPIC")
 COMPILER_LIMIT_S = 60.0
 
 #: Numbers of a merge from which on a library that is not there yet is made: compiling takes 0.9 CPU seconds, once, and
@@ -81,6 +83,8 @@ class CompiledSums:
         self._weighted_sum.restype = ctypes.c_int
         self._product_sums = library.product_sums
         self._product_sums.restype = None
+        self._elected_total = library.elected_total
+        self._elected_total.restype = ctypes.c_int
         self._rank_mask = library.rank_mask
         self._rank_mask.restype = None
 
@@ -129,6 +133,19 @@ class CompiledSums:
         )
         return sums_PS
 
+    def elected_total(self, deltas: Sequence[Floats], weights: Sequence[float], normalize: bool) -> Floats | None:
+        """What :func:`e2lm_merge.sign_election.elected_total_` gives; None where not all of it is finite."""
+        total_N = np.empty_like(deltas[0])
+        finite = self._elected_total(
+            (ctypes.c_void_p * len(deltas))(*(delta_N.ctypes.data for delta_N in deltas)),
+            (ctypes.c_float * len(weights))(*weights),
+            len(deltas),
+            int(normalize),
+            ctypes.c_size_t(total_N.size),
+            ctypes.c_void_p(total_N.ctypes.data),
+        )
+        return total_N if finite else None
+
     def rank_mask(
         self, words_N: Words, magnitudes_N: MagnitudeBits, ordered_N: MagnitudeBits, columns: int, low: int, high: int
     ) -> NDArray[np.bool_]:
@@ -173,9 +190,14 @@ def library_file() -> Path:
     """Where the library for this source, compiler and machine is kept."""
     cache_folder = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache")
     machine = os.uname()
-    digest = sha256(SOURCE_FILE.read_bytes())
+    digest = sha256(_source(SOURCE_FILE))
     digest.update(repr([_compiler(), FLAGS, machine.sysname, machine.machine]).encode())
     return cache_folder / "e2lm" / "merge" / f"weighted_sums-{digest.hexdigest()[:32]}.so"
+
+
+@cache
+def _source(file: Path) -> bytes:
+    return file.read_bytes()
 
 
 def _compiler() -> list[str]:
@@ -209,27 +231,54 @@ def _loaded(library: Path) -> CompiledSums | None:
 def agrees_with_numpy(sums: CompiledSums) -> bool:
     """Whether three sampled inputs, subnormals among them, come out bit by bit as numpy has them."""
     samples = {kind: [_sample(index, kind) for index in range(3)] for kind in KIND_CODES}
+    signed = samples["F32"]
+    # Of a number and its opposite the sum is zero, and the terms are not.
+    elections: tuple[tuple[list[StoredBlock], tuple[float, ...]], ...] = (
+        (signed, SAMPLE_SHARES[0]),
+        (signed[:1] * 2, (1.0, -1.0)),
+    )
+    return (
+        all(_same_sums(sums, inputs, kind) for inputs, kind in product(samples.values(), KIND_CODES))
+        and all(_same_products(sums, inputs) for inputs in samples.values())
+        and all(_same_elections(sums, _wide(inputs), shares) for inputs, shares in elections)
+        and _same_masks(sums, *(one.bytes_.view(np.uint32) for one in signed[:2]))
+    )
+
+
+def _same_sums(sums: CompiledSums, inputs: Sequence[StoredBlock], kind: str) -> bool:
     forms: tuple[Literal["sum", "mean"], ...] = ("sum", "mean")
     # Sums of the second shares are exact, so that some lie halfway between two bfloat16.
-    for inputs, kind, form, shares in product(samples.values(), KIND_CODES, forms, SAMPLE_SHARES):
+    for form, shares in product(forms, SAMPLE_SHARES):
         how = Combination(shares, form=form)
         expected = Narrower(kind).narrow(combined(_wide(inputs), None, how), "sample")
         out = StoredBlock(empty_bytes(len(expected)), kind)
         if not sums.combined(inputs, len(inputs), how, out) or not np.array_equal(out.bytes_, expected):
             return False
-    for inputs in samples.values():
-        stretches = [numbers_N[: SAMPLE_STRETCHES * STRETCH].reshape(-1, STRETCH) for numbers_N in _wide(inputs)]
-        pairs = combinations_with_replacement(stretches, 2)
-        expected_PS = np.stack([(one * other).sum(axis=1) for one, other in pairs])
-        if not np.array_equal(sums.product_sums(inputs, None, SAMPLE_STRETCHES), expected_PS):
+    return True
+
+
+def _same_products(sums: CompiledSums, inputs: Sequence[StoredBlock]) -> bool:
+    stretches = [numbers_N[: SAMPLE_STRETCHES * STRETCH].reshape(-1, STRETCH) for numbers_N in _wide(inputs)]
+    pairs = combinations_with_replacement(stretches, 2)
+    expected_PS = np.stack([(one * other).sum(axis=1) for one, other in pairs])
+    return np.array_equal(sums.product_sums(inputs, None, SAMPLE_STRETCHES), expected_PS)
+
+
+def _same_elections(sums: CompiledSums, deltas: Sequence[Floats], shares: Sequence[float]) -> bool:
+    for normalize in (True, False):
+        total_N = sums.elected_total(deltas, shares, normalize)
+        expected_N = elected_total_([delta_N.copy() for delta_N in deltas], shares, normalize)
+        if total_N is None or not np.array_equal(total_N.view(np.uint32), expected_N.view(np.uint32)):
             return False
-    words_N, magnitudes_N = (one.bytes_.view(np.uint32) for one in samples["F32"][:2])
-    rows = SAMPLE_NUMBERS // SAMPLE_COLUMNS * SAMPLE_COLUMNS
-    bits_N = (magnitudes_N[:rows] & np.uint32(SIGNLESS)).view(np.int32)
+    return True
+
+
+def _same_masks(sums: CompiledSums, words_N: Words, numbers_N: Words) -> bool:
+    whole_rows = SAMPLE_NUMBERS // SAMPLE_COLUMNS * SAMPLE_COLUMNS
+    words_N, bits_N = words_N[:whole_rows], (numbers_N[:whole_rows] & np.uint32(SIGNLESS)).view(np.int32)
     ordered_N = np.sort(bits_N.reshape(-1, SAMPLE_COLUMNS), axis=1).reshape(-1)
-    # So many draws between the two that every rank of a row is asked for.
-    expected_N = rank_mask(words_N[:rows], bits_N, ordered_N, SAMPLE_COLUMNS, *SAMPLE_LIMITS)
-    return np.array_equal(sums.rank_mask(words_N[:rows], bits_N, ordered_N, SAMPLE_COLUMNS, *SAMPLE_LIMITS), expected_N)
+    expected_N = rank_mask(words_N, bits_N, ordered_N, SAMPLE_COLUMNS, *SAMPLE_LIMITS)
+    return np.array_equal(sums.rank_mask(words_N, bits_N, ordered_N, SAMPLE_COLUMNS, *SAMPLE_LIMITS), expected_N)
 
 
 def _sample(index: int, kind: str) -> StoredBlock:

@@ -1,4 +1,4 @@
-"""Differences from the base model, sign election, and what the methods built on them share.
+"""Differences from the base model, and what the methods built on them share.
 
 δᵢ = θᵢ − θ₀. Shape suffixes: N numbers of a block, M models.
 """
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from e2lm.merge_strategy import TensorGroup
+from e2lm_merge import sign_election
+from e2lm_merge.compiled_sums import compiled_sums
 from e2lm_merge.linear import ZERO_WEIGHT
 
 if TYPE_CHECKING:
@@ -65,25 +67,10 @@ def weighted_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], no
 
 
 def elected_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], normalize: bool) -> torch.Tensor:
-    """Σ wᵢδᵢ over the models whose wᵢδᵢ has the elected sign, with ``normalize`` divided by their Σ wᵢ.
-
-    The elected sign is that of Σ wᵢδᵢ, + where the sum is zero (Yadav et al. 2023, eq. of section 3.2; the choice at
-    zero is mergekit's). Written over the deltas.
-    """
+    """:func:`e2lm_merge.sign_election.elected_total_` of tensors, by the compiled function where there is one."""
     import torch
 
-    for delta_N, weight in zip(deltas, weights, strict=True):
-        delta_N.mul_(weight)
-    # 1 where the sum is at least zero, else -1; multiplying by it is exact.
-    sign_N = (total(deltas) >= 0).to(torch.float32).mul_(2).sub_(1)
-    total_N = torch.zeros_like(sign_N)
-    divisor_N = torch.zeros_like(sign_N) if normalize else None
-    for delta_N, weight in zip(deltas, weights, strict=True):
-        agreeing_N = delta_N.mul_(sign_N).clamp_(min=0)
-        total_N.add_(agreeing_N)
-        if divisor_N is not None:
-            divisor_N.add_(agreeing_N.sign_().mul_(weight))
-    if divisor_N is not None:
-        divisor_N.add_(divisor_N == 0)
-        total_N.div_(divisor_N)
-    return total_N.mul_(sign_N)
+    numbers = [delta_N.contiguous().numpy() for delta_N in deltas]
+    compiled = compiled_sums(0)
+    total_N = None if compiled is None else compiled.elected_total(numbers, weights, normalize)
+    return torch.from_numpy(sign_election.elected_total_(numbers, weights, normalize) if total_N is None else total_N)

@@ -62,13 +62,9 @@ def _merged(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], found_in_all: A
         yield block.start, merged.detach().float().contiguous().view(-1).numpy()
 
 
-#: Of strategies whose work is done by compiled functions: weighted sums, and masks by rank within a row.
-COMPILED_SCOPES = ("sum", "row")
-
-
 def compiled_for(merges: Sequence[TensorMerge]) -> CompiledSums | None:
-    """What does sums and masks of ``merges`` in the place of numpy; None where there is nothing, or nothing to do."""
-    return compiled_sums(sum(merge.numel for merge in merges if merge.scope in COMPILED_SCOPES))
+    """What works in the place of numpy; None where there is nothing, or nothing is merged block by block."""
+    return compiled_sums(sum(merge.numel for merge in merges if merge.scope != "tensor"))
 
 
 def look_at_all(strategy: MergeStrategy, merges: Sequence[TensorMerge]) -> Any:

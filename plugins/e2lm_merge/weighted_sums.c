@@ -1,4 +1,5 @@
-/* The arithmetic of combination.py, number_format.py and rank_mask.py in one pass over memory, to the same bits.
+/* The arithmetic of combination.py, number_format.py, sign_election.py and rank_mask.py in one pass over memory, to the same
+ * bits.
  *
  * Every product and sum is rounded by itself: compile with -ffp-contract=off and without -ffast-math. Numbers are worked
  * on in tiles that stay in the first cache. Stored numbers are float32, or bfloat16, the upper halves of such.
@@ -154,6 +155,42 @@ void product_sums(const void *const *inputs, int inputs_count, const void *pivot
         summed_products(inputs, inputs_count, pivot, BFLOAT16, stretches, room, out);
     else
         summed_products(inputs, inputs_count, pivot, FLOAT32, stretches, room, out);
+}
+
+/* sign_election.elected_total_: the weighted sum of the deltas that have the sign of the sum of all, over the sum of their
+ * weights with `normalize`, into `out`. Returns 1 where every number of the result is finite. */
+FOR_EACH_PROCESSOR
+int elected_total(const float *const *deltas, const float *weights, int count, int normalize, size_t numbers,
+                  float *out) {
+    float sign[TILE], divisor[TILE];
+    uint32_t largest = 0;
+    for (size_t start = 0; start < numbers; start += TILE) {
+        size_t here = numbers - start < TILE ? numbers - start : TILE;
+        float *total = out + start;
+        for (size_t i = 0; i < here; i++) sign[i] = deltas[0][start + i] * weights[0];
+        for (int m = 1; m < count; m++)
+            for (size_t i = 0; i < here; i++) sign[i] += deltas[m][start + i] * weights[m];
+        for (size_t i = 0; i < here; i++) {
+            sign[i] = sign[i] >= 0 ? 1.0f : -1.0f;
+            total[i] = divisor[i] = 0;
+        }
+        for (int m = 0; m < count; m++) {
+            float weight = weights[m];
+            for (size_t i = 0; i < here; i++) {
+                float agreeing = deltas[m][start + i] * weight * sign[i];
+                total[i] += agreeing < 0 ? 0 : agreeing;
+                divisor[i] += agreeing > 0 ? weight : 0;
+            }
+        }
+        if (normalize)
+            for (size_t i = 0; i < here; i++) total[i] /= divisor[i] == 0 ? 1.0f : divisor[i];
+        for (size_t i = 0; i < here; i++) {
+            total[i] *= sign[i];
+            uint32_t size = bits_of(total[i]) & 0x7fffffffu;
+            largest = size > largest ? size : largest;
+        }
+    }
+    return largest < NONFINITE_FROM;
 }
 
 /* rank_mask.rank_mask: which of `numbers` numbers, whole rows of `columns`, are kept. Without branches, which no

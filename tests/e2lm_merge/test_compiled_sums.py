@@ -24,6 +24,7 @@ from e2lm_merge.merge_plan import plan_merge
 from e2lm_merge.number_format import FLOAT_BYTES, Bytes, empty_bytes
 from e2lm_merge.rank_mask import rank_mask
 from e2lm_merge.recipe import recipe_from_data
+from e2lm_merge.sign_election import elected_total_
 from e2lm_merge.tensor_merge import merge_tensor
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
@@ -235,6 +236,27 @@ def test_nothing_is_compiled_for_a_small_merge_or_when_switched_off(
 
 @given(
     seed=st.integers(0, 2**32 - 1),
+    count=st.sampled_from([1, 7, 2048, 2049, 5000]),
+    shares=st.lists(st.sampled_from(SPECIAL_SHARES).map(lambda share: min(share, 3e38)), min_size=1, max_size=4),
+    normalize=st.booleans(),
+    wild=st.booleans(),
+)
+def test_totals_with_the_elected_sign_are_those_of_numpy(
+    sums: CompiledSums, seed: int, count: int, shares: list[float], normalize: bool, wild: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    deltas = [any_bits(rng, "F32", count, wild).view(np.float32) for _ in shares]
+    for delta_N in deltas:
+        delta_N[rng.random(count) < 0.5] = 0
+    found = sums.elected_total(deltas, shares, normalize)
+    expected_N = elected_total_([delta_N.copy() for delta_N in deltas], shares, normalize)
+    assert (found is None) == (not np.isfinite(expected_N).all())
+    if found is not None:
+        np.testing.assert_array_equal(found.view(np.uint32), expected_N.view(np.uint32))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
     columns=st.one_of(st.integers(2, 70), st.sampled_from([2047, 2048, 2049, 4100])),
     rows=st.integers(1, 4),
     kinds=st.integers(1, 2**31 - 1),
@@ -283,6 +305,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
         ("number_at(pivot, kind, start + i) + total[i]", "number_at(pivot, kind, start + i) + total[i] * 1.0000001f"),
         ("(rows[0] + rows[1]) + (rows[2] + rows[3])", "rows[0] + (rows[1] + (rows[2] + rows[3]))"),
         ("? rank + 1 : 0", "? rank : 0"),
+        ("sign[i] >= 0 ?", "sign[i] > 0 ?"),
+        ("divisor[i] += agreeing > 0 ? weight : 0", "divisor[i] += weight"),
     ],
 )
 def test_a_library_that_does_not_give_the_bits_of_numpy_is_not_used(
