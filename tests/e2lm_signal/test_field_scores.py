@@ -168,3 +168,16 @@ def test_variant_names_are_parsed_and_others_left_alone():
     assert parsed_variant("sn_snr.mean3") == ("sn_snr", "mean", 3)
     assert parsed_variant("sn_snr") is None
     assert parsed_variant("sn_snr.ema0") is None
+
+
+@pytest.mark.parametrize("values", [[0.1 * k for k in range(12)], [1e-9 * k + 7.3 for k in range(12)]])
+def test_a_straight_curve_has_no_noise_to_be_measured_in(values):
+    assert curve_score("detrended_noise", values).value == 0
+    found = curve_score("gain_over_noise", values)
+    assert found.value is None
+    assert found.reason == "the curve has no noise, or does not vary"
+
+
+def test_noise_far_below_the_values_is_noise_all_the_same():
+    values = [7.3 + 0.1 * k + 1e-9 * (-1) ** k for k in range(12)]
+    assert curve_score("detrended_noise", values).value == pytest.approx(1e-9 * np.sqrt(4 / 1.5), rel=1e-4)
