@@ -54,8 +54,11 @@ def run_command(arguments: Sequence[str], manager: PluginManager | None = None) 
     files, rest = _taken_plugin_files(list(arguments))
     if manager is None:
         manager = plugin_manager()
-    for file in files:
-        manager.load_file(file)
+    with manager.with_files(files):
+        return _run_with(manager, rest)
+
+
+def _run_with(manager: PluginManager, rest: Sequence[str]) -> int:
     if not rest or rest[0] in ("-h", "--help"):
         print(_overview(manager))
         return EXIT_OK

@@ -14,6 +14,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -121,7 +123,21 @@ class PluginManager:
                 elif record.entry_point is not None:
                     self._load(record, record.entry_point, watch)
 
-    def load_file(self, path: Path) -> None:
+    @contextmanager
+    def with_files(self, paths: Sequence[Path]) -> Iterator[None]:
+        """One-file plugins for the length of the block: they are one command's, not the next one's."""
+        known = {id(record) for record in self.records}
+        loaded: list[ModuleType] = []
+        try:
+            for path in paths:
+                loaded.append(self.load_file(path))
+            yield
+        finally:
+            for module in loaded:
+                self.unregister(module)
+            self.records = [one for one in self.records if one.path not in paths or id(one) in known]
+
+    def load_file(self, path: Path) -> ModuleType:
         """Load a one-file plugin. The user asked for it by name, so a failure is an error."""
         if not path.is_file():
             raise UserError(f"--plugin: {path} is not a file; give the path of a Python file with e2lm hooks")
@@ -139,6 +155,7 @@ class PluginManager:
             self.register(module, record)
         if record.status == "failed":
             raise UserError(f"--plugin {path}: {record.error}")
+        return module
 
     def _load(self, record: PluginRecord, entry_point: EntryPoint, watch: PluginWatch) -> None:
         try:

@@ -163,6 +163,20 @@ def test_a_one_file_plugin_may_be_named_before_or_after_the_command(before: bool
     assert capsys.readouterr().out == "hello world\n"
 
 
+def test_a_one_file_plugin_is_there_for_its_own_command_only(tmp_path: Path, capsys) -> None:
+    faulty = tmp_path / "faulty.py"
+    faulty.write_text("raise ValueError('this plugin is broken')\n", encoding="utf-8")
+    manager = PluginManager()
+    for _ in range(2):  # the same file again is no second claim to the name
+        assert run_command(["--plugin", str(HELLO), "hello", "world"], manager) == 0
+        with pytest.raises(UserError, match="this plugin is broken"):
+            run_command(["--plugin", str(HELLO), "--plugin", str(faulty), "hello", "world"], manager)
+        assert manager.records == []
+    assert capsys.readouterr().out == "hello world\n" * 2
+    with pytest.raises(UserError, match="hello"):
+        run_command(["hello", "world"], manager)
+
+
 def test_after_two_dashes_nothing_is_taken_for_a_plugin(capsys) -> None:
     taken: list[list[str]] = []
     manager = manager_with(command("rest", lambda arguments: taken.append(arguments.rest) or 0, takes_rest=True))
