@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from e2lm.svg_chart import CATEGORIES, Chart, Line, Mark, svg
 from e2lm_leaderboard.page_links import Links
 from e2lm_leaderboard.pair_test import PairTest, pair_test
+from e2lm_leaderboard.season import Season
 from e2lm_leaderboard.season_table import SeasonTable, missing_numbers, visible_results
 from e2lm_leaderboard.store import Entry, Result, Store
 
@@ -66,6 +68,13 @@ def _rendered(template: str, table: SeasonTable, link: Links, **values: Any) -> 
     return page.render(
         season=table.season, split=table.split, head=table.head, version=table.version, link=link, **values
     )
+
+
+def error_page(season: Season, link: Links, status: int, detail: str) -> str:
+    """Why a page is not there; without the head of the log, which may be what cannot be read."""
+    heading = f"{status} {HTTPStatus(status).phrase}"
+    page = _environment().get_template("error.html")
+    return page.render(season=season, head=None, version=None, link=link, heading=heading, detail=detail)
 
 
 def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -35,6 +36,8 @@ MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 FORM_BYTES = 64 * 1024
 #: A token that was replaced is good for this long.
 TEAM_AGE_S = 1.0
+#: Status of a request whose parameters are wrong.
+UNREADABLE = 422
 UNCACHED = frozenset({"/submit", "/api/v1/private-ranking"})
 
 
@@ -90,7 +93,7 @@ def create_app(store: Store, season: Season, hosts: tuple[str, ...] = (), now: C
     _add_pages(app, site)
     _add_form(app, site)
     add_api(app, site)
-    _add_errors(app)
+    _add_errors(app, site)
     cached = PageCache(app, site.version, lambda path: path not in UNCACHED)
     return RequestGuard(cached, hosts)
 
@@ -162,17 +165,34 @@ def _submitted(site: Website, archive: bytes, token: str) -> Response:
     return RedirectResponse(LINKS.submission(intake.entry.id), 303)
 
 
-def _add_errors(app: FastAPI) -> None:
-    """Every refusal has one shape."""
+def _add_errors(app: FastAPI, site: Website) -> None:
+    """Every refusal has one shape, and for a person's browser it is a page."""
+
+    def told(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+        if is_read_by_a_person(request):
+            page = season_pages.error_page(site.season, LINKS, status, f"{detail}.")
+            return HTMLResponse(page, status, headers)
+        content = {"detail": detail, "findings": []} if status == UNREADABLE else {"detail": detail}
+        return JSONResponse(content, status, headers)
 
     @app.exception_handler(StoreUnavailableError)
-    async def unavailable(_: Request, error: StoreUnavailableError) -> JSONResponse:
-        told = "the database does not answer; nothing was lost, try again in a minute"
+    async def unavailable(request: Request, error: StoreUnavailableError) -> Response:
         logging.getLogger(__name__).error("%s", error)  # who runs the server is told more than who asks
-        return JSONResponse({"detail": told}, 503, {"Retry-After": "60"})
+        detail = "the database does not answer; nothing was lost, try again in a minute"
+        return told(request, 503, detail, {"Retry-After": "60"})
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        return JSONResponse({"detail": f"{place}: {first['msg']}", "findings": []}, 422)
+        return told(request, UNREADABLE, f"{place}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        unknown = error.detail == HTTPStatus.NOT_FOUND.phrase
+        return told(request, error.status_code, "there is no such page" if unknown else error.detail, error.headers)
+
+
+def is_read_by_a_person(request: Request) -> bool:
+    """Whether a browser asks for a page, and not a program for data."""
+    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")

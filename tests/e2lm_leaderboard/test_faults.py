@@ -186,6 +186,9 @@ def test_the_server_says_503_while_the_database_is_away_and_goes_on_after(postgr
             assert answer.status_code == 503, path
             assert answer.headers["retry-after"] == "60"
             assert "Traceback" not in answer.text
+        page = client.get("/", headers={"Accept": "text/html"})
+        assert (page.status_code, page.headers["retry-after"]) == (503, "60")
+        assert "<h1>503 Service Unavailable</h1>" in page.text
         assert client.post("/api/v1/submissions", content=again, headers=headers).status_code == 503
     finally:
         patched.undo()

@@ -194,6 +194,26 @@ def test_wrong_addresses_are_told(client: TestClient, address: str, status: int)
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("/submissions/ffff", 404, "ffff"),
+        ("/compare?a=ffff&b=<b>", 422, "query.b: String should match pattern"),
+        ("/?page=2", 404, "the ranking has 1 pages."),
+        ("/nowhere", 404, "there is no such page."),
+    ],
+)
+def test_a_browser_is_told_by_a_page(client: TestClient, address: str, status: int, words: str) -> None:
+    answer = client.get(address, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert f"<h1>{status} " in answer.text
+    assert words in answer.text
+    assert "<b>" not in answer.text
+    assert 'href="/"' in answer.text
+    assert client.get("/api/v1/submissions/ffff", headers={"Accept": "text/html"}).json()["detail"]
+
+
 def test_csv_and_parquet_hold_the_same_rows(client: TestClient) -> None:
     rows = client.get("/api/v1/ranking").json()["ranking"]
     lines = client.get("/ranking.csv").text.splitlines()
