@@ -170,7 +170,7 @@ def _add_errors(app: FastAPI, site: Website) -> None:
 
     def told(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
         if is_read_by_a_person(request):
-            page = season_pages.error_page(site.season, LINKS, status, f"{detail}.")
+            page = season_pages.error_page(site.season, LINKS, status, f"{detail[:1].upper()}{detail[1:]}.")
             return HTMLResponse(page, status, headers)
         content = {"detail": detail, "findings": []} if status == UNREADABLE else {"detail": detail}
         return JSONResponse(content, status, headers)

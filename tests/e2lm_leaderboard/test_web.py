@@ -198,9 +198,9 @@ def test_wrong_addresses_are_told(client: TestClient, address: str, status: int)
     ("address", "status", "words"),
     [
         ("/submissions/ffff", 404, "ffff"),
-        ("/compare?a=ffff&b=<b>", 422, "query.b: String should match pattern"),
-        ("/?page=2", 404, "the ranking has 1 pages."),
-        ("/nowhere", 404, "there is no such page."),
+        ("/compare?a=ffff&b=<b>", 422, "Query.b: String should match pattern"),
+        ("/?page=2", 404, "The ranking has 1 pages."),
+        ("/nowhere", 404, "There is no such page."),
     ],
 )
 def test_a_browser_is_told_by_a_page(client: TestClient, address: str, status: int, words: str) -> None:
