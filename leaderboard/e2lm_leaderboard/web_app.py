@@ -36,8 +36,6 @@ MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 FORM_BYTES = 64 * 1024
 #: A token that was replaced is good for this long.
 TEAM_AGE_S = 1.0
-#: Status of a request whose parameters are wrong.
-UNREADABLE = 422
 UNCACHED = frozenset({"/submit", "/api/v1/private-ranking"})
 
 
@@ -168,12 +166,13 @@ def _submitted(site: Website, archive: bytes, token: str) -> Response:
 def _add_errors(app: FastAPI, site: Website) -> None:
     """Every refusal has one shape, and for a person's browser it is a page."""
 
-    def told(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    def told(
+        request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object
+    ) -> Response:
         if is_read_by_a_person(request):
             page = season_pages.error_page(site.season, LINKS, status, f"{detail[:1].upper()}{detail[1:]}.")
             return HTMLResponse(page, status, headers)
-        content = {"detail": detail, "findings": []} if status == UNREADABLE else {"detail": detail}
-        return JSONResponse(content, status, headers)
+        return JSONResponse({"detail": detail, **more}, status, headers)
 
     @app.exception_handler(StoreUnavailableError)
     async def unavailable(request: Request, error: StoreUnavailableError) -> Response:
@@ -185,7 +184,7 @@ def _add_errors(app: FastAPI, site: Website) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        return told(request, UNREADABLE, f"{place}: {first['msg']}")
+        return told(request, 422, f"{place}: {first['msg']}", findings=[])
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

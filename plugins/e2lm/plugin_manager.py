@@ -126,7 +126,6 @@ class PluginManager:
     @contextmanager
     def with_files(self, paths: Sequence[Path]) -> Iterator[None]:
         """One-file plugins for the length of the block: they are one command's, not the next one's."""
-        known = {id(record) for record in self.records}
         loaded: list[ModuleType] = []
         try:
             for path in paths:
@@ -135,14 +134,12 @@ class PluginManager:
         finally:
             for module in loaded:
                 self.unregister(module)
-            self.records = [one for one in self.records if one.path not in paths or id(one) in known]
 
     def load_file(self, path: Path) -> ModuleType:
-        """Load a one-file plugin. The user asked for it by name, so a failure is an error."""
+        """Load a one-file plugin. The user asked for it by name, so a failure is an error and leaves no record."""
         if not path.is_file():
             raise UserError(f"--plugin: {path} is not a file; give the path of a Python file with e2lm hooks")
         record = PluginRecord(name=path.stem, distribution=str(path), version="file", path=path)
-        self.records.append(record)
         try:
             with PluginWatch([]) as watch, watch.step(record.name, record.label, "import") as remarks:
                 record.remarks = remarks
@@ -154,6 +151,7 @@ class PluginManager:
         else:
             self.register(module, record)
         if record.status == "failed":
+            self.records = [one for one in self.records if one is not record]
             raise UserError(f"--plugin {path}: {record.error}")
         return module
 

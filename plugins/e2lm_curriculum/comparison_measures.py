@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
-from e2lm.samples import Samples, read_samples
+from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 from e2lm.scores import Scores
 from e2lm_curriculum.comparison_held_out import HeldOutText, read_held_out, trivial_bits_per_byte
 from e2lm_curriculum.comparison_runs import FinishedRun
@@ -101,7 +101,7 @@ def held_out_measure(runs: Sequence[FinishedRun], text: HeldOutText) -> Measure:
 def task_measures(runs: Sequence[FinishedRun], scores: Path) -> list[Measure]:
     """Accuracy of every multiple-choice task that ``e2lm eval`` scored into ``scores``; ties share the point."""
     by_key: dict[tuple[str, str, int], Samples] = {
-        (one.series, one.task, one.step): one for one in read_samples(scores / "samples")
+        (one.series, one.task, one.step): one for one in read_samples(scores / SAMPLES_FOLDER)
     }
     trivial = _trivial_accuracies(scores)
     found = []

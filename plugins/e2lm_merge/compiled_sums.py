@@ -17,7 +17,7 @@ from functools import cache
 from hashlib import sha256
 from itertools import combinations_with_replacement, product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ class CompiledSums:
         terms, pivot = sum_terms(how, models)
         shares = [share for share, _ in terms]
         done = self._weighted_sum(
-            _addresses([inputs[place] for _, place in terms]),
+            _addresses([inputs[place].bytes_ for _, place in terms]),
             (ctypes.c_float * len(shares))(*shares),
             len(shares),
             None if pivot is None else ctypes.c_void_p(inputs[pivot].address),
@@ -123,7 +123,7 @@ class CompiledSums:
         room = np.empty((count + pairs) * PAIRWISE_BLOCK, dtype=np.float32)
         sums_PS = np.empty((pairs, stretches), dtype=np.float32)
         self._product_sums(
-            _addresses(inputs),
+            _addresses([block.bytes_ for block in inputs]),
             count,
             None if pivot is None else ctypes.c_void_p(pivot.address),
             KIND_CODES[inputs[0].kind],
@@ -137,7 +137,7 @@ class CompiledSums:
         """What :func:`e2lm_merge.sign_election.elected_total_` gives; None where not all of it is finite."""
         total_N = np.empty_like(deltas[0])
         finite = self._elected_total(
-            (ctypes.c_void_p * len(deltas))(*(delta_N.ctypes.data for delta_N in deltas)),
+            _addresses(deltas),
             (ctypes.c_float * len(weights))(*weights),
             len(deltas),
             int(normalize),
@@ -165,11 +165,11 @@ class CompiledSums:
         return kept_N
 
 
-def _addresses(blocks: Sequence[StoredBlock]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(blocks))(*(block.address for block in blocks))
+def _addresses(arrays: Sequence[NDArray[Any]]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
 
-def compiled_sums(numbers: int) -> CompiledSums | None:
+def compiled_sums(numbers: int = 0) -> CompiledSums | None:
     """The compiled functions for a merge of so many numbers; None where numpy is to do the work.
 
     They are compiled where they are not there yet and ``numbers`` is large enough to be worth it.

@@ -71,6 +71,6 @@ def elected_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], nor
     import torch
 
     numbers = [delta_N.contiguous().numpy() for delta_N in deltas]
-    compiled = compiled_sums(0)
+    compiled = compiled_sums()
     total_N = None if compiled is None else compiled.elected_total(numbers, weights, normalize)
     return torch.from_numpy(sign_election.elected_total_(numbers, weights, normalize) if total_N is None else total_N)

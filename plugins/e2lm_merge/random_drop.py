@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from e2lm.errors import UserError
 from e2lm.merge_strategy import MergeStrategy, TensorBlocks, TensorGroup
-from e2lm_merge.compiled_sums import CompiledSums, compiled_sums
+from e2lm_merge.compiled_sums import compiled_sums
 from e2lm_merge.deltas import DENSITY_RANGES, SHARED_DEFAULTS, add_to_base, deltas_, elected_total_, weighted_total_
 from e2lm_merge.rank_mask import rank_mask
 
@@ -31,8 +31,8 @@ RESCALE_NORMS = ("l1", "inverse")
 TINY_SUM = 1e-7
 
 Mask = NDArray[np.bool_]
-#: The mask of one model's block: (group, model's index, its magnitudes, the compiled functions where there are some).
-MaskOf = Callable[[TensorGroup, int, "torch.Tensor", CompiledSums | None], Mask]
+#: The mask of one model's block: (group, model's index, its magnitudes).
+MaskOf = Callable[[TensorGroup, int, "torch.Tensor"], Mask]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,14 @@ def word_limits(keep_probabilities: NDArray[np.float64]) -> NDArray[np.uint32]:
     return np.minimum(np.rint(keep_probabilities * 2.0**32), 2.0**32 - 1).astype(np.uint32)
 
 
-def dare_mask(group: TensorGroup, index: int, magnitude_N: torch.Tensor, compiled: CompiledSums | None) -> Mask:
+def dare_mask(group: TensorGroup, index: int, magnitude_N: torch.Tensor) -> Mask:
     """Each number kept with probability ``density``."""
-    del compiled
     density = group.numbers("density")[index]
     kept: Mask = random_words(group, index, magnitude_N.numel()) < word_limits(np.array(density))
     return kept
 
 
-def della_mask(group: TensorGroup, index: int, magnitude_RC: torch.Tensor, compiled: CompiledSums | None) -> Mask:
+def della_mask(group: TensorGroup, index: int, magnitude_RC: torch.Tensor) -> Mask:
     """Each number kept with a probability that rises with its rank within the row.
 
     d − ε + 2ε·(rank − 1)/(C − 1), rank 1 the smallest magnitude (Deep et al. 2024, section 3.1); equal magnitudes
@@ -79,20 +78,21 @@ def della_mask(group: TensorGroup, index: int, magnitude_RC: torch.Tensor, compi
     density, epsilon = group.numbers("density")[index], group.numbers("epsilon")[index]
     columns = magnitude_RC.shape[-1] if magnitude_RC.ndim > 1 else magnitude_RC.numel()
     words = random_words(group, index, magnitude_RC.numel())
-    if columns == 1 or epsilon == 0:
+    low, high = (int(limit) for limit in word_limits(np.array([density - epsilon, density + epsilon])))
+    if columns == 1 or low == high:  # no rank decides
         return np.asarray(words < word_limits(np.array(density)))
     magnitudes = magnitude_RC.numpy().reshape(-1).view(np.int32)
     ordered = np.sort(magnitudes.reshape(-1, columns), axis=1).reshape(-1)
-    low, high = (int(limit) for limit in word_limits(np.array([density - epsilon, density + epsilon])))
+    compiled = compiled_sums()
     masked = rank_mask if compiled is None else compiled.rank_mask
     return masked(words, magnitudes, ordered, columns, low, high)
 
 
-def zeroed_(delta_N: torch.Tensor, kept: Mask) -> torch.Tensor:
+def zeroed_(delta_N: torch.Tensor, kept: NDArray[np.uint8]) -> torch.Tensor:
     """``delta_N`` flat, times 0 where it is not kept. As bytes: torch multiplies by booleans four times slower."""
     import torch
 
-    return delta_N.view(-1).mul_(torch.from_numpy(kept).view(torch.uint8))
+    return delta_N.view(-1).mul_(torch.from_numpy(kept))
 
 
 def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
@@ -103,7 +103,6 @@ def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> D
     by_l1 = bool(parameters["rescale"]) and parameters["rescale_norm"] == "l1"
     before_M, after_M = np.zeros(len(densities)), np.zeros(len(densities))
     bits: dict[int, tuple[NDArray[np.uint8] | None, ...]] = {}
-    compiled = compiled_sums(0)
     for group in blocks:
         row: list[NDArray[np.uint8] | None] = []
         for index, delta_N in enumerate(deltas_(group)):
@@ -111,12 +110,12 @@ def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> D
                 row.append(None)
                 continue
             magnitude_N = delta_N.abs_()
-            kept = mask_of(group, index, magnitude_N, compiled)
+            kept = mask_of(group, index, magnitude_N)
             row.append(np.packbits(kept))
             if by_l1:
                 # numpy's sum of a block goes by pairs: as exact as need be, and four times as fast as in float64.
                 before_M[index] += float(magnitude_N.numpy().sum())
-                after_M[index] += float(zeroed_(magnitude_N, kept).numpy().sum())
+                after_M[index] += float(zeroed_(magnitude_N, kept.view(np.uint8)).numpy().sum())
         bits[group.start] = tuple(row)
     return DropMasks(bits, _scales(densities, parameters, before_M, after_M))
 
@@ -140,8 +139,7 @@ def dropped_(group: TensorGroup) -> list[torch.Tensor]:
     kept = []
     for delta_N, bits, scale in zip(deltas_(group), masks.bits[group.start], masks.scales, strict=True):
         if bits is not None:
-            mask = np.unpackbits(bits, count=delta_N.numel()).view(np.bool_)
-            zeroed_(delta_N, mask)
+            zeroed_(delta_N, np.unpackbits(bits, count=delta_N.numel()))
             if scale != 1:
                 delta_N.mul_(scale)
         kept.append(delta_N)

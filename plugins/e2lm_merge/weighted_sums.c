@@ -1,5 +1,5 @@
-/* The arithmetic of combination.py, number_format.py, sign_election.py and rank_mask.py in one pass over memory, to the same
- * bits.
+/* The arithmetic of combination.py, number_format.py, sign_election.py and rank_mask.py in one pass over memory, to the
+ * same bits.
  *
  * Every product and sum is rounded by itself: compile with -ffp-contract=off and without -ffast-math. Numbers are worked
  * on in tiles that stay in the first cache. Stored numbers are float32, or bfloat16, the upper halves of such.
@@ -157,8 +157,8 @@ void product_sums(const void *const *inputs, int inputs_count, const void *pivot
         summed_products(inputs, inputs_count, pivot, FLOAT32, stretches, room, out);
 }
 
-/* sign_election.elected_total_: the weighted sum of the deltas that have the sign of the sum of all, over the sum of their
- * weights with `normalize`, into `out`. Returns 1 where every number of the result is finite. */
+/* sign_election.elected_total_: the weighted sum of the deltas that have the sign of the sum of all, with `normalize` over
+ * the sum of their weights, into `out`. Returns 1 where every number of the result is finite. */
 FOR_EACH_PROCESSOR
 int elected_total(const float *const *deltas, const float *weights, int count, int normalize, size_t numbers,
                   float *out) {
@@ -194,8 +194,8 @@ int elected_total(const float *const *deltas, const float *weights, int count, i
 }
 
 /* rank_mask.rank_mask: which of `numbers` numbers, whole rows of `columns`, are kept. Without branches, which no
- * processor could guess: in the place of the first magnitude of each ordered row, which no rank asks for, comes one that
- * every magnitude reaches. */
+ * processor could guess: in the place of the first magnitude of each ordered row, which no rank asks for, comes one
+ * that every magnitude reaches. */
 FOR_EACH_PROCESSOR
 void rank_mask(const uint32_t *words, const int32_t *magnitudes, int32_t *ordered, size_t columns, size_t numbers,
                uint32_t low, uint32_t high, uint32_t factor, int shift, uint8_t *kept) {

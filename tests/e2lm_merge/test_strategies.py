@@ -291,6 +291,15 @@ def test_della_keeps_larger_ranks_more_often_and_density_on_average(merge_one: M
     assert float(share.mean()) == pytest.approx(density, abs=0.01)
 
 
+def test_an_epsilon_too_small_for_a_draw_to_see_is_none(merge_one: MergeOne) -> None:
+    delta = torch.linspace(-1, 1, 4096).view(64, 64)
+    tiny, none = (
+        merge_one("della_linear", [delta], torch.zeros_like(delta), density=0.5, epsilon=epsilon)
+        for epsilon in (1e-12, 0.0)
+    )
+    assert torch.equal(tiny, none)
+
+
 def test_della_ranks_by_magnitude_wherever_it_stands_in_the_row(merge_one: MergeOne) -> None:
     delta = torch.tensor([[4.0, -1.0, 3.0, -2.0]]).repeat(20_000, 1)
     merged = merge_one("della_linear", [delta], torch.zeros_like(delta), density=0.5, epsilon=0.4, rescale=False)
