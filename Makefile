@@ -22,7 +22,7 @@ test: $(VENV)/.ready
 	$(BIN)/python -m pytest
 
 test-vllm: $(VENV_VLLM)/.ready
-	$(BIN_VLLM)/python -m pytest tests/e2lm_adapters/test_vllm_*.py
+	$(BIN_VLLM)/python -m pytest tests/e2lm_adapters/vllm
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

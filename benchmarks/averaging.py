@@ -23,12 +23,11 @@ from scipy import stats
 
 from e2lm import Series
 from e2lm.merge_strategy import parse_merge_spec
-from e2lm_merge.held_out import HeldOutItem
-from e2lm_merge.item_scorer import ItemScorer, encode_items, load_tokenizer
-from e2lm_merge.merge_plan import find_strategy
-from e2lm_merge.merged_model import empty_model, load_tensors
-from e2lm_merge.model_source import open_checkpoint
-from e2lm_merge.torch_tensors import read_tensors
+from e2lm_merge.numbers.torch_tensors import read_tensors
+from e2lm_merge.output.in_memory import empty_model, load_tensors
+from e2lm_merge.plan.plan import find_strategy
+from e2lm_merge.plan.source import open_checkpoint
+from e2lm_merge.search.items import HeldOutItem, ItemScorer, encode_items, load_tokenizer
 
 SPECS = (
     "lawa:window=3", "lawa:window=5", "lawa:window=8", "wma:window=5", "wsm:window=5,curve=1-sqrt",

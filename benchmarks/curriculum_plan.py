@@ -34,7 +34,7 @@ PLANNER = """
 import json, resource, sys, time
 import numpy as np
 from e2lm.curriculum import TrainingBudget
-from e2lm_curriculum.plan_builder import chosen_curriculum
+from e2lm_curriculum.plan.builder import chosen_curriculum
 samples, batch, name, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 curriculum = chosen_curriculum(name)
 scores_X = np.load(file, mmap_mode="r")
@@ -71,8 +71,8 @@ def training(steps: int) -> None:
     """Planned against plain, step by step in turn; processor seconds of each thread."""
     import torch
 
-    from e2lm_curriculum.plan_builder import chosen_curriculum
-    from e2lm_curriculum.planned_dataset import PlannedDataset, causal_batch
+    from e2lm_curriculum.plan.builder import chosen_curriculum
+    from e2lm_curriculum.train.batch import PlannedDataset, causal_batch
 
     torch.set_num_threads(1)
     blocks_XT, scores_X = _corpus()
@@ -141,8 +141,8 @@ def _step_s() -> float:
     """CPU seconds of one step of 780k, the median of a few."""
     import torch
 
-    from e2lm_curriculum.llama import new_llama
-    from e2lm_curriculum.model_size import model_size
+    from e2lm_curriculum.model.family import new_llama
+    from e2lm_curriculum.model.size import model_size
 
     model = new_llama(model_size("780k"), VOCABULARY, LENGTH, 0)
     optimizer = torch.optim.AdamW(model.parameters())
@@ -161,8 +161,8 @@ def reading(steps: int) -> None:
     """Planning and reading by themselves: far below the noise of a whole run."""
     blocks_XT, scores_X = _corpus()
     step_s = _step_s()
-    from e2lm_curriculum.plan_builder import chosen_curriculum
-    from e2lm_curriculum.planned_dataset import PlannedDataset, causal_batch
+    from e2lm_curriculum.plan.builder import chosen_curriculum
+    from e2lm_curriculum.train.batch import PlannedDataset, causal_batch
 
     started = time.process_time()
     plan = chosen_curriculum("length-competence").plan(scores_X, _budget(steps), np.random.default_rng(0))
@@ -201,8 +201,8 @@ def _train(data: Any, collate: Any, kind: str, steps: int, folder: str, turns: T
     from transformers import Trainer, TrainerCallback, TrainingArguments
     from transformers.trainer_callback import PrinterCallback
 
-    from e2lm_curriculum.llama import new_llama
-    from e2lm_curriculum.model_size import model_size
+    from e2lm_curriculum.model.family import new_llama
+    from e2lm_curriculum.model.size import model_size
 
     class TakesTurns(TrainerCallback):
         """From the end of a step to the end of the next, in turn with the other Trainer."""

@@ -147,14 +147,14 @@ def model_class(name: str) -> Any:
 
         return HFLM
     if name == "e2lm-hf":
-        from e2lm_adapters.hf_model import E2lmHf
+        from e2lm_adapters.scoring.hf import E2lmHf
 
         return E2lmHf
     if name == "e2lm-vllm":
-        from e2lm_adapters.vllm_model import E2lmVllm
+        from e2lm_adapters.vllm.model import E2lmVllm
 
         return E2lmVllm
-    from e2lm_adapters.vllm_import import import_vllm_adapter
+    from e2lm_adapters.vllm.stock import import_vllm_adapter
 
     return import_vllm_adapter()
 

@@ -13,13 +13,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from e2lm_leaderboard.bundle import Bundle
-from e2lm_leaderboard.bundle_check import check_archive
-from e2lm_leaderboard.item_rows import RowError, data_rows
-from e2lm_leaderboard.limited_yaml import YamlError, parsed_yaml
-from e2lm_leaderboard.new_submission import SUBMISSION_YAML, TASK_YAML, sample_files
-from e2lm_leaderboard.safe_template import SafeTemplate, TemplateError
-from e2lm_leaderboard.season_rules import SeasonRules
+from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.bundle.check import check_archive
+from e2lm_leaderboard.bundle.rows import RowError, data_rows
+from e2lm_leaderboard.bundle.task_file import YamlError, parsed_yaml
+from e2lm_leaderboard.bundle.template import SafeTemplate, TemplateError
+from e2lm_leaderboard.cli.new import SUBMISSION_YAML, TASK_YAML, sample_files
+from e2lm_leaderboard.season.season import SeasonRules
 
 FILES = {name: text.encode() for name, text in sample_files().items()}
 SMALL = {**FILES, "counting.jsonl": b"\n".join(FILES["counting.jsonl"].splitlines()[:3])}

@@ -27,14 +27,13 @@ from pathlib import Path
 
 import numpy as np
 
-from e2lm_leaderboard.bundle import Bundle
-from e2lm_leaderboard.database import database_url
-from e2lm_leaderboard.new_submission import sample_files
-from e2lm_leaderboard.season import Season
-from e2lm_leaderboard.season_rules import SeasonRules
-from e2lm_leaderboard.store import Incoming, Result, Store
-from e2lm_leaderboard.submission_state import State
-from e2lm_leaderboard.team_token import token_hash
+from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.season.season import Season, SeasonRules
+from e2lm_leaderboard.store.database import database_url
+from e2lm_leaderboard.store.store import Incoming, Result, Store
+from e2lm_leaderboard.store.tables import State
+from e2lm_leaderboard.web.guard import token_hash
 
 TOKEN = "e2lm_benchmark"
 BUNDLES = 6000

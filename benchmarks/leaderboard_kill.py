@@ -35,21 +35,19 @@ from leaderboard_postgres import postgres
 from e2lm import Samples
 from e2lm.item_metric import ItemChoices
 from e2lm.plugin_manager import plugin_manager
-from e2lm_leaderboard import season_run
-from e2lm_leaderboard.audit_log import FIRST_HASH
-from e2lm_leaderboard.bundle import Bundle
-from e2lm_leaderboard.bundle_intake import take_in
-from e2lm_leaderboard.database import database_url
-from e2lm_leaderboard.item_curves import RunFacts
-from e2lm_leaderboard.new_submission import sample_files
-from e2lm_leaderboard.page_links import ServerLinks
-from e2lm_leaderboard.season import Season
-from e2lm_leaderboard.season_pages import ranking_page
-from e2lm_leaderboard.season_rules import SeasonRules
-from e2lm_leaderboard.season_table import season_table
-from e2lm_leaderboard.static_export import export_season
-from e2lm_leaderboard.store import Entry, Result, Store
-from e2lm_leaderboard.submission_state import State
+from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.bundle.intake import take_in
+from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.ranking.table import season_table
+from e2lm_leaderboard.season import run as season_run
+from e2lm_leaderboard.season.curves import RunFacts
+from e2lm_leaderboard.season.season import Season, SeasonRules
+from e2lm_leaderboard.store.audit_log import FIRST_HASH
+from e2lm_leaderboard.store.database import database_url
+from e2lm_leaderboard.store.store import Entry, Result, Store
+from e2lm_leaderboard.store.tables import State
+from e2lm_leaderboard.web.export import export_season
+from e2lm_leaderboard.web.pages import ServerLinks, ranking_page
 
 PHASES = ("submit", "score", "publish", "export")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

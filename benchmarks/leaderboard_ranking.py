@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 from leaderboard_http import NOW, filled
 
-from e2lm_leaderboard.database import database_url
-from e2lm_leaderboard.page_links import ServerLinks
-from e2lm_leaderboard.ranking import ranks_N
-from e2lm_leaderboard.season import Season
-from e2lm_leaderboard.season_pages import ranking_page
-from e2lm_leaderboard.season_table import season_table
-from e2lm_leaderboard.store import Store
+from e2lm_leaderboard.ranking.ranking import ranks_N
+from e2lm_leaderboard.ranking.table import season_table
+from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.store.database import database_url
+from e2lm_leaderboard.store.store import Store
+from e2lm_leaderboard.web.pages import ServerLinks, ranking_page
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

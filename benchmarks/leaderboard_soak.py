@@ -33,14 +33,14 @@ from pathlib import Path
 
 from leaderboard_kill import NOW, SAMPLE, SEASON, organiser_run
 
-from e2lm_leaderboard.bundle import Bundle
-from e2lm_leaderboard.bundle_intake import take_in
-from e2lm_leaderboard.database import database_url
-from e2lm_leaderboard.season_table import season_table
-from e2lm_leaderboard.static_export import export_season
-from e2lm_leaderboard.store import Result, Store
-from e2lm_leaderboard.submission_state import State
-from e2lm_leaderboard.team_token import token_hash
+from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.bundle.intake import take_in
+from e2lm_leaderboard.ranking.table import season_table
+from e2lm_leaderboard.store.database import database_url
+from e2lm_leaderboard.store.store import Result, Store
+from e2lm_leaderboard.store.tables import State
+from e2lm_leaderboard.web.export import export_season
+from e2lm_leaderboard.web.guard import token_hash
 
 TOKEN = "e2lm_soak"
 MIB = 1 << 20

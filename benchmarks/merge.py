@@ -9,8 +9,8 @@ Both sides run as a user would run them, in turn, as processes of their own. The
 every input byte once per walk, multiply and add every number once per walk, and write the output, measured here with
 the same files: no check, no checksum, no cast of the result. A multiply-add is what the result is made of: a stored
 number turned into float32, a product, a sum, each rounded by itself. What a fused kernel of torch would need, which
-rounds once, stands beside it. Our side compiles its sums at the first large merge (e2lm_merge.compiled_sums) and pays
-for it there; E2LM_COMPILED_SUMS=0 measures what a machine without a C compiler gets.
+rounds once, stands beside it. Our side compiles its sums at the first large merge (e2lm_merge.numbers.compiled) and
+pays for it there; E2LM_COMPILED_SUMS=0 measures what a machine without a C compiler gets.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from e2lm_merge.compiled_sums import SWITCH_VARIABLE, library_file
+from e2lm_merge.numbers.compiled import SWITCH_VARIABLE, library_file
 
 #: hidden, intermediate, layers, heads, key-value heads, vocabulary
 SIZES = {
@@ -294,8 +294,8 @@ def compare(
 def import_command() -> list[str]:
     """Everything that a merge imports, and nothing done with it."""
     code = (
-        "import e2lm_merge.command, e2lm_merge.merge_folder\n"
-        "from e2lm_merge.merge_plan import find_strategy\n"
+        "import e2lm_merge.cli.command, e2lm_merge.output.folder\n"
+        "from e2lm_merge.plan.plan import find_strategy\n"
         "find_strategy('linear')\n"
     )
     return [sys.executable, "-c", code]

@@ -28,8 +28,7 @@ os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="
 
 import numpy as np
 
-from e2lm_adapters.ray_dispatch import Done, Lost, Ready, dispatch
-from e2lm_adapters.ray_queue import Span, UnitQueue
+from e2lm_adapters.eval.ray.queue import Done, Lost, Ready, Span, UnitQueue, dispatch
 
 #: Measured with 2,000 calls of an empty actor method on a local cluster of two cores (``--measure-calls`` does it
 #: again): 0.44 ms submitted together, 0.93 ms one by one.
@@ -129,7 +128,7 @@ def simulated(checkpoints: int, units: int, workers: int, costs: Costs, seed: in
 
 def measured_call_s(calls: int = 1000) -> float:
     """Driver seconds of a call of an actor of Ray, submitted and answered."""
-    from e2lm_adapters.ray_cluster import OBJECT_STORE_BYTES, imported_ray
+    from e2lm_adapters.eval.ray.cluster import OBJECT_STORE_BYTES, imported_ray
 
     ray = imported_ray()
     ray.init(
@@ -163,9 +162,9 @@ def measured_run(items: int) -> tuple[float, float, float, float]:
     from e2lm.plugin_manager import plugin_manager
     from e2lm.series import Series
     from e2lm.weights import read_weight_index
-    from e2lm_adapters.checkpoint_scores import score_rows
-    from e2lm_adapters.evaluation_store import EvaluationStore, Unit
-    from e2lm_adapters.weight_swap import ReadAhead, WeightSwapper
+    from e2lm_adapters.eval.series import score_rows
+    from e2lm_adapters.eval.store import EvaluationStore, Unit
+    from e2lm_adapters.scoring.swap import ReadAhead, WeightSwapper
 
     with tempfile.TemporaryDirectory() as name:
         inputs = made_inputs(Path(name), items, 3, 0, False)

@@ -21,9 +21,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from e2lm_scaling.bootstrap import bootstrap
-from e2lm_scaling.fit import fit
-from e2lm_scaling.loss_rows import table_of, without_largest_losses
+from e2lm_scaling.forecast.table import table_of, without_largest_losses
+from e2lm_scaling.laws.fit import bootstrap, fit
 
 POINTS = Path(__file__).parents[1] / ".." / "shared/data/scaling/chinchilla_epoch/svg_extracted_data.csv"
 DELTA = 1e-3

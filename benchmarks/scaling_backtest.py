@@ -19,8 +19,8 @@ import numpy as np
 from scaling_splits import CHOSEN_ON, splits
 
 from e2lm.progress import progress_bar
-from e2lm_scaling.backtest import judge
-from e2lm_scaling.point_model import MODELS
+from e2lm_scaling.forecast.backtest import judge
+from e2lm_scaling.forecast.models import MODELS
 
 
 def summary(judged, names, keep):

@@ -28,10 +28,10 @@ from scaling_splits import DATA, LADDER_TASKS, ladder_curve, ladder_tokens
 from scipy.stats import beta
 
 from e2lm.atomic_file import write_text
-from e2lm.svg_chart import CATEGORIES, Chart, Line, svg
-from e2lm_scaling.comparison import compare_models, compare_recipes, matched_differences
-from e2lm_scaling.loss_rows import flops_of, subset, table_of
-from e2lm_scaling.point_model import MODELS
+from e2lm.chart import CATEGORIES, Chart, Line, svg
+from e2lm_scaling.forecast.comparison import compare_models, compare_recipes, matched_differences
+from e2lm_scaling.forecast.models import MODELS
+from e2lm_scaling.forecast.table import flops_of, subset, table_of
 
 BUDGET_SHARE = 0.05
 #: Pairs of these corpora set the two constants of ``compare_recipes``; all other pairs were looked at afterwards.

@@ -1,9 +1,9 @@
 """What the intervals of ``e2lm predict`` cover when their constants never saw the corpus that they are judged on.
 
 Every corpus (or family of corpora) is left out in turn; the two constants of the half-width, the factor on the model's
-own error and the drift, are chosen on the others by the rule of ``e2lm_scaling.calibration``: at least 90 % covered at
-the smallest mean half-width. The shipped constants, chosen once on seven corpora, stand beside it. ``--spread`` adds a
-third constant, on how far the averaged laws lie apart. Takes some three CPU minutes.
+own error and the drift, are chosen on the others by the rule of ``e2lm_scaling.forecast.calibration``: at least 90 %
+covered at the smallest mean half-width. The shipped constants, chosen once on seven corpora, stand beside it.
+``--spread`` adds a third constant, on how far the averaged laws lie apart. Takes some three CPU minutes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy as np
 from scaling_splits import CHOSEN_ON, Split, splits
 
 from e2lm.progress import progress_bar
-from e2lm_scaling.calibration import COVERAGE, OWN_ERROR_FACTOR, distance_beyond, fold_masks
-from e2lm_scaling.loss_rows import subset
-from e2lm_scaling.point_model import AVERAGED, DRIFT
+from e2lm_scaling.forecast.calibration import COVERAGE, OWN_ERROR_FACTOR, distance_beyond, fold_masks
+from e2lm_scaling.forecast.predictors import AVERAGED, DRIFT
+from e2lm_scaling.forecast.table import subset
 
 FACTORS = np.arange(0, 3.01, 0.25)
 DRIFTS = np.arange(0, 0.0201, 0.00125)

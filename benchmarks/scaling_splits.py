@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.loss_rows import flops_of, subset, table_of
+from e2lm_scaling.forecast.table import flops_of, subset, table_of
 
 DATA = Path(__file__).parents[1] / ".." / "shared/data/scaling"
 CHOSEN_ON = ("chinchilla", "gadre", "gemstones", "fineweb-100b", "starcoder", "ladder-c4", "ladder-hellaswag")

@@ -242,7 +242,7 @@ def token_counts(inputs: Inputs, samples: Path) -> dict[str, int]:
     """Tokens that stock and e2lm-hf forward, and tokens of an independently built trie."""
     from transformers import AutoTokenizer
 
-    from e2lm_adapters.prefix_tree import TokenRequest, batches, planned
+    from e2lm_adapters.scoring.prefix_tree import TokenRequest, batches, planned
 
     tokenizer = AutoTokenizer.from_pretrained(inputs.checkpoints[0])
     requests = []

@@ -19,9 +19,9 @@ from collections.abc import Callable
 import numpy as np
 
 from e2lm import Curve
+from e2lm_signal.cli.report import signal_report
 from e2lm_signal.curves import curve_of_values
 from e2lm_signal.item_noise import DRAWS, item_bootstrap_DK
-from e2lm_signal.signal_report import signal_report
 from e2lm_signal.signal_scores import signal_scores
 
 TASKS, SERIES, CHECKPOINTS = 24, 6, 32

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
+from e2lm.chart import CATEGORIES, Chart, Line, Mark, svg
 from e2lm.plugin_manager import plugin_manager
-from e2lm.svg_chart import CATEGORIES, Chart, Line, Mark, svg
 
 Values = NDArray[np.float64]
 

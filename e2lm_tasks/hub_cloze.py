@@ -13,8 +13,7 @@ from typing import Any
 
 from e2lm import UserError
 from e2lm.errors import one_line
-from e2lm_tasks.local_data import DATA_VARIABLE
-from e2lm_tasks.local_task import read_rows
+from e2lm_tasks.local_task import DATA_VARIABLE, read_rows
 from e2lm_tasks.multiple_choice import MultipleChoice
 
 SUFFIXES = (".jsonl", ".parquet")

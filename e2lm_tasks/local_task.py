@@ -3,6 +3,8 @@
 lm-eval 0.4.13 resolves a relative ``data_files`` against the current directory, and the ways around it
 (``!function`` paths, ``custom_dataset``) put Python code into the folder. This class needs neither: the folder holds
 data only.
+
+Where files are looked for that stand in for data of the Hub.
 """
 
 from __future__ import annotations
@@ -75,3 +77,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     if not rows:
         raise UserError(f"{file}: holds no items")
     return rows
+
+
+#: Names a folder: ``OWNER--DATASET/[NAME/]SPLIT.jsonl`` for the suites of the Hub, ``blimp`` and ``zorro`` for those.
+DATA_VARIABLE = "E2LM_DATA"

@@ -17,10 +17,10 @@ import numpy as np
 from lm_eval.api.registry import get_aggregation
 
 from e2lm import UserError
+from e2lm_tasks.building.prose import WORD, WordFrequency
 from e2lm_tasks.minimal_pair_files import Pair, read_pairs
 from e2lm_tasks.multiple_choice import MultipleChoice
 from e2lm_tasks.trivial_baselines import tied_accuracy
-from e2lm_tasks.word_frequency import WORD, WordFrequency
 
 #: Texts, separated as in PATH, whose word counts the unigram baseline uses; the sentences of the suite without them.
 FREQUENCY_VARIABLE = "E2LM_FREQUENCY_TEXT"

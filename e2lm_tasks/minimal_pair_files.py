@@ -16,7 +16,7 @@ from typing import Any
 
 from e2lm import UserError
 from e2lm.errors import one_line
-from e2lm_tasks.local_data import DATA_VARIABLE
+from e2lm_tasks.local_task import DATA_VARIABLE
 
 HUB_BLIMP = "nyu-mll/blimp"
 FILTERED_FILE = "babylm_filtered_pair_ids.json"

@@ -43,12 +43,12 @@ def e2lm_register_commands() -> Iterable[Command]:
 
 
 def _configure(parser: ArgumentParser) -> None:
-    from e2lm_tasks.tasks_command import configure
+    from e2lm_tasks.building.command import configure
 
     configure(parser)
 
 
 def _run(arguments: Namespace) -> int:
-    from e2lm_tasks.tasks_command import run
+    from e2lm_tasks.building.command import run
 
     return run(arguments)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from e2lm_tasks.word_frequency import WordFrequency
+from e2lm_tasks.building.prose import WordFrequency
 
 #: Two-sided 95 % quantile of the normal distribution.
 Z_95 = 1.959964

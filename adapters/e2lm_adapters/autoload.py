@@ -10,13 +10,13 @@ import sys
 
 
 def _after_models(module):  # type: ignore[no-untyped-def]
-    from e2lm_adapters.lm_eval_registration import register_models
+    from e2lm_adapters.lm_eval.registration import register_models
 
     register_models()
 
 
 def _after_task_manager(module):  # type: ignore[no-untyped-def]
-    from e2lm_adapters.lm_eval_registration import include_task_folders
+    from e2lm_adapters.lm_eval.registration import include_task_folders
 
     include_task_folders(module.TaskManager)
 

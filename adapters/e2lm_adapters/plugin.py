@@ -32,8 +32,8 @@ def e2lm_register_models() -> Iterable[EvaluationModel]:
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm eval``, ``e2lm hub`` and ``e2lm lm-eval``."""
-    from e2lm_adapters.eval_command import EVAL_COMMAND
-    from e2lm_adapters.hub_command import HUB_COMMAND
-    from e2lm_adapters.lm_eval_command import LM_EVAL_COMMAND
+    from e2lm_adapters.checkpoints.command import HUB_COMMAND
+    from e2lm_adapters.eval.command import EVAL_COMMAND
+    from e2lm_adapters.lm_eval.command import LM_EVAL_COMMAND
 
     return [EVAL_COMMAND, HUB_COMMAND, LM_EVAL_COMMAND]

@@ -10,7 +10,7 @@ from e2lm import Command, Judge, hookimpl
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm leaderboard``."""
-    from e2lm_leaderboard.leaderboard_command import LEADERBOARD_COMMAND
+    from e2lm_leaderboard.cli.command import LEADERBOARD_COMMAND
 
     return [LEADERBOARD_COMMAND]
 
@@ -18,7 +18,6 @@ def e2lm_register_commands() -> Iterable[Command]:
 @hookimpl
 def e2lm_register_judges() -> Iterable[Judge]:
     """Judges of science alignment: an offline one, and one that asks a model."""
-    from e2lm_leaderboard.api_judge import MODEL_JUDGE
-    from e2lm_leaderboard.science_judge import SCIENCE_JUDGE
+    from e2lm_leaderboard.season.judges import MODEL_JUDGE, SCIENCE_JUDGE
 
     return [SCIENCE_JUDGE, MODEL_JUDGE]

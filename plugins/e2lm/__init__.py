@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from e2lm.scaling_predictor import ScalingPredictor as ScalingPredictor
     from e2lm.scores import Scores as Scores
     from e2lm.series import Series as Series
-    from e2lm.series_roles import SeriesRoles as SeriesRoles
     from e2lm.signal_score import Curve as Curve
     from e2lm.signal_score import ScoreValue as ScoreValue
+    from e2lm.signal_score import SeriesRoles as SeriesRoles
     from e2lm.signal_score import SignalScore as SignalScore
     from e2lm.task_suite import TaskSuite as TaskSuite
 
@@ -51,7 +51,7 @@ _HOME_OF_NAME = {
     "ScoreValue": "e2lm.signal_score",
     "Scores": "e2lm.scores",
     "Series": "e2lm.series",
-    "SeriesRoles": "e2lm.series_roles",
+    "SeriesRoles": "e2lm.signal_score",
     "SignalScore": "e2lm.signal_score",
     "TaskSuite": "e2lm.task_suite",
     "UserError": "e2lm.errors",

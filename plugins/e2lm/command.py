@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from e2lm.name_rule import checked_name
+from e2lm.kind import checked_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.errors import E2LMError
-from e2lm.name_rule import checked_name
+from e2lm.kind import checked_name
 
 #: Rows hashed or counted at once: a memory-mapped plan is never held as a whole.
 INDICES_AT_ONCE = 1 << 22

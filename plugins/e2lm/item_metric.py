@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.name_rule import checked_name
-from e2lm.read_only import lock_arrays
+from e2lm.kind import checked_name, lock_arrays
 
 
 @dataclass(frozen=True, slots=True)

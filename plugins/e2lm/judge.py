@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from e2lm.name_rule import checked_name
+from e2lm.kind import checked_name
 
 
 @dataclass(frozen=True, slots=True)

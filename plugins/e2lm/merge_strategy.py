@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from e2lm.errors import E2LMError, UserError
-from e2lm.name_rule import checked_name
+from e2lm.kind import checked_name
 
 if TYPE_CHECKING:
     import numpy as np

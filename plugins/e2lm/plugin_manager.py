@@ -28,8 +28,8 @@ from typing import Any, Literal, Protocol
 import pluggy
 
 from e2lm import hookspecs
+from e2lm._core.plugin_watch import PluginWatch
 from e2lm.errors import E2LMError, UserError, nearest_names, one_line
-from e2lm.plugin_watch import PluginWatch
 
 ENTRY_POINT_GROUP = "e2lm"
 RESTRICT_VARIABLE = "E2LM_PLUGINS"

@@ -12,8 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.name_rule import checked_name
-from e2lm.read_only import lock_arrays
+from e2lm.kind import checked_name, lock_arrays
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2lm.errors import E2LMError
-from e2lm.name_rule import checked_name
+from e2lm.kind import checked_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm train``."""
-    from e2lm_curriculum.train_command import TRAIN_COMMAND
+    from e2lm_curriculum.cli.command import TRAIN_COMMAND
 
     return [TRAIN_COMMAND]
 
@@ -22,7 +22,7 @@ def e2lm_register_commands() -> Iterable[Command]:
 @hookimpl
 def e2lm_register_curricula() -> Iterable[Curriculum]:
     """``shuffle``, the arm every other order is compared with, and the presets."""
-    from e2lm_curriculum.preset import presets
-    from e2lm_curriculum.shuffle import SHUFFLE
+    from e2lm_curriculum.plan.draws import SHUFFLE
+    from e2lm_curriculum.plan.preset import presets
 
     return [SHUFFLE, *presets()]

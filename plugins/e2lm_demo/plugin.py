@@ -10,6 +10,6 @@ from e2lm import Command, hookimpl
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm demo``."""
-    from e2lm_demo.demo_command import DEMO_COMMAND
+    from e2lm_demo.command import DEMO_COMMAND
 
     return [DEMO_COMMAND]

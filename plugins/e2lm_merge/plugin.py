@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @hookimpl
 def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
     """Every built-in strategy."""
-    from e2lm_merge.strategies import built_in_strategies
+    from e2lm_merge.methods.built_in import built_in_strategies
 
     return built_in_strategies()
 
@@ -40,7 +40,7 @@ def e2lm_register_commands() -> Iterable[Command]:
         del parser
 
     def run(arguments: object) -> int:
-        from e2lm_merge.command import run_merge_command
+        from e2lm_merge.cli.command import run_merge_command
 
         return run_merge_command(arguments.rest)  # type: ignore[attr-defined]
 

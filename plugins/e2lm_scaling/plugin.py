@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @hookimpl
 def e2lm_register_scaling_predictors() -> Iterable[ScalingPredictor]:
     """Laws, their average and baselines."""
-    from e2lm_scaling.predictors import scaling_predictors
+    from e2lm_scaling.forecast.predictors import scaling_predictors
 
     return scaling_predictors()
 
@@ -23,6 +23,6 @@ def e2lm_register_scaling_predictors() -> Iterable[ScalingPredictor]:
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm predict``."""
-    from e2lm_scaling.predict_command import PREDICT_COMMAND
+    from e2lm_scaling.cli.command import PREDICT_COMMAND
 
     return [PREDICT_COMMAND]

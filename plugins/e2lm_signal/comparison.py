@@ -18,16 +18,14 @@ from dataclasses import dataclass
 from fnmatch import translate
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm import Curve, UserError
-from e2lm_signal.common_grid import common_grid
-from e2lm_signal.decision_accuracy import FINAL_CHECKPOINTS, agreement_MM, half_width
+from e2lm.arrays import Values
+from e2lm_signal.curves import common_grid
+from e2lm_signal.decisions import FINAL_CHECKPOINTS, agreement_MM, half_width
 from e2lm_signal.item_noise import DRAWS
 from e2lm_signal.signal_and_noise import last_count
 from e2lm_signal.signal_quality import Z_90
-
-Values = NDArray[np.float64]
 
 #: Redrawing fewer says nothing about others.
 LEAST_REDRAWN = 4

@@ -1,6 +1,14 @@
 """Curves: the values of one task x metric over the checkpoints of one series, taken out of a Scores table.
 
 Shape suffixes: K checkpoints of one series.
+
+Several series on common checkpoints: what comparisons between series need.
+
+Shape suffixes: M series, K checkpoints.
+
+Where checkpoints lie on the axis of training, and how much of it each stands for.
+
+Shape suffixes: K checkpoints.
 """
 
 from __future__ import annotations
@@ -8,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e2lm import Curve, ItemMetric, Scores, UserError
+from e2lm.arrays import Values
 from e2lm.errors import nearest_names
 from e2lm_signal.official_score import SELECTED_STEP, SELECTED_TOKENS
 
@@ -141,3 +151,78 @@ def curve_of_values(values: Sequence[float], **changes: Any) -> Curve:
         "n_items_K": np.zeros(count, dtype=np.int64),
     }
     return Curve(**{**fields, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class CommonGrid:
+    """``values_MK`` turned so that more is better; ``position_K`` in tokens, or steps where tokens are unknown."""
+
+    series_M: tuple[str, ...]
+    position_K: Values
+    steps_K: NDArray[np.int64]
+    values_MK: Values
+    has_tokens: bool
+
+    @property
+    def share_K(self) -> Values:
+        """Positions as shares of the last one."""
+        return np.asarray(self.position_K / self.position_K[-1])
+
+
+def common_grid(curves: Sequence[Curve], least_series: int = 2) -> CommonGrid | str:
+    """The checkpoints (by step) at which every series has a finite value, or why there is no such grid."""
+    if len(curves) < least_series:
+        return f"{len(curves)} series; at least {least_series} are needed"
+    values = [dict(zip(c.steps_K.tolist(), c.values_K.tolist(), strict=True)) for c in curves]
+    finite = [{step for step, value in one.items() if np.isfinite(value)} for one in values]
+    steps = sorted(set.intersection(*finite))
+    if len(steps) < 2 or steps[-1] <= 0:
+        return f"the {len(curves)} series share {len(steps)} checkpoints; at least 2 are needed"
+    steps_K = np.asarray(steps, dtype=np.int64)
+    first = curves[0]
+    tokens = dict(zip(first.steps_K.tolist(), first.tokens_K.tolist(), strict=True))
+    tokens_K = np.asarray([tokens[step] for step in steps])
+    has_tokens = bool(np.isfinite(tokens_K).all() and tokens_K[-1] > 0)
+    sign = 1.0 if first.higher_is_better else -1.0
+    values_MK = sign * np.asarray([[one[step] for step in steps] for one in values])
+    return CommonGrid(
+        tuple(curve.series for curve in curves),
+        tokens_K if has_tokens else steps_K.astype(np.float64),
+        steps_K,
+        values_MK,
+        has_tokens,
+    )
+
+
+Axis = Literal["tokens", "log-tokens"]
+
+#: The log axis is linear in the first percent of the run, so that step 0 has a place on it.
+LINEAR_SHARE = 100.0
+
+
+def axis_K(curve: Curve, axis: Axis) -> Values:
+    """Positions in [0, 1], the last checkpoint at 1: share of the run's tokens, or of their logarithm.
+
+    Steps stand in where tokens are unknown for some checkpoint. A curve of one checkpoint, or with all at 0, lies at
+    its index.
+
+    >>> from e2lm_signal.curves import curve_of_values
+    >>> axis_K(curve_of_values([0.1, 0.2, 0.3]), "tokens").tolist()
+    [0.0, 0.5, 1.0]
+    """
+    tokens_K = curve.tokens_K if np.isfinite(curve.tokens_K).all() else curve.steps_K.astype(np.float64)
+    if tokens_K[-1] <= 0 or (np.diff(tokens_K) <= 0).any():
+        return np.linspace(0.0, 1.0, len(tokens_K)) if len(tokens_K) > 1 else np.ones(1)
+    share_K = tokens_K / tokens_K[-1]
+    if axis == "tokens":
+        return np.asarray(share_K, dtype=np.float64)
+    return np.asarray(np.log1p(LINEAR_SHARE * share_K) / np.log1p(LINEAR_SHARE))
+
+
+def trapezoid_weights_K(positions_K: Values) -> Values:
+    """The length of axis that each checkpoint stands for: half the way to each neighbour."""
+    gaps = np.diff(positions_K)
+    weights_K = np.zeros(len(positions_K))
+    weights_K[:-1] += gaps / 2.0
+    weights_K[1:] += gaps / 2.0
+    return weights_K

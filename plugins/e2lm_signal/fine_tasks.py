@@ -10,6 +10,18 @@
   a run that is shorter, or whose tokens are unknown); no threshold.
 
 Shape suffixes: M series, K checkpoints, S seeds.
+
+The curve scores of Fluid Benchmarking (Hofmann et al. 2025, arXiv 2509.11106), from its text.
+
+* ``fluid_total_variation = n/(n-1) sum_k |y_k - y_{k-1}| / |y_n - y_1|``: n/(n-1) for a monotone curve, more for a
+  jagged one; undefined where the curve ends where it began.
+* ``fluid_saturation = |Spearman(step, score)|``: 1 while scores keep moving one way.
+
+Shape suffixes: K checkpoints, D draws.
+
+Kendall's tau of series at two checkpoints: the brick of every score about ordering.
+
+Shape suffixes: M series, K checkpoints.
 """
 
 from __future__ import annotations
@@ -18,16 +30,32 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
-from e2lm_signal.checkpoint_noise import noise_of
-from e2lm_signal.common_grid import CommonGrid, common_grid
-from e2lm_signal.ordering import pair_signs_KP, tau_b_K
+from e2lm.arrays import Values
+from e2lm_signal.curves import CommonGrid, common_grid
+from e2lm_signal.noise import noise_of
 from e2lm_signal.resampled_score import resampled
-from e2lm_signal.trend_test import average_ranks_DK, rank_parts_D
+from e2lm_signal.trend_p_value import average_ranks_DK, rank_parts_D
 
-Values = NDArray[np.float64]
+
+def pair_signs_KP(values_MK: Values) -> Values:
+    """The sign of every pair of series at every checkpoint."""
+    first, second = np.triu_indices(values_MK.shape[0], 1)
+    return np.sign(values_MK[first] - values_MK[second]).T
+
+
+def tau_b_K(signs_KP: Values, reference_P: Values) -> Values:
+    """Kendall's tau-b with the reference order at every checkpoint; NaN where all series tie.
+
+    >>> tau_b_K(np.array([[1.0, 1.0, -1.0]]), np.array([1.0, 1.0, 1.0])).round(3)
+    array([0.333])
+    """
+    untied_K = (signs_KP != 0).sum(axis=1)
+    scale_K = np.sqrt(untied_K * (reference_P != 0).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(scale_K > 0, signs_KP @ reference_P / scale_K, np.nan))
+
 
 SOURCE = "FineTasks (Kydlicek et al. 2024, Hugging Face)"
 SNR_TOKENS = 30e9
@@ -124,5 +152,42 @@ def fine_tasks_scores() -> list[SignalScore]:
         ),
         SignalScore(
             "finetasks_ordering", "Mean Kendall tau-b between consecutive checkpoints.", ordering, "family", SOURCE
+        ),
+    ]  # fmt: skip
+
+
+FLUID_SOURCE = "Fluid Benchmarking (Hofmann et al. 2025, arXiv 2509.11106)"
+
+
+def total_variation_D(values_DK: Values, positions_K: Values) -> Values:
+    """Normalised total variation, at least n/(n-1); lower is smoother.
+
+    >>> total_variation_D(np.array([[1.0, 2.0, 4.0, 5.0]]), np.arange(4.0)) * 3 / 4
+    array([1.])
+    """
+    count = values_DK.shape[1]
+    walked_D = np.abs(np.diff(values_DK, axis=1)).sum(axis=1)
+    net_D = np.abs(values_DK[:, -1] - values_DK[:, 0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(net_D > 0, count / (count - 1) * walked_D / net_D, np.nan))
+
+
+def saturation_D(values_DK: Values, positions_K: Values) -> Values:
+    """Absolute Spearman correlation of step and score."""
+    return np.abs(monotonicity_D(values_DK, positions_K))
+
+
+def fluid_scores() -> list[SignalScore]:
+    """Total variation and saturation."""
+    return [
+        SignalScore(
+            "fluid_total_variation",
+            "Way walked over way gained; n/(n-1) for a monotone curve, lower is smoother.",
+            resampled(total_variation_D),
+            source=FLUID_SOURCE,
+        ),
+        SignalScore(
+            "fluid_saturation", "Absolute Spearman correlation of step and score.", resampled(saturation_D),
+            source=FLUID_SOURCE,
         ),
     ]  # fmt: skip

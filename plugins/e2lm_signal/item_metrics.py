@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm import ItemMetric
+from e2lm.arrays import Values
 from e2lm.item_metric import ItemChoices
 
-Values = NDArray[np.float64]
 PerItem = Callable[[ItemChoices], Values]
 
 LM_EVAL = "lm-eval 0.4.13, ConfigurableTask.process_results"

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm import Curve
+from e2lm.arrays import Values
 
-Values = NDArray[np.float64]
 NoiseSource = Literal["items", "stderr", "binomial"]
 
 DRAWS = 1_000

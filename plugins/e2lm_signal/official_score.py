@@ -16,11 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
-
-Values = NDArray[np.float64]
+from e2lm.arrays import Values
 
 SOURCE = "E2LM competition, starter kit 5_Scoring.ipynb"
 TIE_RULE = "equal values are ranked in order of step (stable sort)"

@@ -6,7 +6,7 @@ differences (0 on a rising or falling stretch, so fast learning is no spike)::
     s_k = minmod(y_k - y_{k-1}, y_k - y_{k+1}),   z_k = s_k / noise
 
 with the noise of the curve: 1.4826 times the median absolute deviation of the detrended residuals of
-:mod:`e2lm_signal.checkpoint_noise`, turned to a normal standard deviation. One spike is noise; all tasks spiking at one
+:mod:`e2lm_signal.noise`, turned to a normal standard deviation. One spike is noise; all tasks spiking at one
 checkpoint is a fault. So ``z_k``, cut at +-10, is averaged over the curves of the series, and the distance of that
 average from its median is divided by its standard deviation over the other checkpoints (tasks go up and down together,
 so curves are no independent witnesses), or by its standard error over curves where that is larger.
@@ -20,12 +20,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm import Curve
-from e2lm_signal.token_axis import axis_K
-
-Values = NDArray[np.float64]
+from e2lm.arrays import Values
+from e2lm_signal.curves import axis_K
 
 #: Median absolute deviation of a normal variable to its standard deviation.
 MAD_TO_SD = 1.4826

@@ -30,6 +30,6 @@ def e2lm_register_signal_scores() -> Iterable[SignalScore]:
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm signal``."""
-    from e2lm_signal.signal_command import SIGNAL_COMMAND
+    from e2lm_signal.cli.command import SIGNAL_COMMAND
 
     return [SIGNAL_COMMAND]

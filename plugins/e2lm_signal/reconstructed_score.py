@@ -31,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
-from e2lm_signal.common_grid import CommonGrid, common_grid
+from e2lm.arrays import Values
+from e2lm_signal.curves import CommonGrid, common_grid
+from e2lm_signal.fine_tasks import pair_signs_KP, tau_b_K
 from e2lm_signal.official_score import score_sq
-from e2lm_signal.ordering import pair_signs_KP, tau_b_K
 
-Values = NDArray[np.float64]
 Reference = Literal["mean", "last", "final"]
 Agreement = Literal["exact", "tau-b", "pairs"]
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue
+from e2lm.arrays import Values
+from e2lm_signal.curves import axis_K
 from e2lm_signal.item_noise import UNKNOWN, denoised_K, item_noise
 from e2lm_signal.signal_quality import cleaned
-from e2lm_signal.token_axis import axis_K
 
-Values = NDArray[np.float64]
 #: ``statistic(values_DK, positions_K)`` gives one number per row; NaN where undefined.
 Statistic = Callable[..., Values]
 CurveScore = Callable[[Curve, np.random.Generator], ScoreValue]

@@ -16,14 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
+from e2lm.arrays import Values
 from e2lm_signal.item_noise import DRAWS
 from e2lm_signal.resampled_score import resampled
 from e2lm_signal.signal_quality import Z_90, cleaned
-
-Values = NDArray[np.float64]
 
 SOURCE = "Signal and Noise (Heineman et al. 2025, arXiv 2508.13144), section 3"
 MANY_CHECKPOINTS = 60

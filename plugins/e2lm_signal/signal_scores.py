@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from e2lm import SignalScore
-from e2lm_signal.checkpoint_noise import checkpoint_noise_scores
-from e2lm_signal.decision_accuracy import decision_accuracy_scores
-from e2lm_signal.fine_tasks import fine_tasks_scores
-from e2lm_signal.fluid_scores import fluid_scores
+from e2lm_signal.decisions import decision_accuracy_scores, settling_scores
+from e2lm_signal.fine_tasks import fine_tasks_scores, fluid_scores
+from e2lm_signal.noise import checkpoint_noise_scores
 from e2lm_signal.official_score import official_scores
 from e2lm_signal.reconstructed_score import reconstructed_scores
-from e2lm_signal.settling import settling_scores
 from e2lm_signal.signal_and_noise import signal_and_noise_scores
 from e2lm_signal.signal_quality import signal_quality_scores
 

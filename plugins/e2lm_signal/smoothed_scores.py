@@ -17,11 +17,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
-
-Values = NDArray[np.float64]
+from e2lm.arrays import Values
 
 VARIANT_NAME = re.compile(r"(?P<name>.+)\.(?P<kind>mean|ema)(?P<number>\d{1,3})")
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from e2lm import Scores, UserError
 from e2lm.errors import nearest_names, one_line
-from e2lm.score_files import ScoreSource
+from e2lm.results import ScoreSource
 from e2lm.scores import COLUMNS
 
 #: Column of a Scores table -> other names it goes by, best first.

@@ -15,8 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
-from e2lm.series_roles import SeriesRoles
-from e2lm.signal_score import Curve, ScoreValue, SignalScore
+from e2lm.signal_score import Curve, ScoreValue, SeriesRoles, SignalScore
 from e2lm_testing.contract import check_described, outcome, own_randomness_only, resolved
 
 ITEMS = 40

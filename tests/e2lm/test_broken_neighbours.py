@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from e2lm import Command, Curve, ScoreValue, SignalScore, UserError, hookimpl, plugin_watch
-from e2lm.command_line import main
+from e2lm import Command, Curve, ScoreValue, SignalScore, UserError, hookimpl
+from e2lm._core import plugin_watch
+from e2lm._core.plugins_command import plugin_report
+from e2lm.command_line import PluginFailureError, failed_plugin, main
 from e2lm.item_metric import ItemChoices
-from e2lm.plugin_failure import PluginFailureError, failed_plugin
 from e2lm.plugin_manager import PluginManager, PluginRecord, found_plugins
-from e2lm.plugins_command import plugin_report
 from e2lm.scaling_predictor import LossTable
 
 GOOD = """

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from e2lm import hookspecs
-from e2lm.plugins_command import REGISTER_HOOKS
+from e2lm._core.plugins_command import REGISTER_HOOKS
 
 HOOKS = {name: value for name, value in vars(hookspecs).items() if name.startswith("e2lm_")}
 

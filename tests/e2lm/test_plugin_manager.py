@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from e2lm import Command, UserError
+from e2lm._core.plugins_command import plugin_report
 from e2lm.plugin_manager import PluginManager, PluginRecord, found_plugins
-from e2lm.plugins_command import plugin_report
 
 GOOD = """
 from e2lm import Command, hookimpl

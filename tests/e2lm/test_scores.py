@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2lm import Scores, UserError
-from e2lm.score_files import read_scores
+from e2lm.results import read_scores
 from e2lm.scores import COLUMNS, ScoreRow
 
 #: Control characters are left out: no name that lm-eval or a file system gives has them.

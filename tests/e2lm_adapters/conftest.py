@@ -118,7 +118,7 @@ def no_model(*_: object, **__: object) -> None:
 
 
 def no_model_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("e2lm_adapters.checkpoint_evaluator._built_model", no_model)
+    monkeypatch.setattr("e2lm_adapters.eval.evaluator._built_model", no_model)
 
 
 @pytest.fixture

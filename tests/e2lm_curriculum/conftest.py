@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from e2lm_curriculum.training import train
-from e2lm_curriculum.training_config import TrainingConfig
+from e2lm_curriculum.config.training import TrainingConfig
+from e2lm_curriculum.train.run import train
 
 CORPUS_CHARACTERS = 150_000
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,17 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from e2lm_leaderboard.bundle import Bundle
-from e2lm_leaderboard.bundle_check import CheckReport, check_archive
-from e2lm_leaderboard.database import database_url, open_engine
-from e2lm_leaderboard.new_submission import sample_files
-from e2lm_leaderboard.season import Season
-from e2lm_leaderboard.season_rules import SeasonRules
-from e2lm_leaderboard.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from season_samples import filled_season
+from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.bundle.check import CheckReport, check_archive
+from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.season.season import Season, SeasonRules
+from e2lm_leaderboard.store.database import database_url, open_engine
+from e2lm_leaderboard.store.store import Store
+from tests.e2lm_leaderboard.season_samples import filled_season
 
 Changes = Mapping[str, str | bytes | None]
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from e2lm_leaderboard.database import database_url
-from e2lm_leaderboard.season import Season
-from e2lm_leaderboard.store import Incoming, Result, Store
-from e2lm_leaderboard.submission_state import State
-from e2lm_leaderboard.team_token import token_hash
+from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.store.database import database_url
+from e2lm_leaderboard.store.store import Incoming, Result, Store
+from e2lm_leaderboard.store.tables import State
+from e2lm_leaderboard.web.guard import token_hash
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOKEN = "e2lm_token-of-the-reds"

@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from e2lm_merge.block_walk import TensorMerge, Workspace
-from e2lm_merge.merge_plan import find_strategy, plan_merge
-from e2lm_merge.merged_model import merged_tensors
-from e2lm_merge.recipe import recipe_from_data
-from e2lm_merge.tensor_merge import look_at_all, merge_tensor
-from e2lm_merge.torch_tensors import TensorNumbers, empty_tensor
+from e2lm_merge.numbers.blocks import TensorMerge, Workspace
+from e2lm_merge.numbers.tensor_merge import look_at_all, merge_tensor
+from e2lm_merge.numbers.torch_tensors import TensorNumbers, empty_tensor
+from e2lm_merge.output.in_memory import merged_tensors
+from e2lm_merge.plan.plan import find_strategy, plan_merge
+from e2lm_merge.plan.recipe import recipe_from_data
 
 Tensors = dict[str, torch.Tensor]
 

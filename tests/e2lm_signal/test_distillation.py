@@ -5,8 +5,7 @@ import pytest
 
 from e2lm import UserError
 from e2lm.command_line import main
-from e2lm_signal.distillation import distilled, early_checkpoints, held_out_measures, own_target
-from e2lm_signal.item_selection import METHODS, chosen_items
+from e2lm_signal.distillation import METHODS, chosen_items, distilled, early_checkpoints, held_out_measures, own_target
 from e2lm_signal.item_table import ItemTable
 
 MODELS, CHECKPOINTS, ITEMS, GOOD = 12, 20, 200, 40

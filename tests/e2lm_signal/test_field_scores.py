@@ -100,7 +100,7 @@ def test_finetasks_ordering_is_the_mean_tau_between_neighbours_after_15_billion_
 
 
 def test_decision_accuracy_counts_ties_one_half_and_has_no_false_certainty():
-    from e2lm_signal.decision_accuracy import decision_accuracy
+    from e2lm_signal.decisions import decision_accuracy
 
     assert decision_accuracy(np.array([1.0, 1.0]), np.array([1.0, 2.0])) == 0.5
     rows = {f"s{k}": np.linspace(0.1, 0.5 + 0.05 * k, 20) for k in range(6)}
@@ -122,7 +122,7 @@ def test_settling_share_is_where_the_order_stays():
 
 
 def test_relabelling_series_changes_no_family_score():
-    from e2lm_signal.signal_report import signal_report
+    from e2lm_signal.cli.report import signal_report
 
     rng = np.random.default_rng(3)
     values = [np.sort(rng.normal(size=12)) + 0.2 * rng.normal(size=12) for _ in range(5)]

@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from e2lm_signal.concordance import concordance_D, pairs_of
 from e2lm_signal.curves import curve_of_values
-from e2lm_signal.signal_quality import signal_quality, signal_quality_scores
+from e2lm_signal.signal_quality import concordance_D, pairs_of, signal_quality, signal_quality_scores
 
 
 def quality(values, seed=0, **fields):

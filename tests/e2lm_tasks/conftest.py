@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from e2lm_tasks.corpus import CorpusText
-from e2lm_tasks.text_suite import Suite, build_suite
+from e2lm_tasks.building.prose import CorpusText
+from e2lm_tasks.building.text_suite import Suite, build_suite
 
 ITEMS = 120
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from e2lm_tasks.corpus import CorpusText
+from e2lm_tasks.building.families import LADDER, SuiteFamily, domain_family
+from e2lm_tasks.building.hub_files import MMLU, tasks_by_group
+from e2lm_tasks.building.prose import CorpusText, WordFrequency
+from e2lm_tasks.building.text_suite import build_suite
 from e2lm_tasks.hub_cloze import data_folder
-from e2lm_tasks.hub_suites import MMLU, tasks_by_group
-from e2lm_tasks.suite_family import LADDER, SuiteFamily, domain_family
-from e2lm_tasks.text_suite import build_suite
-from e2lm_tasks.word_frequency import WordFrequency
 
 ITEMS, SHOTS = 5, 6
 

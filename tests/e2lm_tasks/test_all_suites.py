@@ -16,7 +16,7 @@ from lm_eval.models.huggingface import HFLM
 
 from e2lm import TaskSuite
 from e2lm.plugin_manager import plugin_manager
-from e2lm_adapters.hf_model import E2lmHf
+from e2lm_adapters.scoring.hf import E2lmHf
 from tests.e2lm_tasks.suite_data import (
     LIMIT,
     OTHER_SUBJECTS,

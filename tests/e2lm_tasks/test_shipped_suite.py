@@ -17,8 +17,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import e2lm_tasks
-from e2lm_tasks.corpus import CorpusText
-from e2lm_tasks.text_suite import build_suite
+from e2lm_tasks.building.prose import CorpusText
+from e2lm_tasks.building.text_suite import build_suite
 
 EARLY = Path(e2lm_tasks.__file__).parent / "early"
 CARD: dict[str, Any] = json.loads((EARLY / "card.json").read_text(encoding="utf-8"))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from e2lm_tasks.building.prose import WordFrequency
 from e2lm_tasks.trivial_baselines import byte_frequency_bits, choice_baselines, tied_accuracy, wilson_interval
-from e2lm_tasks.word_frequency import WordFrequency
 
 
 @given(st.integers(1, 2000), st.data())

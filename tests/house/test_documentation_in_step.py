@@ -91,7 +91,7 @@ def test_every_method_of_mergekit_is_there_or_said_not_to_be(docs: Path) -> None
 
 @pytest.mark.parametrize("key", ["modules", "tokenizer", "chat_template"])
 def test_a_key_of_mergekit_that_is_said_to_be_refused_is(key: str, docs: Path) -> None:
-    from e2lm_merge.recipe import Recipe, recipe_from_data
+    from e2lm_merge.plan.recipe import Recipe, recipe_from_data
 
     table = section(docs / "coming-from-mergekit.md", "Keys of the config")
     assert re.search(rf"`{key}:?`.*refused", table)

@@ -73,11 +73,11 @@ def test_no_package_imports_another_that_it_must_not_know(repository: Path) -> N
 @pytest.mark.parametrize(
     "statement",
     [
-        "import e2lm_merge.linear",
+        "import e2lm_merge.methods.linear",
         "from e2lm_merge import linear",
-        "def f():\n    from e2lm_merge.linear import merged",
+        "def f():\n    from e2lm_merge.methods.linear import merged",
         "import importlib\nimportlib.import_module('e2lm_merge')",
-        "__import__('e2lm_merge.linear')",
+        "__import__('e2lm_merge.methods.linear')",
         "from . import other",
     ],
 )
@@ -94,7 +94,7 @@ def test_the_core_names_no_plugin_at_all(repository: Path) -> None:
     others = set(MAY_IMPORT) - {"e2lm"}
     named = [
         f"{file.name}:{node.lineno}"
-        for file in sorted((repository / "plugins" / "e2lm").glob("*.py"))
+        for file in sorted((repository / "plugins" / "e2lm").rglob("*.py"))
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Name | ast.Attribute)
         and (getattr(node, "id", None) or getattr(node, "attr", None)) in others

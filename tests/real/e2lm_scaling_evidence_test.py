@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from e2lm_scaling.backtest import Judged, judge
-from e2lm_scaling.curve import forecast_with_schedule
-from e2lm_scaling.point_model import MODELS
-from e2lm_scaling.schedule import Schedule
+from e2lm_scaling.forecast.backtest import Judged, judge
+from e2lm_scaling.forecast.curve import forecast_with_schedule
+from e2lm_scaling.forecast.models import MODELS
+from e2lm_scaling.laws.schedule import Schedule
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".." / "shared" / "data" / "scaling"

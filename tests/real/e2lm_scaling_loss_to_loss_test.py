@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from e2lm_scaling.fit import Fit, fit
-from e2lm_scaling.loss_rows import table_of
-from e2lm_scaling.loss_to_loss import LossToLoss, fit_known_first_floor, fit_known_floors
-from e2lm_scaling.objective import Objective
+from e2lm_scaling.forecast.table import table_of
+from e2lm_scaling.laws.fit import Fit, fit
+from e2lm_scaling.laws.loss_to_loss import LossToLoss, fit_known_first_floor, fit_known_floors
+from e2lm_scaling.laws.objective import Objective
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "scaling"
 

@@ -10,18 +10,15 @@ import pandas as pd
 import pytest
 
 from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.bootstrap import bootstrap
-from e2lm_scaling.fit import fit, fitted, refitted
-from e2lm_scaling.law import LAWS
-from e2lm_scaling.loss_rows import table_of, without_largest_losses
-from e2lm_scaling.objective import Objective
-from e2lm_scaling.overtraining import fit_error_law
-from e2lm_scaling.published import published_fit
-from e2lm_scaling.repeated_data import MUENNIGHOFF, refit_decays
-from e2lm_scaling.schedule import Schedule
-from e2lm_scaling.schedule_laws import MultiPowerLaw
-from e2lm_scaling.solver import solve
-from e2lm_scaling.task_chain import TaskChain, fit_accuracy_law, smoothed
+from e2lm_scaling.forecast.table import table_of, without_largest_losses
+from e2lm_scaling.laws.downstream import TaskChain, fit_accuracy_law, fit_error_law, smoothed
+from e2lm_scaling.laws.fit import bootstrap, fit, fitted, refitted
+from e2lm_scaling.laws.law import LAWS
+from e2lm_scaling.laws.objective import Objective
+from e2lm_scaling.laws.published import published_fit
+from e2lm_scaling.laws.repeated_data import MUENNIGHOFF, refit_decays
+from e2lm_scaling.laws.schedule import MultiPowerLaw, Schedule
+from e2lm_scaling.laws.solver import solve
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "scaling"
 

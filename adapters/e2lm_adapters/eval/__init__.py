@@ -1,0 +1,1 @@
+"""Every checkpoint of a run scored: from ``e2lm eval`` to the files it leaves."""

@@ -1,0 +1,181 @@
+"""``e2lm eval RUN --tasks A,B --out OUT``: every checkpoint of a run, in one process."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from e2lm.command import Command
+from e2lm.errors import UserError
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="folder of a run or of several, or owner/name[@revision,...] on the Hub"
+    )
+    parser.add_argument("--tasks", required=True, help="lm-eval tasks, comma-separated")
+    parser.add_argument("--out", required=True, type=Path, help="folder for results; the same folder resumes")
+    parser.add_argument("--model", default="e2lm-hf", help="lm-eval model (default: e2lm-hf)")
+    parser.add_argument("--model-args", default="", metavar="K=V,...", help="further arguments of the model: dtype=...")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N items of each task only")
+    parser.add_argument("--num-fewshot", type=int, metavar="N", help="examples in the prompt (default: the task's own)")
+    parser.add_argument("--metrics", metavar="A,B", help="item metrics for the Scores table (default: all)")
+    parser.add_argument("--include-path", action="append", default=[], type=Path, metavar="DIR", help="more tasks")
+    parser.add_argument("--batch-size", default="32", help="rows of stock scoring; e2lm-hf sizes its own batches")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="processes that share the work (default: 1; on Ray: all the cluster has)"
+    )
+    parser.add_argument("--executor", choices=("local", "ray"), default="local", help="where the work runs")
+    parser.add_argument("--address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else one started here)")
+    parser.add_argument("--worker-cpus", type=float, default=1.0, metavar="N", help="CPUs of a worker on Ray")
+    parser.add_argument("--worker-gpus", type=float, metavar="N", help="GPUs of a worker (default: 1 if there are any)")
+    parser.add_argument("--tasks-per-unit", type=int, metavar="N", help="tasks scored together (default: all)")
+    parser.add_argument("--hub-cache", type=Path, metavar="DIR", help="fetched checkpoints (default: HF_HOME/e2lm)")
+    parser.add_argument("--keep", type=int, default=2, metavar="N", help="how many of them are kept (default: 2)")
+    parser.add_argument("--allow-pickle", action="store_true", help="read pytorch_model.bin too (weights_only)")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: GPU if there is one)")
+    parser.add_argument(
+        "--tokens-per-step", type=float, metavar="N", help="tokens per step, where the run does not say"
+    )
+    parser.add_argument("--verify", type=int, default=0, metavar="N", help="score N requests the stock way too")
+    parser.add_argument("--no-lm-eval-files", action="store_true", help="leave out results_*.json and samples_*.jsonl")
+    parser.add_argument(
+        "--merge", action="append", default=[], metavar="SPEC", help="also score the averaged run: wsm:window=5"
+    )
+    parser.add_argument("--log-to", metavar="A,B", help="trackers: tensorboard, wandb, trackio")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
+    parser.add_argument("--json", action="store_true", help="print the Scores table as JSON")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and stop")
+
+
+def _run(arguments: Namespace) -> int:
+    for option in ("limit", "jobs", "tasks_per_unit", "keep"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option.replace('_', '-')}: found {value}, expected 1 or more")
+    from e2lm_adapters.checkpoints.source import CheckpointSource
+
+    trackers = _trackers(arguments.log_to)
+    source = CheckpointSource(arguments.hub_cache, arguments.keep, arguments.allow_pickle)
+    series, merged = _series(arguments, source)
+    if arguments.dry_run:
+        return _dry_run(arguments, series)
+    from e2lm_adapters.eval.request import EvaluationRequest
+    from e2lm_adapters.eval.series import evaluate_series
+    from e2lm_adapters.trackers.tracker import tracked
+
+    model_arguments = _model_arguments(arguments.model_args)
+    if arguments.verify:
+        model_arguments["verify"] = arguments.verify
+    request = EvaluationRequest(
+        series=tuple(series),
+        tasks=_names(arguments.tasks, "--tasks"),
+        out=arguments.out,
+        model=arguments.model,
+        model_arguments=model_arguments,
+        limit=arguments.limit,
+        num_fewshot=arguments.num_fewshot,
+        include_paths=tuple(arguments.include_path),
+        metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
+        batch_size=int(arguments.batch_size) if arguments.batch_size.isdigit() else arguments.batch_size,
+        device=arguments.device,
+        jobs=arguments.jobs or 1,
+        write_lm_eval_files=not arguments.no_lm_eval_files,
+        quiet=arguments.quiet or arguments.json,
+        merged=merged,
+        source=source,
+        ray=_ray_options(arguments),
+        tasks_per_unit=arguments.tasks_per_unit,
+    )
+    with tracked(trackers, arguments.out):
+        scores = evaluate_series(request)
+    if arguments.json:
+        print(json.dumps({"scores": scores.records(), "out": str(arguments.out)}))
+    elif not arguments.quiet:
+        checkpoints = sum(len(one.checkpoints) for one in series)
+        print(f"{checkpoints} checkpoints of {len(series)} series, {len(scores)} scores: {arguments.out}/scores.csv")
+        print(f"next: e2lm signal {arguments.out}")
+    return 0
+
+
+def _trackers(text: str | None) -> tuple[str, ...]:
+    from e2lm_adapters.trackers.tracker import checked_trackers
+
+    return () if text is None else checked_trackers(_names(text, "--log-to"))
+
+
+def _ray_options(arguments: Namespace) -> Any:
+    from e2lm_adapters.eval.request import RayOptions
+
+    if arguments.executor == "ray":
+        from e2lm_adapters.eval.ray.cluster import imported_ray
+
+        imported_ray()
+        return RayOptions(arguments.address, arguments.jobs, arguments.worker_cpus, arguments.worker_gpus)
+    for option in ("address", "worker_gpus"):
+        if getattr(arguments, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')}: needs --executor ray")
+    return None
+
+
+def _series(arguments: Namespace, source: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """The runs with their averages behind them, and how those are made."""
+    from e2lm.series import Series, series_folders
+    from e2lm_adapters.checkpoints.series import hub_series, is_hub_reference
+
+    runs: list[Series] = []
+    for run in arguments.runs:
+        if is_hub_reference(run):
+            runs += hub_series(run, source, arguments.tokens_per_step)
+        else:
+            folders = series_folders(Path(run))
+            runs += [Series.read(folder, arguments.tokens_per_step, source.pickle_index) for folder in folders]
+    if not arguments.merge:
+        return runs, ()
+    for one in runs:
+        for point in one.checkpoints:
+            if not source.is_at_hand(point):
+                raise UserError(f"--merge: {point.location} is no folder of safetensors; fetch or convert it first")
+    from e2lm_adapters.eval.merged import with_merges
+
+    merged = with_merges(runs, arguments.merge)
+    return [*runs, *(one.series for one in merged)], merged
+
+
+def _names(text: str, option: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UserError(f"{option}: no name given; separate names by commas")
+    return names
+
+
+def _model_arguments(text: str) -> dict[str, Any]:
+    from lm_eval.utils import simple_parse_args_string
+
+    arguments = dict(simple_parse_args_string(text))
+    if "pretrained" in arguments:
+        raise UserError("--model-args pretrained=...: the checkpoints come from RUN; leave it out")
+    return arguments
+
+
+def _dry_run(arguments: Namespace, series: list[Any]) -> int:
+    plan: dict[str, Any] = {
+        "tasks": list(_names(arguments.tasks, "--tasks")),
+        "out": str(arguments.out),
+        "series": [
+            {"name": one.name, "params": one.params, "checkpoints": [point.step for point in one.checkpoints]}
+            for one in series
+        ],
+    }
+    if arguments.json:
+        print(json.dumps(plan))
+    else:
+        for one in plan["series"]:
+            print(f"{one['name']}: {one['params']:,} parameters, steps {one['checkpoints']}")
+        print(f"would evaluate {', '.join(plan['tasks'])} into {arguments.out}")
+    return 0
+
+
+EVAL_COMMAND = Command("eval", "Evaluate every checkpoint of a run, in one process.", _configure, _run)

@@ -1,0 +1,211 @@
+"""Scores the checkpoints of a series with one live model: tasks, requests and tokens once, weights swapped in place."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any
+
+from e2lm.checkpoint import Checkpoint
+from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.weights import read_weight_index
+from e2lm_adapters.eval.merged import MergeAhead
+from e2lm_adapters.eval.request import EvaluationRequest, Work, units_of
+from e2lm_adapters.eval.samples import samples_of
+from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
+from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles
+from e2lm_adapters.lm_eval.tasks import LoadedTasks, set_seeds
+from e2lm_adapters.scoring.swap import ReadAhead, WeightSwapper
+from e2lm_adapters.scoring.transformers_import import collection_paused
+
+
+def evaluate_here(
+    request: EvaluationRequest,
+    tasks: LoadedTasks,
+    store: EvaluationStore,
+    work: Sequence[Work],
+    on_done: Callable[[Work], object],
+) -> None:
+    """Do ``work`` in this process; pieces of one series stand together."""
+    for _, members in groupby(work, key=lambda piece: piece.series.name):
+        pieces = list(members)
+        merge = request.merge_of(pieces[0].series)
+        checkpoints = [piece.checkpoint for piece in pieces]
+        with (
+            MergeAhead(merge, checkpoints) if merge else ReadAhead(request.source.folder) as reader,
+            closing(_evaluator(request, tasks, store, pieces[0])) as evaluator,
+        ):
+            for piece, following in zip_longest(pieces, checkpoints[1:]):
+                for unit in units_of(piece, tasks.names, request.tasks_per_unit):
+                    evaluator.evaluate(unit, following, reader)
+                on_done(piece)
+    request.source.release()
+
+
+def _evaluator(
+    request: EvaluationRequest, tasks: LoadedTasks, store: EvaluationStore, first: Work
+) -> CheckpointEvaluator:
+    with collection_paused():
+        return CheckpointEvaluator(request, tasks, store, first)
+
+
+class CheckpointEvaluator:
+    """Holds the one live model of a series and scores one checkpoint after the other, beginning at ``first``."""
+
+    def __init__(
+        self,
+        request: EvaluationRequest,
+        tasks: LoadedTasks,
+        store: EvaluationStore,
+        first: Work,
+    ) -> None:
+        self._request = request
+        self._tasks = tasks
+        self._store = store
+        self._merge = request.merge_of(first.series)
+        folder = request.source.folder(first.checkpoint)
+        self._lm = _built_model(request, folder)
+        #: Whose weights the model has; a merge is none of what is on disk.
+        self._loaded = first.checkpoint if self._merge is None else None
+        self._files = LmEvalFiles(request.out, request.model, request.model_arguments, self._lm, request.limit)
+        #: An engine with a format of its own takes whole folders, and tensors where there is no folder: merges.
+        self._takes_folders = hasattr(self._lm, "load_checkpoint")
+        self._swapper = self._lm if self._takes_folders else WeightSwapper(self._lm.model, read_weight_index(folder))
+
+    def evaluate(self, piece: Work, following: Checkpoint | None, reader: ReadAhead) -> None:
+        """Score the missing tasks of one checkpoint and keep the units; ``following`` is read ahead meanwhile."""
+        from lm_eval.evaluator import evaluate
+
+        started = time.monotonic()
+        if piece.checkpoint != self._loaded:
+            self._load(piece.checkpoint, reader)
+            self._loaded = piece.checkpoint
+        if following is not None and not self._is_read_by_engine(following):
+            reader.start(following)
+        set_seeds()
+        results = evaluate(
+            lm=self._lm,
+            task_dict=self._task_dict(piece.missing),
+            limit=self._request.limit,
+            bootstrap_iters=BOOTSTRAP_DRAWS,
+            log_samples=True,
+        )
+        wall_s = time.monotonic() - started
+        units = [self._unit(piece, name, results, wall_s) for name in piece.missing]
+        samples = {
+            name: samples_of(
+                piece.series.name,
+                piece.checkpoint.step,
+                self._tasks.task_dict["tasks"][name],
+                results["samples"][name],
+                getattr(self._lm, "continuation_tokens_of", None),
+            )
+            for name in piece.missing
+        }
+        if self._request.write_lm_eval_files:
+            shown = piece.checkpoint if self._merge is None else self._merge.shown(piece.checkpoint)
+            self._files.write(piece.series, shown, results)
+        self._store.keep(
+            [
+                (unit.model_copy(update={"has_samples": samples[unit.task] is not None}), samples[unit.task])
+                for unit in units
+            ]
+        )
+
+    def close(self) -> None:
+        """Give back what the model holds outside this process."""
+        if hasattr(self._lm, "close"):
+            self._lm.close()
+
+    def _load(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
+        if not self._takes_folders or self._merge is not None:
+            self._swapper.swap(reader.take(checkpoint))
+            return
+        if not self._is_read_by_engine(checkpoint):
+            reader.take(checkpoint)  # waits until it has been fetched
+        self._lm.load_checkpoint(self._request.source.folder(checkpoint))
+
+    def _is_read_by_engine(self, checkpoint: Checkpoint) -> bool:
+        """Whether reading ahead would be for nothing: the engine reads a folder that is at hand by itself."""
+        return self._takes_folders and self._merge is None and self._request.source.is_at_hand(checkpoint)
+
+    def _task_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """All tasks and groups, or the missing tasks alone, without the groups that want all of theirs."""
+        whole = self._tasks.task_dict
+        if set(names) == set(whole["tasks"]):
+            return whole
+        return {"tasks": {name: whole["tasks"][name] for name in names}, "groups": {}, "group_map": {}}
+
+    def _unit(self, piece: Work, name: str, results: dict[str, Any], wall_s: float) -> Unit:
+        values = results["results"][name]
+        stock = []
+        for key, value in values.items():
+            metric, comma, filter_name = str(key).partition(",")
+            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+                continue
+            stderr = values.get(f"{metric}_stderr,{filter_name}")
+            finite = isinstance(stderr, int | float) and math.isfinite(stderr)
+            stock.append(
+                StockMetric(
+                    metric=metric if filter_name == "none" else f"{metric},{filter_name}",
+                    value=float(value),
+                    stderr=float(stderr) if finite and stderr is not None else None,
+                )
+            )
+        return Unit(
+            series=piece.series.name,
+            step=piece.checkpoint.step,
+            task=name,
+            weights_sha256=piece.weights.sha256,
+            task_sha256=self._tasks.hashes[name],
+            adapter=self._request.adapter,
+            n=int(results["n-samples"][name]["effective"]),
+            stock_metrics=tuple(stock),
+            wall_s=wall_s,
+        )
+
+
+def model_class(name: str) -> Any:
+    """The lm-eval model called ``name``; a :class:`UserError` for an unknown one."""
+    if name == "vllm":
+        raise UserError("--model vllm: would start an engine for every checkpoint; --model e2lm-vllm keeps one")
+    import lm_eval.models  # noqa: F401 - fills lm-eval's registry
+    from lm_eval.api.registry import get_model, model_registry
+
+    from e2lm_adapters.lm_eval.registration import register_models
+
+    register_models()
+    if name not in model_registry:
+        raise UserError(f"--model: unknown model {name!r}. {nearest_names(name, model_registry.keys())}")
+    try:
+        return get_model(name)
+    except ImportError as error:
+        raise UserError(f"--model {name}: a package it needs is missing ({one_line(error)})") from error
+
+
+def _built_model(request: EvaluationRequest, folder: Path) -> Any:
+    """The lm-eval model for the first checkpoint; later ones are swapped into it."""
+    arguments = {**request.model_arguments, "pretrained": str(folder)}
+    if request.model in ("e2lm-hf", "e2lm-vllm"):
+        arguments["show_progress"] = False  # one progress bar is enough, and it is ours
+    options: dict[str, Any] = {
+        "batch_size": request.batch_size,
+        "max_batch_size": None,
+        "device": request.device or _best_device(),
+    }
+    lm = model_class(request.model).create_from_arg_obj(arguments, options)
+    if not hasattr(lm, "model"):
+        raise UserError(
+            f"--model {request.model}: its weights cannot be swapped; e2lm eval takes e2lm-hf and models built on hf"
+        )
+    return lm
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,125 @@
+"""A run's averaged trajectory as a series beside the run: merged in memory, scored like any other, never written.
+
+Shape suffix: K checkpoints, oldest first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from e2lm.checkpoint import Checkpoint
+from e2lm.errors import UserError
+from e2lm.merge_strategy import MergedCheckpoint, MergeStrategy, Value, parse_merge_spec
+from e2lm.plugin_manager import plugin_manager
+from e2lm.series import Series
+from e2lm_adapters.scoring.swap import CheckedWeights, ReadAhead
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class MergedSeries:
+    """``run`` averaged as ``spec`` says (``wsm:window=5``); ``series`` is what is scored, under a name of its own.
+
+    A checkpoint of ``series`` stands at the folder of the newest checkpoint that went into it.
+    """
+
+    run: Series
+    spec: str
+    series: Series
+
+    def weights(self, checked: Mapping[int, CheckedWeights]) -> dict[int, CheckedWeights]:
+        """By step: the tensors of the run's checkpoint, and a hash of the merge and of everything that goes into it.
+
+        ``checked`` are the run's own checkpoints by step.
+        """
+        _, parameters = parse_merge_spec(self.spec)
+        strategy = _strategy(self.spec)
+        settled = {**strategy.defaults, **parameters}
+        found = {}
+        for step, weights_K in _changing_weights(strategy, settled, self.run):
+            steps = [checkpoint.step for checkpoint in self.run.checkpoints]
+            inputs = [[weight, checked[one].sha256] for one, weight in zip(steps, weights_K, strict=False) if weight]
+            text = json.dumps(["merge", strategy.name, settled, inputs], sort_keys=True)
+            found[step] = CheckedWeights(checked[step].index, sha256(text.encode()).hexdigest())
+        return found
+
+    def walk(self, last_step: int) -> Iterator[MergedCheckpoint]:
+        """The merged checkpoints up to ``last_step``, in one pass over the weights."""
+        _, parameters = parse_merge_spec(self.spec)
+        along = _strategy(self.spec).along
+        assert along is not None
+        taken = tuple(checkpoint for checkpoint in self.run.checkpoints if checkpoint.step <= last_step)
+        return along(self.run.model_copy(update={"checkpoints": taken}), parameters)
+
+    def shown(self, checkpoint: Checkpoint) -> Checkpoint:
+        """``checkpoint`` for people: where it is says that it was merged."""
+        return checkpoint.model_copy(update={"path": f"{checkpoint.path} merged by {self.spec}"})
+
+
+def merged_series(run: Series, spec: str) -> MergedSeries:
+    """The series of ``run`` averaged by ``spec``; a :class:`UserError` for an unknown strategy or parameter.
+
+    Steps at which the average stays what it was, such as those nearer than ``min_interval``, are left out.
+    """
+    _, parameters = parse_merge_spec(spec)
+    strategy = _strategy(spec)
+    assert strategy.along is not None
+    # Checks the parameters at once and reads nothing yet.
+    strategy.along(run, parameters)
+    steps = {step for step, _ in _changing_weights(strategy, {**strategy.defaults, **parameters}, run)}
+    taken = tuple(checkpoint for checkpoint in run.checkpoints if checkpoint.step in steps)
+    name = f"{run.name}+{spec.replace('/', '_')}"
+    return MergedSeries(run, spec, run.model_copy(update={"name": name, "checkpoints": taken}))
+
+
+def with_merges(runs: Sequence[Series], specs: Sequence[str]) -> tuple[MergedSeries, ...]:
+    """Every run averaged in every way."""
+    return tuple(merged_series(run, spec) for run in runs for spec in specs)
+
+
+def _strategy(spec: str) -> MergeStrategy:
+    manager = plugin_manager()
+    name, _ = parse_merge_spec(spec)
+    found: MergeStrategy = manager.find("e2lm_register_merge_strategies", MergeStrategy, name, "merge strategy")
+    if found.along is None or found.weigh is None:
+        every = manager.all("e2lm_register_merge_strategies", MergeStrategy, "merge strategy")
+        able = ", ".join(sorted(one.name for one in every if one.along is not None))
+        raise UserError(f"--merge {spec}: {name!r} does not average along a run; take one of {able}")
+    return found
+
+
+def _changing_weights(
+    strategy: MergeStrategy, settled: Mapping[str, Value], run: Series
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    """Step and weights_K of the average there, wherever it differs from the one before."""
+    assert strategy.weigh is not None
+    steps = [checkpoint.step for checkpoint in run.checkpoints]
+    before: tuple[float, ...] = ()
+    for count in range(1, len(steps) + 1):
+        weights_K = strategy.weigh(steps[:count], settled)
+        if weights_K != (*before, 0.0):
+            yield steps[count - 1], weights_K
+        before = weights_K
+
+
+class MergeAhead(ReadAhead):
+    """Merges the next checkpoint of a merged series while the current one is scored; they are taken in order."""
+
+    def __init__(self, merged: MergedSeries, pieces: Sequence[Checkpoint]) -> None:
+        super().__init__()
+        self._merges = merged.walk(max(checkpoint.step for checkpoint in pieces))
+
+    def _read(self, place: Path | Checkpoint) -> dict[str, torch.Tensor]:
+        assert isinstance(place, Checkpoint)
+        return next(tensors for step, tensors in self._merges if step == place.step)
+
+
+__all__ = ["MergeAhead", "MergedSeries", "merged_series", "with_merges"]

@@ -1,0 +1,114 @@
+"""Spreads checkpoints over processes of this machine. Units are idempotent, so a lost process costs its own only.
+
+Keeps other libraries from talking over our progress bar.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from e2lm.errors import UserError
+from e2lm.plugin_manager import plugin_manager
+from e2lm_adapters.eval.request import EvaluationRequest, Work
+from e2lm_adapters.eval.store import EvaluationStore, unit_key
+from e2lm_adapters.lm_eval.tasks import LoadedTasks
+
+#: How often finished checkpoints are looked for, for the progress bar.
+POLL_S = 0.3
+
+
+def evaluate_in_processes(
+    request: EvaluationRequest,
+    tasks: LoadedTasks,
+    store: EvaluationStore,
+    work: Sequence[Work],
+    on_done: Callable[[Work], object],
+) -> None:
+    """Do ``work`` in ``request.jobs`` processes that share the cores; ``on_done`` is called in this one."""
+    plugin_files = tuple(record.path for record in plugin_manager().records if record.path is not None)
+    waiting = list(work)
+    with ProcessPoolExecutor(request.jobs, mp_context=get_context("spawn")) as pool:
+        futures = [
+            pool.submit(_evaluate_share, replace(request, jobs=1, quiet=True), share, plugin_files, request.jobs)
+            for share in shares(work, request.jobs)
+        ]
+        running: set[Future[None]] = set(futures)
+        while running:
+            finished, running = wait(running, timeout=POLL_S, return_when=FIRST_EXCEPTION)
+            waiting = _reported(request, tasks, store, waiting, on_done)
+            for future in finished:
+                try:
+                    future.result()
+                except BrokenProcessPool as error:
+                    raise UserError(
+                        "an evaluation process died (killed, or out of memory); what it finished is kept, "
+                        "the same command goes on, --jobs 1 needs the least memory"
+                    ) from error
+        _reported(request, tasks, store, waiting, on_done)
+
+
+def shares(work: Sequence[Work], jobs: int) -> list[list[Work]]:
+    """``work`` in at most ``jobs`` consecutive shares of about the same cost (parameters times tasks)."""
+    costs = [piece.series.params * len(piece.missing) for piece in work]
+    whole, so_far = sum(costs), 0.0
+    parts: list[list[Work]] = [[] for _ in range(jobs)]
+    for piece, cost in zip(work, costs, strict=True):
+        parts[min(int((so_far + cost / 2) * jobs / whole), jobs - 1)].append(piece)
+        so_far += cost
+    return [part for part in parts if part]
+
+
+def _reported(
+    request: EvaluationRequest,
+    tasks: LoadedTasks,
+    store: EvaluationStore,
+    waiting: list[Work],
+    on_done: Callable[[Work], object],
+) -> list[Work]:
+    """Call ``on_done`` for what has been finished since; gives the rest."""
+    rest = []
+    for piece in waiting:
+        keys = [unit_key(piece.weights.sha256, tasks.hashes[name], request.adapter) for name in piece.missing]
+        if all(store.unit_path(piece.series.name, piece.checkpoint.step, key).is_file() for key in keys):
+            on_done(piece)
+        else:
+            rest.append(piece)
+    return rest
+
+
+def _evaluate_share(request: EvaluationRequest, share: list[Work], plugin_files: tuple[Path, ...], jobs: int) -> None:
+    """What one process does: load everything itself, then its share."""
+    import torch
+
+    from e2lm_adapters.eval.evaluator import evaluate_here
+    from e2lm_adapters.lm_eval.tasks import load_tasks
+
+    torch.set_num_threads(max((os.cpu_count() or jobs) // jobs, 1))
+    quiet_libraries(quiet=True)
+    for path in plugin_files:
+        plugin_manager().load_file(path)
+    tasks = load_tasks(
+        request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
+    )
+    evaluate_here(request, tasks, EvaluationStore(request.out), share, lambda piece: None)
+
+
+def quiet_libraries(quiet: bool) -> None:
+    """One progress bar, not five: libraries report warnings only."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("lm_eval", "transformers", "datasets", "accelerate", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR if quiet else logging.WARNING)
+    # Of groups whose tasks are of several kinds, at every checkpoint; scores here are by task.
+    logging.getLogger("lm_eval.api.group").setLevel(logging.ERROR)
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_logging
+
+    disable_progress_bar()
+    transformers_logging.disable_progress_bar()

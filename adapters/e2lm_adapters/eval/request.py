@@ -1,0 +1,99 @@
+"""What is to be evaluated, as a whole and checkpoint by checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from e2lm.checkpoint import Checkpoint
+from e2lm.series import Series
+from e2lm_adapters.checkpoints.source import CheckpointSource
+from e2lm_adapters.eval.merged import MergedSeries
+from e2lm_adapters.eval.store import adapter_label
+from e2lm_adapters.scoring.swap import CheckedWeights
+
+#: Raised when the same model and task could come out with other numbers: units of earlier versions are done again.
+SCORING_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class RayOptions:
+    """Which Ray cluster does the work, with how many workers of which size; None: what there is."""
+
+    address: str | None = None
+    workers: int | None = None
+    worker_cpus: float = 1.0
+    worker_gpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """What ``e2lm eval`` was asked for; the series of ``merged`` are among ``series``.
+
+    ``tasks_per_unit`` tasks (None: all) of a checkpoint are scored together, here as on a cluster: what shares a batch
+    can change the last bits of a log-likelihood.
+    """
+
+    series: tuple[Series, ...]
+    tasks: tuple[str, ...]
+    out: Path
+    model: str = "e2lm-hf"
+    model_arguments: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    num_fewshot: int | None = None
+    include_paths: tuple[Path, ...] = ()
+    metrics: tuple[str, ...] | None = None
+    batch_size: int | str = 1
+    device: str | None = None
+    write_lm_eval_files: bool = True
+    jobs: int = 1
+    quiet: bool = False
+    source: CheckpointSource = field(default_factory=CheckpointSource)
+    ray: RayOptions | None = None
+    tasks_per_unit: int | None = None
+    merged: tuple[MergedSeries, ...] = ()
+
+    @property
+    def adapter(self) -> str:
+        """The way of scoring as text: whatever of it can change a number."""
+        settings = {**self.model_arguments, "num_fewshot": self.num_fewshot}
+        return adapter_label(self.model, SCORING_VERSION, settings)
+
+    def merge_of(self, series: Series) -> MergedSeries | None:
+        """How ``series`` is made of a run; None for a run itself."""
+        return next((one for one in self.merged if one.series.name == series.name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A checkpoint and which of its tasks are still to be done."""
+
+    series: Series
+    checkpoint: Checkpoint
+    weights: CheckedWeights
+    missing: tuple[str, ...]
+
+
+def unit_count(tasks: int, tasks_per_unit: int | None) -> int:
+    """Units of a checkpoint that is scored on ``tasks`` tasks."""
+    return 1 if tasks_per_unit is None else -(-tasks // tasks_per_unit)
+
+
+def unit_of(piece: Work, names: Sequence[str], tasks_per_unit: int | None, number: int) -> Work | None:
+    """Unit ``number`` of ``piece``: a shard of ``names``, less what is done; None where all of it is.
+
+    Shards are cut from all tasks, not from the missing ones, so that a resumed run scores together what a straight one
+    does.
+    """
+    width = len(names) if tasks_per_unit is None else tasks_per_unit
+    missing = set(piece.missing)
+    shard = tuple(name for name in names[number * width : (number + 1) * width] if name in missing)
+    return replace(piece, missing=shard) if shard else None
+
+
+def units_of(piece: Work, names: Sequence[str], tasks_per_unit: int | None) -> list[Work]:
+    """All units of ``piece`` of which something is missing."""
+    found = (unit_of(piece, names, tasks_per_unit, k) for k in range(unit_count(len(names), tasks_per_unit)))
+    return [unit for unit in found if unit is not None]

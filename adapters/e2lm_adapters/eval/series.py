@@ -1,0 +1,245 @@
+"""Evaluates every checkpoint of a series in one process: tasks, requests and tokens once, weights swapped in place.
+
+From Samples and lm-eval's own metrics to rows of the Scores table.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.checkpoint import Checkpoint
+from e2lm.errors import UserError
+from e2lm.item_metric import ItemMetric
+from e2lm.plugin_manager import plugin_manager
+from e2lm.progress import progress_bar
+from e2lm.run_record import RunRecord, recorded_versions
+from e2lm.samples import Samples
+from e2lm.scores import ScoreRow, Scores
+from e2lm.series import Series
+from e2lm.weights import read_weight_index
+from e2lm_adapters.eval.evaluator import evaluate_here, model_class
+from e2lm_adapters.eval.processes import evaluate_in_processes, quiet_libraries
+from e2lm_adapters.eval.request import EvaluationRequest, Work
+from e2lm_adapters.eval.store import EvaluationStore, Unit, disk_errors_told, unit_key
+from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS
+from e2lm_adapters.lm_eval.tasks import SEEDS, LoadedTasks, load_tasks
+from e2lm_adapters.scoring.swap import CheckedWeights, require_same_shapes
+from e2lm_adapters.scoring.transformers_import import collection_paused
+
+
+def standard_error(values_I: NDArray[np.float64]) -> float:
+    """Standard error of the mean, ``std(ddof=1) / sqrt(n)`` as lm-eval has it; NaN below two values."""
+    if len(values_I) < 2:
+        return math.nan
+    return float(np.std(values_I, ddof=1) / math.sqrt(len(values_I)))
+
+
+def score_rows(
+    series: Series, checkpoint: Checkpoint, unit: Unit, samples: Samples | None, metrics: Iterable[ItemMetric]
+) -> list[ScoreRow]:
+    """The rows of one task at one checkpoint: lm-eval's metrics, then item metrics it does not have."""
+    tokens = series.tokens_at(checkpoint)
+    flops = series.flops(tokens)
+
+    def row(metric: str, value: float, stderr: float, n: int) -> ScoreRow:
+        return ScoreRow(
+            series=series.name,
+            step=checkpoint.step,
+            task=unit.task,
+            metric=metric,
+            value=value,
+            params=float(series.params),
+            tokens=tokens,
+            flops=flops,
+            stderr=stderr,
+            n=n,
+        )
+
+    rows = [
+        row(stock.metric, stock.value, math.nan if stock.stderr is None else stock.stderr, unit.n)
+        for stock in unit.stock_metrics
+    ]
+    if samples is None:
+        return rows
+    there = {stock.metric for stock in unit.stock_metrics}
+    least = int(samples.choices.there_IC.sum(axis=1).min()) if len(samples) else 0
+    for metric in metrics:
+        if metric.name in there or least < metric.min_choices:
+            continue
+        values_I = metric.per_item(samples.choices)
+        rows.append(row(metric.name, float(np.mean(values_I)), standard_error(values_I), len(values_I)))
+    return rows
+
+
+#: By name of the series and step.
+WeightsOf = dict[tuple[str, int], CheckedWeights]
+
+
+def evaluate_series(request: EvaluationRequest) -> Scores:
+    """The Scores of every checkpoint; all of them are also on disk under ``request.out``.
+
+    Everything that can be known to be wrong is found before anything is written.
+    """
+    started = time.monotonic()
+    with collection_paused():
+        quiet_libraries(request.quiet)
+        model_class(request.model)
+        metrics = _wanted_metrics(request.metrics)
+        weights = _checked_series(request)
+        tasks = load_tasks(
+            request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
+        )
+    store = EvaluationStore(request.out)
+    store.remove_leftovers()
+    work = [_work(store, series, checkpoint, weights, tasks, request) for series, checkpoint in _pairs(request.series)]
+    record = _record(request, tasks, weights)
+    record.write(request.out)
+    _evaluate(request, tasks, store, work, metrics)
+    scores = Scores.from_rows(
+        row
+        for series, checkpoint in _pairs(request.series)
+        for row in _rows(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store, metrics)
+    )
+    scores.write(request.out)
+    record.model_copy(update={"wall_s": time.monotonic() - started, "finished": True}).write(request.out)
+    for series in request.series:
+        plugin_manager().notify("e2lm_after_series_scored", series=series, scores=scores.where(series=series.name))
+    return scores
+
+
+# -- before anything is written -----------------------------------------------------------------------------------
+
+
+def _pairs(all_series: Sequence[Series]) -> Iterator[tuple[Series, Checkpoint]]:
+    for series in all_series:
+        for checkpoint in series.checkpoints:
+            yield series, checkpoint
+
+
+def _wanted_metrics(names: tuple[str, ...] | None) -> list[ItemMetric]:
+    manager = plugin_manager()
+    if names is None:
+        return manager.all("e2lm_register_metrics", ItemMetric, "item metric")
+    return [manager.find("e2lm_register_metrics", ItemMetric, name, "metric") for name in names]
+
+
+def _checked_series(request: EvaluationRequest) -> WeightsOf:
+    """Every checkpoint at hand seen once: shards there, shapes equal within a series, no NaN; merges follow.
+
+    One that is still to be fetched is checked when it comes.
+    """
+    names = [series.name for series in request.series]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two series are called {twice!r}; give each run folder (or series.json) its own name")
+    runs = [series for series in request.series if request.merge_of(series) is None]
+    for series in runs:
+        folders = [point.folder for point in series.checkpoints if request.source.is_at_hand(point)]
+        indexes = [read_weight_index(folder) for folder in folders if folder is not None]
+        for index in indexes[1:]:
+            require_same_shapes(indexes[0], index)
+    checked: WeightsOf = {}
+    pairs = list(_pairs(runs))
+    with progress_bar(len(pairs), "checkpoints", "checking weights", request.quiet) as bar:
+        for series, checkpoint in pairs:
+            checked[series.name, checkpoint.step] = request.source.weights(checkpoint)
+            bar.update()
+    for merge in request.merged:
+        own = {point.step: checked[merge.run.name, point.step] for point in merge.run.checkpoints}
+        checked |= {(merge.series.name, step): found for step, found in merge.weights(own).items()}
+    return checked
+
+
+def _work(
+    store: EvaluationStore,
+    series: Series,
+    checkpoint: Checkpoint,
+    weights: WeightsOf,
+    tasks: LoadedTasks,
+    request: EvaluationRequest,
+) -> Work:
+    own = weights[series.name, checkpoint.step]
+    missing = tuple(
+        name
+        for name, task_hash in tasks.hashes.items()
+        if store.finished(series.name, checkpoint.step, unit_key(own.sha256, task_hash, request.adapter)) is None
+    )
+    return Work(series, checkpoint, own, missing)
+
+
+def _record(request: EvaluationRequest, tasks: LoadedTasks, weights: WeightsOf) -> RunRecord:
+    hashes = {f"task:{name}": value for name, value in tasks.hashes.items()}
+    for series, checkpoint in _pairs(request.series):
+        hashes[f"weights:{series.name}:{checkpoint.step}"] = weights[series.name, checkpoint.step].sha256
+    config = {
+        "series": [series.name for series in request.series],
+        "tasks": list(request.tasks),
+        "model": request.model,
+        "model_arguments": {key: str(value) for key, value in request.model_arguments.items()},
+        "limit": request.limit,
+        "num_fewshot": request.num_fewshot,
+        "bootstrap_draws": BOOTSTRAP_DRAWS,
+    }
+    return RunRecord(command="eval", config=config, versions=recorded_versions(), hashes=hashes, seeds=SEEDS)
+
+
+# -- the work -----------------------------------------------------------------------------------------------------
+
+
+def _evaluate(
+    request: EvaluationRequest,
+    tasks: LoadedTasks,
+    store: EvaluationStore,
+    work: list[Work],
+    metrics: list[ItemMetric],
+) -> None:
+    """Do what is missing; plugins hear of it in this process, wherever it was done."""
+    todo = [piece for piece in work if piece.missing]
+    if not todo:
+        return
+    manager = plugin_manager()
+    for series in {piece.series.name: piece.series for piece in todo}.values():
+        manager.notify("e2lm_before_series_scored", series=series, tasks=tasks.names)
+    with progress_bar(len(work), "checkpoints", "evaluating", request.quiet, initial=len(work) - len(todo)) as bar:
+
+        def report(piece: Work) -> None:
+            bar.update()
+            if not manager.is_heard("e2lm_after_checkpoint_scored"):
+                return
+            rows = _rows(piece.series, piece.checkpoint, piece.weights, request, tasks, store, metrics)
+            manager.notify(
+                "e2lm_after_checkpoint_scored",
+                series=piece.series,
+                checkpoint=piece.checkpoint,
+                scores=Scores.from_rows(rows),
+            )
+
+        if request.ray is not None:
+            from e2lm_adapters.eval.ray.executor import evaluate_on_ray as way
+        else:
+            way = evaluate_in_processes if request.jobs > 1 and len(todo) > 1 else evaluate_here
+        with disk_errors_told(request.out):
+            way(request, tasks, store, todo, report)
+
+
+def _rows(
+    series: Series,
+    checkpoint: Checkpoint,
+    weights: CheckedWeights,
+    request: EvaluationRequest,
+    tasks: LoadedTasks,
+    store: EvaluationStore,
+    metrics: list[ItemMetric],
+) -> list[ScoreRow]:
+    """The rows of one checkpoint, computed from what is on disk: evaluated now or in an earlier run."""
+    rows: list[ScoreRow] = []
+    for task_hash in tasks.hashes.values():
+        unit = store.finished(series.name, checkpoint.step, unit_key(weights.sha256, task_hash, request.adapter))
+        if unit is not None:
+            rows += score_rows(series, checkpoint, unit, store.samples(unit), metrics)
+    return rows

@@ -1,0 +1,1 @@
+"""Log-likelihoods by transformers: shared tokens computed once, weights swapped in place."""

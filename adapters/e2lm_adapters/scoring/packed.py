@@ -1,0 +1,346 @@
+"""Runs the rows of a scoring plan through a causal transformer of the transformers library.
+
+Output head and softmax are computed for the rows that are read only; stock lm-eval computes them for every position.
+
+Shape suffixes: B rows of a batch, Q tokens of a row, P tokens of the preamble, H hidden size, N tokens read,
+V vocabulary, R reads (several targets may be read at one token).
+
+Batches side by side on the cores of a CPU, each computed by one thread.
+
+A small model's matrices are too small to be worth splitting: two threads on one of them spend a third of their time
+waiting for each other. Whole batches need no waiting, and what one thread computes does not depend on how many cores
+there are.
+
+Spares the last layer's feed-forward block the tokens whose predictions nobody reads.
+
+A context of a hundred tokens is run for the sake of its last one: in every layer but the last the others are needed as
+keys and values, in the last one only their attention is. The feed-forward block works token by token, so it is given
+the rows that are read; the others keep their residual stream, which goes unread into the final norm.
+
+Shape suffixes: B rows of a batch, Q tokens of a row, H hidden size, N tokens read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm_adapters.scoring.prefix_tree import PreambleGroup, Row, ScoringPlan, batches
+
+if TYPE_CHECKING:
+    import torch
+
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+#: Every thread holds the activations of one batch; with more cores than this the batches are split after all.
+MAX_BATCH_THREADS = 8
+
+
+def batch_threads(device_type: str) -> int:
+    """How many batches run at a time: on a CPU one per core that torch may use, elsewhere 1."""
+    import torch
+
+    return min(torch.get_num_threads(), MAX_BATCH_THREADS) if device_type == "cpu" else 1
+
+
+def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[Result]:
+    """Results of ``work`` in the order of ``tasks``, which are drawn as they are needed; errors come out in place.
+
+    >>> list(in_order(lambda number: number**2, range(5), threads=2))
+    [0, 1, 4, 9, 16]
+    """
+    if threads <= 1:
+        yield from map(work, tasks)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with _cores_shared_by(threads) as prepared, ThreadPoolExecutor(threads) as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(prepared, work, task))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _cores_shared_by(threads: int) -> Iterator[Callable[[Callable[[Task], Result], Task], Result]]:
+    """Gives each of ``threads`` its part of torch's cores, and what torch keeps per thread: autocast and inference."""
+    import torch
+
+    cores = torch.get_num_threads()
+    own = max(cores // threads, 1)
+    autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def prepared(work: Callable[[Task], Result], task: Task) -> Result:
+        torch.set_num_threads(own)
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if autocast:
+                stack.enter_context(torch.autocast("cpu", dtype=dtype))
+            return work(task)
+
+    torch.set_num_threads(own)
+    try:
+        yield prepared
+    finally:
+        torch.set_num_threads(cores)
+
+
+#: Names under which the transformers library keeps the decoder layers of a base model.
+LAYER_LISTS = ("layers", "h")
+
+
+class LastLayer:
+    """The feed-forward block of a base model's last layer; with no such block in sight nothing is spared."""
+
+    def __init__(self, base_model: Any) -> None:
+        self._reading = threading.local()
+        layers = next((getattr(base_model, name) for name in LAYER_LISTS if hasattr(base_model, name)), None)
+        block = getattr(layers[-1], "mlp", None) if layers is not None and len(layers) else None
+        if block is not None:
+            block.register_forward_pre_hook(self._picked)
+            block.register_forward_hook(self._put_back)
+
+    @contextmanager
+    def reading(self, place_N: torch.Tensor) -> Iterator[None]:
+        """Within, this thread's forward passes need the places ``place_N`` of the flattened [B, Q] grid only."""
+        self._reading.place_N = place_N
+        try:
+            yield
+        finally:
+            self._reading.place_N = None
+
+    def _picked(self, block: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        place_N = getattr(self._reading, "place_N", None)
+        if place_N is None:
+            return None
+        hidden_BQH = arguments[0]
+        self._reading.shape = hidden_BQH.shape
+        return (hidden_BQH.reshape(-1, hidden_BQH.shape[-1])[place_N][None], *arguments[1:])
+
+    def _put_back(self, block: Any, arguments: tuple[Any, ...], output: Any) -> Any:
+        place_N = getattr(self._reading, "place_N", None)
+        if place_N is None:
+            return None
+        if isinstance(output, tuple):  # a mixture of experts also gives its router's scores
+            return (self._scattered(output[0], place_N), *output[1:])
+        return self._scattered(output, place_N)
+
+    def _scattered(self, output_1NH: torch.Tensor, place_N: torch.Tensor) -> torch.Tensor:
+        rows, width, size = self._reading.shape
+        whole_TH = output_1NH.new_zeros((rows * width, size))
+        whole_TH[place_N] = output_1NH[0]
+        return whole_TH.view(rows, width, size)
+
+
+#: Tokens per forward pass. On a CPU small batches stay in the cache of a core (2,048 was fastest of 512 ... 16,384).
+CPU_TOKEN_BUDGET = 2_048
+GPU_TOKEN_BUDGET = 32_768
+#: Numbers of the output head held at once (rows read x vocabulary).
+CPU_HEAD_NUMBERS = 1 << 22
+GPU_HEAD_NUMBERS = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows of one forward pass, the keys and values they continue, and how many tokens those stand for."""
+
+    rows: tuple[Row, ...]
+    preamble: list[tuple[torch.Tensor, torch.Tensor]] | None
+    preamble_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """What a batch gives: one value and flag per read, and the tokens it took, padding included."""
+
+    request_R: NDArray[np.int64]
+    logp_R: NDArray[np.float64]
+    is_greedy_R: NDArray[np.bool_]
+    tokens: int
+    tokens_forwarded: int
+
+
+class PackedScorer:
+    """Scores plans with one model, whose weights may change between calls."""
+
+    def __init__(self, model: Any, token_budget: int | None = None) -> None:
+        self._model = model
+        self._base = model.base_model
+        self._head = model.get_output_embeddings()
+        self._last_layer = LastLayer(self._base)
+        on_cpu = model.device.type == "cpu"
+        self.token_budget = token_budget or (CPU_TOKEN_BUDGET if on_cpu else GPU_TOKEN_BUDGET)
+        self._head_numbers = CPU_HEAD_NUMBERS if on_cpu else GPU_HEAD_NUMBERS
+        #: Tokens forwarded by the last call, padding included.
+        self.tokens_forwarded = 0
+
+    def score(
+        self, plan: ScoringPlan, on_tokens: Callable[[int], object] = lambda count: None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Log-likelihood in nats and greedy flag of every request; ``on_tokens`` hears of progress."""
+        import torch
+
+        loglik = np.zeros(plan.request_count, dtype=np.float64)
+        greedy = np.ones(plan.request_count, dtype=np.bool_)
+        self.tokens_forwarded = 0
+        with torch.inference_mode():
+            for parts in in_order(self._scored, self._batches(plan), batch_threads(self._model.device.type)):
+                for reads in parts:
+                    np.add.at(loglik, reads.request_R, reads.logp_R)
+                    np.logical_and.at(greedy, reads.request_R, reads.is_greedy_R)
+                    self.tokens_forwarded += reads.tokens_forwarded
+                    on_tokens(reads.tokens)
+        return loglik, greedy
+
+    def _batches(self, plan: ScoringPlan) -> Iterator[_Batch]:
+        for group in plan.groups:
+            preamble = self._preamble(group) if len(group.preamble) else None
+            for rows in batches(group, self.token_budget):
+                yield _Batch(rows, preamble, len(group.preamble))
+
+    def _scored(self, batch: _Batch) -> list[_Reads]:
+        """The batch in one pass, or in more where memory does not hold it."""
+        try:
+            return [self._score_batch(batch)]
+        except RuntimeError as error:
+            if not _out_of_memory(error) or len(batch.rows) == 1:
+                raise
+        self.token_budget = max(self.token_budget // 2, 1)
+        middle = len(batch.rows) // 2
+        halves = batch.rows[:middle], batch.rows[middle:]
+        return [reads for rows in halves for reads in self._scored(_Batch(rows, batch.preamble, batch.preamble_length))]
+
+    def _preamble(self, group: PreambleGroup) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values of every layer after the preamble, each of shape [1, heads, P, head size]."""
+        import torch
+        from transformers import DynamicCache
+
+        tokens_1P = torch.from_numpy(group.preamble.astype(np.int64))[None].to(self._model.device)
+        cache = DynamicCache()
+        with self._last_layer.reading(torch.zeros(0, dtype=torch.int64, device=tokens_1P.device)):
+            self._base(input_ids=tokens_1P, past_key_values=cache, use_cache=True)
+        self.tokens_forwarded += len(group.preamble)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _score_batch(self, batch: _Batch) -> _Reads:
+        import torch
+
+        rows, device = batch.rows, self._model.device
+        tokens_BQ, positions_BQ, ends_BQ = (torch.from_numpy(grid).to(device) for grid in _padded(rows))
+        options: dict[str, Any] = {"use_cache": False}
+        if batch.preamble is not None:
+            options = {"use_cache": True, "past_key_values": _repeated(batch.preamble, len(rows))}
+        width = tokens_BQ.shape[1]
+        place_R = np.concatenate([index * width + row.read_token_R for index, row in enumerate(rows)])
+        place_N, slot_R = np.unique(place_R, return_inverse=True)
+        read_N = torch.from_numpy(place_N).to(device)
+        with self._last_layer.reading(read_N):
+            hidden_BQH = self._base(
+                input_ids=tokens_BQ,
+                position_ids=positions_BQ,
+                attention_mask=self._mask(ends_BQ, batch.preamble_length),
+                **options,
+            ).last_hidden_state
+        target_R = np.concatenate([row.target_R for row in rows]).astype(np.int64)
+        logp_R, is_greedy_R = self._read(hidden_BQH.reshape(-1, hidden_BQH.shape[-1])[read_N], slot_R, target_R)
+        request_R = np.concatenate([row.request_R for row in rows])
+        return _Reads(request_R, logp_R, is_greedy_R, sum(map(len, rows)), tokens_BQ.numel())
+
+    def _mask(self, ends_BQ: torch.Tensor, preamble_length: int) -> torch.Tensor:
+        """Who sees whom, [B, 1, Q, P + Q]: a token sees the preamble, its ancestors and itself."""
+        import torch
+
+        rows, width = ends_BQ.shape
+        place_Q = torch.arange(width, device=ends_BQ.device)
+        seen_BQQ = (place_Q[None, :, None] >= place_Q[None, None, :]) & (place_Q[None, :, None] < ends_BQ[:, None, :])
+        if preamble_length:
+            ones = torch.ones((rows, width, preamble_length), dtype=torch.bool, device=ends_BQ.device)
+            seen_BQQ = torch.cat([ones, seen_BQQ], dim=-1)
+        seen_B1QQ = seen_BQQ[:, None]
+        if self._model.config._attn_implementation == "sdpa":
+            return seen_B1QQ
+        # Eager attention adds its mask to the scores.
+        lowest = torch.finfo(self._model.dtype).min
+        return torch.zeros(seen_B1QQ.shape, dtype=self._model.dtype, device=ends_BQ.device).masked_fill(
+            ~seen_B1QQ, lowest
+        )
+
+    def _read(
+        self, hidden_NH: torch.Tensor, slot_R: NDArray[np.int64], target_R: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Log-probability of each target at its slot of ``hidden_NH``, and whether it is the likeliest token."""
+        import torch
+
+        order_R = np.argsort(slot_R, kind="stable")
+        logp_R = np.empty(len(slot_R), dtype=np.float64)
+        is_greedy_R = np.empty(len(slot_R), dtype=np.bool_)
+        chunk = max(self._head_numbers // self._head.weight.shape[0], 1)
+        for start in range(0, len(hidden_NH), chunk):
+            first, last = np.searchsorted(slot_R[order_R], [start, start + chunk])
+            here_R = order_R[first:last]
+            slots = torch.from_numpy(slot_R[here_R] - start).to(hidden_NH.device)
+            targets = torch.from_numpy(target_R[here_R]).to(hidden_NH.device)
+            logp, is_greedy = _read_logits(self._head(hidden_NH[start : start + chunk]), slots, targets)
+            logp_R[here_R] = logp.double().cpu().numpy()
+            is_greedy_R[here_R] = is_greedy.cpu().numpy()
+        return logp_R, is_greedy_R
+
+
+def _read_logits(
+    logits_NV: torch.Tensor, slot_R: torch.Tensor, target_R: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-softmax at the targets and greedy flags; ``logits_NV`` is used up (it is the largest array there is).
+
+    Half precision is computed in float32 and rounded at the end, as torch's own log-softmax does it for stock scoring.
+    """
+    dtype = logits_NV.dtype
+    logits_NV = logits_NV.float()
+    target_logit_R = logits_NV[slot_R, target_R]
+    largest_N = logits_NV.amax(dim=-1)
+    is_greedy_R = target_logit_R == largest_N[slot_R]
+    # Of several largest logits the first is the greedy choice, as for argmax.
+    tied_R = is_greedy_R.nonzero()[:, 0]
+    is_greedy_R[tied_R] = logits_NV[slot_R[tied_R]].argmax(dim=-1) == target_R[tied_R]
+    total_N = logits_NV.sub_(largest_N[:, None]).exp_().sum(dim=-1).log_()
+    return (target_logit_R - largest_N[slot_R] - total_N[slot_R]).to(dtype), is_greedy_R
+
+
+def _padded(rows: tuple[Row, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens, positions and subtree ends of the rows, padded at the right; padding sees itself only."""
+    width = max(map(len, rows))
+    tokens_BQ = np.zeros((len(rows), width), dtype=np.int64)
+    positions_BQ = np.zeros((len(rows), width), dtype=np.int64)
+    # A padding token that saw nothing would give NaN, and NaN times an attention weight of zero is NaN.
+    ends_BQ = np.tile(np.arange(1, width + 1, dtype=np.int64), (len(rows), 1))
+    for index, row in enumerate(rows):
+        tokens_BQ[index, : len(row)] = row.tokens_Q
+        positions_BQ[index, : len(row)] = row.positions_Q
+        ends_BQ[index, : len(row)] = row.ends_Q
+    return tokens_BQ, positions_BQ, ends_BQ
+
+
+def _repeated(preamble: list[tuple[torch.Tensor, torch.Tensor]], rows: int) -> Any:
+    """A key-value cache that holds the preamble once per row, without copying it."""
+    from transformers import DynamicCache
+
+    return DynamicCache([(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in preamble])
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,91 @@
+"""lm-eval's requests as tokens, encoded once per list however many checkpoints ask the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval import utils as lm_eval_utils
+
+from e2lm_adapters.scoring.prefix_tree import TokenRequest
+
+
+class RequestEncoder:
+    """Encodes by the tokenizer of ``lm``, an lm-eval ``TemplateLM``, exactly as lm-eval does.
+
+    ``window_tokens`` is the longest window that a whole text is cut into. The same list asked again is the same object.
+    """
+
+    def __init__(self, lm: Any, window_tokens: int) -> None:
+        self._lm = lm
+        self._window_tokens = window_tokens
+        self._kept: dict[tuple[str, int], tuple[list[Any], list[TokenRequest]]] = {}
+        self._window_counts: dict[str, int] = {}
+        self._token_counts: dict[tuple[str, str], int] = {}
+
+    def pairs(self, pairs: list[tuple[str, str]]) -> list[TokenRequest]:
+        """One request per (context, continuation)."""
+        return self._remembered("pairs", pairs, self._encoded_pairs)
+
+    def texts(self, texts: list[tuple[str]]) -> list[TokenRequest]:
+        """The windows of whole texts, one text after the other; :meth:`windows_of` says how many each has."""
+        return self._remembered("texts", texts, self._encoded_windows)
+
+    def windows_of(self, text: str) -> int:
+        """Windows of a text that was encoded."""
+        return self._window_counts[text]
+
+    def continuation_tokens(self, pair: tuple[str, str]) -> int:
+        """Tokens of the continuation as it was scored; -1 for a pair that never was."""
+        return self._token_counts.get(pair, -1)
+
+    def _remembered(self, kind: str, arguments: list[Any], encode: Any) -> list[TokenRequest]:
+        key = (kind, len(arguments))
+        if key not in self._kept or self._kept[key][0] != arguments:
+            self._kept[key] = (arguments, encode(arguments))
+        return self._kept[key][1]
+
+    def _encoded_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
+        cache: dict[str, list[int]] = {}
+        encode = self._lm.tok_encode
+
+        def remembered(text: str, add_special_tokens: bool | None = None, **options: Any) -> list[int]:
+            if options or add_special_tokens is not None:
+                return list(encode(text, add_special_tokens=add_special_tokens, **options))
+            if text not in cache:
+                cache[text] = list(encode(text))
+            return cache[text]
+
+        self._lm.tok_encode = remembered  # each context is encoded once, not once per choice
+        try:
+            requests = [self._encoded_pair(context, continuation) for context, continuation in pairs]
+        finally:
+            del self._lm.tok_encode
+        self._token_counts.update(
+            (pair, len(request.continuation)) for pair, request in zip(pairs, requests, strict=True)
+        )
+        return requests
+
+    def _encoded_pair(self, context: str, continuation: str) -> TokenRequest:
+        """As ``TemplateLM.loglikelihood`` does it, empty contexts included."""
+        if context == "":
+            tokens = list(self._lm.tok_encode(continuation, add_special_tokens=False))
+            if not tokens or self._lm.prefix_token_id != tokens[0]:
+                return TokenRequest((self._lm.prefix_token_id,), tuple(tokens))
+            return TokenRequest(tuple(tokens[:1]), tuple(tokens[1:]))
+        context_tokens, continuation_tokens = self._lm._encode_pair(context, continuation)
+        return TokenRequest(tuple(context_tokens), tuple(continuation_tokens))
+
+    def _encoded_windows(self, texts: Sequence[tuple[str]]) -> list[TokenRequest]:
+        requests: list[TokenRequest] = []
+        for (text,) in texts:
+            windows = lm_eval_utils.get_rolling_token_windows(
+                token_list=list(self._lm.tok_encode(text)),
+                prefix_token=self._lm.prefix_token_id,
+                max_seq_len=self._window_tokens,
+                context_len=1,
+            )
+            own = [lm_eval_utils.make_disjoint_window(window) for window in windows]
+            self._window_counts[text] = len(own)
+            requests += [TokenRequest(tuple(context), tuple(continuation)) for context, continuation in own]
+        return requests

@@ -1,0 +1,1 @@
+"""Programs that are told of scores while an evaluation runs."""

@@ -1,0 +1,1 @@
+"""Log-likelihoods by vLLM, in one engine for a whole run."""

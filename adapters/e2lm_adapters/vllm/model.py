@@ -1,0 +1,319 @@
+"""``--model e2lm-vllm``: lm-eval's ``vllm`` model with shared contexts computed once and an engine that is kept alive.
+
+Loading, tokenising and the handling of generation arguments are lm-eval's own. Scoring goes through the prefix cache
+where this vLLM can, is checked against plain scoring on a sample before it is trusted, and stays plain otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from e2lm.errors import UserError
+from e2lm.weights import WeightIndex, read_weight_index, weights_hash
+from e2lm_adapters.lm_eval.tasks import cache_templates
+from e2lm_adapters.scoring.check import Answer, Comparison, checked_sample, compared
+from e2lm_adapters.scoring.prefix_tree import TokenRequest
+from e2lm_adapters.scoring.requests import RequestEncoder
+from e2lm_adapters.scoring.swap import require_same_shapes
+from e2lm_adapters.vllm.engine import VllmEngine
+from e2lm_adapters.vllm.scoring import PromptScoring, Way
+from e2lm_adapters.vllm.source import checkpoint_folder, differing_entry, require_same_types, tokenizer_folder
+from e2lm_adapters.vllm.stock import import_vllm_adapter
+
+if TYPE_CHECKING:
+    import torch
+    from lm_eval.api.instance import Instance
+
+log = logging.getLogger(__name__)
+StockVllm: type[Any] = import_vllm_adapter()
+
+#: KV cache on a CPU unless the user says otherwise: vLLM's own default of 92 % of the machine's memory does not start.
+CPU_CACHE_BYTES = 1 << 30
+#: The CPU backend wants multiples of 32; its default of 128 is longer than many a context, which then shares nothing.
+CPU_BLOCK_TOKENS = 32
+
+
+class E2lmVllm(StockVllm):  # type: ignore[misc]
+    """lm-eval's ``vllm`` with shared contexts and weights that can be swapped. Further arguments:
+
+    ``subfolder=``, ``revision=``: of ``pretrained``, a folder or a name on the Hub.
+    ``verify=N`` scores N random requests of each list plainly too and logs the largest difference.
+    ``prefix_sharing=False`` scores plainly. ``show_progress=False`` shows no bar.
+    ``engine_process=True`` gives the engine a process of its own (default: on a GPU or with several workers).
+    ``batch_size`` and ``device`` are ignored: vLLM sizes its batches and chooses its device itself.
+    """
+
+    def __init__(
+        self,
+        pretrained: str,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        verify: int = 0,
+        prefix_sharing: bool = True,
+        show_progress: bool = True,
+        engine_process: bool | None = None,
+        batch_size: int | str = "auto",
+        device: str | None = None,
+        **options: Any,
+    ) -> None:
+        if int(options.get("data_parallel_size", 1)) > 1:
+            raise UserError("data_parallel_size: e2lm-vllm keeps one engine; give several to e2lm eval by --jobs")
+        folder = checkpoint_folder(str(pretrained), revision, subfolder)
+        self._folder = folder
+        self._index: WeightIndex | None = None
+        self._dtype_is_fixed = options.get("dtype", "auto") != "auto"
+        self._verify = int(verify)
+        self._show_progress = bool(show_progress)
+        self._own_process = _own_process(engine_process, options)
+        self._engine: VllmEngine | None = None
+        options.setdefault("tokenizer", str(tokenizer_folder(folder)))
+        _set_defaults(options, self._own_process)
+        self._start_stock(folder, options)
+        cache_templates()
+        # As lm-eval's vllm cuts them: one token for the context and one for the token vLLM must generate.
+        self._encoder = RequestEncoder(self, self.max_length - 2)
+        self._way, self._why_plain = self.engine.best_way() if prefix_sharing else (Way.PLAIN, "prefix_sharing=False")
+        if self._why_plain is not None:
+            log.warning("e2lm-vllm scores plainly: %s", self._why_plain)
+        self._checked = self._way is Way.PLAIN
+        self._sample: tuple[list[TokenRequest], list[Answer]] | None = None
+        self._swap_is_proven = False
+        self._hash_before_swap: str | None = None
+        #: Result of the last comparison with plain scoring.
+        self.comparison: Comparison | None = None
+
+    # -- the engine ----------------------------------------------------------------------------------------------
+
+    def _start_stock(self, folder: Path, options: dict[str, Any]) -> None:
+        """lm-eval's constructor, with our engine where it would build its own."""
+        module: Any = importlib.import_module(StockVllm.__module__)
+        llm_class = module.LLM
+
+        def build_kept(**arguments: Any) -> Any:
+            def build(place: Path) -> Any:
+                return llm_class(**{**arguments, "model": str(place)})
+
+            self._engine = VllmEngine(build, folder, self._own_process)
+            return self._engine.llm
+
+        module.LLM = build_kept
+        try:
+            super().__init__(str(folder), batch_size="auto", **options)
+        except (ValueError, OSError, TypeError, AssertionError) as error:
+            self.close()
+            raise UserError(f"{folder}: e2lm-vllm does not start ({type(error).__name__}: {error})") from error
+        finally:
+            module.LLM = llm_class
+        self.engine.lora_request = self.lora_request
+
+    @property
+    def engine(self) -> VllmEngine:
+        """The live engine."""
+        assert self._engine is not None
+        return self._engine
+
+    @property
+    def model(self) -> Any:
+        """The ``LLM`` of vLLM; another object after a restart."""
+        return self.engine.llm
+
+    @model.setter
+    def model(self, llm: Any) -> None:
+        """lm-eval's constructor puts here what ``build_kept`` gave it."""
+
+    def close(self) -> None:
+        """End the engine and give back its memory."""
+        if self._engine is not None:
+            self._engine.close()
+
+    # -- weights -------------------------------------------------------------------------------------------------
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Go on with another checkpoint of the same model.
+
+        A :class:`UserError` where tensors, shapes or (with ``dtype=auto``) types differ. Where config.json differs,
+        a fresh engine is started: weights alone do not make one model the other.
+        """
+        first, other = self._first_index(), read_weight_index(folder)
+        require_same_shapes(first, other)
+        if not self._dtype_is_fixed:
+            require_same_types(first, other)
+        if not self._swap_is_proven and self._sample is not None:
+            self._hash_before_swap = weights_hash(read_weight_index(self._folder))
+        entry = differing_entry(self._folder, folder)
+        self._folder = folder
+        if entry is None:
+            self.engine.load_folder(folder)
+        else:
+            log.warning("%s: config.json differs in %r; a fresh engine is started", folder, entry)
+            self.engine.replace(folder)
+
+    def swap(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on with ``tensors``, named and shaped as in the checkpoint's files; they need not be written anywhere."""
+        wanted = self._first_index().shapes
+        for name in sorted(set(wanted) ^ set(tensors)):
+            raise UserError(f"tensor {name!r} is {'extra' if name in tensors else 'missing'} in the weights given")
+        for name, tensor in tensors.items():
+            if tuple(tensor.shape) != wanted[name]:
+                raise UserError(f"tensor {name!r} has shape {list(tensor.shape)}, the model {list(wanted[name])}")
+        self.engine.load_tensors(tensors)
+
+    def _first_index(self) -> WeightIndex:
+        if self._index is None:
+            self._index = read_weight_index(self._folder)
+        return self._index
+
+    # -- lm-eval's interface -------------------------------------------------------------------------------------
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
+        """Log-likelihood in nats and greedy flag per request."""
+        if self.enable_thinking:
+            raise UserError("enable_thinking=True: log-likelihoods have no room for thinking; generation tasks only")
+        pairs = [request.args for request in requests]
+        answers = self._answers(self._encoder.pairs(pairs), disable_tqdm)
+        for pair, answer in zip(pairs, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, answer)
+        return answers
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of whole texts in nats, in windows as lm-eval cuts them."""
+        texts = [request.args for request in requests]
+        answers = self._answers(self._encoder.texts(texts), disable_tqdm)
+        totals, position = [], 0
+        for (text,) in texts:
+            count = self._encoder.windows_of(text)
+            totals.append(sum(loglik for loglik, _ in answers[position : position + count]))
+            position += count
+            self.cache_hook.add_partial("loglikelihood_rolling", (text,), totals[-1])
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Texts generated by vLLM, as lm-eval's ``vllm`` asks for them."""
+        texts: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm or not self._show_progress)
+        return texts
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[Any, list[int], list[int]]], disable_tqdm: bool = False
+    ) -> list[Answer]:
+        return self._answers([TokenRequest(tuple(one[1]), tuple(one[2])) for one in requests], disable_tqdm)
+
+    def _model_generate(self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None) -> Any:
+        assert generate, "scoring does not come this way"
+        return self.engine.generate(requests, sampling_params)
+
+    def continuation_tokens_of(self, pairs: list[tuple[str, str]]) -> list[int]:
+        """Tokens of each continuation as it was scored; pairs that were never scored give -1."""
+        return [self._encoder.continuation_tokens(pair) for pair in pairs]
+
+    # -- scoring -------------------------------------------------------------------------------------------------
+
+    def _answers(self, requests: list[TokenRequest], disable_tqdm: bool) -> list[Answer]:
+        if not requests:
+            return []
+        self._prove_swap()
+        if not self._checked:
+            self._check(requests)
+        scoring = self._scoring(self._way)
+        hidden = disable_tqdm or not self._show_progress
+        with tqdm(total=len(set(requests)), unit=" prompts", desc="e2lm-vllm", disable=hidden) as bar:
+            answers = scoring.answers(requests, bar.update)
+        bad = next((index for index, (loglik, _) in enumerate(answers) if not np.isfinite(loglik)), None)
+        if bad is not None:
+            raise UserError(
+                f"the model gives a log-likelihood of {answers[bad][0]} (request {bad}): weights damaged, or half "
+                "precision too narrow? dtype=float32 tells"
+            )
+        log.info("e2lm-vllm: %s", scoring.report)
+        if self._verify:
+            chosen = np.random.default_rng(len(requests)).permutation(len(requests))[: self._verify]
+            plain = self._plain_answers([requests[i] for i in chosen])
+            self.comparison = compared([answers[i] for i in chosen], plain, self._half)
+            log.warning("e2lm-vllm verify: %s", self.comparison)
+        return answers
+
+    def _scoring(self, way: Way) -> PromptScoring:
+        # vLLM wants room for one generated token.
+        return PromptScoring(self.engine, self.max_length - 1, way)
+
+    def _plain_answers(self, requests: list[TokenRequest]) -> list[Answer]:
+        return self._scoring(Way.PLAIN).answers(requests, lambda _: None)
+
+    @property
+    def _half(self) -> bool:
+        return bool(self.engine.config.model_config.dtype.itemsize < 4)
+
+    def _check(self, requests: list[TokenRequest]) -> None:
+        """Score a few requests both ways; on any difference beyond rounding, stay with plain scoring."""
+        self._checked = True
+        chosen = checked_sample(requests)
+        plain = self._plain_answers(chosen)
+        self._sample = (chosen, plain)
+        try:
+            shared = self._scoring(self._way).answers(chosen, lambda _: None)
+        except (ValueError, TypeError, LookupError) as error:  # options this engine takes but does not support
+            if self._way is Way.TOKEN_IDS:
+                log.warning("e2lm-vllm scores without prompt_logprob_token_ids (%s: %s)", type(error).__name__, error)
+                self._way, self._checked = Way.RANKS, False
+                self._check(requests)
+                return
+            self._score_plainly(f"shared contexts fail ({type(error).__name__}: {error})")
+            return
+        self.comparison = compared(shared, plain, self._half)
+        if not self.comparison.agrees:
+            self._score_plainly(
+                f"shared contexts differ from plain scoring by {self.comparison.largest_difference:.3g} nats on "
+                f"{self.comparison.requests} requests (allowed {self.comparison.tolerance:.3g})"
+            )
+
+    def _score_plainly(self, reason: str) -> None:
+        self._way, self._why_plain = Way.PLAIN, reason
+        log.warning("e2lm-vllm scores plainly: %s", reason)
+
+    def _prove_swap(self) -> None:
+        """After the first swap, other weights must give other answers (some releases served the old: vLLM 32718)."""
+        if self._hash_before_swap is None or self._sample is None:
+            return
+        before, self._hash_before_swap = self._hash_before_swap, None
+        self._swap_is_proven = True
+        requests, answers = self._sample
+        if self._plain_answers(requests) == answers and weights_hash(read_weight_index(self._folder)) != before:
+            log.warning("vLLM answers as before its weights were replaced; a fresh engine is started")
+            self.engine.rebuild()
+
+
+def _own_process(wanted: bool | None, options: Mapping[str, Any]) -> bool:
+    """Whether the engine gets a process of its own.
+
+    On a CPU starting one costs about 15 CPU seconds more; on a GPU it is vLLM's way, and several workers need it.
+    """
+    from vllm.platforms import current_platform
+
+    several = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1)) > 1
+    if wanted is None:
+        return several or not current_platform.is_cpu()
+    if several and not wanted:
+        raise UserError("engine_process=False: several workers need processes of their own; leave it out")
+    return bool(wanted)
+
+
+def _set_defaults(options: dict[str, Any], own_process: bool) -> None:
+    """What vLLM does not start without, or would start slowly with, where the user has not said it."""
+    from vllm.platforms import current_platform
+
+    options.setdefault("load_format", "safetensors")
+    options.setdefault("use_tqdm_on_load", False)
+    if not own_process:
+        options.setdefault("distributed_executor_backend", "uni")
+    if current_platform.is_cpu():
+        options.setdefault("enforce_eager", True)
+        options.setdefault("block_size", CPU_BLOCK_TOKENS)
+        if "VLLM_CPU_KVCACHE_SPACE" not in os.environ and "gpu_memory_utilization" not in options:
+            options.setdefault("kv_cache_memory_bytes", CPU_CACHE_BYTES)

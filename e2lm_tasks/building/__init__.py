@@ -1,0 +1,1 @@
+"""How suites are made from text, and the command that makes them."""

@@ -1,0 +1,1 @@
+"""What an entrant hands in, and every check of it."""

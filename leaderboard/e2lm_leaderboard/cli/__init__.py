@@ -1,0 +1,1 @@
+"""``e2lm leaderboard`` and its actions."""

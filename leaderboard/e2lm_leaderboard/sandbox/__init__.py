@@ -1,0 +1,1 @@
+"""Code of strangers, run where it can do no harm."""

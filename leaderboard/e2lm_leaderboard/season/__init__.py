@@ -1,0 +1,1 @@
+"""A competition from its rules to the scores of its submissions."""

@@ -1,0 +1,304 @@
+"""Takes every waiting submission through check, sandbox, evaluation and scoring; killed at any point, it goes on there.
+
+Nothing of a submission is trusted: it is checked again from the stored bytes, and every number comes from the
+log-likelihoods that the organiser's models gave.
+
+Evaluates tasks on the organiser's series through ``e2lm eval``, and reads back what it left.
+
+Items as an lm-eval task that holds nothing but data: what is evaluated is what was checked, to the byte.
+
+No template is left: prompt, choices and index are columns, and e2lm's multiple-choice class reads them beside the YAML.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm import ItemMetric, Judge, SignalScore, UserError
+from e2lm.atomic_file import whole_folder
+from e2lm.command_line import run_command
+from e2lm.errors import E2LMError, one_line
+from e2lm.plugin_manager import plugin_manager
+from e2lm.results import read_scores
+from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
+from e2lm_leaderboard.bundle.bundle import Finding, Findings
+from e2lm_leaderboard.bundle.check import CheckReport, check_archive
+from e2lm_leaderboard.bundle.items import TaskItem
+from e2lm_leaderboard.bundle.task_file import KNOWN_CLASS, SUBMISSION_FILE, Submission, TaskFile, function_place
+from e2lm_leaderboard.sandbox.check import sandbox_verdict
+from e2lm_leaderboard.sandbox.items import code_items
+from e2lm_leaderboard.sandbox.metric import MetricCode, metric_values
+from e2lm_leaderboard.sandbox.sandbox import SandboxLimits
+from e2lm_leaderboard.season.alignment import (
+    alignment_result,
+    corpus_sequences,
+    item_text,
+    known_sequences,
+    share_found,
+)
+from e2lm_leaderboard.season.curves import ItemValues, RunFacts, cut, item_curves
+from e2lm_leaderboard.season.scores import details, submission_results
+from e2lm_leaderboard.season.season import SALT_KEY, Season, is_public, utc_now
+from e2lm_leaderboard.store.store import Entry, Result, Store
+from e2lm_leaderboard.store.tables import State
+
+
+def evaluate(season: Season, tasks: Sequence[str], task_folder: Path, out: Path) -> None:
+    """Run ``e2lm eval``; what is done already is not done again."""
+    arguments = ["eval", *season.series, "--tasks", ",".join(tasks), "--include-path", str(task_folder)]
+    arguments += ["--out", str(out), "--model", season.model, "--quiet", "--no-lm-eval-files", *season.eval_options]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        code = run_command(arguments)
+    if code != 0:
+        raise E2LMError(f"e2lm eval ended with exit code {code}: {printed.getvalue().strip()[:500]}")
+
+
+def evaluated_samples(out: Path, tasks: Sequence[str]) -> list[Samples]:
+    """The Samples of ``tasks``."""
+    wanted = set(tasks)
+    return [one for one in read_samples(out / SAMPLES_FOLDER) if one.task in wanted]
+
+
+def run_facts(out: Path) -> dict[str, RunFacts]:
+    """Size and tokens of every series, from the Scores table of the evaluation."""
+    frame = read_scores(out).scores.frame
+    facts = {}
+    for series, rows in frame.groupby("series", sort=True):
+        tokens = {int(step): float(count) for step, count in zip(rows["step"], rows["tokens"], strict=True)}
+        facts[str(series)] = RunFacts(float(rows["params"].iloc[0]), tokens)
+    return facts
+
+
+#: The competition's prefix of task names; ids keep submissions of one name apart.
+PREFIX = "lb"
+ID_CHARS = 12
+
+YAML = """\
+task: {name}
+class: !function {task_class}
+dataset_kwargs: {{data_files: {name}.jsonl}}
+target_delimiter: {delimiter}
+output_type: multiple_choice
+test_split: test
+num_fewshot: 0
+doc_to_text: context
+doc_to_choice: choices
+doc_to_target: gold
+metric_list:
+  - {{metric: acc, aggregation: mean, higher_is_better: true}}
+metadata:
+  version: 1
+"""
+
+
+def task_name(submission: str, number: int) -> str:
+    """The name under which task ``number`` of a submission is evaluated.
+
+    >>> task_name("0123456789abcdef", 2)
+    'lb_0123456789ab_2'
+    """
+    return f"{PREFIX}_{submission[:ID_CHARS]}_{number}"
+
+
+def write_tasks(folder: Path, submission: str, tasks: Sequence[tuple[TaskFile, Sequence[TaskItem]]]) -> list[str]:
+    """Write all tasks into ``folder``, which is replaced; their names in order."""
+    names = [task_name(submission, number) for number in range(len(tasks))]
+    with whole_folder(folder) as partial:
+        for name, (task, items) in zip(names, tasks, strict=True):
+            rows = (
+                json.dumps({"context": one.context, "choices": list(one.choices), "gold": one.gold}) for one in items
+            )
+            (partial / f"{name}.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+            yaml = YAML.format(name=name, task_class=KNOWN_CLASS, delimiter=json.dumps(task.target_delimiter))
+            (partial / f"{name}.yaml").write_text(yaml, encoding="utf-8")
+    return names
+
+
+WORK_FOLDER = "work"
+#: Findings that a refusal tells in full.
+TOLD_FINDINGS = 5
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonRun:
+    """One pass over the queue of the season in ``folder``."""
+
+    folder: Path
+    season: Season
+    store: Store
+    tell: Tell = print
+    now: Callable[[], datetime] = utc_now
+
+    def run(self) -> int:
+        """Work through the queue; how many submissions came out of it."""
+        waiting = self.store.entries(State.QUEUED, State.CHECKING, State.RUNNING)
+        if waiting and not self.season.series:
+            raise UserError(f"{self.folder}/season.json: field 'series' is empty; name the runs to evaluate on")
+        for entry in waiting:
+            self.tell(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {self._one(entry)}")
+        return len(waiting)
+
+    def _one(self, entry: Entry) -> str:
+        self.store.move(entry.id, State.CHECKING, self.now())
+        report = check_archive(self.store.archive(entry.id), self.season.rules)
+        findings = list(report.findings)
+        items: list[tuple[TaskItem, ...]] = []
+        if not findings:
+            items, findings = self._items(report)
+        remarks = ""
+        if not findings:
+            remarks, findings = self._similarity(entry, items)
+        if findings or report.submission is None:
+            return self._refuse(entry, findings)
+        self.store.move(entry.id, State.RUNNING, self.now(), remarks=remarks)
+        try:
+            self._score(entry, report, items, remarks)
+        except UserError:
+            raise  # the organiser's own mistake: wrong series, wrong metric of the season
+        except E2LMError as error:
+            self.store.move(entry.id, State.REFUSED, self.now(), f"it could not be evaluated: {one_line(error)}")
+            return "refused"
+        return "scored"
+
+    def _refuse(self, entry: Entry, findings: Sequence[Finding]) -> str:
+        told = [finding.sentence for finding in findings[:TOLD_FINDINGS]]
+        if len(findings) > TOLD_FINDINGS:
+            told.append(f"and {len(findings) - TOLD_FINDINGS} more: e2lm leaderboard check tells them all")
+        self.store.move(entry.id, State.REFUSED, self.now(), " | ".join(told) or "refused")
+        return f"refused: {told[0] if told else ''}"
+
+    def _items(self, report: CheckReport) -> tuple[list[tuple[TaskItem, ...]], list[Finding]]:
+        findings = Findings()
+        items = []
+        assert report.submission is not None
+        if report.submission.metric_function is not None and (reason := sandbox_verdict().reason) is not None:
+            fix = "name an installed metric, or ask the organiser"
+            expected = "a sandbox that passes its self-test"
+            findings.add("sandbox", SUBMISSION_FILE, "metric_function", reason, expected, fix)
+        for task in report.tasks:
+            if task.items is not None:
+                items.append(task.items)
+                continue
+            verdict = sandbox_verdict()
+            if verdict.reason is not None:
+                fix = "enter without code, or ask the organiser"
+                findings.add("sandbox", task.file, "", verdict.reason, "a sandbox that passes its self-test", fix)
+                break
+            language = report.submission.language
+            items.append(code_items(task, report.bundle, self.season.rules, language, SandboxLimits(), findings))
+        return items, findings.listed()
+
+    def _similarity(self, entry: Entry, items: Sequence[Sequence[TaskItem]]) -> tuple[str, list[Finding]]:
+        """Overlap with earlier submissions of other teams refuses; overlap with declared corpora is remarked."""
+        findings, remarks = Findings(), []
+        own = [item for task in items for item in task]
+        corpus = corpus_sequences(self.season.corpora)
+        if corpus and (share := share_found(own, corpus)) > 0:
+            remarks.append(f"{share:.0%} of the items stand in the declared corpora")
+        for other in self.store.entries():
+            if other.number >= entry.number or other.state == State.REFUSED or other.team == entry.team:
+                continue
+            theirs = check_archive(self.store.archive(other.id), self.season.rules)
+            texts = (item_text(item) for task in theirs.tasks for item in task.items or ())
+            share = share_found(own, known_sequences(texts))
+            if share > self.season.rules.max_similarity:
+                found = f"{share:.0%} of the items stand in {other.name} of {other.team}"
+                expected = f"at most {self.season.rules.max_similarity:.0%}"
+                findings.add("similarity", "", "", found, expected, "write items of your own")
+        return "; ".join(remarks), findings.listed()
+
+    def _score(self, entry: Entry, report: CheckReport, items: Sequence[Sequence[TaskItem]], remarks: str) -> None:
+        submission = report.submission
+        assert submission is not None
+        work = self.folder / WORK_FOLDER / entry.id[:16]
+        tasks = [(task.task, own) for task, own in zip(report.tasks, items, strict=True)]
+        names = write_tasks(work / "tasks", entry.id, tasks)
+        installed = self._installed(submission)
+        evaluate(self.season, names, work / "tasks", work / "evaluation")
+        samples = evaluated_samples(work / "evaluation", names)
+        values = _of_bundle(report, samples) if installed is None else ItemValues.of_metric(installed)
+        curves = item_curves(samples, values, run_facts(work / "evaluation"))
+        public = [self._public(own) for own in items]
+        mask_of = dict(zip(names, public, strict=True))
+        results: list[Result] = []
+        shown = []
+        for split in ("public", "private"):
+            until = self.season.public_tokens if split == "public" else None
+            chosen = [
+                cut(curve, mask_of[curve.task] if split == "public" else ~mask_of[curve.task], until)
+                for curve in curves
+            ]
+            if split == "public":
+                shown = chosen
+            results += submission_results(split, chosen, self._scores(), self.season.seed, roles=self.season.roles)
+            results += self._alignment(split, items, public)
+        told = details(
+            [task.task.task for task in report.tasks],
+            names,
+            shown,
+            items,
+            public,
+            samples,
+            remarks,
+            self.season.roles,
+            "bubblewrap" if submission.tier == "code" else "no code was run",
+        )
+        self.store.record(entry.id, results, told, self.now())
+
+    def _alignment(
+        self, split: str, items: Sequence[Sequence[TaskItem]], public: Sequence[NDArray[np.bool_]]
+    ) -> list[Result]:
+        """What the season's judge says of the items of a split."""
+        if self.season.judge is None:
+            return []
+        judge: Judge = plugin_manager().find("e2lm_register_judges", Judge, self.season.judge, "judge")
+        wanted = [
+            item
+            for own, mask in zip(items, public, strict=True)
+            for item, is_shown in zip(own, mask.tolist(), strict=True)
+            if is_shown == (split == "public")
+        ]
+        return [alignment_result(split, wanted, judge)]
+
+    def _public(self, items: Sequence[TaskItem]) -> NDArray[np.bool_]:
+        salt = self.store.setting(SALT_KEY) or ""
+        return np.array([is_public(item.item_id, salt, self.season.public_share) for item in items], dtype=np.bool_)
+
+    def _scores(self) -> list[SignalScore]:
+        find = plugin_manager().find
+        return [find("e2lm_register_signal_scores", SignalScore, name, "score") for name in self.season.all_scores]
+
+    @staticmethod
+    def _installed(submission: Submission) -> ItemMetric | None:
+        """The metric that the submission names; None where it brings one of its own."""
+        manager, name = plugin_manager(), submission.metric
+        is_installed = name in manager.registered("e2lm_register_metrics", ItemMetric)
+        if submission.metric_function is not None:
+            if is_installed:
+                raise E2LMError(f"submission.yaml: metric {name!r} is an installed one; give yours another name")
+            return None
+        if not is_installed:
+            raise E2LMError(f"submission.yaml: metric {name!r} is not installed at the organiser's")
+        found: ItemMetric = manager.find("e2lm_register_metrics", ItemMetric, name, "metric")
+        return found
+
+
+def _of_bundle(report: CheckReport, samples: Sequence[Samples]) -> ItemValues:
+    """The numbers that the bundle's own metric gives in the sandbox."""
+    assert report.submission is not None
+    assert report.submission.metric_function is not None
+    file, function = function_place(report.submission.metric_function)
+    found = metric_values(MetricCode(file, function, report.bundle.files[file]), samples)
+    return ItemValues(report.submission.metric, lambda one: found[one.task, one.series, one.step])

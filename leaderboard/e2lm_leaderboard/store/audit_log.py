@@ -1,0 +1,140 @@
+"""The append-only log of everything that happened, each entry holding the hash of the one before.
+
+Whoever edits a row, here or in the tables that the log speaks of, makes :func:`verified` name it. Whoever cuts off the
+end makes the last hash differ from the one that the pages and exports show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from e2lm_leaderboard.store.tables import AUDIT, BUNDLES, DETAILS, RESULTS, SUBMISSIONS, TEAMS
+
+FIRST_HASH = "0" * 64
+
+#: Columns of a submission that the log can tell.
+TOLD_COLUMNS = ("number", "name", "title", "team", "state", "reason", "received_at", "updated_at", "remarks")
+
+
+def canonical(value: Any) -> str:
+    """JSON of one spelling.
+
+    >>> canonical({"b": 1, "a": [0.5, None]})
+    '{"a":[0.5,null],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def entry_hash(seq: int, at: str, event: str, subject: str, payload: str, previous: str) -> str:
+    """SHA-256 over an entry and the hash before it."""
+    return sha256(canonical([seq, at, event, subject, payload, previous]).encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class AuditHead:
+    """The end of the log within one transaction."""
+
+    seq: int
+    hash: str
+
+    @classmethod
+    def read(cls, connection: Connection) -> AuditHead:
+        """The end of the log as it is stored."""
+        last = connection.execute(select(AUDIT.c.seq, AUDIT.c.hash).order_by(AUDIT.c.seq.desc()).limit(1)).first()
+        return cls(0, FIRST_HASH) if last is None else cls(last.seq, last.hash)
+
+    def append(self, connection: Connection, at: str, event: str, subject: str, payload: dict[str, Any]) -> None:
+        """Write one entry and move on."""
+        text, seq, previous = canonical(payload), self.seq + 1, self.hash
+        self.hash = entry_hash(seq, at, event, subject, text, previous)
+        self.seq = seq
+        row = {"seq": seq, "at": at, "event": event, "subject": subject, "payload": text}
+        connection.execute(AUDIT.insert(), {**row, "previous": previous, "hash": self.hash})
+
+
+def results_hash(rows: Iterable[tuple[Any, ...]], details: str) -> str:
+    """SHA-256 over the numbers of one submission, in whatever order they come, and its details."""
+    return sha256(canonical([sorted(map(canonical, map(list, rows))), details]).encode()).hexdigest()
+
+
+def result_values(row: Any) -> tuple[Any, ...]:
+    """A row of results as the log hashes it."""
+    return (row.split, row.score, row.series, row.value, row.low, row.high, row.p, row.reason)
+
+
+def verified(connection: Connection) -> list[str]:
+    """What does not agree with the log, each naming its row; empty where all is well."""
+    problems: list[str] = []
+    told: dict[str, dict[str, Any]] = {}
+    teams: dict[str, str] = {}
+    previous, expected = FIRST_HASH, 1
+    for row in connection.execute(select(AUDIT).order_by(AUDIT.c.seq)):
+        problems += _entry_problems(row, previous, expected)
+        previous, expected = row.hash, row.seq + 1
+        try:
+            payload = json.loads(row.payload)
+        except ValueError:
+            payload = {}
+        if row.event == "team":
+            teams[row.subject] = str(payload.get("token_sha256"))
+        elif row.event in ("submitted", "moved", "scored"):
+            told.setdefault(row.subject, {}).update(payload)
+    problems += _team_problems(connection, teams)
+    problems += _submission_problems(connection, told)
+    return problems
+
+
+def _entry_problems(row: Row[Any], previous: str, expected: int) -> Iterator[str]:
+    if row.seq != expected:
+        yield f"audit row {row.seq}: row {expected} should come here; rows were removed or added"
+    if row.previous != previous and row.seq == expected:
+        yield f"audit row {row.seq}: it does not follow from row {row.seq - 1}"
+    if row.hash != entry_hash(row.seq, row.at, row.event, row.subject, row.payload, row.previous):
+        yield f"audit row {row.seq} ({row.event} of {row.subject}): its content was changed"
+
+
+def _team_problems(connection: Connection, teams: dict[str, str]) -> Iterator[str]:
+    stored = {row.name: row.token_sha256 for row in connection.execute(select(TEAMS))}
+    for name in sorted(stored.keys() | teams.keys()):
+        if stored.get(name) != teams.get(name):
+            yield f"teams row {name}: it is not what the log says"
+
+
+def _submission_problems(connection: Connection, told: dict[str, dict[str, Any]]) -> Iterator[str]:
+    stored = {row.id: row for row in connection.execute(select(SUBMISSIONS))}
+    results = _stored_results(connection)
+    details = {row.submission: row.payload for row in connection.execute(select(DETAILS))}
+    for key in sorted(stored.keys() | told.keys()):
+        row, says = stored.get(key), told.get(key)
+        if row is None or says is None:
+            yield f"submissions row {key}: {'missing' if row is None else 'unknown to the log'}"
+            continue
+        for column in TOLD_COLUMNS:
+            found = getattr(row, column)
+            if column in says and says[column] != found:
+                yield f"submissions row {key}: {column} is {found!r}, the log says {says[column]!r}"
+        if says.get("archive_sha256") != _archive_hash(connection, key):
+            yield f"bundles row {key}: its archive was changed"
+        have_results = key in results or key in details
+        if "results_sha256" in says or have_results:
+            found_hash = results_hash(results.get(key, []), details.get(key, ""))
+            if found_hash != says.get("results_sha256"):
+                yield f"results rows of {key}: they are not what the log says"
+
+
+def _stored_results(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    results: dict[str, list[tuple[Any, ...]]] = {}
+    for row in connection.execute(select(RESULTS)):
+        results.setdefault(row.submission, []).append(result_values(row))
+    return results
+
+
+def _archive_hash(connection: Connection, key: str) -> str | None:
+    archive = connection.execute(select(BUNDLES.c.archive).where(BUNDLES.c.id == key)).scalar()
+    return None if archive is None else sha256(archive).hexdigest()

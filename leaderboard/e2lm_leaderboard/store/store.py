@@ -1,0 +1,303 @@
+"""The store of a competition: submissions by content, their states and numbers, and the log of it all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+
+from e2lm.errors import E2LMError, UserError
+from e2lm_leaderboard.store.audit_log import AuditHead, result_values, results_hash, verified
+from e2lm_leaderboard.store.database import explained, open_engine
+from e2lm_leaderboard.store.group_commit import GroupCommit
+from e2lm_leaderboard.store.tables import (
+    AUDIT,
+    BUNDLES,
+    DETAILS,
+    RESULTS,
+    SETTINGS,
+    SUBMISSIONS,
+    TEAMS,
+    State,
+    migrate,
+    require_move,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A submission as it stands; times are ISO 8601 in UTC."""
+
+    id: str
+    number: int
+    name: str
+    title: str
+    team: str
+    state: str
+    reason: str
+    received_at: str
+    updated_at: str
+    remarks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One number of a submission; ``series`` is empty for one over all series."""
+
+    split: str
+    score: str
+    series: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A bundle that arrived."""
+
+    id: str
+    archive: bytes
+    name: str
+    title: str
+    team: str
+
+
+class LimitReachedError(E2LMError):
+    """A team has used up its submissions of the day."""
+
+
+def timestamp(now: datetime) -> str:
+    """``now`` as it is stored.
+
+    >>> timestamp(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    '2026-01-02T03:04:05.000000Z'
+    """
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Store:
+    """Opens the database at ``url``, creating or updating its tables."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._writing = open_engine(url, writes=True)
+        with explained(url):
+            migrate(self._writing, url)
+        self._reading = open_engine(url, writes=False)
+        self.writer = GroupCommit(self._writing)
+
+    def close(self) -> None:
+        """Finish writing and let go of the database."""
+        self.writer.close()
+        self._writing.dispose()
+        self._reading.dispose()
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def submit(self, incoming: Incoming, per_day: int, now: datetime) -> tuple[Entry, bool]:
+        """The entry, and whether it is new: the same content is one row, however often it comes.
+
+        Raises :class:`LimitReachedError` where the team has ``per_day`` submissions within 24 hours; refused ones are
+        free.
+        """
+        return self.submit_later(incoming, per_day, now).result()
+
+    def submit_later(self, incoming: Incoming, per_day: int, now: datetime) -> Future[tuple[Entry, bool]]:
+        """The answer of :meth:`submit` to come, for whoever must not wait in a thread."""
+        return self.writer.submitted(lambda connection, head: submitted(connection, head, incoming, per_day, now))
+
+    def move(self, key: str, state: State, now: datetime, reason: str = "", remarks: str | None = None) -> Entry:
+        """The entry in its new state."""
+        return self.writer.run(lambda connection, head: _moved(connection, head, key, state, now, reason, remarks))
+
+    def record(self, key: str, results: Sequence[Result], details: dict[str, Any], now: datetime) -> Entry:
+        """Numbers and state ``scored`` in one: both are there, or neither."""
+
+        def change(connection: Connection, head: AuditHead) -> Entry:
+            return _recorded(connection, head, key, results, json.dumps(details, sort_keys=True), now)
+
+        return self.writer.run(change)
+
+    def add_team(self, name: str, token_sha256: str, role: str, now: datetime) -> None:
+        """Add a team or give it a new token."""
+
+        def change(connection: Connection, head: AuditHead) -> None:
+            connection.execute(TEAMS.delete().where(TEAMS.c.name == name))
+            values = {"name": name, "token_sha256": token_sha256, "role": role, "created_at": timestamp(now)}
+            connection.execute(TEAMS.insert().values(values))
+            head.append(connection, timestamp(now), "team", name, {"token_sha256": token_sha256, "role": role})
+
+        self.writer.run(change)
+
+    def set_setting(self, key: str, value: str) -> None:
+        """Keep ``value`` under ``key``."""
+
+        def change(connection: Connection, _: AuditHead) -> None:
+            connection.execute(SETTINGS.delete().where(SETTINGS.c.key == key))
+            connection.execute(SETTINGS.insert().values(key=key, value=value))
+
+        self.writer.run(change)
+
+    @contextmanager
+    def _reads(self) -> Iterator[Connection]:
+        with explained(self.url), self._reading.connect() as connection:
+            yield connection
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def setting(self, key: str) -> str | None:
+        """What is kept under ``key``."""
+        with self._reads() as connection:
+            return connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.key == key)).scalar()
+
+    def entry(self, key: str) -> Entry:
+        """The submission called ``key``, or by a beginning of its id that no other shares."""
+        with self._reads() as connection:
+            found = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id.startswith(key)).limit(2)).all()
+        if len(found) != 1 or not key:
+            raise UserError(f"submission {key!r}: {'more than one begins so' if found else 'there is none'}")
+        return _entry(found[0])
+
+    def entries(self, *states: State) -> list[Entry]:
+        """Submissions in order of arrival, of all states or some."""
+        query = select(SUBMISSIONS).order_by(SUBMISSIONS.c.number)
+        if states:
+            query = query.where(SUBMISSIONS.c.state.in_([state.value for state in states]))
+        with self._reads() as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def archive(self, key: str) -> bytes:
+        """The bundle as it was packed."""
+        with self._reads() as connection:
+            found = connection.execute(select(BUNDLES.c.archive).where(BUNDLES.c.id == key)).scalar()
+        if found is None:
+            raise UserError(f"submission {key!r}: there is no bundle of it")
+        return bytes(found)
+
+    def results(self, split: str, key: str | None = None, score: str | None = None) -> list[tuple[str, Result]]:
+        """Ids and numbers of a split, of one submission or score or of all."""
+        query = select(RESULTS).where(RESULTS.c.split == split)
+        if key is not None:
+            query = query.where(RESULTS.c.submission == key)
+        if score is not None:
+            query = query.where(RESULTS.c.score == score)
+        with self._reads() as connection:
+            rows = connection.execute(query.order_by(RESULTS.c.submission, RESULTS.c.score, RESULTS.c.series)).all()
+        return [(row.submission, Result(*result_values(row))) for row in rows]
+
+    def overall(self, split: str, scores: Sequence[str]) -> dict[str, dict[str, Result]]:
+        """By id and score, the numbers of a split over all series."""
+        chosen = (RESULTS.c.split == split, RESULTS.c.series == "", RESULTS.c.score.in_(scores))
+        found: dict[str, dict[str, Result]] = {}
+        with self._reads() as connection:
+            for row in connection.execute(select(RESULTS).where(*chosen)):
+                found.setdefault(row.submission, {})[row.score] = Result(*result_values(row))
+        return found
+
+    def details(self, key: str) -> dict[str, Any]:
+        """What the page of a scored submission shows beside its numbers; empty before that."""
+        with self._reads() as connection:
+            found = connection.execute(select(DETAILS.c.payload).where(DETAILS.c.submission == key)).scalar()
+        return {} if found is None else dict(json.loads(found))
+
+    def team_of(self, token_sha256: str) -> tuple[str, str] | None:
+        """Name and role behind a token."""
+        with self._reads() as connection:
+            row = connection.execute(select(TEAMS).where(TEAMS.c.token_sha256 == token_sha256)).first()
+        return None if row is None else (row.name, row.role)
+
+    def version(self) -> int:
+        """A number that grows with every change, from whatever process."""
+        with self._reads() as connection:
+            return int(connection.execute(select(func.max(AUDIT.c.seq))).scalar() or 0)
+
+    def head(self) -> AuditHead:
+        """The end of the log."""
+        with self._reads() as connection:
+            return AuditHead.read(connection)
+
+    def has_hash(self, value: str) -> bool:
+        """Whether the log has an entry with this hash."""
+        with self._reads() as connection:
+            return connection.execute(select(AUDIT.c.seq).where(AUDIT.c.hash == value)).first() is not None
+
+    def verify(self) -> list[str]:
+        """What does not agree with the log; see :mod:`e2lm_leaderboard.store.audit_log`."""
+        with self._reads() as connection:
+            return verified(connection)
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(**{name: getattr(row, name) for name in Entry.__slots__})
+
+
+#: Built once: they run for every submission that arrives.
+_BY_ID = select(SUBMISSIONS).where(SUBMISSIONS.c.id == bindparam("key"))
+_USED = (
+    select(func.count())
+    .select_from(SUBMISSIONS)
+    .where(SUBMISSIONS.c.team == bindparam("team"), SUBMISSIONS.c.received_at > bindparam("since"))
+    .where(SUBMISSIONS.c.state != State.REFUSED.value)
+    .scalar_subquery()
+)
+_USED_AND_LAST = select(_USED, select(func.max(SUBMISSIONS.c.number)).scalar_subquery())
+
+
+def submitted(
+    connection: Connection, head: AuditHead, incoming: Incoming, per_day: int, now: datetime
+) -> tuple[Entry, bool]:
+    """The change behind :meth:`Store.submit`."""
+    known = connection.execute(_BY_ID, {"key": incoming.id}).first()
+    if known is not None:
+        return _entry(known), False
+    at, since = timestamp(now), timestamp(now - timedelta(days=1))
+    used, last = connection.execute(_USED_AND_LAST, {"team": incoming.team, "since": since}).one()
+    if used >= per_day:
+        raise LimitReachedError(f"team {incoming.team!r} has {used} submissions within 24 hours, allowed are {per_day}")
+    number = int(last or 0) + 1
+    entry = Entry(incoming.id, number, incoming.name, incoming.title, incoming.team, State.QUEUED.value, "", at, at, "")
+    values = {name: getattr(entry, name) for name in Entry.__slots__}
+    connection.execute(BUNDLES.insert(), {"id": incoming.id, "archive": incoming.archive})
+    connection.execute(SUBMISSIONS.insert(), values)
+    told = {**values, "archive_sha256": sha256(incoming.archive).hexdigest()}
+    head.append(connection, at, "submitted", incoming.id, told)
+    return entry, True
+
+
+def _moved(
+    connection: Connection, head: AuditHead, key: str, state: State, now: datetime, reason: str, remarks: str | None
+) -> Entry:
+    row = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == key)).first()
+    if row is None:
+        raise E2LMError(f"submission {key!r}: there is none")
+    require_move(row.state, state)
+    changed = {"state": state.value, "reason": reason, "updated_at": timestamp(now)}
+    if remarks is not None:
+        changed["remarks"] = remarks
+    connection.execute(SUBMISSIONS.update().where(SUBMISSIONS.c.id == key).values(changed))
+    head.append(connection, changed["updated_at"], "moved", key, changed)
+    return _entry(connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == key)).one())
+
+
+def _recorded(
+    connection: Connection, head: AuditHead, key: str, results: Sequence[Result], details: str, now: datetime
+) -> Entry:
+    connection.execute(RESULTS.delete().where(RESULTS.c.submission == key))
+    connection.execute(DETAILS.delete().where(DETAILS.c.submission == key))
+    if results:
+        rows = [{"submission": key, **{name: getattr(one, name) for name in Result.__slots__}} for one in results]
+        connection.execute(RESULTS.insert(), rows)
+    connection.execute(DETAILS.insert().values(submission=key, payload=details))
+    told = {"results_sha256": results_hash(map(result_values, results), details)}
+    head.append(connection, timestamp(now), "scored", key, told)
+    return _moved(connection, head, key, State.SCORED, now, "", None)

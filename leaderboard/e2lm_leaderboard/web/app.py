@@ -1,0 +1,204 @@
+"""The server: pages for people, an API for programs, both from the same functions."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from e2lm.errors import UserError
+from e2lm_leaderboard.bundle.intake import take_in
+from e2lm_leaderboard.ranking.table import SeasonTable, season_table
+from e2lm_leaderboard.season.season import Season, utc_now
+from e2lm_leaderboard.store.database import StoreUnavailableError
+from e2lm_leaderboard.store.store import Entry, LimitReachedError, Store
+from e2lm_leaderboard.web.api import add_api
+from e2lm_leaderboard.web.cache import PageCache
+from e2lm_leaderboard.web.export import STATIC_FILES, static_file
+from e2lm_leaderboard.web.guard import RequestGuard, token_hash
+from e2lm_leaderboard.web.pages import (
+    ServerLinks,
+    compare_page,
+    error_page,
+    page_count,
+    ranking_page,
+    status_page,
+    submission_page,
+    submit_page,
+)
+
+LINKS = ServerLinks()
+Key = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
+MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
+#: A form around the archive adds a few lines.
+FORM_BYTES = 64 * 1024
+#: A token that was replaced is good for this long.
+TEAM_AGE_S = 1.0
+UNCACHED = frozenset({"/submit", "/api/v1/private-ranking"})
+
+
+class Website:
+    """What every route needs; the table is computed once per change."""
+
+    def __init__(self, store: Store, season: Season, now: Callable[[], datetime]) -> None:
+        self.store, self.season, self.now = store, season, now
+        self._table: SeasonTable | None = None
+        self._teams: dict[str, tuple[float, tuple[str, str]]] = {}
+
+    def team(self, token: str) -> tuple[str, str] | None:
+        """Name and role behind a token, looked up at most once in :data:`TEAM_AGE_S`."""
+        key = token_hash(token)
+        known = self._teams.get(key)
+        if known is not None and time.monotonic() - known[0] < TEAM_AGE_S:
+            return known[1]
+        found = self.store.team_of(key)
+        if found is None:
+            self._teams.pop(key, None)
+        else:
+            self._teams[key] = (time.monotonic(), found)
+        return found
+
+    def version(self) -> object:
+        """Changes whenever a page may."""
+        return f"{self.store.version()}-{int(self.season.is_over(self.now()))}"
+
+    def table(self) -> SeasonTable:
+        """The table as it may be shown now."""
+        known = self._table
+        over = self.season.is_over(self.now())
+        if known is None or known.version != self.store.version() or over != (known.split == "private"):
+            known = season_table(self.store, self.season, self.now())
+            self._table = known
+        return known
+
+    def entry(self, key: str) -> Entry:
+        """A submission; 404 where there is none."""
+        try:
+            return self.store.entry(key)
+        except StoreUnavailableError:
+            raise
+        except UserError as error:
+            raise HTTPException(404, str(error)) from error
+
+
+def create_app(store: Store, season: Season, hosts: tuple[str, ...] = (), now: Callable[[], datetime] = utc_now) -> Any:
+    """The ASGI application."""
+    site = Website(store, season, now)
+    # The documentation pages of FastAPI load scripts from elsewhere; the description itself is ours.
+    app = FastAPI(title=season.title, version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    _add_pages(app, site)
+    _add_form(app, site)
+    add_api(app, site)
+    _add_errors(app, site)
+    cached = PageCache(app, site.version, lambda path: path not in UNCACHED)
+    return RequestGuard(cached, hosts)
+
+
+def _add_pages(app: FastAPI, site: Website) -> None:
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def ranking(page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> str:
+        table = site.table()
+        if page > page_count(table):
+            raise HTTPException(404, f"the ranking has {page_count(table)} pages")
+        return ranking_page(table, LINKS, page)
+
+    @app.get("/submissions/{key}", response_class=HTMLResponse, include_in_schema=False)
+    def submission(key: str) -> str:
+        return submission_page(site.table(), site.store, site.entry(key), LINKS)
+
+    @app.get("/compare", response_class=HTMLResponse, include_in_schema=False)
+    def compare(a: Key, b: Key) -> str:
+        return compare_page(site.table(), site.store, site.entry(a), site.entry(b), LINKS)
+
+    @app.get("/status", response_class=HTMLResponse, include_in_schema=False)
+    def status() -> str:
+        return status_page(site.table(), site.store, LINKS)
+
+    for name in STATIC_FILES:
+        _add_static(app, name)
+
+
+def _add_static(app: FastAPI, name: str) -> None:
+    content, kind = static_file(name), MEDIA_TYPES[name.rpartition(".")[2]]
+
+    @app.get(f"/{name}", include_in_schema=False)
+    def file() -> Response:
+        return Response(content, media_type=kind)
+
+
+def _add_form(app: FastAPI, site: Website) -> None:
+    @app.get("/submit", response_class=HTMLResponse, include_in_schema=False)
+    def form() -> str:
+        return submit_page(site.table(), LINKS)
+
+    @app.post("/submit", include_in_schema=False)
+    async def submit(request: Request) -> Response:
+        require_length(request, site.season.rules.limits.archive_bytes + FORM_BYTES)
+        async with request.form(max_files=1, max_fields=4) as fields:
+            upload, token = fields.get("bundle"), fields.get("token")
+            archive = b"" if upload is None or isinstance(upload, str) else await upload.read()
+        return await run_in_threadpool(_submitted, site, archive, token if isinstance(token, str) else "")
+
+
+def require_length(request: Request, limit: int) -> None:
+    """Refuse a form whose length is unknown or too large before it is read."""
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > limit:
+        raise HTTPException(413, "the bundle is too large, or its length is not told")
+
+
+def _submitted(site: Website, archive: bytes, token: str) -> Response:
+    team = site.team(token)
+    if team is None:
+        return HTMLResponse(submit_page(site.table(), LINKS, "No team has this token."), 401)
+    try:
+        intake = take_in(site.store, site.season.rules, archive, team[0], site.now())
+    except LimitReachedError as error:
+        return HTMLResponse(submit_page(site.table(), LINKS, str(error)), 429)
+    if intake.entry is None:
+        told = [finding.sentence for finding in intake.findings]
+        return HTMLResponse(submit_page(site.table(), LINKS, "Refused:", told), 422)
+    return RedirectResponse(LINKS.submission(intake.entry.id), 303)
+
+
+def _add_errors(app: FastAPI, site: Website) -> None:
+    """Every refusal has one shape, and for a person's browser it is a page."""
+
+    def told(
+        request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object
+    ) -> Response:
+        if is_read_by_a_person(request):
+            page = error_page(site.season, LINKS, status, f"{detail[:1].upper()}{detail[1:]}.")
+            return HTMLResponse(page, status, headers)
+        return JSONResponse({"detail": detail, **more}, status, headers)
+
+    @app.exception_handler(StoreUnavailableError)
+    async def unavailable(request: Request, error: StoreUnavailableError) -> Response:
+        logging.getLogger(__name__).error("%s", error)  # who runs the server is told more than who asks
+        detail = "the database does not answer; nothing was lost, try again in a minute"
+        return told(request, 503, detail, {"Retry-After": "60"})
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return told(request, 422, f"{place}: {first['msg']}", findings=[])
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        unknown = error.detail == HTTPStatus.NOT_FOUND.phrase
+        return told(request, error.status_code, "there is no such page" if unknown else error.detail, error.headers)
+
+
+def is_read_by_a_person(request: Request) -> bool:
+    """Whether a browser asks for a page, and not a program for data."""
+    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")

@@ -1,0 +1,266 @@
+"""The pages of a season as HTML: pure functions of the store, the same on the server and in an export.
+
+Where pages are: one set of templates for the server and for files on a disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from itertools import pairwise
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from e2lm.chart import CATEGORIES, Chart, Line, Mark, svg
+from e2lm_leaderboard.ranking.pairs import PairTest, pair_test
+from e2lm_leaderboard.ranking.table import SeasonTable, missing_numbers, visible_results
+from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.store.store import Entry, Result, Store
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLinks:
+    """Paths of the server."""
+
+    is_live: bool = True
+
+    def ranking(self, page: int = 1) -> str:
+        """The table."""
+        return "/" if page == 1 else f"/?page={page}"
+
+    def submission(self, key: str) -> str:
+        """A submission."""
+        return f"/submissions/{key}"
+
+    def compare(self, a: str, b: str) -> str:
+        """Two of them."""
+        return f"/compare?a={a}&b={b}"
+
+    def compare_form(self) -> str:
+        """Where the form for two leads."""
+        return "/compare"
+
+    def status(self) -> str:
+        """The queue."""
+        return "/status"
+
+    def submit(self) -> str:
+        """The form."""
+        return "/submit"
+
+    def file(self, name: str) -> str:
+        """A file beside the pages."""
+        return f"/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileLinks:
+    """Relative paths within an export, from a page ``depth`` folders deep: they work from file:// too."""
+
+    depth: int = 0
+    is_live: bool = False
+
+    @property
+    def _up(self) -> str:
+        return "../" * self.depth
+
+    def ranking(self, page: int = 1) -> str:
+        """The table."""
+        return f"{self._up}index.html" if page == 1 else f"{self._up}page-{page}.html"
+
+    def submission(self, key: str) -> str:
+        """A submission."""
+        return f"{self._up}submissions/{key}.html"
+
+    def compare(self, a: str, b: str) -> str:
+        """Two of them."""
+        return f"{self._up}compare/{a[:16]}-{b[:16]}.html"
+
+    def compare_form(self) -> str:
+        """There is no form in an export."""
+        return self.ranking()
+
+    def status(self) -> str:
+        """The queue."""
+        return f"{self._up}status.html"
+
+    def submit(self) -> str:
+        """There is no form in an export."""
+        return self.ranking()
+
+    def file(self, name: str) -> str:
+        """A file beside the pages."""
+        return f"{self._up}{name}"
+
+
+Links = ServerLinks | FileLinks
+
+
+ROWS_PER_PAGE = 200
+STATUS_ROWS = 500
+#: Heads of columns; other scores go by their own names.
+SHORT_NAMES = {"e2lmc_sq": "SQ", "e2lmc_rc": "RC", "e2lmc_cs": "CS", "e2lmc_global": "Global"}
+#: Pairs of neighbours in the table that an export compares.
+EXPORTED_PAIRS = 20
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("e2lm_leaderboard.web", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        auto_reload=False,
+    )
+    environment.globals["number"] = shown_number
+    environment.globals["interval"] = shown_interval
+    return environment
+
+
+def shown_number(value: float | None) -> str:
+    """A number in three digits; an en dash where there is none.
+
+    >>> shown_number(0.12345), shown_number(None)
+    ('0.123', '–')
+    """
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def shown_interval(result: Result | PairTest) -> str:
+    """The ends of an interval."""
+    if result.low is None or result.high is None:
+        return "–"
+    return f"{result.low:.3f} to {result.high:.3f}"
+
+
+def page_count(table: SeasonTable) -> int:
+    """Pages of the ranking."""
+    return max(1, -(-len(table.rows) // ROWS_PER_PAGE))
+
+
+def _rendered(template: str, table: SeasonTable, link: Links, **values: Any) -> str:
+    page = _environment().get_template(template)
+    return page.render(
+        season=table.season, split=table.split, head=table.head, version=table.version, link=link, **values
+    )
+
+
+def error_page(season: Season, link: Links, status: int, detail: str) -> str:
+    """Why a page is not there; without the head of the log, which may be what cannot be read."""
+    heading = f"{status} {HTTPStatus(status).phrase}"
+    page = _environment().get_template("error.html")
+    return page.render(season=season, head=None, version=None, link=link, heading=heading, detail=detail)
+
+
+def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
+    """The table, :data:`ROWS_PER_PAGE` rows a page."""
+    rows = table.rows[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
+    return _rendered(
+        "ranking.html",
+        table,
+        link,
+        rows=rows,
+        page=page,
+        pages=page_count(table),
+        pairs=exported_pairs(table),
+        other=table.other,
+        short=lambda name: SHORT_NAMES.get(name, name),
+        missing=missing_numbers(table, rows),
+    )
+
+
+def exported_pairs(table: SeasonTable) -> list[tuple[Entry, Entry]]:
+    """Neighbours in the table."""
+    entries = [row.entry for row in table.rows[: EXPORTED_PAIRS + 1]]
+    return list(pairwise(entries))
+
+
+def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links) -> str:
+    """One submission, in whatever state."""
+    details = store.details(entry.id)
+    results = visible_results(table, store, entry) if details else []
+    shown = {"tasks": [], "samples": [], "environment": {}, **details}
+    charts = task_charts({entry.name: details.get("curves", [])})
+    return _rendered(
+        "submission.html",
+        table,
+        link,
+        entry=entry,
+        row=table.row(entry.id),
+        results=results,
+        details=shown,
+        charts=charts,
+    )
+
+
+def comparison(table: SeasonTable, store: Store, a: Entry, b: Entry) -> PairTest | None:
+    """The test of two submissions on the split that is shown."""
+    split = "private" if table.split == "private" else "public"
+
+    def by_series(entry: Entry) -> Mapping[str, Result]:
+        found = store.results(split, entry.id, table.season.ranking_score)
+        return {result.series: result for _, result in found if result.series}
+
+    return pair_test(by_series(a), by_series(b))
+
+
+def compare_page(table: SeasonTable, store: Store, a: Entry, b: Entry, link: Links) -> str:
+    """Two submissions side by side."""
+    curves = {one.name if a.name != b.name else one.id[:8]: store.details(one.id).get("curves", []) for one in (a, b)}
+    test = comparison(table, store, a, b)
+    return _rendered("compare.html", table, link, a=a, b=b, test=test, charts=task_charts(curves))
+
+
+def status_page(table: SeasonTable, store: Store, link: Links) -> str:
+    """All submissions and where they are."""
+    entries = store.entries()
+    newest = entries[::-1][:STATUS_ROWS]
+    counts = dict(Counter(entry.state for entry in entries))
+    return _rendered("status.html", table, link, entries=newest, counts=counts, shown=len(newest), total=len(entries))
+
+
+def submit_page(table: SeasonTable, link: Links, error: str = "", findings: Sequence[str] = ()) -> str:
+    """The form, with what was wrong with the last try."""
+    return _rendered("submit.html", table, link, error=error, findings=findings)
+
+
+def task_charts(curves_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Markup]:
+    """One chart per submission and task: a line with its band per series, and the chance level."""
+    charts = []
+    for name, curves in curves_of.items():
+        for task in dict.fromkeys(curve["task"] for curve in curves):
+            own = [curve for curve in curves if curve["task"] == task]
+            charts.append(Markup(svg(_chart(f"{name}: {task}", own))))  # our own SVG; it escapes every text
+    return charts
+
+
+def _chart(title: str, curves: Sequence[Mapping[str, Any]]) -> Chart:
+    has_tokens = all(token is not None for curve in curves for token in curve["tokens"])
+    lines = [
+        Line(
+            f"{curve['series']} (control)" if curve.get("control") else curve["series"],
+            curve["tokens"] if has_tokens else curve["steps"],
+            _finite(curve["values"]),
+            _finite(curve["low"]),
+            _finite(curve["high"]),
+            CATEGORIES[place % len(CATEGORIES)],
+            dashed=bool(curve.get("control")),
+        )
+        for place, curve in enumerate(curves)
+    ]
+    chance = curves[0]["chance"]
+    marks = () if chance is None else (Mark("chance", chance),)
+    description = f"{title}: {curves[0]['metric']} of {len(curves)} series over checkpoints"
+    axis = "tokens" if has_tokens else "step"
+    return Chart(title, axis, curves[0]["metric"], lines, marks, description=description)
+
+
+def _finite(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]

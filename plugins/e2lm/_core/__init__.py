@@ -1,0 +1,1 @@
+"""What no plugin imports: how the command and the plugin manager are made."""

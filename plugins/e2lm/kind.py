@@ -1,0 +1,53 @@
+"""The rule for names that plugins register: lower case, digits, ``-`` and ``_``, starting with a letter or digit.
+
+Arrays handed to plugins: one plugin that writes into its input must not change what the next one sees.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from e2lm.errors import E2LMError
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+def checked_name(name: str, kind: str) -> str:
+    """``name`` itself if it follows the rule, else an :class:`E2LMError`.
+
+    >>> checked_name("e2lmc_sq", "signal score")
+    'e2lmc_sq'
+    """
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise E2LMError(
+            f"{kind} name {name!r} is not allowed: use lower-case letters, digits, '-', '_' and '.', "
+            "starting with a letter or digit"
+        )
+    return name
+
+
+def lock_arrays(frozen: Any, *names: str) -> None:
+    """Replace the arrays ``names`` of a frozen dataclass by read-only views: nothing is copied.
+
+    The owner of an array may still write into it; who got the dataclass may not.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Pair:
+    ...     values: np.ndarray
+    >>> pair = Pair(np.zeros(2))
+    >>> lock_arrays(pair, "values")
+    >>> pair.values[0] = 1.0
+    Traceback (most recent call last):
+    ...
+    ValueError: assignment destination is read-only
+    """
+    for name in names:
+        array = getattr(frozen, name)
+        if isinstance(array, np.ndarray) and array.flags.writeable:
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(frozen, name, view)

@@ -1,0 +1,1 @@
+"""``e2lm train`` and its actions."""

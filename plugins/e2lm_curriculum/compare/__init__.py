@@ -1,0 +1,1 @@
+"""Several curricula on one corpus: runs, measures, statistics, report."""

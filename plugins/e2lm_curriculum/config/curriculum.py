@@ -1,0 +1,123 @@
+"""How a config writes a curriculum: a mapping of order, sequence length, objective and vocabulary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from e2lm.noun import Noun
+from e2lm_curriculum.plan.pacing import CLIMB_LINEAR, Pacing
+
+ModeName = Literal["pool", "staged", "full-coverage", "warm-up", "grouped", "random"]
+ObjectiveName = Literal["clm", "mlm", "pos-all", "pos-noun-verb", "pos-noun-verb-adj"]
+VocabularyMap = Literal["token-id", "pos", "pos-and-token-id"]
+
+#: CLIMB and BERT (Devlin et al. 2019).
+MASK_RATE = 0.15
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class LengthStage(Noun):
+    """From ``start`` (a share of the tokens) on, sequences of ``length`` times the configured sequence length."""
+
+    start: Annotated[float, Field(ge=0, lt=1)]
+    length: Annotated[float, Field(gt=0, le=1)]
+
+
+class ObjectiveStage(Noun):
+    """``objective`` is trained from ``start`` to ``end``, shares of the tokens."""
+
+    objective: ObjectiveName
+    start: Share = 0.0
+    end: Share = 1.0
+
+
+class MaskRate(Noun):
+    """The share of masked tokens, from ``start`` at the first step to ``end`` at the last, linear in tokens."""
+
+    start: Annotated[float, Field(gt=0, lt=1)] = MASK_RATE
+    end: Annotated[float, Field(gt=0, lt=1)] = MASK_RATE
+
+
+class VocabularySetting(Noun):
+    """Tokens beyond the pacing's share of the vocabulary, in the order of ``map``, become the unknown token."""
+
+    map: VocabularyMap
+    pacing: Pacing = CLIMB_LINEAR
+
+
+class MixtureStage(Noun):
+    """From ``start`` on, sources are drawn by ``weights``: ``natural`` (by size), ``stratified`` (all alike), or one
+    number for each corpus file in its order.
+    """
+
+    start: Annotated[float, Field(ge=0, lt=1)]
+    weights: Literal["natural", "stratified"] | tuple[Annotated[float, Field(ge=0)], ...]
+
+
+class OnlineSetting(Noun):
+    """Planned while the model trains, in ``segments`` equal parts.
+
+    ``self-perplexity`` ranks the examples anew by the model's own loss at the start of each part. ``skill-it`` weighs
+    the corpus files by exp(``rate`` times their losses, summed over the last ``window`` parts).
+    """
+
+    kind: Literal["self-perplexity", "skill-it"]
+    segments: Annotated[int, Field(ge=2)] = 16
+    rate: Annotated[float, Field(gt=0)] = 0.8
+    window: Annotated[int, Field(ge=1)] = 3
+    #: Examples of each corpus file whose loss is taken.
+    probed: Annotated[int, Field(ge=1)] = 32
+
+
+class CurriculumSetting(Noun):
+    """What a curriculum does with a run; everything left out is as in plain training.
+
+    The order is one of ``mode`` (with ``difficulty`` and ``pacing``), ``mixture`` and ``online``; without any of them
+    it is shuffled epochs.
+    """
+
+    difficulty: str = ""
+    pacing: Pacing = CLIMB_LINEAR
+    mode: ModeName = "random"
+    stages: Annotated[int, Field(ge=2)] = 4
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    mixture: tuple[MixtureStage, ...] = ()
+    online: OnlineSetting | None = None
+    sequence_lengths: tuple[LengthStage, ...] = ()
+    objectives: tuple[ObjectiveStage, ...] = ()
+    mask_rate: MaskRate | None = None
+    vocabulary: VocabularySetting | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> CurriculumSetting:
+        if self.difficulty and self.mode == "random" and self.online is None:
+            raise ValueError(f"difficulty {self.difficulty!r} needs a mode such as pool")
+        if not self.difficulty and self.mode != "random" and self.online is None:
+            raise ValueError(f"mode {self.mode!r} needs a difficulty")
+        if self.mixture and (self.mode != "random" or self.online is not None):
+            raise ValueError("mixture, mode and online exclude each other")
+        for name in ("mixture", "sequence_lengths"):
+            starts = [stage.start for stage in getattr(self, name)]
+            if starts and (starts[0] != 0.0 or sorted(set(starts)) != starts):
+                raise ValueError(f"{name}: starts must rise from 0, found {starts}")
+        for stage in self.objectives:
+            if stage.start >= stage.end:
+                raise ValueError(f"objectives: {stage.objective} ends at {stage.end}, not after {stage.start}")
+        by_tags = [stage.objective for stage in self.objectives if stage.objective.startswith("pos-")]
+        if len(set(by_tags)) < len(by_tags):
+            raise ValueError("objectives: one over parts of speech may have a single stage")
+        if self.objectives and not _covers(self.objectives):
+            raise ValueError("objectives: at every moment one must be active")
+        return self
+
+
+def _covers(stages: tuple[ObjectiveStage, ...]) -> bool:
+    reached = 0.0
+    for stage in sorted(stages, key=lambda stage: stage.start):
+        if stage.start > reached:
+            return False
+        reached = max(reached, stage.end)
+    return reached >= 1.0

@@ -1,0 +1,1 @@
+"""In which order examples are seen: made before training, kept as a file."""

@@ -1,0 +1,69 @@
+"""A plan on disk: the examples as an array that is read memory-mapped, all else beside it.
+
+Whether a model and a corpus can follow a plan.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from e2lm.curriculum import Curriculum, ObjectiveSpan, Plan
+from e2lm.errors import E2LMError, UserError, nearest_names
+from e2lm_curriculum.config.curriculum import ObjectiveName
+
+PLAN_FILE = "plan.npy"
+SCHEDULE_FILE = "plan.json"
+
+_ARRAYS = {"sequence_lengths_S": np.int64, "mask_rates_S": np.float64, "vocabulary_shares_S": np.float64}
+
+
+def write_plan(plan: Plan, folder: Path) -> None:
+    """Write ``plan.npy`` and ``plan.json`` into ``folder``, which the caller makes whole."""
+    np.save(folder / PLAN_FILE, plan.indices_SB)
+    schedule: dict[str, Any] = {
+        "objectives": [[span.start_step, span.end_step, span.objective] for span in plan.objectives],
+        "vocabulary_map": plan.vocabulary_map,
+    }
+    for name in _ARRAYS:
+        array_S = getattr(plan, name)
+        schedule[name] = None if array_S is None else array_S.tolist()
+    (folder / SCHEDULE_FILE).write_text(json.dumps(schedule), encoding="utf-8")
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan in ``folder``, its examples memory-mapped."""
+    if not (folder / PLAN_FILE).is_file():
+        raise UserError(f"{folder}: no {PLAN_FILE} in it; give the .prepared folder of a run")
+    indices_SB = np.load(folder / PLAN_FILE, mmap_mode="r")
+    file = folder / SCHEDULE_FILE
+    schedule = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    arrays: dict[str, Any] = {
+        name: np.asarray(schedule[name], dtype=dtype)
+        for name, dtype in _ARRAYS.items()
+        if schedule.get(name) is not None
+    }
+    spans = tuple(ObjectiveSpan(*span) for span in schedule.get("objectives", ()))
+    return Plan(indices_SB, objectives=spans, vocabulary_map=schedule.get("vocabulary_map", ""), **arrays)
+
+
+def check_plan(plan: Plan, curriculum: Curriculum, family: str, tags: bool) -> None:
+    """A :class:`UserError` for a plan that this model or this corpus cannot follow."""
+    objectives = {span.objective for span in plan.objectives}
+    by_tags = sorted(one for one in objectives if one.startswith("pos-"))
+    if plan.vocabulary_map.startswith("pos"):
+        by_tags.append(f"vocabulary by {plan.vocabulary_map}")
+    if by_tags and not tags:
+        raise UserError(
+            f"field 'curriculum': {by_tags[0]} needs parts of speech; give a .jsonl corpus with 'words' and 'tags'"
+        )
+    if family == "roberta" and "clm" in objectives:
+        raise UserError("field 'curriculum': objective clm with family roberta; use family llama, which can do both")
+    if (objectives or plan.vocabulary_map) and not curriculum.needs_masks:
+        raise E2LMError(f"curriculum {curriculum.name!r} plans objectives or a vocabulary: give it needs_masks=True")
+    known = get_args(ObjectiveName)
+    for unknown in sorted(objectives - set(known)):
+        raise E2LMError(f"curriculum {curriculum.name!r}: objective {unknown!r}. {nearest_names(unknown, known)}")

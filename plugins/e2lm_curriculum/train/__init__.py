@@ -1,0 +1,1 @@
+"""Training along a plan, in steps that survive a kill."""

@@ -1,0 +1,61 @@
+"""What an online curriculum left in the folder of a run. Imports no torch.
+
+Shape suffixes: S optimiser steps, B examples per step.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from e2lm.curriculum import Plan
+from e2lm_curriculum.plan.file import read_plan
+
+SEGMENTS_FOLDER = ".segments"
+STATE_FILE = "state.json"
+
+_SEGMENT_NAME = re.compile(r"segment-(\d+)")
+
+
+def segment_folder(run: Path, start_step: int) -> Path:
+    """Where the segment that begins at ``start_step`` is kept."""
+    return run / SEGMENTS_FOLDER / f"segment-{start_step}"
+
+
+def planned_segments(run: Path) -> list[Path]:
+    """The folders of all segments planned so far, in order."""
+    folder = run / SEGMENTS_FOLDER
+    found = [one for one in folder.iterdir() if _SEGMENT_NAME.fullmatch(one.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda one: int(one.name.removeprefix("segment-")))
+
+
+def segment_state(folder: Path) -> dict[str, Any]:
+    """``hash``, ``probed_tokens`` and the curriculum's own ``state`` of one segment."""
+    data: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    return data
+
+
+def probed_tokens(run: Path) -> int:
+    """Tokens that went through the model only to decide what comes next."""
+    return sum(int(segment_state(folder)["probed_tokens"]) for folder in planned_segments(run))
+
+
+def trained_plan_hash(run: Path) -> str:
+    """One hash over the segments planned so far, empty without any."""
+    from hashlib import sha256
+
+    hashes = [segment_state(folder)["hash"] for folder in planned_segments(run)]
+    return sha256(json.dumps(hashes).encode()).hexdigest() if hashes else ""
+
+
+def trained_plan(prepared: Path, run: Path) -> Plan:
+    """What the run in folder ``run`` was shown: its own segments if it planned any, else the plan in ``prepared``."""
+    plan = read_plan(prepared)
+    segments = planned_segments(run)
+    if not segments:
+        return plan
+    return Plan(np.concatenate([read_plan(folder).indices_SB for folder in segments]))

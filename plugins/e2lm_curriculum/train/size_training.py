@@ -1,0 +1,130 @@
+"""Trains one model of the ladder with transformers' Trainer; the only module that knows Trainer."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_model
+from transformers import Trainer
+from transformers.trainer_callback import PrinterCallback
+
+from e2lm.curriculum import Plan
+from e2lm.weights import SINGLE_FILE
+from e2lm_curriculum.config.training import TrainingConfig
+from e2lm_curriculum.corpus.prepared import PreparedCorpus
+from e2lm_curriculum.model.family import OWN_OBJECTIVE, TrainedModel, new_model
+from e2lm_curriculum.model.optimizer import add_head_groups
+from e2lm_curriculum.train.batch import PlannedBatch, PlannedDataset, causal_batch
+from e2lm_curriculum.train.callback import Report, SeriesCallback
+from e2lm_curriculum.train.checkpoints import checkpoint_folder, write_checkpoint, write_series
+from e2lm_curriculum.train.locks import is_main, shared_folder, wait_for_all
+from e2lm_curriculum.train.online import RunSegments
+from e2lm_curriculum.train.recipe import silence, training_arguments
+from e2lm_curriculum.train.resume import (
+    discard_states,
+    newest_state,
+    resume_folder,
+    step_of,
+    sweep_partials,
+)
+from e2lm_curriculum.train.size_run import SizeRun
+
+
+def train_size(run: SizeRun, prepared: PreparedCorpus, report: Report) -> None:
+    """Train to the end, from where an earlier process stopped; ``report(steps)`` is called with every step's number.
+
+    Under ``accelerate launch`` every process calls this; each takes its part of every batch, and one of them writes.
+    On one device and number of threads the weights at every checkpoint are bit for bit those of a run that was never
+    interrupted.
+    """
+    with shared_folder(run.folder):
+        if run.is_finished:
+            report(run.config.budget.steps)
+            return
+        if is_main():
+            sweep_partials(run.folder)
+        started = time.monotonic()
+        wall_before_s = run.wall_s
+        if not checkpoint_folder(run.folder, run.config.budget.steps).is_dir():
+            _train(run, prepared, report, wall_before_s)
+        wait_for_all()
+        if is_main():
+            write_series(run, prepared, run.grid)
+            run.write_record(prepared, wall_before_s + time.monotonic() - started, finished=True)
+            discard_states(run.folder)
+        wait_for_all()
+        report(run.config.budget.steps)
+
+
+def _train(run: SizeRun, prepared: PreparedCorpus, report: Report, wall_before_s: float) -> None:
+    config = run.config
+    segments = RunSegments.of(run)
+    model = new_model(config, run.size, prepared.vocabulary, segments.template)
+    callback = SeriesCallback(run, prepared, model, segments, report, wall_before_s)
+    if is_main():
+        write_checkpoint(model, config.out_folder, run.folder, 0)
+        callback.save_record()
+        newest_state(run.folder)  # throws away what is incomplete, before the others look
+    wait_for_all()
+    report(step_of(newest_state(run.folder)))
+    for start, end in segments.spans:
+        state = newest_state(run.folder)
+        if step_of(state) >= end and end < config.budget.steps:
+            continue
+        segments.check_state(state)
+        if not segments.is_planned(start) and is_main():
+            load_state(model, state)
+            segments.plan(start, prepared, model)
+        wait_for_all()
+        callback.stop_at(end)
+        trainer = _trainer(run, prepared, model, segments, end, callback)
+        with silence(), warnings.catch_warnings():
+            # Trainer reads its own pickled states, written here; nothing a user could act on.
+            warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate)(\.|$)")
+            trainer.train(resume_from_checkpoint=None if state is None else str(state))
+
+
+def _trainer(
+    run: SizeRun,
+    prepared: PreparedCorpus,
+    model: TrainedModel,
+    segments: RunSegments,
+    end: int,
+    callback: SeriesCallback,
+) -> Trainer:
+    config = run.config
+    plan = segments.template
+    data = PlannedDataset.read(
+        config.out_folder, config.sequence_length, segments.indices_until(end), config.budget.draws
+    )
+    trainer = Trainer(
+        model=model,
+        args=training_arguments(config, resume_folder(run.folder), parts_rest=bool(plan.objectives)),
+        train_dataset=data,
+        data_collator=batch_maker(config, prepared, plan),
+        callbacks=[callback],
+    )
+    trainer.remove_callback(PrinterCallback)
+    add_head_groups(trainer, model, plan.objectives, config.budget.steps)
+    return trainer
+
+
+def batch_maker(config: TrainingConfig, prepared: PreparedCorpus, plan: Plan) -> Any:
+    """What turns draws into batches: without objectives, lengths and limits the plain causal way, which is fastest."""
+    own = OWN_OBJECTIVE[config.family]
+    is_plain = own == "clm" and not plan.objectives and plan.sequence_lengths_S is None
+    if is_plain and plan.vocabulary_shares_S is None:
+        return causal_batch
+    settings = replace(plan, indices_SB=np.empty((plan.steps, 0), dtype=np.int64))
+    return PlannedBatch(settings, own, prepared.vocabulary, config.batch_size, config.seed_of_order)
+
+
+def load_state(model: TrainedModel, state: Path | None) -> None:
+    """Give ``model`` the weights of ``state``; without one it is as new."""
+    if state is not None:
+        load_model(model, state / SINGLE_FILE)

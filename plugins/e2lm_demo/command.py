@@ -1,0 +1,119 @@
+"""``e2lm demo``: from text to a report, offline, in minutes."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2lm.command import Command
+from e2lm.errors import UserError
+
+if TYPE_CHECKING:
+    from e2lm_demo.findings import Findings
+
+REPORT = "report.html"
+PICTURE = "picture.svg"
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), help="folder of the demo (default: ./demo); resumes there"
+    )
+    parser.add_argument("--corpus", type=Path, nargs="+", default=[], metavar="FILE", help="your own text, UTF-8")
+    parser.add_argument("--quick", action="store_true", help="much less of everything, in about a minute")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+
+
+def _run(arguments: Namespace) -> int:
+    from e2lm_demo.steps import QUICK, WHOLE, DemoFolders
+
+    size = QUICK if arguments.quick else WHOLE
+    for file in arguments.corpus:
+        if not file.is_file():
+            raise UserError(f"--corpus {file}: no such file")
+    folders = DemoFolders(arguments.out)
+    if arguments.dry_run:
+        return _dry_run(arguments, size)
+    findings = _whole_way(folders, size, arguments)
+    report = folders.root / REPORT
+    if arguments.json:
+        print(json.dumps({**_as_json(findings), "report": str(report)}, indent=1))
+    else:
+        _print_table(findings)
+        print(f"\nreport: {report}")
+    return 0
+
+
+def _whole_way(folders: Any, size: Any, arguments: Namespace) -> Findings:
+    from e2lm.atomic_file import write_text
+    from e2lm.results import read_scores
+    from e2lm.run_record import RunRecord, recorded_versions
+    from e2lm_demo.findings import found
+    from e2lm_demo.report import picture_svg, report_html
+    from e2lm_demo.steps import StepClock, run_steps
+
+    clock = StepClock(quiet=arguments.json)
+    if not arguments.json:
+        print(f"e2lm demo: which benchmark tells the truth early? ({folders.root})")
+    signal = run_steps(folders, size, arguments.corpus, arguments.seed, clock)
+    scores = read_scores(folders.results).scores
+    findings = found(scores, signal, arguments.seed)
+    versions = recorded_versions()
+    write_text(folders.root / REPORT, report_html(findings, scores, versions, clock.wall_s))
+    write_text(folders.root / PICTURE, picture_svg(findings, scores))
+    config = {"quick": arguments.quick, "corpus": [str(file) for file in arguments.corpus]}
+    RunRecord(
+        command="demo",
+        config=config,
+        versions=versions,
+        seeds={"demo": arguments.seed},
+        wall_s=sum(clock.wall_s.values()),
+        finished=True,
+    ).write(folders.root)
+    return findings
+
+
+def _dry_run(arguments: Namespace, size: Any) -> int:
+    plan = {
+        "out": str(arguments.out),
+        "sizes": size.sizes.split(","),
+        "tokens": size.tokens,
+        "checkpoints": size.checkpoints,
+        "items": size.items,
+        "corpus": [str(file) for file in arguments.corpus] or "docstrings of installed packages",
+    }
+    print(json.dumps(plan) if arguments.json else "\n".join(f"{key}: {value}" for key, value in plan.items()))
+    return 0
+
+
+def _print_table(findings: Findings) -> None:
+    from e2lm.chart import short
+    from e2lm_demo.report import answer, prediction_sentence, table_columns
+
+    columns = table_columns(findings.findings)
+    print(f"\n{answer(findings)}\n")
+    header = f"{'task':<13} {'metric':<31} {'pairs right early':>20} {'last':>5} {'settled':>8}"
+    print(header + "".join(f" {name:>14}" for name in columns))
+    for finding in findings.findings:
+        right = f"{finding.early_right:.0%} [{finding.early_low:.0%}, {finding.early_high:.0%}]"
+        settled = "never" if finding.settled_tokens is None else short(finding.settled_tokens)
+        values = [finding.scores.get(name) for name in columns]
+        tail = "".join(f" {'undefined' if value is None else f'{value:.3f}':>14}" for value in values)
+        task = finding.task.removeprefix("e2lm_early_")
+        print(f"{task:<13} {finding.metric:<31} {right:>20} {finding.last_right:>5.0%} {settled:>8}{tail}")
+    print(f"\n{prediction_sentence(findings.predictors)}")
+
+
+def _as_json(findings: Findings) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    data = asdict(findings)
+    data["findings"] = [{**entry, "scores": dict(entry["scores"])} for entry in data["findings"]]
+    return data
+
+
+DEMO_COMMAND = Command("demo", "Train, evaluate, score, predict and report, offline, in minutes.", _configure, _run)

@@ -1,0 +1,225 @@
+"""What the demo found: which task and metric ordered the models rightly, and how early.
+
+Shape suffixes: M models, K checkpoints, D draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from e2lm.errors import UserError
+from e2lm.item_metric import ItemMetric
+from e2lm.plugin_manager import plugin_manager
+from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
+from e2lm.scores import Scores
+from e2lm_demo.steps import METRICS, SIGNAL_SCORES
+
+LOSS_TASK = "e2lm_early_heldout"
+LOSS_METRIC = "bits_per_byte"
+#: "Early": the first checkpoint after this share of the training.
+EARLY_SHARE = 0.1
+DRAWS = 2_000
+#: Checkpoints before this share of training are left out of the forecast: the warm-up is no part of any scaling law.
+FORECAST_FROM_SHARE = 0.05
+PREDICTORS = ("chinchilla-tied", "chinchilla", "persistence", "log-linear")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One task x metric. ``early_right`` is the share of model pairs in true order early, with a 90 % interval."""
+
+    task: str
+    metric: str
+    chance: float | None
+    last_value: float
+    last_stderr: float
+    early_right: float
+    early_low: float
+    early_high: float
+    last_right: float
+    settled_tokens: float | None
+    scores: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorResult:
+    """A forecast of the largest model's loss from the smaller ones, beside what came out."""
+
+    name: str
+    is_baseline: bool
+    forecast: Forecast | None
+    why_not: str | None
+    truth: float
+
+    @property
+    def error(self) -> float | None:
+        """Relative error of the forecast."""
+        return None if self.forecast is None else self.forecast.value / self.truth - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything the report shows."""
+
+    models: tuple[str, ...]
+    params_M: tuple[float, ...]
+    early_tokens: float
+    true_order: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    predictors: tuple[PredictorResult, ...]
+
+
+def found(scores: Scores, signal: Mapping[str, Any], seed: int) -> Findings:
+    """The findings in ``scores``; truth is the order of the models by final loss on held-out text."""
+    frame = scores.frame
+    loss = frame[(frame["task"] == LOSS_TASK) & (frame["metric"] == LOSS_METRIC)]
+    if loss.empty:
+        raise UserError(f"the scores hold no {LOSS_METRIC} of {LOSS_TASK}")
+    last = loss.sort_values("step").groupby("series").last()
+    models = tuple(last.sort_values("params").index)
+    truth_M = last["value"].loc[list(models)].to_numpy()
+    tokens_K = np.sort(loss[loss["series"] == models[0]]["tokens"].unique())
+    early = float(tokens_K[tokens_K >= EARLY_SHARE * tokens_K[-1]][0])
+    rng = np.random.default_rng(seed)
+    pairs = frame[frame["metric"].isin(METRICS) & (frame["task"] != LOSS_TASK)][["task", "metric"]].drop_duplicates()
+    findings = [
+        _finding(frame, task, metric, models, truth_M, early, signal, rng)
+        for task, metric in sorted(map(tuple, pairs.to_numpy()), key=_order)
+        if not frame[(frame["task"] == task) & (frame["metric"] == metric)]["tokens"].isna().any()
+    ]
+    return Findings(
+        models=models,
+        params_M=tuple(float(value) for value in last["params"].loc[list(models)]),
+        early_tokens=early,
+        true_order=tuple(np.array(models)[np.argsort(truth_M)]),
+        findings=tuple(sorted(findings, key=_best_first)),
+        predictors=tuple(_predictions(loss, models, rng)),
+    )
+
+
+def _order(pair: Sequence[str]) -> tuple[str, int]:
+    return pair[0], METRICS.index(pair[1])
+
+
+def _best_first(finding: Finding) -> tuple[float, float, float, str, str]:
+    """By what can be relied on: the lower end of the interval, not the luckiest value."""
+    settled = math.inf if finding.settled_tokens is None else finding.settled_tokens
+    return -finding.early_low, settled, -finding.early_right, finding.task, finding.metric
+
+
+def _grid(frame: pd.DataFrame, models: tuple[str, ...], column: str) -> NDArray[np.float64]:
+    """``column`` as a table [M, K]."""
+    table = frame.pivot_table(index="series", columns="tokens", values=column, dropna=False)
+    grid: NDArray[np.float64] = table.loc[list(models)].to_numpy(dtype=np.float64)
+    return grid
+
+
+def pairs_right(values_M: NDArray[np.float64], truth_M: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of model pairs that ``values_M`` (higher is better, last axis M) orders as the losses ``truth_M`` do.
+
+    Ties count one half: decision accuracy of DataDecide (Magnusson et al. 2025, section 3) with ties.
+
+    >>> pairs_right(np.array([0.3, 0.2, 0.2]), np.array([1.0, 2.0, 3.0])).item()
+    0.8333333333333334
+    """
+    right = [
+        0.5 * (1 + np.sign(values_M[..., a] - values_M[..., b]) * np.sign(truth_M[b] - truth_M[a]))
+        for a, b in combinations(range(len(truth_M)), 2)
+    ]
+    mean: NDArray[np.float64] = np.mean(right, axis=0)
+    return mean
+
+
+def _finding(
+    frame: pd.DataFrame,
+    task: str,
+    metric: str,
+    models: tuple[str, ...],
+    truth_M: NDArray[np.float64],
+    early: float,
+    signal: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> Finding:
+    rows = frame[(frame["task"] == task) & (frame["metric"] == metric)]
+    values_MK, stderr_MK = _grid(rows, models, "value"), _grid(rows, models, "stderr")
+    tokens_K = np.sort(rows["tokens"].unique())
+    at = int(np.flatnonzero(tokens_K == early)[0])
+    right_K = np.array([float(pairs_right(values_MK[:, k], truth_M)) for k in range(len(tokens_K))])
+    noise_DM = rng.standard_normal((DRAWS, len(models))) * np.nan_to_num(stderr_MK[:, at])
+    drawn_D = pairs_right(values_MK[:, at] + noise_DM, truth_M)
+    low, high = np.quantile(drawn_D, [0.05, 0.95])
+    return Finding(
+        task=task,
+        metric=metric,
+        chance=_chance(metric, rows),
+        last_value=float(values_MK[-1, -1]),
+        last_stderr=float(stderr_MK[-1, -1]),
+        early_right=float(right_K[at]),
+        early_low=float(low),
+        early_high=float(high),
+        last_right=float(right_K[-1]),
+        settled_tokens=_settled(right_K, tokens_K),
+        scores=_mean_scores(signal, task, metric),
+    )
+
+
+def _settled(right_K: NDArray[np.float64], tokens_K: NDArray[np.float64]) -> float | None:
+    """Tokens from which on every checkpoint orders all pairs rightly; None if the last one does not."""
+    wrong = np.flatnonzero(right_K < 1)
+    if not len(wrong):
+        return float(tokens_K[0])
+    return None if wrong[-1] == len(tokens_K) - 1 else float(tokens_K[wrong[-1] + 1])
+
+
+def _chance(metric: str, rows: pd.DataFrame) -> float | None:
+    """What guessing gets with the four choices every task of the family has."""
+    known = plugin_manager().registered("e2lm_register_metrics", ItemMetric).get(metric)
+    if rows.empty or known is None or known[0].item.chance is None:
+        return None
+    return float(known[0].item.chance(np.array([4]))[0])
+
+
+def _mean_scores(signal: Mapping[str, Any], task: str, metric: str) -> dict[str, float | None]:
+    """Mean over the models of each signal score; None where it is undefined for any."""
+    names: dict[str, list[float | None]] = {}
+    for row in signal["rows"]:
+        if row["task"] == task and row["metric"] == metric and row["series"] is not None:
+            for name, score in row["scores"].items():
+                names.setdefault(name, []).append(score["value"])
+    return {
+        name: None if any(value is None for value in names[name]) else float(np.mean([v or 0.0 for v in names[name]]))
+        for name in SIGNAL_SCORES
+        if name in names
+    }
+
+
+def _predictions(loss: pd.DataFrame, models: tuple[str, ...], rng: np.random.Generator) -> list[PredictorResult]:
+    """Forecasts of the largest model's final loss from the checkpoints of the smaller ones."""
+    largest = loss[loss["series"] == models[-1]].sort_values("step").iloc[-1]
+    start = FORECAST_FROM_SHARE * float(largest["tokens"])
+    small = loss[loss["series"].isin(models[:-1]) & (loss["tokens"] >= start)]
+    table = LossTable(
+        params_R=small["params"].to_numpy(dtype=np.float64),
+        tokens_R=small["tokens"].to_numpy(dtype=np.float64),
+        loss_R=small["value"].to_numpy(dtype=np.float64),
+        series_R=tuple(small["series"]),
+    )
+    known = plugin_manager().registered("e2lm_register_scaling_predictors", ScalingPredictor)
+    results = []
+    for name in (name for name in PREDICTORS if name in known):
+        predictor = known[name][0].item
+        forecast, why_not = None, None
+        try:
+            forecast = predictor.fit(table, rng).predict(float(largest["params"]), float(largest["tokens"]))
+        except UserError as error:
+            why_not = str(error)
+        results.append(PredictorResult(name, predictor.is_baseline, forecast, why_not, float(largest["value"])))
+    return results

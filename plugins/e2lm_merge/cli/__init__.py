@@ -1,0 +1,1 @@
+"""``e2lm merge`` and its actions."""

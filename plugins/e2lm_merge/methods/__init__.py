@@ -1,0 +1,1 @@
+"""The merge strategies, a file a family, named as users say it."""

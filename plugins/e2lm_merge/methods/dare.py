@@ -1,0 +1,214 @@
+"""Merges that drop differences at random: DARE and DELLA.
+
+Masks come from counters keyed by (seed, model, tensor, block), so they depend neither on the order of models or
+tensors nor on what another tensor's density is. Shape suffixes: M models, N numbers of a block, R rows, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.errors import UserError
+from e2lm.merge_strategy import MergeStrategy, TensorBlocks, TensorGroup
+from e2lm_merge.methods.deltas import (
+    DENSITY_RANGES,
+    SHARED_DEFAULTS,
+    add_to_base,
+    deltas_,
+    elected_total_,
+    weighted_total_,
+)
+from e2lm_merge.numbers.compiled import compiled_sums
+from e2lm_merge.numbers.plain import rank_mask
+
+if TYPE_CHECKING:
+    import torch
+
+#: ``l1`` keeps ‖δ‖₁ as mergekit does, ``inverse`` divides by the density as the DARE paper does, which is unbiased.
+RESCALE_NORMS = ("l1", "inverse")
+
+#: Sums below this are not divided by; mergekit's bound.
+TINY_SUM = 1e-7
+
+Mask = NDArray[np.bool_]
+#: The mask of one model's block: (group, model's index, its magnitudes).
+MaskOf = Callable[[TensorGroup, int, "torch.Tensor"], Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class DropMasks:
+    """What is kept of every model's deltas: masks by block, eight to a byte, and the factor on what is kept."""
+
+    bits: dict[int, tuple[NDArray[np.uint8] | None, ...]]
+    scales: tuple[float, ...]
+
+
+def random_words(group: TensorGroup, index: int, count: int) -> NDArray[np.uint32]:
+    """``count`` uniform 32-bit words that belong to one block of one model's tensor.
+
+    SFC64's raw output, which numpy promises not to change; a model given twice draws anew for each.
+    """
+    model = group.models[index]
+    twin = group.models[:index].count(model)
+    key = f"{group.seed}\0{model}\0{twin}\0{group.name}\0{group.start}".encode()
+    generator = np.random.SFC64(np.random.SeedSequence(int.from_bytes(sha256(key).digest())))
+    words: NDArray[np.uint32] = generator.random_raw((count + 1) // 2).view(np.uint32)[:count]
+    return words
+
+
+def word_limits(keep_probabilities: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """The words below which a number is kept: probabilities to 2**-32."""
+    return np.minimum(np.rint(keep_probabilities * 2.0**32), 2.0**32 - 1).astype(np.uint32)
+
+
+def dare_mask(group: TensorGroup, index: int, magnitude_N: torch.Tensor) -> Mask:
+    """Each number kept with probability ``density``."""
+    density = group.numbers("density")[index]
+    kept: Mask = random_words(group, index, magnitude_N.numel()) < word_limits(np.array(density))
+    return kept
+
+
+def della_mask(group: TensorGroup, index: int, magnitude_RC: torch.Tensor) -> Mask:
+    """Each number kept with a probability that rises with its rank within the row.
+
+    d − ε + 2ε·(rank − 1)/(C − 1), rank 1 the smallest magnitude (Deep et al. 2024, section 3.1); equal magnitudes
+    share the highest of their ranks. A uniform draw is below its number's probability where the rank is above the
+    draw's, so where the magnitude reaches the one of that rank: sorted values do, their places need not be known.
+    """
+    density, epsilon = group.numbers("density")[index], group.numbers("epsilon")[index]
+    columns = magnitude_RC.shape[-1] if magnitude_RC.ndim > 1 else magnitude_RC.numel()
+    words = random_words(group, index, magnitude_RC.numel())
+    low, high = (int(limit) for limit in word_limits(np.array([density - epsilon, density + epsilon])))
+    if columns == 1 or low == high:  # no rank decides
+        return np.asarray(words < word_limits(np.array(density)))
+    magnitudes = magnitude_RC.numpy().reshape(-1).view(np.int32)
+    ordered = np.sort(magnitudes.reshape(-1, columns), axis=1).reshape(-1)
+    compiled = compiled_sums()
+    masked = rank_mask if compiled is None else compiled.rank_mask
+    return masked(words, magnitudes, ordered, columns, low, high)
+
+
+def zeroed_(delta_N: torch.Tensor, kept: NDArray[np.uint8]) -> torch.Tensor:
+    """``delta_N`` flat, times 0 where it is not kept. As bytes: torch multiplies by booleans four times slower."""
+    import torch
+
+    return delta_N.view(-1).mul_(torch.from_numpy(kept))
+
+
+def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
+    """Masks of every block and the factors that ``rescale`` asks for."""
+    del found_in_all
+    densities = blocks.group.numbers("density")
+    parameters = blocks.group.parameters
+    by_l1 = bool(parameters["rescale"]) and parameters["rescale_norm"] == "l1"
+    before_M, after_M = np.zeros(len(densities)), np.zeros(len(densities))
+    bits: dict[int, tuple[NDArray[np.uint8] | None, ...]] = {}
+    for group in blocks:
+        row: list[NDArray[np.uint8] | None] = []
+        for index, delta_N in enumerate(deltas_(group)):
+            if densities[index] >= 1:
+                row.append(None)
+                continue
+            magnitude_N = delta_N.abs_()
+            kept = mask_of(group, index, magnitude_N)
+            row.append(np.packbits(kept))
+            if by_l1:
+                # numpy's sum of a block goes by pairs: as exact as need be, and four times as fast as in float64.
+                before_M[index] += float(magnitude_N.numpy().sum())
+                after_M[index] += float(zeroed_(magnitude_N, kept.view(np.uint8)).numpy().sum())
+        bits[group.start] = tuple(row)
+    return DropMasks(bits, _scales(densities, parameters, before_M, after_M))
+
+
+def _scales(
+    densities: Sequence[float], parameters: Any, before_M: NDArray[np.float64], after_M: NDArray[np.float64]
+) -> tuple[float, ...]:
+    if not parameters["rescale"]:
+        return (1.0,) * len(densities)
+    if parameters["rescale_norm"] == "inverse":
+        return tuple(1 / density for density in densities)
+    return tuple(
+        1.0 if density >= 1 or min(before, after) < TINY_SUM else float(before / after)
+        for density, before, after in zip(densities, before_M, after_M, strict=True)
+    )
+
+
+def dropped_(group: TensorGroup) -> list[torch.Tensor]:
+    """mᵢδᵢ, rescaled."""
+    masks: DropMasks = group.found
+    kept = []
+    for delta_N, bits, scale in zip(deltas_(group), masks.bits[group.start], masks.scales, strict=True):
+        if bits is not None:
+            zeroed_(delta_N, np.unpackbits(bits, count=delta_N.numel()))
+            if scale != 1:
+                delta_N.mul_(scale)
+        kept.append(delta_N)
+    return kept
+
+
+def merge_dropped(group: TensorGroup) -> torch.Tensor:
+    """θ₀ + λ Σ wᵢ·sᵢmᵢδᵢ."""
+    mixed = weighted_total_(dropped_(group), group.weights, bool(group.parameters["normalize"]))
+    return add_to_base(group, mixed)
+
+
+def merge_dropped_ties(group: TensorGroup) -> torch.Tensor:
+    """θ₀ + λ Σ wᵢ·sᵢmᵢδᵢ over the models that have the elected sign."""
+    return add_to_base(group, elected_total_(dropped_(group), group.weights, bool(group.parameters["normalize"])))
+
+
+def check_della(group: TensorGroup) -> None:
+    """A :class:`UserError` where a keep probability would leave (0, 1)."""
+    for model, density, epsilon in zip(group.models, group.numbers("density"), group.numbers("epsilon"), strict=True):
+        if density < 1 and not (density - epsilon > 0 and density + epsilon < 1):
+            raise UserError(
+                f"{model}: tensor {group.name!r}: density {density:g} ± epsilon {epsilon:g} leaves (0, 1); "
+                f"lower epsilon below {min(density, 1 - density):g}"
+            )
+
+
+def random_drop_strategies() -> list[MergeStrategy]:
+    """dare_linear, dare_ties, della_linear and della."""
+    shared: dict[str, Any] = {"rescale": True, "rescale_norm": "l1", **SHARED_DEFAULTS}
+    dare: dict[str, Any] = {
+        "needs_base": True,
+        "scope": "element",
+        "look": partial(look_at_drops, mask_of=dare_mask),
+        "model_defaults": {"weight": 1.0, "density": 1.0},
+        "ranges": DENSITY_RANGES,
+        "choices": {"rescale_norm": RESCALE_NORMS},
+        "source": "Yu et al. 2024, arXiv 2311.03099: rescale_norm inverse; mergekit: l1",
+    }
+    della: dict[str, Any] = {
+        **dare,
+        "scope": "row",
+        "look": partial(look_at_drops, mask_of=della_mask),
+        "model_defaults": {"weight": 1.0, "density": 1.0, "epsilon": 0.15},
+        "ranges": {**DENSITY_RANGES, "epsilon": "[0, 0.5)"},
+        "check": check_della,
+        "source": "Deep et al. 2024 (DELLA), arXiv 2406.11617",
+    }
+    dropped = "θ₀ + λ Σ wᵢsᵢmᵢδᵢ"
+    ranked = "mᵢ ~ Bernoulli(d − ε + 2ε(rank−1)/(C−1)) per row"
+    table = [
+        ("dare_linear", "Drop differences at random, rescale and add the rest.", merge_dropped,
+         f"{dropped}, mᵢ ~ Bernoulli(density)", False, dare),
+        ("dare_ties", "DARE with sign election.", merge_dropped_ties, f"{dropped}[sign agrees]", False, dare),
+        ("della_linear", "Drop small differences more often than large ones, rescale and add the rest.", merge_dropped,
+         f"{dropped}, {ranked}", False, della),
+        ("della", "DELLA with sign election.", merge_dropped_ties,
+         f"{dropped}[sign agrees] / Σ wᵢ[sign agrees]", True, della),
+    ]  # fmt: skip
+    return [
+        MergeStrategy(
+            name, description, merge, formula=formula, defaults={"normalize": normalize, **shared}, **settings
+        )
+        for name, description, merge, formula, normalize, settings in table
+    ]

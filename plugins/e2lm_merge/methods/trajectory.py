@@ -1,0 +1,304 @@
+"""Averages along one training run: lawa, sma, wma, ema, swa and wsm, at its end or at every checkpoint.
+
+Shape suffix: K checkpoints, oldest first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from e2lm.errors import UserError, nearest_names
+from e2lm.merge_strategy import MergedCheckpoint, MergeStrategy, Value
+from e2lm.series import Series
+from e2lm_merge.methods.linear import combine_linear
+from e2lm_merge.plan.parameters import Place, parameter_book, resolved
+from e2lm_merge.plan.source import ModelSource, open_checkpoint, same_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+#: Which checkpoints take part: the last ``window`` of them (0: all), none within ``min_interval`` steps of the one
+#: before it, none older than the last ``fraction`` of training so far. PMA found that early in training long windows
+#: hurt (arXiv 2505.12082, figure 5); 0.4 is the upper end of our reading of that figure, 1 switches the limit off.
+WINDOW_DEFAULTS: dict[str, Value] = {"window": 5.0, "min_interval": 0.0, "fraction": 1.0}
+WINDOW_RANGES = {"window": "[0, inf)", "min_interval": "[0, inf)", "fraction": "(0, 1]", "alpha": "(0, 1]"}
+
+#: Decay curves of WSM by name: the learning rate's factor at a share x of the decay, 1 at 0 and 0 at 1.
+DECAY_CURVES: dict[str, Callable[[float], float]] = {
+    "linear": lambda x: 1 - x,
+    "1-sqrt": lambda x: 1 - math.sqrt(x),
+    "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,
+    "square": lambda x: (1 - x) ** 2,
+    "constant": lambda _: 1.0,
+}
+
+#: Weights of a window of so many checkpoints, oldest first.
+WindowWeights = Callable[[int, Mapping[str, Value]], list[float]]
+
+
+def uniform_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+    """1/K each: LAWA, and PMA's SMA."""
+    del parameters
+    return [1 / count] * count
+
+
+def rising_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+    """wᵢ ∝ i: PMA's WMA.
+
+    >>> rising_weights(2, {}) == [1 / 3, 2 / 3]
+    True
+    """
+    del parameters
+    total = count * (count + 1) / 2
+    return [index / total for index in range(1, count + 1)]
+
+
+def exponential_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+    """α(1−α)^(K−i), and (1−α)^(K−1) for the first: what Mᵢ = αθᵢ + (1−α)Mᵢ₋₁ from M₁ = θ₁ comes to.
+
+    >>> exponential_weights(3, {"alpha": 0.5})
+    [0.25, 0.25, 0.5]
+    """
+    alpha = float(parameters["alpha"])
+    return [(1 - alpha) ** (count - 1)] + [alpha * (1 - alpha) ** (count - index) for index in range(2, count + 1)]
+
+
+def decay_curve(text: str, count: int, window: int = 0) -> list[float]:
+    """w₁ … w_(K−1): a named curve at j/K, or numbers written ``0.9/0.5/0.1``, one less than checkpoints.
+
+    Where there are fewer checkpoints, as at the start of a run, the last numbers count: those of the last stretches of
+    training. Too few numbers, or more than a ``window`` (0: none) can ever use, are a :class:`UserError`.
+
+    >>> decay_curve("0.9/0.5/0.1", 3)
+    [0.5, 0.1]
+    """
+    if text in DECAY_CURVES:
+        return [DECAY_CURVES[text](index / count) for index in range(1, count)]
+    try:
+        points = [float(part) for part in text.split("/")]
+    except ValueError:
+        raise UserError(
+            f"curve: found {text!r}. {nearest_names(text, DECAY_CURVES)} Or give numbers such as 0.9/0.5/0.1"
+        ) from None
+    if not all(map(math.isfinite, points)):
+        raise UserError(f"curve: found {text!r}; expected numbers from 1 down to 0, such as 0.9/0.5/0.1")
+    own = len(points) + 1
+    if len(points) < count - 1:
+        raise UserError(
+            f"curve: {count} checkpoints need {count - 1} numbers, found {len(points)} in {text!r}; "
+            f"set window to {own} or give more numbers"
+        )
+    if 0 < window < own:
+        raise UserError(
+            f"curve: {len(points)} numbers are for {own} checkpoints, window is {window}; set window to {own} or give "
+            f"{window - 1} numbers"
+        )
+    return points[own - count :]
+
+
+def wsm_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+    """c₀ = 1 − w₁, cⱼ = wⱼ − wⱼ₊₁, c_k = w_k: merging by c equals training with the decay w (WSM, theorem 3.1).
+
+    ``count`` checkpoints θ₀ … θ_k have k = count − 1 stretches of training between them, and wⱼ decays the j-th.
+
+    >>> [round(c, 3) for c in wsm_weights(10, {"curve": "1-sqrt"})[:5]]
+    [0.316, 0.131, 0.101, 0.085, 0.075]
+    """
+    window = int(float(parameters.get("window", 0)))
+    decay = [1.0, *decay_curve(str(parameters["curve"]), count, window), 0.0]
+    return [decay[index] - decay[index + 1] for index in range(count)]
+
+
+def taken_steps(steps: Sequence[int], parameters: Mapping[str, Value]) -> list[int]:
+    """Those of ``steps`` that lie at least ``min_interval`` apart, the first one always."""
+    interval = float(parameters["min_interval"])
+    taken: list[int] = []
+    for step in steps:
+        if not taken or step - taken[-1] >= interval:
+            taken.append(step)
+    return taken
+
+
+def window_of(taken: Sequence[int], parameters: Mapping[str, Value]) -> list[int]:
+    """The part of ``taken`` that is averaged at its last step."""
+    oldest = (1 - float(parameters["fraction"])) * taken[-1]
+    window = int(float(parameters["window"])) or len(taken)
+    return [step for step in taken[-window:] if step >= oldest]
+
+
+def trajectory_weights(
+    weights_of: WindowWeights, steps_K: Sequence[int], parameters: Mapping[str, Value]
+) -> tuple[float, ...]:
+    """One weight per checkpoint, 0 outside the window; they add up to 1."""
+    window = window_of(taken_steps(steps_K, parameters), parameters)
+    by_step = dict(zip(window, weights_of(len(window), parameters), strict=True))
+    return tuple(by_step.get(step, 0.0) for step in steps_K)
+
+
+class _Held:
+    """Checkpoints of the window, each read from disk once, and the running sum of those in it, in float64."""
+
+    def __init__(self, weights_of: WindowWeights, parameters: Mapping[str, Value]) -> None:
+        self.weights_of = weights_of
+        self.parameters = parameters
+        self.uniform = weights_of is uniform_weights
+        self.tensors: deque[tuple[int, dict[str, torch.Tensor]]] = deque()
+        self.sums: dict[str, torch.Tensor] = {}
+
+    def add(self, step: int, tensors: dict[str, torch.Tensor], window: Sequence[int]) -> None:
+        self.tensors.append((step, tensors))
+        self._sum(tensors, 1)
+        while self.tensors[0][0] < window[0]:
+            self._sum(self.tensors.popleft()[1], -1)
+
+    def _sum(self, tensors: dict[str, torch.Tensor], sign: int) -> None:
+        import torch
+
+        if not self.uniform:
+            return
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                total = self.sums.setdefault(name, torch.zeros(tensor.shape, dtype=torch.float64))
+                total.add_(tensor, alpha=sign)
+
+    def merged(self) -> dict[str, torch.Tensor]:
+        import torch
+
+        newest = self.tensors[-1][1]
+        weights = self.weights_of(len(self.tensors), self.parameters)
+        merged = {}
+        for name, tensor in newest.items():
+            if not tensor.is_floating_point():
+                merged[name] = tensor.clone()
+            elif self.uniform:
+                merged[name] = (self.sums[name] / len(self.tensors)).to(tensor.dtype)
+            else:
+                total = torch.zeros(tensor.shape, dtype=torch.float64)
+                for weight, (_, held) in zip(weights, self.tensors, strict=True):
+                    total.add_(held[name], alpha=weight)
+                merged[name] = total.to(tensor.dtype)
+        return merged
+
+
+class _Recursive:
+    """Mᵢ = αθᵢ + (1−α)Mᵢ₋₁ in float64, for an exponential average without a window."""
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+        self.means: dict[str, torch.Tensor] = {}
+
+    def add(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        import torch
+
+        for name, tensor in tensors.items():
+            if name not in self.means:
+                self.means[name] = tensor.to(torch.float64) if tensor.is_floating_point() else tensor.clone()
+            elif tensor.is_floating_point():
+                self.means[name].mul_(1 - self.alpha).add_(tensor, alpha=self.alpha)
+        return {name: self.means[name].to(tensor.dtype) for name, tensor in tensors.items()}
+
+
+def merged_checkpoints(
+    series: Series, strategy: MergeStrategy, parameters: Mapping[str, Value] | None = None
+) -> Iterator[MergedCheckpoint]:
+    """The average at every checkpoint of ``series``, each checkpoint read once: (step, tensors by name), step rising.
+
+    At its first checkpoints a window holds what there is. Uniform windows slide by one addition and one subtraction
+    in float64, so their cost does not grow with the window; the checkpoints of the window stay in memory as stored.
+    Tensors come in the type they are stored in. ``parameters`` are the strategy's own; unknown ones are a
+    :class:`UserError`, and so are checkpoints of different shapes.
+    """
+    if strategy.along is None:
+        raise UserError(f"merge strategy {strategy.name!r} does not average along a run; take {', '.join(_NAMES)}")
+    return strategy.along(series, parameters or {})
+
+
+def _along(
+    name: str, weights_of: WindowWeights, series: Series, parameters: Mapping[str, Value]
+) -> Iterator[MergedCheckpoint]:
+    strategy = next(one for one in trajectory_strategies() if one.name == name)
+    book = parameter_book(dict(parameters), f"merge {name}", strategy, of_model=False)
+    settled = resolved(strategy.defaults, [book], Place("", 0.0))
+    return _walk(weights_of, series, settled)
+
+
+def _walk(weights_of: WindowWeights, series: Series, parameters: Mapping[str, Value]) -> Iterator[MergedCheckpoint]:
+    from e2lm_merge.numbers.torch_tensors import read_tensors
+
+    endless = weights_of is exponential_weights and not parameters["window"] and parameters["fraction"] == 1
+    recursive = _Recursive(float(parameters["alpha"])) if endless else None
+    held = _Held(weights_of, parameters)
+    taken: list[int] = []
+    first: ModelSource | None = None
+    for checkpoint in series.checkpoints:
+        if taken and checkpoint.step - taken[-1] < float(parameters["min_interval"]):
+            continue
+        taken.append(checkpoint.step)
+        model = open_checkpoint(checkpoint)
+        first = _same_shapes(first, model)
+        tensors = read_tensors(model)
+        if recursive is not None:
+            yield checkpoint.step, recursive.add(tensors)
+            continue
+        held.add(checkpoint.step, tensors, window_of(taken, parameters))
+        yield checkpoint.step, held.merged()
+
+
+def _same_shapes(first: ModelSource | None, model: ModelSource) -> ModelSource:
+    if first is None:
+        return model
+    same_tensors([first, model], frozenset())
+    for name, stored in first.index.tensors.items():
+        if model.index.tensors[name].shape != stored.shape:
+            raise UserError(
+                f"{model.label}: tensor {name!r} has shape {list(model.index.tensors[name].shape)}, "
+                f"{first.label} has {list(stored.shape)}; a run's checkpoints must be of one model"
+            )
+    return first
+
+
+def trajectory_strategies() -> list[MergeStrategy]:
+    """lawa, sma, wma, ema, swa and wsm."""
+    whole: dict[str, Value] = {**WINDOW_DEFAULTS, "window": 0.0}
+    alpha: dict[str, Value] = {**whole, "alpha": 0.2}
+    curve: dict[str, Value] = {**WINDOW_DEFAULTS, "window": 10.0, "curve": "1-sqrt"}
+    return [
+        _strategy("lawa", "Mean of the last checkpoints.", "(1/k) Σ θ over the last k", uniform_weights,
+                  WINDOW_DEFAULTS, "Kaddour 2022, arXiv 2209.14981; Sanyal et al. 2023, arXiv 2306.03241 (k = 5)"),
+        _strategy("sma", "Simple moving average: PMA's name for the mean of the window.", "(1/N) Σ θᵢ",
+                  uniform_weights, {**WINDOW_DEFAULTS, "window": 10.0}, "Li et al. 2025 (PMA), arXiv 2505.12082"),
+        _strategy("wma", "Weighted moving average: later checkpoints count more; PMA's choice early in training.",
+                  "Σ i·θᵢ / Σ i", rising_weights, WINDOW_DEFAULTS, "Li et al. 2025 (PMA), arXiv 2505.12082"),
+        _strategy("ema", "Exponential moving average over all checkpoints, or over a window.",
+                  "Mᵢ = αθᵢ + (1−α)Mᵢ₋₁, M₁ = θ₁", exponential_weights, alpha,
+                  "Li et al. 2025 (PMA), arXiv 2505.12082"),
+        _strategy("swa", "Stochastic weight averaging: mean of all checkpoints from the given ones on.",
+                  "θ̄ₙ₊₁ = (nθ̄ₙ + θ)/(n+1)", uniform_weights, whole, "Izmailov et al. 2018, arXiv 1803.05407"),
+        _strategy("wsm", "Warmup-stable-merge: the average that stands for a learning-rate decay.",
+                  "Σ cⱼθⱼ, c₀ = 1−w₁, cⱼ = wⱼ−wⱼ₊₁, c_k = w_k", wsm_weights, curve,
+                  "Tian et al. 2025 (WSM), arXiv 2507.17634, theorem 3.1"),
+    ]  # fmt: skip
+
+
+_NAMES = ("lawa", "sma", "wma", "ema", "swa", "wsm")
+
+
+def _strategy(
+    name: str, description: str, formula: str, weights_of: WindowWeights, defaults: Mapping[str, Value], source: str
+) -> MergeStrategy:
+    merge: dict[str, Any] = {"scope": "sum", "ordered": True, "combine": combine_linear}
+    return MergeStrategy(
+        name,
+        description,
+        formula=formula,
+        defaults=defaults,
+        ranges=WINDOW_RANGES,
+        source=source,
+        weigh=partial(trajectory_weights, weights_of),
+        along=partial(_along, name, weights_of),
+        **merge,
+    )

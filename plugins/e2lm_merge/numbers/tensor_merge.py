@@ -1,0 +1,201 @@
+"""One tensor's merge: its inputs block by block through the strategy, once per look and once to merge.
+
+Bits depend on nothing but inputs, parameters and seed.
+
+Weighted sums of one tensor, block by block, by the compiled functions where there are some, else by numpy.
+
+Shape suffix: N numbers of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from e2lm.errors import UserError
+from e2lm.merge_strategy import Combination, MergeStrategy
+from e2lm_merge.numbers.blocks import BlockWalk, TensorMerge, Workspace
+from e2lm_merge.numbers.combination import LONG_NUMBERS, STRETCH, InnerProducts, combined
+from e2lm_merge.numbers.compiled import CompiledSums, StoredBlock, compiled_sums
+from e2lm_merge.numbers.formats import EXACT_BYTES, TYPE_BYTES, Bytes, Floats, Narrower, empty_bytes, widen
+
+if TYPE_CHECKING:
+    import torch
+
+
+def weighted_sums(
+    walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], narrower: Narrower
+) -> Iterator[tuple[int, Bytes]]:
+    """Blocks of a weighted sum, as they are to be stored."""
+    merge, strategy = walk.merge, walk.merge.strategy
+    assert strategy.combine is not None
+    wanted = strategy.products_of(walk.group) if strategy.products_of is not None else None
+    products = None if wanted is None else _inner_products(walk, wanted == "deltas" and merge.base is not None).matrix
+    how = strategy.combine(walk.group, products)
+    # An input that takes no part leaves no trace in the sum, so it is looked at itself.
+    idle = not all(how.coefficients) and not merge.allow_nonfinite
+    compiled = _compiled_for(walk) if not how.wide and any((*how.coefficients, how.base)) else None
+    if compiled is None:
+        summed = _numpy_sums(walk, how, narrower, hashers, idle)
+    else:
+        summed = _compiled_sums(walk, how, narrower, hashers, idle, compiled)
+    for start, stored, finite in summed:
+        if not finite and not merge.allow_nonfinite:
+            _blame_input(walk)
+        yield start, stored
+
+
+def _blame_input(walk: BlockWalk) -> None:
+    """Name the input that made a sum infinite or NaN: looking at sums alone is a check less per input and block."""
+    for _ in walk.blocks(finite=True):
+        pass
+    raise UserError(
+        f"tensor {walk.merge.name!r}: the merged numbers are too large for {walk.merge.dtype}; lower weights"
+    )
+
+
+def _compiled_for(walk: BlockWalk) -> CompiledSums | None:
+    """The compiled functions, where there are any that know all types of this tensor."""
+    compiled, merge = walk.workspace.compiled, walk.merge
+    known = compiled is not None and compiled.knows([source.dtype for source in merge.inputs], merge.dtype)
+    return compiled if known else None
+
+
+def _inner_products(walk: BlockWalk, deltas: bool) -> InnerProducts:
+    """Of the inputs, or of the models less the base."""
+    merge = walk.merge
+    inner = InnerProducts(len(merge.sources) if deltas else len(merge.inputs), merge.numel)
+    walk.hold()
+    compiled = _compiled_for(walk) if merge.numel >= LONG_NUMBERS else None
+    if compiled is not None:
+        for _, count, inputs in walk.stored_blocks():
+            taken, pivot = (inputs[:-1], inputs[-1]) if deltas else (inputs, None)
+            stretches = count // STRETCH
+            rest = [_widened(block, stretches * STRETCH) for block in inputs]
+            inner.add_stretches(compiled.product_sums(taken, pivot, stretches), _less_base(rest) if deltas else rest)
+        return inner
+    for block in walk.blocks():
+        inner.add(_less_base(block.numbers) if deltas else block.numbers)
+    return inner
+
+
+def _less_base(numbers: Sequence[Floats]) -> Sequence[Floats]:
+    """The models less the base, which comes last, in place."""
+    for numbers_N in numbers[:-1]:
+        np.subtract(numbers_N, numbers[-1], out=numbers_N)
+    return numbers[:-1]
+
+
+def _widened(block: StoredBlock, start: int = 0) -> Floats:
+    """The numbers of ``block`` from ``start`` on in float32, in new memory."""
+    stored = block.bytes_[start * TYPE_BYTES[block.kind] :]
+    numbers_N = np.empty(len(stored) // TYPE_BYTES[block.kind], dtype=np.float32)
+    widen(stored, block.kind, numbers_N)
+    return numbers_N
+
+
+def _numpy_sums(
+    walk: BlockWalk, how: Combination, narrower: Narrower, hashers: Sequence[xxhash.xxh3_128], idle: bool
+) -> Iterator[tuple[int, Bytes, bool]]:
+    """Start, bytes, and whether all are finite."""
+    merge = walk.merge
+    for block in walk.blocks(hashers=hashers, finite=idle, order_is_free=True):
+        numbers = list(block.numbers)
+        base_N = numbers.pop() if merge.base is not None else None
+        summed_N = combined(numbers, base_N, how)
+        stored = narrower.narrow(summed_N, f"tensor {merge.name!r}", merge.works_apart(block.count))
+        yield block.start, stored, narrower.finite
+
+
+def _compiled_sums(
+    walk: BlockWalk,
+    how: Combination,
+    narrower: Narrower,
+    hashers: Sequence[xxhash.xxh3_128],
+    idle: bool,
+    compiled: CompiledSums,
+) -> Iterator[tuple[int, Bytes, bool]]:
+    """The same in one pass; a block that is not finite is done over by numpy."""
+    merge = walk.merge
+    for start, count, inputs in walk.stored_blocks(hashers, idle):
+        out = StoredBlock(walk.workspace.buffer("out", 0, count * TYPE_BYTES[merge.dtype]), merge.dtype)
+        if compiled.combined(inputs, len(merge.sources), how, out):
+            yield start, out.bytes_, True
+            continue
+        numbers = [_widened(block) for block in inputs]
+        base_N = numbers.pop() if merge.base is not None else None
+        stored = narrower.narrow(combined(numbers, base_N, how), f"tensor {merge.name!r}")
+        yield start, stored, narrower.finite
+
+
+#: Receives the position of a block's first byte in the output tensor, and the block as stored.
+Sink = Callable[[int, Bytes], None]
+
+
+def merge_tensor(merge: TensorMerge, workspace: Workspace, sink: Sink, found_in_all: Any = None) -> tuple[str, ...]:
+    """Merge one tensor into ``sink``; the XXH3-128 checksum of every input comes out, in hexadecimal digits."""
+    hashers = tuple(xxhash.xxh3_128() for _ in merge.inputs)
+    if merge.dtype in EXACT_BYTES:
+        _copy_exact(merge, sink, hashers)
+    else:
+        narrower, size = workspace.narrower(merge.dtype), TYPE_BYTES[merge.dtype]
+        walk = BlockWalk(merge, workspace)
+        if merge.scope == "sum":
+            for start, stored in weighted_sums(walk, hashers, narrower):
+                sink(start * size, stored)
+        else:
+            for start, numbers_N in _merged(walk, hashers, found_in_all):
+                sink(start * size, narrower.narrow(numbers_N, f"tensor {merge.name!r}"))
+        workspace.forget_large()
+    return tuple(hasher.hexdigest() for hasher in hashers)
+
+
+def _merged(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], found_in_all: Any) -> Iterator[tuple[int, Floats]]:
+    """Blocks through the strategy's own ``merge``."""
+    strategy = walk.merge.strategy
+    assert strategy.merge is not None
+    if strategy.look is not None:
+        walk.hold()
+    found = strategy.look(walk, found_in_all) if strategy.look is not None else found_in_all
+    for block in walk.blocks(hashers=hashers, finite=not walk.merge.allow_nonfinite):
+        group = walk.as_group(block, whole=True, found=found)
+        expected = group.tensors[0].shape
+        merged: torch.Tensor = strategy.merge(group)
+        if merged.shape != expected:
+            raise UserError(
+                f"strategy {strategy.name!r}: tensor {walk.merge.name!r}: the merged shape is {tuple(merged.shape)}, "
+                f"expected {tuple(expected)}"
+            )
+        yield block.start, merged.detach().float().contiguous().view(-1).numpy()
+
+
+def compiled_for(merges: Sequence[TensorMerge]) -> CompiledSums | None:
+    """What works in the place of numpy; None where there is nothing, or nothing is merged block by block."""
+    return compiled_sums(sum(merge.numel for merge in merges if merge.scope != "tensor"))
+
+
+def look_at_all(strategy: MergeStrategy, merges: Sequence[TensorMerge]) -> Any:
+    """What the strategy finds in all tensors together, None where it does not look."""
+    if strategy.look_at_all is None:
+        return None
+    workspace = Workspace()
+    walks = [BlockWalk(merge, workspace) for merge in merges if merge.dtype not in EXACT_BYTES]
+    return strategy.look_at_all(walks)
+
+
+def _copy_exact(merge: TensorMerge, sink: Sink, hashers: tuple[xxhash.xxh3_128, ...]) -> None:
+    """Counters, masks and tables: the bytes that all models agree on."""
+    read = [empty_bytes(merge.nbytes) for _ in merge.inputs]
+    for source, bytes_, hasher in zip(merge.inputs, read, hashers, strict=True):
+        source.read(0, bytes_)
+        hasher.update(bytes_.data)
+        if not np.array_equal(bytes_, read[0]):
+            raise UserError(
+                f"tensor {merge.name!r} ({merge.dtype}) differs between {merge.inputs[0].label} and {source.label}, "
+                "and whole numbers are not averaged; make them equal or leave one model out"
+            )
+    if merge.nbytes:
+        sink(0, read[0])

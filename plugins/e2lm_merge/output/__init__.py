@@ -1,0 +1,1 @@
+"""Where a merge goes: a folder, a model in memory, lm-eval."""

@@ -1,0 +1,1 @@
+"""From a user's YAML to what is done with each tensor."""

@@ -1,0 +1,166 @@
+"""Recipe: what is merged and how, as mergekit's YAML says it, and stricter.
+
+Beyond mergekit's keys there are ``seed``, ``donor`` (whose config and tokenizer are taken), ``tied_embeddings``,
+``allow_nonfinite``, ``series`` with ``steps`` (the checkpoints of a run instead of ``models``) and ``score``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.noun import Noun
+
+#: mergekit keys whose effect lies outside of what is merged here, and what to do instead.
+REFUSED_KEYS = {
+    "modules": "merge one module at a time",
+    "tokenizer": "merge models of one vocabulary and name the one whose tokenizer is taken: donor: MODEL",
+    "chat_template": "the donor's chat template is copied; edit it afterwards",
+}
+
+OutputType = Literal["float32", "bfloat16", "float16"]
+SAFETENSORS_TYPE = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+TORCH_TYPE_NAME = {short: name for name, short in SAFETENSORS_TYPE.items()}
+
+
+class RecipeModel(Noun):
+    """One model to merge: a folder, ``folder@step`` of a run, or ``owner/name@revision`` of the Hub."""
+
+    model: Annotated[str, Field(min_length=1)]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class RecipeSource(RecipeModel):
+    """Layers ``layer_range[0]`` up to but without ``layer_range[1]`` of a model."""
+
+    layer_range: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]]
+
+
+class RecipeSlice(Noun):
+    """Layers of the output, merged from as many layers of every source."""
+
+    sources: Annotated[tuple[RecipeSource, ...], Field(min_length=1)]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many layers of the output this slice makes."""
+        first = self.sources[0].layer_range
+        return first[1] - first[0]
+
+    @model_validator(mode="after")
+    def _equal_length(self) -> RecipeSlice:
+        lengths = {source.layer_range[1] - source.layer_range[0] for source in self.sources}
+        if len(lengths) != 1 or min(lengths) < 1:
+            raise ValueError(f"all sources of a slice need layer ranges of one length above 0, found {sorted(lengths)}")
+        return self
+
+
+class RecipeScore(Noun):
+    """What candidates are scored on where a strategy needs it: see :mod:`e2lm_merge.search.items`."""
+
+    items: Annotated[tuple[str, ...], Field(min_length=1)]
+    selection_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    limit: Annotated[int, Field(ge=2)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    device: str = "cpu"
+
+
+class Recipe(Noun):
+    """A merge as the user wrote it."""
+
+    merge_method: Annotated[str, Field(min_length=1)]
+    models: tuple[RecipeModel, ...] = ()
+    slices: tuple[RecipeSlice, ...] = ()
+    series: str | None = None
+    steps: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    base_model: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    dtype: OutputType | None = None
+    out_dtype: OutputType | None = None
+    tokenizer_source: Literal["base"] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    donor: str | None = None
+    tied_embeddings: Literal["tie", "untie"] | None = None
+    allow_nonfinite: bool = False
+    score: RecipeScore | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_input(self) -> Recipe:
+        given = [name for name in ("models", "slices", "series") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of models, slices and series is needed, found {', '.join(given) or 'none'}")
+        if self.steps is not None and self.series is None:
+            raise ValueError("steps choose among the checkpoints of a series; give series too")
+        return self
+
+    @property
+    def output_type(self) -> str | None:
+        """The wanted type of the output, as safetensors names it; None for that of the inputs."""
+        wanted = self.out_dtype or self.dtype
+        return None if wanted is None else SAFETENSORS_TYPE[wanted]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in the YAML file ``path``; a :class:`UserError` names the field at fault."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; give a merge config in mergekit's YAML") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: a folder; give a merge config in mergekit's YAML") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({one_line(error)})") from error
+    return recipe_from_data(data, str(path))
+
+
+def recipe_from_data(data: Any, source: str) -> Recipe:
+    """The recipe in ``data``, which came from ``source``."""
+    if not isinstance(data, dict):
+        raise UserError(f"{source}: found {type(data).__name__}; a merge config has keys such as merge_method, models")
+    for key in map(str, data):
+        if key in REFUSED_KEYS:
+            raise UserError(f"{source}: field {key!r} of mergekit is not supported; {REFUSED_KEYS[key]}")
+        if key not in Recipe.model_fields:
+            raise UserError(f"{source}: unknown field {key!r}. {nearest_names(key, Recipe.model_fields)}")
+    models = data.get("models")
+    for index, entry in enumerate(models if isinstance(models, list) else []):
+        for key in map(str, entry if isinstance(entry, dict) else {}):
+            if key not in RecipeModel.model_fields:
+                raise UserError(
+                    f"{source}: models.{index}: unknown field {key!r}; a model has the fields model and parameters, "
+                    "and numbers belong under the latter: parameters: {weight: 0.5}"
+                )
+    if data.get("tokenizer_source") not in (None, "base"):
+        raise UserError(f"{source}: tokenizer_source: found {data['tokenizer_source']!r}; {REFUSED_KEYS['tokenizer']}")
+    return Recipe.from_data(_without_nones(data), source)
+
+
+def _without_nones(data: Any) -> Any:
+    """An empty ``parameters:`` in YAML reads as nothing given."""
+    if isinstance(data, dict):
+        return {key: _without_nones(value) for key, value in data.items() if value is not None}
+    if isinstance(data, list):
+        return [_without_nones(value) for value in data]
+    return data
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    """YAML without surprises: a key given twice is an error, not the later one's silent victory."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    return Loader

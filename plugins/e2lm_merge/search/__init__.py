@@ -1,0 +1,1 @@
+"""Merges that score candidates first."""

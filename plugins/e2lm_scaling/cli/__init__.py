@@ -1,0 +1,1 @@
+"""``e2lm predict`` and its actions."""

@@ -1,0 +1,158 @@
+"""``e2lm predict curve``: where a run ends, from its first checkpoints; and which of two ends above the other."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2lm.errors import UserError, nearest_names
+from e2lm_scaling.cli.input import add_plot_arguments, print_json, write_charts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from e2lm.chart import Chart
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the arguments of ``predict curve``."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="F",
+        help="a Scores table, a folder of lm-eval results, or (with --columns) a table of one run",
+    )
+    parser.add_argument("--columns", metavar="STEP,LOSS", help="columns of the table of one run: step or tokens, loss")
+    parser.add_argument("--series", help="the run to forecast (default: the only one)")
+    parser.add_argument("--against", help="the run to compare it with: probability that --series ends above it")
+    parser.add_argument("--task", help="task of a Scores table")
+    parser.add_argument("--metric", help="metric of a Scores table")
+    parser.add_argument("--schedule", help="kind:peak=...,steps=...[,final=...,warmup=...,decay_from=...]")
+    parser.add_argument("--to", type=float, help="tokens (or steps, with --columns) at the end of the run")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plot_arguments(parser, "FILE.html or FILE.svg")
+
+
+def run(arguments: Namespace) -> int:
+    """Forecast or compare, report."""
+    frame, source = _frame(arguments)
+    report = _compared(arguments, frame) if arguments.against else _forecast(arguments, frame)
+    report["data"] = source
+    words = _words(report)
+    write_charts(arguments, "curve", lambda: [_chart(arguments, frame, report)], tuple(words))
+    if arguments.json:
+        print_json(report)
+    else:
+        print("\n".join(words))
+    return 0
+
+
+def _chart(arguments: Namespace, frame: pd.DataFrame, report: dict[str, Any]) -> Chart:
+    from e2lm_scaling.cli.figures import comparison_chart, forecast_chart
+
+    x_label = "step" if arguments.columns or frame["at"].equals(frame["step"].astype(float)) else "tokens"
+    rows = _run_of(frame, report["series"], "--series")[1]
+    if "against" in report:
+        return comparison_chart(rows, _run_of(frame, report["against"], "--against")[1], report, x_label)
+    return forecast_chart(rows, report, x_label)
+
+
+def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
+    """Columns series, at (tokens or steps), value."""
+    import pandas as pd
+
+    if arguments.columns:
+        names = arguments.columns.split(",")
+        table = pd.read_csv(arguments.data) if arguments.data.is_file() else None
+        if table is None:
+            raise UserError(f"{arguments.data}: no such file")
+        for name in names:
+            if name not in table.columns:
+                raise UserError(f"{arguments.data}: column {name!r} is missing. {nearest_names(name, table.columns)}")
+        if len(names) != 2:
+            raise UserError(f"--columns {arguments.columns!r}: give two columns, the step (or tokens) and the loss")
+        data = {"series": "run", "step": table[names[0]], "at": table[names[0]], "value": table[names[1]]}
+        return pd.DataFrame(data).dropna(), str(arguments.data)
+    from e2lm.results import read_scores
+
+    read = read_scores(arguments.data)
+    frame = read.scores.frame
+    for column in ("task", "metric"):
+        found = sorted(set(frame[column]))
+        wanted = getattr(arguments, column)
+        if wanted is None and len(found) > 1:
+            raise UserError(f"{arguments.data}: choose one with --{column}: {', '.join(found[:12])}")
+        if wanted is not None and wanted not in found:
+            raise UserError(f"{arguments.data}: no {column} {wanted!r}. {nearest_names(wanted, found)}")
+        frame = frame[frame[column] == (wanted or found[0])]
+    frame = frame[frame["step"] > 0].rename(columns={"tokens": "at"})
+    if frame["at"].isna().any():
+        frame = frame.assign(at=frame["step"].astype(float))
+    return frame[["series", "step", "at", "value"]], str(arguments.data)
+
+
+def _run_of(frame: pd.DataFrame, name: str | None, option: str) -> tuple[str, pd.DataFrame]:
+    found = sorted(set(frame["series"]))
+    if name is None and len(found) > 1:
+        raise UserError(f"{option}: choose one of the series {', '.join(found[:12])}")
+    chosen = name or found[0]
+    if chosen not in found:
+        raise UserError(f"{option} {chosen!r}: no such series. {nearest_names(chosen, found)}")
+    return chosen, frame[frame["series"] == chosen].sort_values("at")
+
+
+def _forecast(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
+    from e2lm_scaling.forecast.curve import forecast_with_schedule, forecast_without_schedule
+    from e2lm_scaling.laws.schedule import schedule_of
+
+    name, rows = _run_of(frame, arguments.series, "--series")
+    values = rows["value"].to_numpy(dtype=float)
+    if arguments.schedule:
+        schedule = schedule_of(arguments.schedule)
+        end = float(schedule.steps)
+        forecast = forecast_with_schedule(schedule, rows["step"].to_numpy(dtype=float), values)
+    elif arguments.to:
+        end = arguments.to
+        forecast = forecast_without_schedule(rows["at"].to_numpy(dtype=float), values, end)
+    else:
+        raise UserError("predict curve needs --schedule (which says where the run ends) or --to")
+    return {
+        "series": name, "checkpoints": len(rows), "last": float(rows["at"].iloc[-1]), "end": end,
+        "last_value": float(values[-1]), "value": forecast.value, "low": forecast.low, "high": forecast.high,
+        "method": forecast.method,
+    }  # fmt: skip
+
+
+def _compared(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
+    from e2lm_scaling.forecast.curve import compare_ends
+
+    first_name, first = _run_of(frame, arguments.series, "--series")
+    second_name, second = _run_of(frame, arguments.against, "--against")
+    both = first.merge(second, on="at", suffixes=("_first", "_second")).sort_values("at")
+    if not arguments.to:
+        raise UserError("--against needs --to: the tokens at the end of both runs")
+    found = compare_ends(
+        both["at"].to_numpy(dtype=float), both["value_first"].to_numpy(dtype=float),
+        both["value_second"].to_numpy(dtype=float), arguments.to,
+    )  # fmt: skip
+    return {
+        "series": first_name, "against": second_name, "checkpoints": found.checkpoints, "end": arguments.to,
+        "difference": found.difference, "stderr_at_end": found.stderr, "probability_above": found.above_probability,
+        "method": "the difference persists and wanders as much as it has so far; slopes are not extrapolated",
+    }  # fmt: skip
+
+
+def _words(report: dict[str, Any]) -> list[str]:
+    if "against" in report:
+        return [
+            f"{report['series']} ends above {report['against']} with probability {report['probability_above']:.0%} "
+            f"(difference now {report['difference']:+.4g}, at the end +- {report['stderr_at_end']:.2g}; "
+            f"{report['checkpoints']} checkpoints; {report['method']})"
+        ]
+    return [
+        f"{report['series']}: {report['last_value']:.4f} at {report['last']:.4g}, {report['value']:.4f} "
+        f"({report['low']:.4f} to {report['high']:.4f}) at {report['end']:.4g}",
+        f"  {report['method']}",
+    ]

@@ -1,0 +1,198 @@
+"""``e2lm predict decide``: continue, stop, or move the budget, in plain words."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2lm.errors import UserError
+from e2lm_scaling.cli.input import (
+    add_input_arguments,
+    add_plot_arguments,
+    named_numbers,
+    print_json,
+    read_input,
+    write_plots,
+)
+
+if TYPE_CHECKING:
+    from e2lm.scaling_predictor import LossTable
+    from e2lm_scaling.forecast.decide import Decision
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the arguments of ``predict decide``."""
+    add_input_arguments(parser)
+    parser.add_argument("--budget-flops", type=float, help="what could be spent, in FLOPs")
+    parser.add_argument("--budget-gpu-hours", type=float, help="what could be spent, in GPU hours")
+    parser.add_argument("--budget-tokens", type=float, help="what could be spent, in tokens of the current model")
+    parser.add_argument("--cost-per-flop", type=float, help="price of a FLOP")
+    parser.add_argument("--cost-per-gpu-hour", type=float, help="price of a GPU hour")
+    parser.add_argument("--cost-per-token", type=float, help="price of a token of the current model")
+    parser.add_argument("--value-per-point", type=float, required=True, help="what 0.01 less loss is worth")
+    parser.add_argument("--current", metavar="N=...,D=...", help="the run that could go on (default: most compute)")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=FILE", help="runs on other data with the same N and D"
+    )
+    parser.add_argument("--peak-flops", type=float, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
+    parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak reached (default 0.4)")
+    parser.add_argument("--model", default="average", help="model of the forecasts (default average)")
+    add_plot_arguments(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Decide, report."""
+    import numpy as np
+
+    from e2lm_scaling.forecast.decide import Question, decide
+    from e2lm_scaling.forecast.losses import read_losses
+    from e2lm_scaling.forecast.models import models_named
+    from e2lm_scaling.forecast.table import checked
+
+    source = read_input(arguments)
+    table = checked(source.table, source.source)
+    current = _current(arguments, table)
+    flops, cost_per_flop = _money(arguments, current[0])
+    others = {}
+    for text in arguments.option:
+        name, equals, file = text.partition("=")
+        if not equals:
+            raise UserError(f"--option {text!r}: write NAME=FILE")
+        others[name] = read_losses(Path(file), arguments.columns, arguments.task, arguments.metric).table
+    models_named([arguments.model])
+    question = Question(table, current, flops, cost_per_flop, arguments.value_per_point, others, arguments.model)
+    found = decide(question, np.random.default_rng(arguments.seed))
+    report = decision_report(found) | {
+        "budget_flops": flops,
+        "cost_per_flop": cost_per_flop,
+        "value_per_point": arguments.value_per_point,
+        "data": source.source,
+        "warnings": list(source.warnings),
+    }
+    page = decision_words(report)
+    write_plots(arguments, "decide", lambda: _figures(found), tuple(page))
+    if arguments.json:
+        print_json(report)
+    else:
+        print("\n".join(page))
+    return 0
+
+
+def _current(arguments: Namespace, table: LossTable) -> tuple[float, float]:
+    import numpy as np
+
+    if arguments.current:
+        at = named_numbers(arguments.current, "--current", ("N", "D"))
+        if len(at) != 2:
+            raise UserError("--current needs both N and D")
+        return at["N"], at["D"]
+    row = int(np.argmax(table.params_R * table.tokens_R))
+    return float(table.params_R[row]), float(table.tokens_R[row])
+
+
+def _money(arguments: Namespace, params: float) -> tuple[float, float]:
+    """Budget in FLOPs and price of a FLOP."""
+    from e2lm_scaling.cli.plan import HardwarePrice
+    from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
+
+    per_hour = HardwarePrice(arguments.peak_flops, arguments.utilisation).flops_per_gpu_hour
+    per_token = FLOPS_PER_PARAMETER_TOKEN * params
+    budgets = [
+        arguments.budget_flops,
+        None if arguments.budget_gpu_hours is None else arguments.budget_gpu_hours * per_hour,
+        None if arguments.budget_tokens is None else arguments.budget_tokens * per_token,
+    ]
+    costs = [
+        arguments.cost_per_flop,
+        None if arguments.cost_per_gpu_hour is None else arguments.cost_per_gpu_hour / per_hour,
+        None if arguments.cost_per_token is None else arguments.cost_per_token / per_token,
+    ]
+    given_budgets = [one for one in budgets if one is not None]
+    given_costs = [one for one in costs if one is not None]
+    if len(given_budgets) != 1 or len(given_costs) != 1:
+        raise UserError(
+            "decide needs one of --budget-flops, --budget-gpu-hours, --budget-tokens and one of --cost-per-flop, "
+            "--cost-per-gpu-hour, --cost-per-token"
+        )
+    return given_budgets[0], given_costs[0]
+
+
+def decision_report(found: Decision) -> dict[str, Any]:
+    """The decision as plain values."""
+    return {
+        "choice": found.chosen.option.name if found.decided else None,
+        "leaning": found.chosen.option.name,
+        "decided": found.decided,
+        "regret_probability": found.regret_probability,
+        "expected_regret": found.expected_regret,
+        "options": [
+            {
+                "name": one.option.name,
+                "words": one.option.words,
+                "N": one.option.params,
+                "D": one.option.tokens,
+                "cost": one.option.cost,
+                "loss": one.loss,
+                "loss_interval": list(one.loss_interval),
+                "gain": one.gain,
+                "gain_interval": list(one.gain_interval),
+                "best_probability": one.best_probability,
+                "traced_to": one.option.traced_to,
+            }
+            for one in found.valued
+        ],
+        "experiment": None
+        if found.experiment is None
+        else {
+            "words": found.experiment.words,
+            "flops": found.experiment.flops,
+            "cost": found.experiment.cost,
+            "value_of_information": found.experiment.value,
+        },
+    }
+
+
+def decision_words(report: dict[str, Any]) -> list[str]:
+    """One page in plain words."""
+    best = report["options"][0]
+    low, high = best["gain_interval"]
+    if report["decided"]:
+        lines = [f"Do this: {best['words']}."]
+    else:
+        second = report["options"][1]
+        lines = [
+            f"The data cannot decide. Leaning: {best['words']}; but '{second['name']}' may be as good "
+            f"({best['best_probability']:.0%} against {second['best_probability']:.0%})."
+        ]
+    lines.append(
+        f"Expected gain over stopping, after cost: {best['gain']:,.4g} (90 % interval {low:,.4g} to {high:,.4g}). "
+        f"Chance that another option would have been better: {report['regret_probability']:.0%}, expected loss by "
+        f"that: {report['expected_regret']:,.4g}."
+    )
+    for one in report["options"]:
+        low, high = one["loss_interval"]
+        lines.append(
+            f"- {one['name']}: {one['words']}; cost {one['cost']:,.4g}, loss {one['loss']:.4f} ({low:.4f} to "
+            f"{high:.4f}), gain {one['gain']:,.4g}; best with "
+            f"probability {one['best_probability']:.0%}; from {one['traced_to']}."
+        )
+    experiment = report["experiment"]
+    if experiment is None:
+        lines.append("No small experiment is worth its cost: its result would rarely change the choice.")
+    else:
+        lines.append(
+            f"Cheapest way to know better: {experiment['words']}; cost {experiment['cost']:,.4g}, worth "
+            f"{experiment['value_of_information']:,.4g}."
+        )
+    lines.append(
+        f"A point is 0.01 of loss, worth {report['value_per_point']:,.4g} each; budget {report['budget_flops']:.3g} "
+        f"FLOPs; intervals are backtest-calibrated on {report['data']}."
+    )
+    return lines
+
+
+def _figures(found: Decision) -> list[Any]:
+    from e2lm_scaling.cli.figures import decision_figure
+
+    return [decision_figure(found)]

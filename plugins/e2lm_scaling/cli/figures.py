@@ -1,0 +1,238 @@
+"""Figures of fits, residuals, backtests, budgets and curves (matplotlib, drawn without a display).
+
+Writes figures: PNG, or one HTML page with the drawings inside it, which loads nothing from anywhere.
+
+Charts of curves and of links between losses, as SVG that needs no library.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from e2lm.atomic_file import whole_file, write_text
+from e2lm.chart import CATEGORIES, Chart, Line
+from e2lm.errors import UserError
+from e2lm_scaling.forecast.table import flops_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from e2lm.chart import Chart
+    from e2lm_scaling.forecast.backtest import Backtest
+    from e2lm_scaling.forecast.decide import Decision
+    from e2lm_scaling.forecast.link import LossLink
+    from e2lm_scaling.forecast.plan import Plan
+    from e2lm_scaling.laws.fit import Fit
+    from e2lm_scaling.laws.objective import Array
+
+
+SIZE_INCHES = (8.0, 4.5)
+#: Most budgets drawn as isoFLOP curves.
+MOST_BUDGETS = 8
+
+
+def new_figure(panels: int = 1) -> tuple[Any, list[Any]]:
+    """A figure with ``panels`` axes side by side; :class:`UserError` where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("--plot needs matplotlib: pip install 'e2lm[plot]'") from error
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def fit_figure(fit: Fit) -> Any:
+    """Observed and predicted loss against compute, and the residuals."""
+    figure, (left, right) = new_figure(2)
+    table = fit.table
+    flops_R = flops_of(table)
+    predicted_R = fit.loss(table.params_R, table.tokens_R)
+    shown = left.scatter(flops_R, table.loss_R, c=np.log10(table.params_R), s=14, cmap="viridis")
+    figure.colorbar(shown, ax=left, label="log10 N")
+    left.scatter(flops_R, predicted_R, marker="x", s=14, color="black", linewidths=0.7, label=fit.law.formula)
+    left.set(xscale="log", xlabel="training FLOPs (6 N D)", ylabel="loss", title=f"{fit.law.name}: data and fit")
+    left.legend(fontsize="small")
+    right.axhline(0.0, color="grey", linewidth=0.8)
+    right.scatter(flops_R, 100 * (predicted_R / table.loss_R - 1), s=14)
+    right.set(xscale="log", xlabel="training FLOPs (6 N D)", ylabel="predicted / observed - 1 (%)", title="residuals")
+    return figure
+
+
+def backtest_figure(result: Backtest) -> Any:
+    """Signed errors of every model on the held-out runs, with the 90 % interval of each."""
+    figure, (axis,) = new_figure(1)
+    flops_R = flops_of(result.held)
+    for position, one in enumerate(result.judged):
+        spread = 0.25 * (np.log(flops_R) - np.log(flops_R).mean()) / max(float(np.ptp(np.log(flops_R))), 1e-9)
+        axis.scatter(100 * one.signed_R, position + spread, s=14, alpha=0.8)
+        half = 100 * float(np.nanmean(one.half_width_R)) if np.isfinite(one.half_width_R).any() else 0.0
+        axis.plot([-half, half], [position, position], color="grey", linewidth=5, alpha=0.3, zorder=0)
+    names = [one.model + (" (baseline)" if one.is_baseline else "") for one in result.judged]
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.axvline(0.0, color="grey", linewidth=0.8)
+    axis.set(
+        xlabel="predicted / observed - 1 on held-out runs (%); grey: mean 90 % interval",
+        title=f"runs with {result.by} above {result.threshold:.3g} held out",
+    )
+    return figure
+
+
+def isoflop_figure(fit: Fit, found: Plan) -> Any:
+    """Loss along compute budgets of the data and of the plan."""
+    from e2lm_scaling.forecast.plan import isoflop_curve
+    from e2lm_scaling.laws.optimum import FEWEST_RUNS, budgets_of
+
+    figure, (axis,) = new_figure(1)
+    groups = [group for group in budgets_of(fit.table) if len(group[1]) >= FEWEST_RUNS][-MOST_BUDGETS:]
+    for flops, rows in groups:
+        sizes = np.geomspace(fit.table.params_R[rows].min() / 1.5, fit.table.params_R[rows].max() * 1.5, 100)
+        (line,) = axis.plot(sizes, isoflop_curve(fit, flops, sizes), linewidth=1, label=f"{flops:.1e} FLOPs")
+        axis.scatter(fit.table.params_R[rows], fit.table.loss_R[rows], s=12, color=line.get_color())
+    sizes = np.geomspace(found.params / 10, found.params * 10, 200)
+    axis.plot(sizes, isoflop_curve(fit, found.flops, sizes), color="black", label=f"{found.flops:.1e} FLOPs (plan)")
+    axis.scatter([found.params], [found.loss.value], color="black", marker="*", s=90, zorder=3)
+    axis.axvspan(*found.params_interval, color="grey", alpha=0.15)
+    axis.set(xscale="log", xlabel="N (parameters)", ylabel="loss", title="isoFLOP curves; grey: interval of N*")
+    axis.legend(fontsize="x-small")
+    return figure
+
+
+def decision_figure(found: Decision) -> Any:
+    """Gain of every option over stopping with its 90 % interval, and the probability of being best."""
+    figure, (left, right) = new_figure(2)
+    names = [one.option.name for one in found.valued]
+    for position, one in enumerate(found.valued):
+        left.plot(one.gain_interval, [position, position], color="grey", linewidth=5, alpha=0.4)
+        left.scatter([one.gain], [position], color="black", zorder=3)
+    left.axvline(0.0, color="grey", linewidth=0.8)
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set(xlabel="gain over stopping, after cost (90 % interval)", title="what it is worth")
+    right.barh(range(len(names)), [one.best_probability for one in found.valued], color="steelblue")
+    right.set_yticks(range(len(names)), [""] * len(names))
+    right.invert_yaxis()
+    right.set(xlabel="probability of being best", xlim=(0, 1), title="how sure")
+    return figure
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body{{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;line-height:1.5}}
+svg{{width:100%;height:auto}}</style></head>
+<body><h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+def inline_svg(figure: Any) -> str:
+    """The figure as an ``svg`` element, the same bytes for the same figure."""
+    import matplotlib as mpl
+
+    text = StringIO()
+    with mpl.rc_context({"svg.hashsalt": "e2lm", "svg.fonttype": "path"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    whole = text.getvalue()
+    element = whole[whole.index("<svg") :]
+    return re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
+
+
+def write_figures(path: Path, title: str, figures: list[Any], paragraphs: tuple[str, ...] = ()) -> None:
+    """Write ``figures`` to ``path`` (.html or .png; a PNG holds the first one)."""
+    suffix = checked_suffix(path)
+    if suffix == ".png":
+        with whole_file(path) as partial:
+            figures[0].savefig(partial, format="png", dpi=150, metadata={"Software": None})
+        return
+    body = "\n".join([*(f"<p>{escape(text)}</p>" for text in paragraphs), *(inline_svg(figure) for figure in figures)])
+    write_text(path, PAGE.format(title=escape(title), body=body))
+
+
+def write_charts(path: Path, title: str, charts: list[Chart], paragraphs: tuple[str, ...] = ()) -> None:
+    """Write ``charts`` to ``path`` (.html or .svg; an SVG holds the first one); no library is needed."""
+    from e2lm.chart import svg
+
+    if checked_suffix(path, (".html", ".svg")) == ".svg":
+        write_text(path, svg(charts[0], standalone=True) + "\n")
+        return
+    body = "\n".join([*(f"<p>{escape(text)}</p>" for text in paragraphs), *(svg(chart) for chart in charts)])
+    write_text(path, PAGE.format(title=escape(title), body=body))
+
+
+def checked_suffix(path: Path, allowed: tuple[str, str] = (".html", ".png")) -> str:
+    """The ending, in lower case; :class:`UserError` where it is not allowed."""
+    if path.suffix.lower() not in allowed:
+        raise UserError(f"--plot {path}: give a file that ends in {' or '.join(allowed)}")
+    return path.suffix.lower()
+
+
+#: Points of a drawn law.
+LAW_POINTS = 60
+WIDTH = 640
+
+
+def forecast_chart(rows: pd.DataFrame, report: Mapping[str, Any], x_label: str) -> Chart:
+    """The checkpoints so far, and the forecast of the end with its interval."""
+    last, end = report["last"], report["end"]
+    ahead = Line(
+        f"forecast {report['value']:.4g}", [last, end], [report["last_value"], report["value"]],
+        [report["last_value"], report["low"]], [report["last_value"], report["high"]],
+        CATEGORIES[1], dashed=True,
+    )  # fmt: skip
+    seen = Line(report["series"], _list(rows["at"]), _list(rows["value"]))
+    title = f"{report['series']}: {report['value']:.4g} ({report['low']:.4g} to {report['high']:.4g}) at the end"
+    return Chart(title, x_label, "value", [seen, ahead], log_x=bool(rows["at"].min() > 0), width=WIDTH)
+
+
+def comparison_chart(first: pd.DataFrame, second: pd.DataFrame, report: Mapping[str, Any], x_label: str) -> Chart:
+    """Both runs so far; the title says which ends above and how surely."""
+    lines = [
+        Line(name, _list(rows["at"]), _list(rows["value"]), color=color)
+        for name, rows, color in zip((report["series"], report["against"]), (first, second), CATEGORIES, strict=False)
+    ]
+    title = f"{report['series']} ends above {report['against']} with probability {report['probability_above']:.0%}"
+    at = min(first["at"].min(), second["at"].min())
+    return Chart(title, x_label, "value", lines, log_x=bool(at > 0), width=WIDTH)
+
+
+def link_chart(link: LossLink, from_P: Array, to_P: Array, translated: Sequence[Mapping[str, Any]], y: str) -> Chart:
+    """The pairs, the law through them with its interval, and what was asked for."""
+    asked = [one["from"] for one in translated]
+    grid = np.linspace(min([float(from_P.min()), *asked]), max([float(from_P.max()), *asked]), LAW_POINTS)
+    values = np.asarray(link.apply(grid), dtype=float)
+    half = np.array([link.half_width(float(value)) or 0.0 for value in values])
+    lines = [
+        Line("law, 90 % interval", grid.tolist(), values.tolist(), (values - half).tolist(), (values + half).tolist(),
+             points=False),
+        _points("pairs", from_P, to_P, CATEGORIES[2]),
+    ]  # fmt: skip
+    for one in translated:
+        if one["low"] is not None:
+            at = [one["from"]] * 3
+            lines.append(
+                Line(f"{one['from']:.4g} → {one['loss']:.4g}", at, [one["low"], one["loss"], one["high"]],
+                     color=CATEGORIES[1])
+            )  # fmt: skip
+    return Chart("from the first loss to the second", "first loss", y, lines, width=WIDTH)
+
+
+def _points(label: str, x: Array, y: Array, color: str) -> Line:
+    """Points without a line: a gap after each."""
+    gap = [math.nan] * len(x)
+    xs = [value for pair in zip(_list(x), gap, strict=True) for value in pair]
+    ys = [value for pair in zip(_list(y), gap, strict=True) for value in pair]
+    return Line(label, xs, ys, color=color)
+
+
+def _list(values: Any) -> list[float]:
+    return [float(value) for value in values]

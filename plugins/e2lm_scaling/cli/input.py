@@ -1,0 +1,136 @@
+"""Arguments that the actions of ``e2lm predict`` share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2lm.errors import UserError
+
+if TYPE_CHECKING:
+    from e2lm.chart import Chart
+    from e2lm_scaling.forecast.losses import LossSource
+
+
+def add_input_arguments(parser: ArgumentParser) -> None:
+    """``--data`` and how to read it."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="F",
+        help="CSV, Parquet or JSON-lines table (with --columns), a Scores table, or a folder of lm-eval results",
+    )
+    parser.add_argument(
+        "--columns",
+        metavar="N=...,D=...,C=...,L=...",
+        help="columns of --data: N parameters, D tokens, C FLOPs (two of the three), L loss; also S series, U unique "
+        "tokens, V tokenizer",
+    )
+    parser.add_argument("--task", help="task of a Scores table")
+    parser.add_argument("--metric", help="metric of a Scores table that is a loss, such as bits_per_byte")
+    parser.add_argument(
+        "--drop-largest-loss",
+        type=int,
+        default=0,
+        metavar="COUNT",
+        help="leave out the rows of the COUNT largest losses",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of every random draw (default 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_objective_arguments(parser: ArgumentParser, law: str) -> None:
+    """``--law`` and what a fit minimises."""
+    parser.add_argument("--law", default=law, help=f"the law (default {law})")
+    parser.add_argument("--objective", default="huber", help="huber, l1 or mse of ln L (default huber)")
+    parser.add_argument("--delta", type=float, default=1e-3, help="delta of huber (default 1e-3)")
+
+
+def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE.png") -> None:
+    """``--plot``."""
+    parser.add_argument("--plot", type=Path, metavar="FILE", help=f"write a picture to {endings}")
+    parser.add_argument("--dry-run", action="store_true", help="say what --plot would write, write nothing")
+
+
+def write_plots(
+    arguments: Namespace, title: str, figures: Callable[[], list[Any]], paragraphs: tuple[str, ...] = ()
+) -> None:
+    """Write the figures that ``--plot`` asks for, or say so in a dry run."""
+    if arguments.plot is None:
+        return
+    from e2lm_scaling.cli.figures import checked_suffix, write_figures
+
+    checked_suffix(arguments.plot)
+    if arguments.dry_run:
+        print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
+        return
+    write_figures(arguments.plot, f"e2lm predict {title}", figures(), paragraphs)
+
+
+def write_charts(
+    arguments: Namespace, title: str, charts: Callable[[], list[Chart]], paragraphs: tuple[str, ...] = ()
+) -> None:
+    """Write the charts (SVG) that ``--plot`` asks for, or say so in a dry run."""
+    if arguments.plot is None:
+        return
+    from e2lm_scaling.cli.figures import checked_suffix
+    from e2lm_scaling.cli.figures import write_charts as write
+
+    checked_suffix(arguments.plot, (".html", ".svg"))
+    if arguments.dry_run:
+        print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
+        return
+    write(arguments.plot, f"e2lm predict {title}", charts(), paragraphs)
+
+
+def read_input(arguments: Namespace) -> LossSource:
+    """The losses that the arguments name, without the largest ones; warnings go to standard error."""
+    from dataclasses import replace
+
+    from e2lm_scaling.forecast.losses import read_losses
+    from e2lm_scaling.forecast.table import without_largest_losses
+
+    source = read_losses(arguments.data, arguments.columns, arguments.task, arguments.metric)
+    for warning in source.warnings:
+        print(f"e2lm: warning: {warning}", file=sys.stderr)
+    return replace(source, table=without_largest_losses(source.table, arguments.drop_largest_loss))
+
+
+def print_json(report: Mapping[str, Any]) -> None:
+    """Print ``report`` as JSON; numbers that are not finite become null."""
+    print(json.dumps(_finite(report), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None
+    return value
+
+
+def named_numbers(text: str, option: str, allowed: tuple[str, ...]) -> dict[str, float]:
+    """Numbers written as ``N=1e9,D=2e10``.
+
+    >>> named_numbers("N=1e9,D=2e10", "--at", ("N", "D"))
+    {'N': 1000000000.0, 'D': 20000000000.0}
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not equals or name not in allowed or not number > 0:
+            wanted = ",".join(f"{one}=<number>" for one in allowed)
+            raise UserError(f"{option} {text!r}: {part!r} is not understood; write {wanted} with numbers above 0")
+        found[name] = number
+    return found

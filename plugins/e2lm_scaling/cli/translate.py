@@ -1,0 +1,205 @@
+"""``e2lm predict translate``: from the loss on one corpus (or test) to the loss, or the accuracy, on another."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from e2lm.errors import UserError
+from e2lm_scaling.cli.input import (
+    add_input_arguments,
+    add_plot_arguments,
+    named_numbers,
+    print_json,
+    read_input,
+    write_charts,
+)
+
+if TYPE_CHECKING:
+    from e2lm.chart import Chart
+    from e2lm.scaling_predictor import Forecast, LossTable
+    from e2lm_scaling.forecast.link import LossLink
+    from e2lm_scaling.forecast.losses import LossSource
+    from e2lm_scaling.laws.objective import Array
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the arguments of ``predict translate``."""
+    add_input_arguments(parser)
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="F",
+        help="losses of the second corpus or test: a file like --data, read with the same columns unless --to-columns",
+    )
+    parser.add_argument("--to-columns", metavar="N=...,D=...,C=...,L=...", help="columns of --to")
+    parser.add_argument("--to-task", help="task of --to")
+    parser.add_argument("--to-metric", help="metric of --to")
+    parser.add_argument("--law", default="kaplan-floor", help="law that gives the floors E (default kaplan-floor)")
+    parser.add_argument(
+        "--floors",
+        choices=["fitted", "first", "none"],
+        default="fitted",
+        help="fitted: both floors from laws; first: the second with the rest (few runs); none: a grid of both",
+    )
+    parser.add_argument(
+        "--at", type=float, action="append", default=[], metavar="LOSS", help="translate this first loss"
+    )
+    parser.add_argument(
+        "--at-model",
+        action="append",
+        default=[],
+        metavar="N=...,D=...",
+        help="forecast this model's first loss and translate it, error and all",
+    )
+    parser.add_argument(
+        "--link",
+        choices=["loss", "accuracy"],
+        default="loss",
+        help="accuracy: --to holds accuracies (0 to 1) as L, reached by a sigmoid (default loss)",
+    )
+    parser.add_argument("--chance", type=float, default=0.0, help="accuracy by chance, for --link accuracy (default 0)")
+    add_plot_arguments(parser, "FILE.html or FILE.svg")
+
+
+def run(arguments: Namespace) -> int:
+    """Pair, fit, translate, report."""
+    from pathlib import Path
+
+    from e2lm_scaling.forecast.losses import read_losses
+    from e2lm_scaling.forecast.table import without_largest_losses
+    from e2lm_scaling.laws.loss_to_loss import paired_losses
+
+    first = read_input(arguments)
+    second = read_losses(
+        Path(arguments.to), arguments.to_columns or arguments.columns, arguments.to_task or arguments.task,
+        arguments.to_metric or arguments.metric,
+    )  # fmt: skip
+    dropped = 0 if arguments.link == "accuracy" else arguments.drop_largest_loss
+    second_table = without_largest_losses(second.table, dropped)
+    from_P, to_P = paired_losses(first.table, second_table)
+    if arguments.link == "accuracy":
+        found, link = _accuracy(arguments, from_P, to_P)
+    else:
+        found, link = _law(arguments, first, second_table, second.source, (from_P, to_P))
+    report = {"from": first.source, "to": second.source, "warnings": [*first.warnings, *second.warnings]} | found
+    report |= {
+        "link": arguments.link,
+        "pairs": len(from_P),
+        "backtest_error": None if link.error is None else link.error / _error_factor(),
+        "translated": [*_translated(arguments.at, link, from_P), *_forecast(arguments.at_model, link, first, from_P)],
+    }
+    words = _words(report)
+    write_charts(arguments, "translate", lambda: [_chart(report, link, from_P, to_P)], tuple(words))
+    if arguments.json:
+        print_json(report)
+    else:
+        print("\n".join(words))
+    return 0
+
+
+def _error_factor() -> float:
+    from e2lm_scaling.forecast.link import ERROR_FACTOR
+
+    return ERROR_FACTOR
+
+
+def _accuracy(arguments: Namespace, from_P: Array, to_P: Array) -> tuple[dict[str, Any], LossLink]:
+    from e2lm_scaling.forecast.link import accuracy_link
+
+    law, link = accuracy_link(from_P, to_P, arguments.chance)
+    numbers = {"height": law.height, "midpoint": law.midpoint, "steepness": law.steepness, "top": law.top}
+    return {"sigmoid": numbers}, link
+
+
+def _law(
+    arguments: Namespace, first: LossSource, second: LossTable, source: str, pairs: tuple[Array, Array]
+) -> tuple[dict[str, Any], LossLink]:
+    from e2lm_scaling.forecast.link import loss_link
+    from e2lm_scaling.laws.fit import fit
+    from e2lm_scaling.laws.loss_to_loss import fit_known_first_floor, fit_known_floors, fit_unknown_floors
+
+    found: dict[str, Any] = {}
+    if arguments.floors == "none":
+        law = fit_unknown_floors(*pairs)
+    else:
+        first_fit = fit(first.table, arguments.law, source=first.source)
+        if not first_fit.law.has_floor:
+            raise UserError(f"--law {arguments.law}: it has no floor E; use kaplan-floor, chinchilla or skaling")
+        if arguments.floors == "first":
+            law = fit_known_first_floor(*pairs, first_fit.params["E"])
+        else:
+            second_fit = fit(second, arguments.law, source=source)
+            law = fit_known_floors(*pairs, first_fit.params["E"], second_fit.params["E"])
+        found["translated_law"] = dict(law.translate_fit(first_fit).params)
+    numbers = {"kappa": law.exponent, "K": law.factor, "E_from": law.floor_from, "E_to": law.floor_to}
+    return found | numbers | {"r_squared": law.r_squared}, loss_link(law, *pairs)
+
+
+def _translated(wanted: list[float], link: LossLink, from_P: Array) -> list[dict[str, Any]]:
+    """First losses that were given: they are taken to be exact."""
+    from e2lm.scaling_predictor import Forecast
+    from e2lm_scaling.forecast.link import HELD_OUT_METHOD, chained
+
+    found = []
+    for loss in wanted:
+        one = _as_row(loss, chained(Forecast(loss, loss, loss), link), from_P)
+        found.append(one | {"method": None if one["low"] is None else HELD_OUT_METHOD})
+    return found
+
+
+def _forecast(wanted: list[str], link: LossLink, first: LossSource, from_P: Array) -> list[dict[str, Any]]:
+    """First losses that are forecasts themselves: their error goes through the link."""
+    from e2lm_scaling.forecast.link import chained
+    from e2lm_scaling.forecast.models import MODELS
+    from e2lm_scaling.forecast.predictors import fitted_predictor
+
+    if not wanted:
+        return []
+    predictor = fitted_predictor(MODELS["average"], first.table)
+    found = []
+    for text in wanted:
+        at = named_numbers(text, "--at-model", ("N", "D"))
+        if len(at) != 2:
+            raise UserError(f"--at-model {text!r}: both N and D are needed")
+        loss = predictor.predict(at["N"], at["D"])
+        row = _as_row(loss.value, chained(loss, link), from_P)
+        found.append(row | {"N": at["N"], "D": at["D"], "from_low": loss.low, "from_high": loss.high})
+    return found
+
+
+def _as_row(loss: float, forecast: Forecast, from_P: Array) -> dict[str, Any]:
+    return {
+        "from": loss, "loss": forecast.value, "low": forecast.low, "high": forecast.high, "method": forecast.method,
+        "reason": forecast.reason, "beyond_data": bool(loss < from_P.min()),
+    }  # fmt: skip
+
+
+def _chart(report: dict[str, Any], link: LossLink, from_P: Array, to_P: Array) -> Chart:
+    from e2lm_scaling.cli.figures import link_chart
+
+    return link_chart(link, from_P, to_P, report["translated"], "accuracy" if "sigmoid" in report else "second loss")
+
+
+def _words(report: dict[str, Any]) -> list[str]:
+    lines = [f"{report['from']} -> {report['to']}: {report['pairs']} pairs with equal N and D"]
+    if "sigmoid" in report:
+        law = report["sigmoid"]
+        lines.append(
+            f"  accuracy = {law['top']:.4g} - {-law['height']:.4g} / (1 + exp(-{law['steepness']:.4g} "
+            f"(L_0 - {law['midpoint']:.4g})))"
+        )
+    else:
+        lines.append(
+            f"  L_1 = {report['K']:.4g} (L_0 - {report['E_from']:.4g})^{report['kappa']:.4g} + {report['E_to']:.4g}   "
+            f"R2 {report['r_squared']:.4f}"
+        )
+    if report["backtest_error"] is not None:
+        unit = "" if "sigmoid" in report else " of the loss"
+        lines.append(f"  error on the lowest losses, held out: {report['backtest_error']:.2%}{unit}")
+    for one in report["translated"]:
+        known = one["low"] is not None
+        interval = f"{one['low']:.4f} to {one['high']:.4f}; {one['method']}" if known else str(one["reason"])
+        given = f"N={one['N']:.3g}, D={one['D']:.3g}: " if "N" in one else ""
+        lines.append(f"  {given}{one['from']:.4f} -> {one['loss']:.4f} ({interval})")
+    return lines

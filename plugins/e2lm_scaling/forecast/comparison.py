@@ -1,0 +1,103 @@
+"""Which of two will be better at the end: a difference, its uncertainty, and the probability that the sign holds.
+
+Two questions: two recipes (corpora, schedules ...) whose small runs share N and D, and two models (N, D) of one recipe.
+Differences between recipes are taken as they are at the largest matched run: extrapolating them by their own slope
+ranks worse than that on public corpora, as Magnusson et al. 2025 (DataDecide, arXiv 2504.11393) found for benchmarks.
+Shape suffix: P matched pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from e2lm.errors import UserError
+from e2lm.scaling_predictor import LossTable
+from e2lm_scaling.forecast.calibration import NORMAL_90
+from e2lm_scaling.forecast.models import PointModel
+from e2lm_scaling.forecast.table import flops_of
+from e2lm_scaling.laws.objective import Array
+
+FEWEST_PAIRS = 3
+#: Standard deviation of a difference of ln L between recipes per e-folding of compute. Of a grid of 168 (this, how much
+#: of the slope of the difference goes on, how many matched runs are averaged) the lowest Brier score on six pairs of
+#: public corpora had this drift, no slope and the largest matched run alone (docs/scaling.md).
+RECIPE_DRIFT = 0.002
+#: Standard deviation of a difference of ln L between two models per e-folding of N and D between them.
+SHAPE_DRIFT = 0.01
+#: No difference is known better than this: seeds alone change ln L by more.
+SMALLEST_STDERR = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """``difference`` = ln L of the first minus that of the second at the end; below 0 the first is better."""
+
+    difference: float
+    stderr: float
+
+    @property
+    def first_is_better(self) -> float:
+        """Probability that the first ends with the lower loss."""
+        return float(norm.cdf(-self.difference / self.stderr)) if self.stderr > 0 else float(self.difference < 0)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """90 % interval of the difference."""
+        half = NORMAL_90 * self.stderr
+        return self.difference - half, self.difference + half
+
+
+def compare_recipes(first: LossTable, second: LossTable, target_flops: float) -> Comparison:
+    """Two recipes at ``target_flops``, from their runs of equal N and D.
+
+    >>> n, d = np.array([1e7, 3e7, 1e8, 3e8]), np.array([2e8, 6e8, 2e9, 6e9])
+    >>> a, b = (LossTable(n, d, 2 + k / n**0.3, ("r",) * 4) for k in (100.0, 110.0))
+    >>> compare_recipes(a, b, 1e20).first_is_better > 0.5
+    True
+    """
+    log_flops_P, difference_P = matched_differences(first, second)
+    distance = max(float(np.log(target_flops) - log_flops_P[-1]), 0.0)
+    trend = np.polyfit(log_flops_P, difference_P, 1)
+    noise = float(np.std(difference_P - np.polyval(trend, log_flops_P), ddof=2)) if len(difference_P) > 3 else 0.0
+    stderr = float(np.hypot(noise, RECIPE_DRIFT * distance))
+    return Comparison(float(difference_P[-1]), max(stderr, SMALLEST_STDERR))
+
+
+def matched_differences(first: LossTable, second: LossTable) -> tuple[Array, Array]:
+    """Log compute and difference of ln L of the runs that share N and D (within 1 %), in order of compute."""
+    found = []
+    log_flops_R = np.log(flops_of(first))
+    for n, d, loss in zip(second.params_R, second.tokens_R, second.loss_R, strict=True):
+        away_R = np.maximum(np.abs(np.log(first.params_R / n)), np.abs(np.log(first.tokens_R / d)))
+        nearest = int(np.argmin(away_R))
+        if away_R[nearest] < 0.01:
+            found.append((log_flops_R[nearest], np.log(first.loss_R[nearest] / loss)))
+    if len(found) < FEWEST_PAIRS:
+        raise UserError(
+            f"{len(found)} runs of both recipes share N and D; {FEWEST_PAIRS} are needed to compare them; train both "
+            "on the same sizes and tokens"
+        )
+    pairs = np.array(sorted(found))
+    return pairs[:, 0], pairs[:, 1]
+
+
+def compare_models(
+    model: PointModel, table: LossTable, first: tuple[float, float], second: tuple[float, float]
+) -> Comparison:
+    """Two models (N, D) of the recipe of ``table``, by the forecasts of ``model``.
+
+    Most of a forecast's error is common to both; what differs grows with how far apart they are in N and in D.
+    """
+    curve = model.learn(table)
+    if curve is None:
+        raise UserError(f"{len(table.loss_R)} rows do not determine model {model.name!r}; add runs of other sizes")
+    predicted = curve(np.array([first[0], second[0]]), np.array([first[1], second[1]]))
+    residual_R = curve(table.params_R, table.tokens_R) - np.log(table.loss_R)
+    apart = abs(float(np.log(first[0] / second[0]))) + abs(float(np.log(first[1] / second[1])))
+    parts = (np.sqrt(2) * float(np.sqrt(np.mean(residual_R**2))), SHAPE_DRIFT * apart)
+    return Comparison(
+        float(predicted[0] - predicted[1]), max(float(np.sqrt(np.sum(np.square(parts)))), SMALLEST_STDERR)
+    )

@@ -1,0 +1,1 @@
+"""Loss laws, their fits and their published constants."""

@@ -1,0 +1,316 @@
+"""``fit``: the optimum of a law on a table of losses, or an error; never a stop on the way.
+
+Shape suffixes: R rows, S starts, T family parameters, P free parameters.
+
+Is the irreducible loss E determined at all? The best objective for each fixed E.
+
+How far the parameters of a fit would move if the runs were drawn again: the pair bootstrap.
+
+It knows the noise inside the data only; beyond the data see :mod:`e2lm_scaling.forecast.calibration`.
+Shape suffixes: B draws, R rows, S series, T family parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2lm.errors import UserError
+from e2lm.scaling_predictor import LossTable
+from e2lm_scaling.forecast.table import check_identifiable, checked
+from e2lm_scaling.laws.law import EXPONENT_BOUNDS, Law, law_named
+from e2lm_scaling.laws.objective import Array, Objective
+from e2lm_scaling.laws.power_sum import ALPHA, BETA, E, K, Rows, gradient_log_loss, recentred, uncentred
+from e2lm_scaling.laws.solver import VALUE_FLOOR, solve, starts
+
+#: Points of the exponent grid that are polished; with 16 the optimum was found on every public set tried.
+POLISHED_STARTS = 16
+#: Starts that end within this share of the best value count as having found it.
+SAME_OPTIMUM = 1e-6
+#: E below exp(-9) of the lowest loss: it has run into its bound 0.
+LOWEST_LOG_FLOOR = -9.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A law with its parameters at the optimum of an objective.
+
+    ``value`` is the summed objective; ``starts_at_optimum`` the share of polished starts that ended there;
+    ``condition`` the condition number of the scaled Hessian (above 1e8: some direction is free).
+    """
+
+    law: Law
+    objective: Objective
+    theta_T: Array
+    value: float
+    starts_at_optimum: float
+    condition: float
+    at_bound: tuple[str, ...]
+    table: LossTable
+
+    @property
+    def params(self) -> Mapping[str, float]:
+        """Parameters as printed, by name."""
+        return self.law.natural(self.theta_T)
+
+    def loss(self, params: Array | float, tokens: Array | float) -> Array:
+        """Predicted loss at N and D (arrays of one shape, or numbers)."""
+        n_R, d_R = np.broadcast_arrays(np.asarray(params, dtype=np.float64), np.asarray(tokens, dtype=np.float64))
+        flat = self.law.log_loss(self.theta_T[None], n_R.ravel(), d_R.ravel())[0]
+        result: Array = np.exp(flat).reshape(n_R.shape)
+        return result
+
+    @property
+    def residual_R(self) -> Array:
+        """Logarithm of predicted minus logarithm of observed loss."""
+        result: Array = np.log(self.loss(self.table.params_R, self.table.tokens_R)) - np.log(self.table.loss_R)
+        return result
+
+
+def fit(
+    table: LossTable,
+    law: Law | str = "chinchilla",
+    objective: Objective | None = None,
+    weights_R: Array | None = None,
+    source: str = "table",
+) -> Fit:
+    """The fit of ``law``; :class:`e2lm.UserError` where the table is not usable or no start converges.
+
+    >>> rng = np.random.default_rng(0)
+    >>> n, d = 10 ** rng.uniform(7, 10, 40), 10 ** rng.uniform(8, 12, 40)
+    >>> table = LossTable(n, d, 1.69 + 406.4 / n**0.34 + 410.7 / d**0.28, ("run",) * 40)
+    >>> round(fit(table).params["alpha"], 6)
+    0.34
+    """
+    law = law_named(law) if isinstance(law, str) else law
+    objective = Objective() if objective is None else objective
+    check_identifiable(checked(table, source), law, source)
+    weights_R = np.ones(len(table.loss_R)) if weights_R is None else weights_R
+    best = fitted(law, table, objective, weights_R)
+    if best is None:
+        raise UserError(
+            f"{source}: no start of law {law.name!r} converged with objective {objective.kind!r}; the rows do not "
+            "determine it; use a law with fewer parameters or a larger delta"
+        )
+    return best
+
+
+def fitted(
+    law: Law, table: LossTable, objective: Objective, weights_R: Array, count: int = POLISHED_STARTS
+) -> Fit | None:
+    """Like :func:`fit` without its checks; None where nothing converged."""
+    plain = law.rows(table.params_R, table.tokens_R, table.loss_R)
+    rows, x_mean, y_mean = plain.centred()
+    start_ST = starts(law, rows, weights_R, objective, count)
+    best = _best(law, (), rows, start_ST, weights_R, objective)
+    floorless = law.faces.get(("E",))
+    if floorless is not None and (best is None or best.log_floor - float(rows.log_loss_R.min()) < LOWEST_LOG_FLOOR):
+        best = _better(best, _best(floorless, ("E",), rows, start_ST, weights_R, objective))
+    if best is None:  # the optimum lies on a bound: try each face
+        for names, face in law.faces.items():
+            best = _better(best, _best(face, names, rows, start_ST, weights_R, objective))
+    if best is None:
+        return None
+    theta_T = uncentred(best.law.theta(best.z_P[None]), x_mean, y_mean)[0]
+    exact = float(objective.value(_residual(law, theta_T, table, objective)) @ weights_R)
+    if exact > _value_of_constant(table, weights_R, objective):
+        return None  # a stationary point at infinity, not an optimum
+    condition = _condition(best.law, rows, best.z_P, weights_R)
+    return Fit(law, objective, theta_T, exact, best.share, condition, best.at_bound, table)
+
+
+def _value_of_constant(table: LossTable, weights_R: Array, objective: Objective) -> float:
+    """Objective of the median loss as the prediction for all."""
+    constant = float(np.median(table.loss_R[weights_R > 0]))
+    in_log = objective.space == "log"
+    residual_R = np.log(constant) - np.log(table.loss_R) if in_log else constant - table.loss_R
+    return float(objective.value(residual_R) @ weights_R)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The best converged end of all starts on one face of a law."""
+
+    law: Law
+    at_bound: tuple[str, ...]
+    z_P: Array
+    value: float
+    share: float
+
+    @property
+    def log_floor(self) -> float:
+        return float(self.law.theta(self.z_P[None])[0, E])
+
+
+def _best(
+    law: Law, at_bound: tuple[str, ...], rows: Rows, start_ST: Array, weights_R: Array, objective: Objective
+) -> _Ended | None:
+    solution = solve(law, rows, law.reduced(start_ST), weights_R[None], objective)
+    theta_ST = law.theta(solution.z_BP)
+    good_S = solution.converged_B & np.isfinite(solution.value_B) & _within_bounds(theta_ST)
+    if not good_S.any():
+        return None
+    value_S = np.where(good_S, solution.value_B, np.inf)
+    winner = int(np.argmin(value_S))
+    value = float(value_S[winner])
+    share = float(np.mean(value_S <= value * (1 + SAME_OPTIMUM) + VALUE_FLOOR))
+    return _Ended(law, at_bound, solution.z_BP[winner], value, share)
+
+
+def _better(first: _Ended | None, second: _Ended | None) -> _Ended | None:
+    if first is None or second is None:
+        return first or second
+    return second if second.value <= first.value * (1 + SAME_OPTIMUM) else first
+
+
+def refitted(fit: Fit, weights_BR: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Family parameters (B, T) of the fit's law under other row weights, started at the fit, and which converged."""
+    plain = fit.law.rows(fit.table.params_R, fit.table.tokens_R, fit.table.loss_R)
+    rows, x_mean, y_mean = plain.centred()
+    law = fit.law.faces[fit.at_bound] if fit.at_bound else fit.law
+    start_P = law.reduced(recentred(fit.theta_T[None], x_mean, y_mean))
+    solution = solve(law, rows, np.repeat(start_P, len(weights_BR), axis=0), weights_BR, fit.objective)
+    return uncentred(law.theta(solution.z_BP), x_mean, y_mean), solution.converged_B
+
+
+def _residual(law: Law, theta_T: Array, table: LossTable, objective: Objective) -> Array:
+    predicted_R = law.log_loss(theta_T[None], table.params_R, table.tokens_R)[0]
+    if objective.space == "log":
+        result: Array = predicted_R - np.log(table.loss_R)
+        return result
+    difference_R: Array = np.exp(predicted_R) - table.loss_R
+    return difference_R
+
+
+def _within_bounds(theta_BT: Array) -> NDArray[np.bool_]:
+    """Exponents within their bounds, power above 0."""
+    low, high = EXPONENT_BOUNDS
+    exponents_B2 = theta_BT[:, [ALPHA, BETA]]
+    inside_B2 = (exponents_B2 >= low - 1e-9) & (exponents_B2 <= high + 1e-9)
+    inside_B: NDArray[np.bool_] = inside_B2.all(axis=1) & (theta_BT[:, K] > 0)
+    return inside_B
+
+
+def _condition(law: Law, rows: Rows, z_P: Array, weights_R: Array) -> float:
+    """Condition number of J^T W J with unit diagonal, J the derivatives of ln L at centred rows."""
+    jacobian_RP = gradient_log_loss(law.theta(z_P[None])[0], rows.x_R, rows.y_R) @ law.embedding_TP
+    gram_PP = (jacobian_RP.T * weights_R) @ jacobian_RP
+    scale_P = np.sqrt(np.diag(gram_PP))
+    if not np.all(scale_P > 0):
+        return float("inf")
+    return float(np.linalg.cond(gram_PP / np.outer(scale_P, scale_P)))
+
+
+#: The likelihood-ratio bound of a 95 % interval for one parameter (chi-square, 1 degree of freedom, halved).
+HALF_CHI_SQUARE = 1.92
+#: E as shares of the fitted one.
+SHARES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1)
+
+
+@dataclass(frozen=True, slots=True)
+class FloorProfile:
+    """Objective of the refitted law at each fixed floor; ``determined`` says whether both ends lie clearly higher."""
+
+    floors: tuple[float, ...]
+    objectives: tuple[float, ...]
+    determined: bool
+
+
+def floor_profile(fit: Fit) -> FloorProfile | None:
+    """The profile of E; None for a law without a floor or with E at its bound.
+
+    ``determined``: with the objective taken as a negative log-likelihood of Laplace or normal residuals of the scale
+    that the fit itself has, both ends of the profile lie above the bound of a 95 % interval.
+    """
+    best = fit.params.get("E", 0.0)
+    if not fit.law.has_floor or best <= 0 or "E" in fit.at_bound:
+        return None
+    lowest = float(fit.table.loss_R.min())
+    weights_R = np.ones(len(fit.table.loss_R))
+    floors, objectives = [], []
+    for share in SHARES:
+        floor = share * best
+        if floor >= 0.999 * lowest:
+            continue
+        found = fitted(fit.law.face({E: float(np.log(floor))}), fit.table, fit.objective, weights_R, 4)
+        if found is not None:
+            floors.append(floor)
+            objectives.append(found.value)
+    if len(floors) < 2:
+        return None
+    # value = scale x negative log-likelihood, and at the optimum value / scale is about half the number of rows.
+    bound = fit.value * (1 + 2 * HALF_CHI_SQUARE / len(weights_R))
+    determined = objectives[0] > bound and objectives[-1] > bound
+    return FloorProfile(tuple(floors), tuple(objectives), determined)
+
+
+#: Fewer converged draws than this share make the standard errors worthless.
+FEWEST_CONVERGED = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Parameters of the fits of resampled runs; only converged ones are kept."""
+
+    fit: Fit
+    theta_BT: Array
+    draws: int
+
+    @property
+    def converged_share(self) -> float:
+        """Share of draws whose fit converged."""
+        return len(self.theta_BT) / self.draws
+
+    @property
+    def samples(self) -> dict[str, Array]:
+        """Draws of every printed parameter by name."""
+        found = [self.fit.law.natural(theta_T) for theta_T in self.theta_BT]
+        return {name: np.array([one[name] for one in found]) for name in self.fit.params}
+
+    @property
+    def stderr(self) -> dict[str, float]:
+        """Standard deviation of the draws, NaN-free; infinite where too few converged or some ran away."""
+        if self.converged_share < FEWEST_CONVERGED or len(self.theta_BT) < 2:
+            return dict.fromkeys(self.fit.params, float("inf"))
+        return {
+            name: float(np.std(values, ddof=1)) if np.isfinite(values).all() else float("inf")
+            for name, values in self.samples.items()
+        }
+
+    def interval(self, name: str, coverage: float = 0.95) -> tuple[float, float]:
+        """Percentile interval of one printed parameter."""
+        with np.errstate(invalid="ignore"):  # between two infinite draws
+            low, high = np.quantile(self.samples[name], [(1 - coverage) / 2, (1 + coverage) / 2])
+        return float(np.nan_to_num(low, nan=np.inf)), float(np.nan_to_num(high, nan=np.inf))
+
+    @property
+    def params_exponent_B(self) -> Array:
+        """Exponent of compute in the optimal N, beta / (alpha + beta), of every draw."""
+        alpha_B, beta_B = self.theta_BT[:, ALPHA], self.theta_BT[:, BETA]
+        result: Array = beta_B / (alpha_B + beta_B)
+        return result
+
+    def loss(self, params_R: Array, tokens_R: Array) -> Array:
+        """Predicted losses of every draw, shape (B, R)."""
+        result: Array = np.exp(self.fit.law.log_loss(self.theta_BT, params_R, tokens_R))
+        return result
+
+
+def bootstrap(fit: Fit, draws: int, rng: np.random.Generator) -> Bootstrap:
+    """``draws`` fits of the runs drawn with replacement; all checkpoints of one series are drawn together.
+
+    Besiroglu et al. 2024 (arXiv 2404.10102) for the pair bootstrap of this law.
+    """
+    weights_BR = _weights(fit.table.series_R, draws, rng)
+    theta_BT, converged_B = refitted(fit, weights_BR)
+    usable_B = converged_B & np.all(np.isfinite(theta_BT), axis=1)
+    return Bootstrap(fit, theta_BT[usable_B], draws)
+
+
+def _weights(series_R: tuple[str, ...], draws: int, rng: np.random.Generator) -> Array:
+    names, member_R = np.unique(np.array(series_R), return_inverse=True)
+    counts_BS = rng.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=draws)
+    return counts_BS[:, member_R].astype(np.float64)

@@ -1,0 +1,1 @@
+"""``e2lm signal`` and its actions."""

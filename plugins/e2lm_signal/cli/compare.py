@@ -1,0 +1,98 @@
+"""The work behind ``e2lm signal compare``."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from e2lm import Curve, UserError
+from e2lm.errors import nearest_names
+from e2lm.plugin_manager import plugin_manager
+from e2lm_signal.cli.input import read_input
+from e2lm_signal.comparison import Contender, Ranked, contender_in_scale, contender_in_time, ranked
+
+
+def run_compare(arguments: Namespace) -> int:
+    """Print the ranking of task x metric by decision accuracy; returns the exit code."""
+    if not 0 < arguments.early < 1:
+        raise UserError(f"--early: found {arguments.early:g}; a share of the run between 0 and 1 is expected")
+    source = read_input(arguments, plugin_manager())
+    groups = list(source.groups())
+    contenders, refused = contenders_of(groups, arguments)
+    if not contenders:
+        why = "; ".join(reason for reason, _ in refused.most_common(2))
+        raise UserError(f"{arguments.path}: no task x metric can be compared: {why}")
+    ranking = ranked(contenders, np.random.default_rng(arguments.seed))
+    notes = [*source.notes, *(f"{count} task x metric left out: {reason}" for reason, count in refused.items())]
+    if len(contenders[0].names_M) < 4:
+        notes.append("no intervals and one group: fewer than 4 series cannot be redrawn")
+    if arguments.json:
+        print(json.dumps({"ranking": [_as_json(one) for one in ranking]}, indent=1, allow_nan=False))
+    else:
+        print(as_text(ranking))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
+    return 0
+
+
+def contenders_of(groups: Sequence[Sequence[Curve]], arguments: Namespace) -> tuple[list[Contender], Counter[str]]:
+    """Every task x metric that can be compared, and how many could not for which reason."""
+    by_key = {(curves[0].task, curves[0].metric): curves for curves in groups}
+    wanted = arguments.target_metric
+    if wanted is not None and all(metric != wanted for _, metric in by_key):
+        known = {metric for _, metric in by_key}
+        raise UserError(f"--target-metric: no metric {wanted!r} in {arguments.path}. {nearest_names(wanted, known)}")
+    contenders: list[Contender] = []
+    refused: Counter[str] = Counter()
+    for (task, metric), curves in by_key.items():
+        target = by_key.get((task, wanted or metric))
+        if target is None:
+            refused[f"the task has no metric {wanted!r}"] += 1
+            continue
+        if arguments.scales:
+            found = contender_in_scale(curves, target, *arguments.scales)
+        else:
+            found = contender_in_time(curves, target, arguments.early)
+        if isinstance(found, str):
+            refused[found] += 1
+        else:
+            contenders.append(found)
+    return contenders, refused
+
+
+def _as_json(one: Ranked) -> dict[str, Any]:
+    return {
+        "task": one.contender.task,
+        "metric": one.contender.metric,
+        "decision_accuracy": one.contender.value,
+        "low": one.low,
+        "high": one.high,
+        "group": one.group,
+        "series": len(one.contender.names_M),
+        "snr": one.contender.snr if math.isfinite(one.contender.snr) else None,
+    }
+
+
+def as_text(ranking: Sequence[Ranked]) -> str:
+    """One line per task x metric, a blank line between groups."""
+    lines = [f"{'group':>5}  {'task':<28} {'metric':<28} {'decision accuracy':>22} {'SNR':>8} {'series':>7}"]
+    for index, one in enumerate(ranking):
+        if index and one.group != ranking[index - 1].group:
+            lines.append("")
+        value = f"{one.contender.value:.3f}"
+        if one.low is not None and one.high is not None:
+            value += f" [{one.low:.3f}, {one.high:.3f}]"
+        snr = f"{one.contender.snr:.1f}" if math.isfinite(one.contender.snr) else "-"
+        lines.append(
+            f"{one.group:>5}  {one.contender.task:<28} {one.contender.metric:<28} {value:>22} {snr:>8} "
+            f"{len(one.contender.names_M):>7}"
+        )
+    lines += ["", "task x metric of one group cannot be told apart from its best by these series (paired, 90 %)"]
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""What the verbs of ``e2lm signal`` read their curves from, with the notes that belong to it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from e2lm import Curve, ItemMetric, Scores, UserError
+from e2lm.plugin_manager import PluginManager
+from e2lm.results import ScoreSource, read_scores
+from e2lm.scores import ScoreRow
+from e2lm_signal.curves import Wanted, chosen_scores, curve_groups, official_selection
+from e2lm_signal.item_table import SampleIndex, read_item_tables
+from e2lm_signal.table_columns import read_mapped_table
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreInput:
+    """The chosen scores, what was done to them, and the items behind them where there are any."""
+
+    scores: Scores
+    notes: list[str]
+    metrics: list[ItemMetric]
+    chances: dict[str, float]
+    items: SampleIndex | ItemIndex | None
+
+    @property
+    def curve_count(self) -> int:
+        """Number of series x task x metric."""
+        return int(self.scores.frame.groupby(["series", "task", "metric"]).ngroups)
+
+    def groups(self) -> Iterator[list[Curve]]:
+        """The curves of each task x metric; items are computed for one group at a time."""
+        for curves in curve_groups(self.scores, self.metrics, self.chances):
+            yield curves if self.items is None else self.items.with_items(curves, self.metrics)
+
+
+def read_input(arguments: Namespace, manager: PluginManager) -> ScoreInput:
+    """The scores that the arguments ``path``, ``columns``, ``series``, ``tasks``, ``metrics`` ... name."""
+    path = Path(arguments.path)
+    metrics = manager.all("e2lm_register_metrics", ItemMetric, "item metric")
+    chances = parsed_levels(arguments.chance)
+    if path.suffix == ".npz":
+        return _from_items(path, arguments, metrics, chances)
+    source = read_source(path, arguments.columns)
+    table = chosen_scores(source.scores, Wanted(arguments.series, arguments.tasks, arguments.metrics))
+    notes = list(source.notes)
+    if source.layout == "e2lmc" and not arguments.all_checkpoints:
+        table, note = official_selection(table)
+        notes.append(note)
+    samples = SampleIndex.beside(path) if source.layout in ("table", "lm-eval") else None
+    if samples is not None:
+        notes.append("intervals of metrics computed from Samples are paired item bootstraps")
+    return ScoreInput(table, notes, metrics, chances, samples)
+
+
+def read_source(path: Path, columns: Sequence[str]) -> ScoreSource:
+    """The scores at ``path``; of a CSV with columns of its own, ``columns`` say which is what."""
+    if path.name.lower().endswith((".csv", ".csv.gz")) and path.is_file():
+        return read_mapped_table(path, columns)
+    if columns:
+        raise UserError(f"--columns: {path} is no CSV; only the columns of a CSV can be named")
+    return read_scores(path)
+
+
+def parsed_levels(texts: Sequence[str]) -> dict[str, float]:
+    """``["arc*=0.25"]`` as ``{"arc*": 0.25}``."""
+    levels = {}
+    for text in texts:
+        pattern, equals, level = text.partition("=")
+        try:
+            levels[pattern] = float(level)
+        except ValueError:
+            equals = ""
+        if not equals or not pattern:
+            raise UserError(f"--chance: {text!r} is not of the form TASK=LEVEL, for example 'arc*=0.25'")
+    return levels
+
+
+@dataclass(frozen=True, slots=True)
+class ItemIndex:
+    """Curves of one table of item values, by series."""
+
+    by_series: dict[str, Curve]
+
+    def with_items(self, curves: Sequence[Curve], metrics: Sequence[ItemMetric]) -> list[Curve]:
+        """The curves with their item values; the chance level they were given stays."""
+        return [replace(self.by_series[curve.series], chance=curve.chance) for curve in curves]
+
+
+def _from_items(path: Path, arguments: Namespace, metrics: list[ItemMetric], chances: dict[str, float]) -> ScoreInput:
+    curves = read_item_tables(path, metrics, "")[0].curves()
+    rows = [
+        ScoreRow(curve.series, int(step), curve.task, curve.metric, float(value), stderr=float(stderr), n=int(n))
+        for curve in curves
+        for step, value, stderr, n in zip(curve.steps_K, curve.values_K, curve.stderr_K, curve.n_items_K, strict=True)
+    ]
+    table = chosen_scores(Scores.from_rows(rows), Wanted(arguments.series, arguments.tasks, arguments.metrics))
+    notes = [f"{path}: tokens unknown, steps stand in; intervals are paired item bootstraps"]
+    return ScoreInput(table, notes, metrics, chances, ItemIndex({curve.series: curve for curve in curves}))

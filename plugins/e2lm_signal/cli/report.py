@@ -1,0 +1,286 @@
+"""The work behind ``e2lm signal PATH``.
+
+The signal report: every score of every curve, and the means over the series.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from e2lm import Curve, ScoreValue, SignalScore, UserError
+from e2lm.errors import one_line
+from e2lm.plugin_manager import PluginManager, plugin_manager
+from e2lm.progress import progress_bar
+from e2lm_signal.cli.input import read_input
+from e2lm_signal.curves import is_higher_better
+from e2lm_signal.official_score import TIE_RULE
+from e2lm_signal.reconstructed_score import (
+    WINDOW_START_TOKENS,
+    Agreement,
+    RankingConsistency,
+    Reference,
+    reconstructed_scores,
+)
+from e2lm_signal.smoothed_scores import parsed_variant, variant
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """The scores of one curve. ``n`` counts its checkpoints."""
+
+    series: str
+    task: str
+    metric: str
+    n: int
+    scores: dict[str, ScoreValue]
+
+
+@dataclass(frozen=True, slots=True)
+class MeanRow:
+    """The mean of each score over the series of one task x metric, and its scores of the whole family."""
+
+    task: str
+    metric: str
+    series: tuple[str, ...]
+    scores: dict[str, ScoreValue]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReport:
+    """Rows, means and what was done on the way."""
+
+    rows: list[ReportRow]
+    means: list[MeanRow]
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values; a number that is undefined is None and has a reason."""
+        return {
+            "rows": [
+                {"series": row.series, "task": row.task, "metric": row.metric, "n": row.n, "scores": _json(row.scores)}
+                for row in self.rows
+            ],
+            "means": [
+                {"task": mean.task, "metric": mean.metric, "series": list(mean.series), "scores": _json(mean.scores)}
+                for mean in self.means
+            ],
+        }
+
+
+def signal_report(
+    groups: Iterable[Sequence[Curve]], scores: Sequence[SignalScore], seed: int = 0, total: int = 0, quiet: bool = True
+) -> SignalReport:
+    """Every score of every curve, and of every family of curves (one task x metric, all series).
+
+    Each score of each task x metric draws from its own stream, the same for all series: what is scored beside it, and
+    what the series are called, changes nothing.
+    """
+    of_curve = [score for score in scores if score.scope == "curve"]
+    of_family = [score for score in scores if score.scope == "family"]
+    rows: list[ReportRow] = []
+    means: list[MeanRow] = []
+    with progress_bar(total, "curves", "signal", quiet=quiet) as bar:
+        for curves in groups:
+            family_rows = []
+            for curve in curves:
+                values = {score.name: _value(score, curve, _stream(seed, curve, score)) for score in of_curve}
+                family_rows.append(ReportRow(curve.series, curve.task, curve.metric, len(curve.values_K), values))
+                bar.update()
+            rows += family_rows
+            means.append(_mean_row(curves, family_rows, of_curve, of_family, seed))
+    return SignalReport(rows, means)
+
+
+def _mean_row(
+    curves: Sequence[Curve],
+    rows: Sequence[ReportRow],
+    of_curve: Sequence[SignalScore],
+    of_family: Sequence[SignalScore],
+    seed: int,
+) -> MeanRow:
+    scores = {score.name: _mean([row.scores[score.name] for row in rows]) for score in of_curve}
+    # In order of their content, not of their names: what series are called must not matter where they are redrawn.
+    ordered = sorted(curves, key=lambda curve: (curve.params, curve.values_K.tolist()))
+    for score in of_family:
+        scores[score.name] = _value(score, ordered, _stream(seed, curves[0], score))
+    return MeanRow(curves[0].task, curves[0].metric, tuple(curve.series for curve in curves), scores)
+
+
+def _stream(seed: int, curve: Curve, score: SignalScore) -> np.random.Generator:
+    name = "\x00".join((curve.task, curve.metric, score.name))
+    return np.random.default_rng([seed, *name.encode()])
+
+
+def _value(score: SignalScore, curves: Curve | Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+    """What ``score`` says; one that raises costs itself only and is named, for the others were asked for too."""
+    try:
+        return checked(score, score.score(curves, rng))
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"signal score {score.name!r} raised {type(error).__name__}: {one_line(error)}"
+        warnings.warn(said, stacklevel=2)
+        return ScoreValue(None, reason=said)
+
+
+def checked(score: SignalScore, value: ScoreValue) -> ScoreValue:
+    """``value`` with numbers that are not finite turned into None, with a reason."""
+    finite = {name: _finite(getattr(value, name)) for name in ("value", "low", "high", "p")}
+    reason = value.reason
+    if finite["value"] is None and reason is None:
+        reason = f"{score.name} is undefined here"
+    return ScoreValue(**finite, reason=reason, details=value.details)
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else float(number)
+
+
+def _mean(values: Sequence[ScoreValue]) -> ScoreValue:
+    """The mean of the defined values; ``reason`` says how many were not."""
+    defined = [value.value for value in values if value.value is not None]
+    if not defined:
+        return ScoreValue(None, reason="undefined for every series")
+    left_out = len(values) - len(defined)
+    said = [f"{left_out} of {len(values)} series are undefined and left out"] if left_out else []
+    said.append(f"no interval: a mean over {len(defined)} series that share their items; see each")
+    return ScoreValue(float(np.mean(defined)), reason="; ".join(said))
+
+
+def _json(scores: dict[str, ScoreValue]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"value": value.value, "low": value.low, "high": value.high, "p": value.p, "reason": value.reason}
+        for name, value in scores.items()
+    }
+
+
+HOOK = "e2lm_register_signal_scores"
+#: What the text report shows where --scores does not say; JSON has all.
+BRIEF_OF_CURVE = ("signal_quality", "gain_over_noise", "e2lmc_sq")
+BRIEF_OF_FAMILY = ("signal_quality", "e2lmc_sq", "decision_accuracy", "sn_snr", "settling_share")
+
+
+def run_signal(arguments: Namespace) -> int:
+    """Print the report; returns the exit code."""
+    manager = plugin_manager()
+    scores = wanted_scores(manager, arguments.scores)
+    special = {one.name: one for one in reconstructed_scores(parsed_rc(arguments.rc), arguments.control)}
+    scores = [special.get(score.name, score) for score in scores]
+    source = read_input(arguments, manager)
+    report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, quiet=False)
+    notes = [*source.notes, *_notes(scores, source.curve_count)]
+    turned = sorted(m for m in source.scores.frame["metric"].unique() if not is_higher_better(str(m), source.metrics))
+    if turned:
+        notes.append(f"lower is better, so turned over before scoring: {', '.join(turned)}")
+    if arguments.json:
+        json.dump(report.as_json(), sys.stdout, indent=1, allow_nan=False)
+        print()
+    else:
+        print(as_text(report, brief=arguments.scores is None))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
+    return 0
+
+
+def _is_turned(metric: str, metrics: Sequence[object]) -> bool:
+    from e2lm import ItemMetric
+    from e2lm_signal.curves import is_higher_better
+
+    return not is_higher_better(metric, cast("Sequence[ItemMetric]", metrics))
+
+
+def _notes(scores: Sequence[SignalScore], curves: int) -> list[str]:
+    notes = []
+    if any(score.name.startswith("e2lmc_") for score in scores):
+        notes.append(f"official scores: {TIE_RULE}; the official formula has no interval and no p-value")
+    if any(score.name.startswith("signal_quality") for score in scores):
+        notes.append("intervals are central 90 % intervals over redrawn items; p is one-sided, see docs/signal.md")
+        if curves > 1:
+            notes.append(f"{curves} curves were tested: by chance alone about {0.05 * curves:.3g} reach p < .05")
+    return notes
+
+
+def wanted_scores(manager: PluginManager, names: Iterable[str] | None) -> list[SignalScore]:
+    """The registered scores called ``names`` (or variants of them), or all; an unknown name is a UserError."""
+    if names is None:
+        return manager.all(HOOK, SignalScore, "signal score")
+    found = []
+    for name in names:
+        parsed = parsed_variant(name)
+        if parsed is None or name in manager.registered(HOOK, SignalScore):
+            found.append(manager.find(HOOK, SignalScore, name, "signal score"))
+        else:
+            found.append(variant(manager.find(HOOK, SignalScore, parsed[0], "signal score"), parsed[1], parsed[2]))
+    return found
+
+
+def parsed_rc(texts: Sequence[str]) -> RankingConsistency:
+    """``["window=2e11", "reference=final"]`` as options of RC."""
+    options: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key not in ("window", "reference", "agreement"):
+            raise UserError(f"--rc: {text!r} is not window=TOKENS, reference=mean|last|final|STEP or agreement=...")
+        options[key] = value
+    reference, agreement = options.get("reference", "mean"), options.get("agreement", "pairs")
+    if agreement not in ("exact", "tau-b", "pairs"):
+        raise UserError(f"--rc: agreement={agreement!r}; allowed are exact, tau-b, pairs")
+    if reference not in ("mean", "last", "final") and not reference.isdigit():
+        raise UserError(f"--rc: reference={reference!r}; allowed are mean, last, final or a step")
+    try:
+        window = float(options.get("window", WINDOW_START_TOKENS))
+    except ValueError as error:
+        raise UserError(f"--rc: window={options['window']!r} is not a number of tokens") from error
+    step = int(reference) if reference.isdigit() else None
+    return RankingConsistency(
+        window, "mean" if step is not None else cast(Reference, reference), cast(Agreement, agreement), step
+    )
+
+
+def as_text(report: SignalReport, brief: bool) -> str:
+    """Two tables: every curve, then the series together; ``brief`` shows the main scores only."""
+    row_names = _shown(report.rows[0].scores, BRIEF_OF_CURVE, brief)
+    lines = [_line(("series", "task", "metric", "n"), [*row_names, "p"])]
+    for row in report.rows:
+        cells = [_cell(row.scores[name]) for name in row_names]
+        tests = [value.p for value in row.scores.values() if value.p is not None]
+        lines.append(_line((row.series, row.task, row.metric, row.n), [*cells, f"{tests[0]:.4f}" if tests else ""]))
+    mean_names = _shown(report.means[0].scores, BRIEF_OF_FAMILY, brief)
+    lines += ["", _line(("all series", "task", "metric", "series"), mean_names)]
+    for mean in report.means:
+        over = ", ".join(mean.series)
+        shown = over if len(over) <= 24 else f"{len(mean.series)} series"
+        cells = [_cell(mean.scores[name]) for name in mean_names]
+        lines.append(_line((shown, mean.task, mean.metric, len(mean.series)), cells))
+    reasons = {value.reason for row in report.rows for name in row_names if (value := row.scores[name]).reason}
+    if reasons:
+        lines += ["", *(f"reason: {reason}" for reason in sorted(map(str, reasons)))]
+    return "\n".join(lines)
+
+
+def _shown(scores: dict[str, ScoreValue], main: Sequence[str], brief: bool) -> list[str]:
+    if not brief:
+        return list(scores)
+    return [name for name in main if name in scores] or list(scores)
+
+
+def _line(key: tuple[object, ...], cells: Iterable[str]) -> str:
+    series, task, metric, n = (str(part) for part in key)
+    return f"{series:<24} {task:<24} {metric:<24} {n:>6}  " + "  ".join(f"{cell:>22}" for cell in cells)
+
+
+def _cell(value: ScoreValue) -> str:
+    if value.value is None:
+        return "undefined"
+    if value.low is None or value.high is None:
+        return f"{value.value:.5f}"
+    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"

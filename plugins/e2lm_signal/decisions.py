@@ -1,0 +1,158 @@
+"""Decision accuracy: how often an early or small comparison picks the winner of the late or large one.
+
+``DA = |P|^-1 sum_{(a, b) in P} 1[sign(e_a - e_b) = sign(t_a - t_b)]`` over all pairs of series, e the early scores and
+t the target; a tie on either side counts one half. DataDecide (Magnusson et al. 2025, arXiv 2504.11393), section 2.2.
+
+Shape suffixes: M series, K checkpoints, D draws.
+
+When may one stop: the first checkpoint from which on the order of the series hardly changes.
+
+Shape suffixes: M series, K checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from e2lm import Curve, ScoreValue, SignalScore
+from e2lm.arrays import Values
+from e2lm_signal.curves import CommonGrid, common_grid
+from e2lm_signal.item_noise import DRAWS
+from e2lm_signal.signal_quality import Z_90
+
+SOURCE = "DataDecide (Magnusson et al. 2025, arXiv 2504.11393), section 2.2"
+#: Share of the run at which the early comparison is made.
+EARLY_SHARE = 0.1
+#: The target is the mean of this many last checkpoints, so that one noisy checkpoint does not decide.
+FINAL_CHECKPOINTS = 3
+
+
+def agreement_MM(early_M: Values, target_M: Values) -> Values:
+    """1 where the pair has the same order in both, 0 where the opposite, one half at a tie; the diagonal is 1/2."""
+    early_MM = np.sign(early_M[:, None] - early_M[None, :])
+    target_MM = np.sign(target_M[:, None] - target_M[None, :])
+    return np.asarray((1.0 + early_MM * target_MM) / 2.0)
+
+
+def decision_accuracy(early_M: Values, target_M: Values) -> float:
+    """Share of pairs that keep their order, ties one half; NaN below two series.
+
+    >>> decision_accuracy(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])) * 3
+    2.0
+    """
+    count = len(early_M)
+    if count < 2:
+        return float("nan")
+    first, second = np.triu_indices(count, 1)
+    return float(agreement_MM(early_M, target_M)[first, second].mean())
+
+
+def bootstrap_D(agreement: Values, rng: np.random.Generator, draws: int = DRAWS) -> Values:
+    """Decision accuracies of redrawn sets of series: pairs share series, so series are what is redrawn.
+
+    A pair of a series with itself, which a redraw may hold, does not count.
+    """
+    count = len(agreement)
+    chosen_DM = rng.integers(count, size=(draws, count))
+    counts_DM = np.zeros((draws, count))
+    np.add.at(counts_DM, (np.arange(draws)[:, None], chosen_DM), 1.0)
+    off_diagonal = agreement - np.diag(np.diag(agreement))
+    pairs_D = (counts_DM.sum(axis=1) ** 2 - (counts_DM**2).sum(axis=1)) / 2.0
+    kept_D = ((counts_DM @ off_diagonal) * counts_DM).sum(axis=1) / 2.0
+    return np.asarray(kept_D[pairs_D > 0] / pairs_D[pairs_D > 0])
+
+
+def half_width(agreement: Values, rng: np.random.Generator) -> float:
+    """Half of a 90 % interval of the mean agreement, from redrawing series.
+
+    One imagined series that agrees with each other one half of the time is redrawn along: without it, series that agree
+    perfectly would promise perfection for all others too.
+    """
+    count = len(agreement)
+    padded = np.full((count + 1, count + 1), 0.5)
+    padded[:count, :count] = agreement
+    return Z_90 * float(bootstrap_D(padded, rng).std())
+
+
+def family_decision_accuracy(
+    curves: Sequence[Curve], rng: np.random.Generator, early_share: float = EARLY_SHARE
+) -> ScoreValue:
+    """Order of the series at ``early_share`` of the run against their order at its end."""
+    grid = common_grid(curves)
+    if isinstance(grid, str):
+        return ScoreValue(None, reason=grid)
+    early = int(np.searchsorted(grid.share_K, early_share - 1e-9))
+    last = grid.values_MK.shape[1] - min(FINAL_CHECKPOINTS, grid.values_MK.shape[1] - 1)
+    if early >= last:
+        return ScoreValue(
+            None, reason=f"no checkpoint at {early_share:.0%} of the run before its last {FINAL_CHECKPOINTS}"
+        )
+    agreement = agreement_MM(grid.values_MK[:, early], grid.values_MK[:, last:].mean(axis=1))
+    return interval_of_pairs(agreement, rng, grid, early)
+
+
+def interval_of_pairs(
+    agreement: Values, rng: np.random.Generator, grid: CommonGrid | None = None, early: int = 0
+) -> ScoreValue:
+    """Mean agreement with a 90 % interval from redrawing series (normal, cut to [0, 1])."""
+    first, second = np.triu_indices(len(agreement), 1)
+    value = float(agreement[first, second].mean())
+    if len(agreement) < 4:
+        return ScoreValue(value, reason=f"no interval: {len(agreement)} series; at least 4 are needed to redraw them")
+    half = half_width(agreement, rng)
+    details = {} if grid is None else {"early_position": float(grid.position_K[early])}
+    return ScoreValue(value, max(0.0, value - half), min(1.0, value + half), details=details)
+
+
+def decision_accuracy_scores() -> list[SignalScore]:
+    """Decision accuracy at a tenth of the run."""
+    return [
+        SignalScore(
+            "decision_accuracy",
+            f"Share of pairs of series whose order at {EARLY_SHARE:.0%} of the run is that of its last "
+            f"{FINAL_CHECKPOINTS} checkpoints; ties one half.",
+            family_decision_accuracy,
+            scope="family",
+            source=SOURCE,
+            unit="share of pairs",
+        )
+    ]
+
+
+#: Share of pairs that must keep their final order: the level DataDecide calls predictable is .8; .9 leaves one in ten.
+SETTLED = 0.9
+
+
+def settling_share(curves: Sequence[Curve], rng: np.random.Generator, settled: float = SETTLED) -> ScoreValue:
+    """Share of the run after which decision accuracy against the final order stays at ``settled`` or more.
+
+    ``details`` say the step and tokens. 1 where it settles only at the very end.
+    """
+    grid = common_grid(curves)
+    if isinstance(grid, str):
+        return ScoreValue(None, reason=grid)
+    target_M = grid.values_MK[:, -min(FINAL_CHECKPOINTS, grid.values_MK.shape[1]) :].mean(axis=1)
+    if len(np.unique(target_M)) == 1:
+        return ScoreValue(None, reason="all series end equal: there is no order to settle")
+    accuracy_K = np.asarray([decision_accuracy(early_M, target_M) for early_M in grid.values_MK.T])
+    unsettled = np.flatnonzero(accuracy_K < settled)
+    at = min(int(unsettled[-1]) + 1 if len(unsettled) else 0, len(accuracy_K) - 1)
+    details = {"step": float(grid.steps_K[at]), "position": float(grid.position_K[at])}
+    reason = f"step {grid.steps_K[at]}; no interval: resolved to the spacing of checkpoints"
+    return ScoreValue(float(grid.share_K[at]), reason=reason, details=details)
+
+
+def settling_scores() -> list[SignalScore]:
+    """The early-stop step as a share of the run."""
+    return [
+        SignalScore(
+            "settling_share",
+            f"Share of the run after which at least {SETTLED:.0%} of pairs keep their final order.",
+            settling_share,
+            scope="family",
+            source="this package; the order and its ties as in decision_accuracy",
+            unit="share of the run",
+        )
+    ]

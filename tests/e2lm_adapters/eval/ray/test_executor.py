@@ -1,0 +1,197 @@
+"""On a local Ray cluster of two workers with one CPU each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from e2lm.command_line import main
+from e2lm_adapters.eval.ray import cluster as ray_cluster
+from tests.e2lm_adapters.conftest import ROOT, STEPS, no_model_is_built, write_task
+
+TASKS = ("t0", "t1", "t2", "t3")
+#: Three processes that import torch on a busy machine.
+WITHIN_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ray") / "tasks"
+    for seed, name in enumerate(TASKS):
+        write_task(folder, name, seed=seed, items=40)
+    return folder
+
+
+def arguments(run: Path, tasks: Path, out: Path, *more: object) -> list[str]:
+    own = ["eval", run, "--tasks", ",".join(TASKS), "--include-path", tasks, "--out", out, "--device", "cpu"]
+    own += ["--model-args", "dtype=float32", "--tasks-per-unit", "1", "--quiet", *more]
+    return [str(one) for one in own]
+
+
+@pytest.fixture(scope="module")
+def local(tiny_series: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of the same evaluation without Ray."""
+    out = tmp_path_factory.mktemp("local") / "out"
+    assert main(arguments(tiny_series, tasks, out)) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    ray_cluster.imported_ray()
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 2,
+            "object_store_memory": ray_cluster.OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        },
+    )
+    yield str(cluster.address)
+    cluster.shutdown()
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """Everything that holds numbers."""
+    files = [out / "scores.csv", out / "scores.parquet", *(out / "samples").rglob("*.parquet")]
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+def units(out: Path) -> int:
+    return len(list(out.glob("units/*/*.json")))
+
+
+def wait_for_units(out: Path, count: int) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while units(out) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert units(out) >= count
+
+
+def scoring_workers() -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.cmdline()[:1] == ["ray::RayWorker.evaluate"]:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Filled with the number of every worker that is asked for."""
+    numbers: list[int] = []
+    add = ray_cluster.RayCluster._add
+
+    def counted(self: ray_cluster.RayCluster) -> None:
+        add(self)
+        numbers.append(self._started)
+
+    monkeypatch.setattr(ray_cluster.RayCluster, "_add", counted)
+    return numbers
+
+
+@pytest.mark.slow
+def test_a_killed_driver_and_then_a_killed_worker_change_no_byte_of_the_result(
+    tiny_series: Path,
+    tasks: Path,
+    local: Path,
+    address: str,
+    tmp_path: Path,
+    started: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    command = arguments(tiny_series, tasks, out, "--executor", "ray", "--address", address)
+    driver = subprocess.Popen([sys.executable, "-m", "e2lm", *command], cwd=ROOT, env=os.environ)
+    try:
+        wait_for_units(out, 2)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    kept = {path: path.read_bytes() for path in out.glob("units/*/*.json")}
+    assert 2 <= len(kept) < len(STEPS) * len(TASKS) - 2
+    assert not (out / "scores.csv").exists()
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        wait_for_units(out, len(kept) + 2)
+        victim = scoring_workers()[0]
+        victim.send_signal(signal.SIGKILL)
+        killed.append(victim.pid)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    assert main(command) == 0
+    killer.join()
+    assert len(killed) == 1
+    assert started == [1, 2, 3]
+    assert results(out) == results(local)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert not [file for file in out.rglob("*") if ".partial-" in file.name]
+    # What Ray finished is finished for a local run too.
+    no_model_is_built(monkeypatch)
+    assert main(arguments(tiny_series, tasks, out)) == 0
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_what_is_done_stays(
+    tiny_series: Path, tasks: Path, local: Path, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    plugin = tmp_path / "full_disk.py"
+    plugin.write_text(
+        "import errno\n"
+        "from e2lm_adapters.eval.store import EvaluationStore\n"
+        "really_keep = EvaluationStore.keep\n"
+        "def keep(self, kept):\n"
+        "    if any(unit.step >= 20 for unit, _ in kept):\n"
+        "        raise OSError(errno.ENOSPC, 'No space left on device', str(self.folder))\n"
+        "    really_keep(self, kept)\n"
+        "EvaluationStore.keep = keep\n",
+        encoding="utf-8",
+    )
+    from e2lm_adapters.eval.store import EvaluationStore
+
+    keep = EvaluationStore.keep
+    command = arguments(tiny_series, tasks, out, "--executor", "ray", "--address", address, "--plugin", plugin)
+    try:
+        code = main(command)
+    finally:
+        EvaluationStore.keep = keep  # type: ignore[method-assign]
+    assert code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("e2lm: error:")]
+    assert "No space left on device" in line
+    assert str(out) in line
+    assert "the same command goes on" in line
+    assert main(arguments(tiny_series, tasks, out)) == 0
+    assert results(out) == results(local)
+
+
+def test_without_ray_one_line_says_what_to_install(
+    tiny_series: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(arguments(tiny_series, tasks, tmp_path / "out", "--executor", "ray")) == 2
+    assert 'pip install "e2lm[ray]"' in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_without_the_executor_is_refused(
+    tiny_series: Path, tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(tiny_series, tasks, tmp_path / "out", "--address", "here:1")) == 2
+    assert "--address: needs --executor ray" in capsys.readouterr().err

@@ -1,0 +1,224 @@
+"""A comparison from configuration to report: trained, resumed, refused where its arms are unequal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from e2lm.command_line import run_command
+from e2lm.errors import UserError
+from e2lm.samples import Samples
+from e2lm.series import Series
+from e2lm_curriculum.compare.runs import finished_runs, require_comparable
+from e2lm_curriculum.corpus.prepared import PREPARED_FOLDER
+from e2lm_curriculum.plan.file import read_plan
+from tests.e2lm_curriculum.conftest import comparison_settings
+
+
+def written(data: dict[str, Any], folder: Path) -> Path:
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def comparison(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("comparison")
+    out = folder / "out"
+    assert run_command(["train", str(written(comparison_settings(corpus_file, out), folder)), "--json"]) == 0
+    return out
+
+
+def compared(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run_command(["train", "compare", *words, "--held-out-tokens", "4000", "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_one_command_leaves_a_report_that_asks_nothing_of_the_network(comparison: Path) -> None:
+    page = (comparison / "report.html").read_text(encoding="utf-8")
+    for word in ("http://", "https://", "<script", "<link", "<img"):
+        assert word not in page
+    charts = page.count("<svg")
+    assert charts == 3
+    for part in page.split("<svg")[1:]:
+        ET.fromstring("<svg" + part.split("</svg>")[0] + "</svg>")
+    assert "Does the curriculum beat shuffling?" in page
+
+
+def test_the_json_has_everything_that_the_report_shows(comparison: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = compared(capsys, str(comparison))
+    assert found == json.loads((comparison / "comparison.json").read_text(encoding="utf-8"))
+    (measure,) = found["measures"]
+    assert measure["name"] == "held-out text"
+    assert measure["seeds"] == {"cosine": [0, 1, 2]}
+    assert {arm["arm"] for arm in measure["arms"]} == {"vanilla", "curriculum", "exposure-matched"}
+    assert set(measure["baselines"]) == {"constant", "unigram"}
+    for effect in found["effects"]:
+        assert effect["final"]["low"] <= effect["final"]["value"] <= effect["final"]["high"]
+        assert effect["final"]["verdict"] in {"better", "worse", "no detectable difference"}
+        assert effect["differences"][0]["value"] == 0.0  # the same weights at step 0
+    assert [row["arm"] for row in found["verdicts"]] == ["curriculum", "exposure-matched"]
+    assert found["power"]["detectable_sd_unpaired"] == 3.07
+
+
+def test_arms_start_from_the_same_weights_cost_the_same_and_see_what_they_should(
+    comparison: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = finished_runs([comparison])
+    assert len({run.flops for run in runs}) == 1
+    assert len({run.tokens for run in runs}) == 1
+    first = [run for run in runs if run.seed == 0]
+    weights = {(run.series_folder / "checkpoint-0" / "model.safetensors").read_bytes() for run in first}
+    assert len(weights) == 1
+    draws = {run.arm: np.sort(read_plan(run.folder / PREPARED_FOLDER).indices_SB.ravel()) for run in first}
+    assert np.array_equal(draws["curriculum"], draws["exposure-matched"])
+    exposure = {row["arm"]: row["ratios"] for row in compared(capsys, str(comparison))["exposure_by_decile"]}
+    assert exposure["curriculum"][0] > 1.5 > exposure["curriculum"][9]
+    assert exposure["curriculum"] == exposure["exposure-matched"]
+
+
+def test_the_same_command_again_trains_nothing(comparison: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in comparison.glob("*/1x16/checkpoint-*/model.safetensors")}
+    assert len(before) == 3 * 3 * 4
+    assert run_command(["train", str(comparison.parent / "study.yaml"), "--json"]) == 0
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_without_a_vanilla_arm_nothing_is_claimed(
+    comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in comparison.glob("[ce]*-s?"):
+        shutil.copytree(folder, tmp_path / folder.name)
+    found = compared(capsys, str(tmp_path))
+    assert found["verdicts"] == "no baseline, no claim"
+    assert found["effects"] == []
+    assert run_command(["train", "compare", str(tmp_path), "--held-out-tokens", "4000"]) == 0
+    assert capsys.readouterr().out.startswith("no baseline, no claim")
+
+
+def edited(file: Path, **fields: Any) -> None:
+    data = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**data, **fields}), encoding="utf-8")
+
+
+def test_arms_of_unequal_cost_are_refused_in_one_line(comparison: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(comparison, copy)
+    record = copy / "curriculum-cosine-s1" / "1x16" / "run.json"
+    edited(record, flops=1.02 * json.loads(record.read_text(encoding="utf-8"))["flops"])
+    with pytest.raises(UserError, match=r"curriculum-cosine-s1: .* FLOPs .* unequal arms are not compared"):
+        require_comparable(finished_runs([copy]))
+
+
+def test_runs_with_another_recipe_are_refused_in_one_line(comparison: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(comparison, copy)
+    record = copy / "vanilla-cosine-s2" / "1x16" / "run.json"
+    config = json.loads(record.read_text(encoding="utf-8"))["config"]
+    edited(record, config={**config, "learning_rate": 0.5})
+    with pytest.raises(UserError, match=r"field 'learning_rate' is 0\.5, in .* it is 0\.01"):
+        require_comparable(finished_runs([copy]))
+
+
+def test_tasks_are_compared_from_what_e2lm_eval_scored(
+    comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = tmp_path / "scores"
+    rng = np.random.default_rng(0)
+    for run in finished_runs([comparison]):
+        for point in Series.read(run.series_folder).checkpoints:
+            # A task on which the curriculum is right throughout, and all others guess.
+            write_samples(scores, run.series.name, point.step, rng, right=run.arm == "curriculum" and point.step > 0)
+    found = compared(capsys, str(comparison), "--scores", str(scores))
+    effects = {(one["measure"], one["arm"]): one for one in found["effects"]}
+    assert effects["pairs", "curriculum"]["final"]["verdict"] == "better"
+    assert effects["pairs", "exposure-matched"]["final"]["verdict"] == "no detectable difference"
+    task = next(one for one in found["explanations"] if one["measure"] == "pairs")
+    assert task["sentence"].startswith("Order explains it")
+    assert next(one for one in found["measures"] if one["name"] == "pairs")["baselines"] == {"constant": 0.5}
+
+
+def write_samples(scores: Path, series: str, step: int, rng: np.random.Generator, right: bool) -> None:
+    from e2lm.item_metric import ItemChoices
+
+    items = 60
+    loglik_IC = rng.normal(-10, 1, (items, 2))
+    if right:
+        loglik_IC[:, 0] = 0.0
+    whole_IC = np.full((items, 2), 5)
+    choices = ItemChoices(loglik_IC, np.ones((items, 2), bool), whole_IC, whole_IC, whole_IC, np.zeros(items, np.int64))
+    Samples(series, step, "pairs", np.arange(items), choices, np.zeros((items, 2), bool)).write(
+        scores / "samples" / series / "pairs" / f"checkpoint-{step}.parquet"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sizes": ["1x16", "2x16"]}, "a comparison trains one size"),
+        ({"arm": "anti"}, "field 'arm': set by the arms of section 'compare'"),
+        ({"compare": {"seeds": 2}}, "field 'seeds': found 2"),
+        ({"compare": {"arms": ["vanila"]}}, "arms"),
+        ({"compare": {"seads": 3}}, "Did you mean 'seeds'"),
+        ({"compare": {"arms": ["vanilla", "vanilla"]}}, "a value is there twice"),
+        ({"curriculum": "climb-ngram-liner"}, "Did you mean 'climb-ngram-linear'"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_named_and_nothing_is_written(
+    corpus_file: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "out"
+    file = written({**comparison_settings(corpus_file, out), **change}, tmp_path)
+    with pytest.raises(UserError, match=message):
+        run_command(["train", str(file)])
+    assert not out.exists()
+
+
+def test_dry_run_lists_every_run_and_writes_nothing(
+    corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = comparison_settings(corpus_file, tmp_path / "out")
+    data["compare"] = None
+    assert run_command(["train", str(written(data, tmp_path)), "--dry-run", "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert len(runs) == 5 * 5 * 2  # arms x seeds x learning rates
+    assert {run["schedule"] for run in runs} == {"cosine", "constant"}
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_arm_with_two_objectives_at_once_gets_half_the_tokens(
+    corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = comparison_settings(corpus_file, tmp_path / "out")
+    data["curriculum"] = {"objectives": [{"objective": "mlm"}, {"objective": "pos-all"}]}
+    data["family"] = "roberta"
+    assert run_command(["train", str(written(data, tmp_path)), "--dry-run", "--json"]) == 0
+    tokens = {run["arm"]: run["tokens"] for run in json.loads(capsys.readouterr().out)["runs"]}
+    assert tokens["vanilla"] == 30 * 4 * 32
+    assert tokens["curriculum"] == tokens["exposure-matched"] == 15 * 4 * 32
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["."], "no finished run of e2lm train in it"),
+        ([".", "--threshold", "2"], "--threshold: found 2"),
+        ([".", "--jobs", "0"], "--jobs: found 0"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        run_command(["train", "compare", *words])

@@ -1,0 +1,172 @@
+"""Intervals of differences over seeds x items cover as they say; verdicts are wrong as rarely as they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from e2lm_curriculum.compare.difference import Difference, holm, paired_difference, redrawn_weights_DS, widening
+from e2lm_curriculum.compare.verdict import (
+    NO_DIFFERENCE,
+    course,
+    detectable_difference,
+    detectable_in_sd,
+    explanation,
+    power_of,
+    seeds_needed,
+    verdicts,
+    whole_word,
+)
+
+
+def drawn_SI(
+    rng: np.random.Generator, seeds: int, items: int, sd: tuple[float, float, float], delta: float = 0.0
+) -> NDArray[np.float64]:
+    """Differences of two arms: standard deviations of seeds, of items and of the rest."""
+    seed_S1 = rng.normal(0, sd[0], (seeds, 1))
+    item_I = rng.normal(0, sd[1], items)
+    return delta + seed_S1 + item_I + rng.normal(0, sd[2], (seeds, items))
+
+
+#: Seeds, items, and how they vary: dominated by seeds (held-out loss), by items (few minimal pairs), by the rest.
+SETTINGS = [
+    (5, 80, (0.006, 0.01, 0.02)),
+    (3, 80, (0.006, 0.01, 0.02)),
+    (5, 400, (0.01, 0.2, 0.5)),
+    (5, 60, (0.0, 0.4, 0.4)),
+    (10, 200, (0.02, 0.0, 0.3)),
+    (5, 1, (0.02, 0.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("seeds", "items", "sd"), SETTINGS)
+def test_a_difference_of_nothing_is_outside_the_interval_in_at_most_5_of_100_cases(
+    seeds: int, items: int, sd: tuple[float, float, float]
+) -> None:
+    rng = np.random.default_rng(0)
+    found = [paired_difference(drawn_SI(rng, seeds, items, sd)) for _ in range(3000)]
+    missed = np.mean([not one.low <= 0.0 <= one.high for one in found])
+    assert 0.01 <= missed <= 0.058
+    assert np.mean([one.p < 0.05 for one in found]) == pytest.approx(missed)
+
+
+@pytest.mark.parametrize(("seeds", "items", "sd"), SETTINGS)
+def test_an_effect_of_the_detectable_size_is_found_at_the_power_that_is_stated(
+    seeds: int, items: int, sd: tuple[float, float, float]
+) -> None:
+    variance = sd[0] ** 2 / seeds + sd[1] ** 2 / items + sd[2] ** 2 / (seeds * items)
+    delta = detectable_difference(variance**0.5, seeds - 1)
+    rng = np.random.default_rng(1)
+    found = [paired_difference(drawn_SI(rng, seeds, items, sd, delta)).p < 0.05 for _ in range(3000)]
+    # Where items carry the error there are more degrees of freedom than seeds - 1, and power beyond what is stated.
+    assert 0.78 <= np.mean(found) <= (0.86 if sd[1] < 0.1 else 1.0)
+
+
+def test_vanilla_against_vanilla_is_no_detectable_difference_in_at_least_93_of_100_comparisons() -> None:
+    """A whole comparison: held-out loss and six tasks, five seeds, Holm over all seven measures."""
+    rng = np.random.default_rng(2)
+    words = []
+    for _ in range(1000):
+        measures = [drawn_SI(rng, 5, 70, (0.006, 0.0, 0.02))]
+        measures += [drawn_SI(rng, 5, 100, (0.01, 0.05, 0.5)) for _ in range(6)]
+        found = verdicts([paired_difference(one) for one in measures], [False] + [True] * 6)
+        words.append(whole_word([one.word for one in found]))
+    assert np.mean([one == NO_DIFFERENCE for one in words]) >= 0.93
+
+
+def test_a_planted_effect_is_found_at_least_at_the_power_that_the_verdict_states() -> None:
+    rng = np.random.default_rng(3)
+    sd = (0.006, 0.004, 0.02)
+    stated = np.median(
+        [verdicts([paired_difference(drawn_SI(rng, 5, 70, sd))] * 3, [False] * 3)[0].detectable for _ in range(500)]
+    )
+    found = []
+    for _ in range(1000):
+        planted = paired_difference(drawn_SI(rng, 5, 70, sd, -stated))
+        others = [paired_difference(drawn_SI(rng, 5, 70, sd)) for _ in range(2)]
+        found.append(verdicts([planted, *others], [False] * 3)[0].word == "better")
+    assert np.mean(found) >= 0.78
+
+
+def test_power_is_that_of_the_published_table() -> None:
+    assert [detectable_in_sd(seeds) for seeds in (3, 5, 8, 10)] == pytest.approx([3.07, 2.02, 1.51, 1.32], abs=0.005)
+    assert [seeds_needed(0.8, 1.0), seeds_needed(0.5, 1.0), seeds_needed(0.8, 0.5)] == [11, 4, 41]
+
+
+@given(st.floats(0.001, 10.0), st.floats(2.0, 50.0))
+def test_the_detectable_difference_is_detected_with_the_power_it_was_made_for(stderr: float, df: float) -> None:
+    assert power_of(detectable_difference(stderr, df), stderr, df) == pytest.approx(0.8, abs=1e-4)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 8), st.integers(1, 30))
+def test_a_difference_does_not_depend_on_the_order_of_seeds_or_items(seed: int, seeds: int, items: int) -> None:
+    rng = np.random.default_rng(seed)
+    d_SI = rng.normal(size=(seeds, items))
+    one, other = paired_difference(d_SI), paired_difference(d_SI[rng.permutation(seeds)][:, rng.permutation(items)])
+    assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high))
+
+
+def test_runs_that_are_the_same_do_not_differ() -> None:
+    found = paired_difference(np.zeros((5, 10)))
+    assert (found.value, found.p, found.stderr) == (0.0, 1.0, 0.0)
+
+
+def test_holm_agrees_with_the_worked_example_of_its_definition() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_a_bootstrap_over_five_seeds_covers_once_it_is_widened_and_not_before() -> None:
+    rng = np.random.default_rng(4)
+    plain, wide = [], []
+    for _ in range(1500):
+        values_S = rng.normal(size=5)
+        drawn_D = redrawn_weights_DS(5, 400, rng) @ values_S
+        half = 1.96 * drawn_D.std()
+        plain.append(abs(values_S.mean()) <= half)
+        wide.append(abs(values_S.mean()) <= half * widening(5))
+    assert np.mean(plain) < 0.88
+    assert 0.93 <= np.mean(wide) <= 0.97
+
+
+def test_the_shuffle_explains_a_curriculum_whose_effect_is_re_weighting_alone() -> None:
+    rng = np.random.default_rng(5)
+    vanilla, matched, own = (drawn_SI(rng, 5, 70, (0.004, 0.01, 0.01), mean) for mean in (1.5, 1.4, 1.4))
+    found = explanation(
+        paired_difference(own - vanilla), paired_difference(matched - vanilla), paired_difference(own - matched), False
+    )
+    assert found.total.word == "better"
+    assert found.sentence.startswith("Re-weighting explains it")
+    assert found.total.difference.value == pytest.approx(
+        found.reweighting.difference.value + found.order.difference.value
+    )
+
+
+def test_order_explains_a_curriculum_whose_shuffle_does_nothing() -> None:
+    rng = np.random.default_rng(6)
+    vanilla, matched, own = (drawn_SI(rng, 5, 70, (0.004, 0.01, 0.01), mean) for mean in (1.5, 1.5, 1.4))
+    found = explanation(
+        paired_difference(own - vanilla), paired_difference(matched - vanilla), paired_difference(own - matched), False
+    )
+    assert found.sentence.startswith("Order explains it")
+
+
+def test_an_effect_whose_parts_are_too_small_to_see_is_left_unexplained() -> None:
+    total = Difference(-0.045, -0.087, -0.004, 0.039, 0.015, 4.0)
+    part = Difference(-0.022, -0.07, 0.03, 0.4, 0.02, 4.0)
+    sentence = explanation(total, part, part, False).sentence
+    assert sentence.startswith(
+        "Re-weighting is not detectably different from vanilla (49% of the effect); order is not"
+    )
+
+
+def test_an_effect_that_is_gone_at_the_end_fades_by_the_first_checkpoint_without_it() -> None:
+    rng = np.random.default_rng(7)
+    sd = (0.002, 0.002, 0.01)
+    deltas = (0.0, -0.1, -0.08, 0.0, 0.0)
+    found = [paired_difference(drawn_SI(rng, 5, 70, sd, delta)) for delta in deltas]
+    assert course([0, 10, 100, 1000, 10_000], found, False).sentence == "better from 10 tokens on, fades by 1k tokens"
+    found = [paired_difference(drawn_SI(rng, 5, 70, sd, delta)) for delta in (0.0, -0.1, 0.1)]
+    assert course([0, 10, 100], found, False).sentence == "better from 10 tokens on, worse at the end"

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from e2lm.curriculum import Curriculum, Difficulty, Plan, TrainingText
+from e2lm.errors import E2LMError, UserError
+from e2lm_curriculum.corpus.reader import tagged_text, token_tags
+from e2lm_curriculum.difficulty.measures import flesch_reading_ease, ngram_perplexity
+from e2lm_curriculum.difficulty.scores import GRAMMATICAL_FIRST, SPOKEN_FIRST, difficulties, difficulty_of, scored
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "antidisestablishmentarianism", ".", "ran", "idiosyncratically"]
+
+EASY = [0, 1, 2, 7, 0, 1, 2, 7]
+HARD = [6, 9, 6, 5, 9, 3, 6, 9]
+
+
+def text_of(rows: list[list[int]], tags: list[list[int]] | None = None) -> TrainingText:
+    return TrainingText(
+        blocks_XT=np.array(rows, dtype=np.uint16),
+        vocabulary=len(WORDS),
+        sources_X=np.array([row % 2 for row in range(len(rows))]),
+        source_names=("Gutenberg.train", "aochildes"),
+        decode=lambda row_T: " ".join(WORDS[token] for token in row_T),
+        tags_XT=None if tags is None else np.array(tags, dtype=np.int8),
+    )
+
+
+TEXT = text_of([EASY, EASY, EASY, HARD])
+
+
+@pytest.mark.parametrize("name", ["length", "unigram-perplexity", "ngram-perplexity", "rarity", "readability"])
+def test_rare_long_words_are_harder_than_repeated_short_ones(name: str) -> None:
+    scores_X = difficulties()[name].score(TEXT)
+    assert scores_X.shape == (4,)
+    assert scores_X[3] > scores_X[0] == scores_X[1]
+
+
+def test_text_that_repeats_itself_compresses_better() -> None:
+    scores_X = difficulties()["compression"].score(
+        text_of([[0, 1] * 8, list(range(8)) * 2, [*range(10), 2, 4, 1, 3, 0, 5]])
+    )
+    assert scores_X[0] < scores_X[1]
+    assert scores_X[0] < scores_X[2]
+
+
+def test_unigram_perplexity_is_the_formula_of_climb() -> None:
+    counts = Counter(TEXT.blocks_XT.ravel().tolist())
+    shares = [counts[token] / TEXT.blocks_XT.size for token in HARD]
+    expected = 2 ** (-np.mean(np.log2(shares)))  # NLTK's perplexity of an MLE model
+    assert difficulties()["unigram-perplexity"].score(TEXT)[3] == pytest.approx(expected)
+
+
+def test_a_text_is_not_predicted_by_itself() -> None:
+    # The last row is like no other; counts that hold its own trigrams would make it the easiest of all.
+    tokens_XT = np.array([[0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 2, 3], [5, 6, 7, 8]])
+    perplexity_X = ngram_perplexity(tokens_XT, 9)
+    assert perplexity_X.argmax() == 3
+    # By hand, first place of the last row: 0.1 * (0 + 1) / (15 + 9), nothing else is known there.
+    share = 0.1 / 24
+    assert perplexity_X[3] == pytest.approx(1 / share)
+
+
+def test_an_interpolated_trigram_is_as_computed_by_hand() -> None:
+    tokens_XT = np.array([[0, 1, 2], [0, 1, 2]])
+    total, symbols = 6, 3
+    first = 0.1 * 2 / (total - 1 + symbols)
+    # Left out once, "0" was followed by "1" once in one; "0 1" by "2" once in one.
+    second, third = first + 0.3 * 1.0, first + 0.3 * 1.0 + 0.6 * 1.0
+    expected = np.exp(-np.log([first, second, third]).mean())
+    assert np.allclose(ngram_perplexity(tokens_XT, symbols), expected)
+
+
+def test_flesch_agrees_with_counting_by_hand() -> None:
+    # 13 words, 2 sentences, 15 syllables.
+    text = "The cat sat on the mat. It was a table of green stone."
+    assert flesch_reading_ease(text) == pytest.approx(206.835 - 1.015 * 13 / 2 - 84.6 * 14 / 13)
+
+
+def test_climbs_source_orders_name_all_parts_of_babylm() -> None:
+    assert set(SPOKEN_FIRST) == set(GRAMMATICAL_FIRST)
+    assert len(SPOKEN_FIRST) == 10
+    assert difficulties()["source-spoken-first"].score(TEXT).tolist() == [6.0, 1.0, 6.0, 1.0]
+    assert difficulties()["source-grammatical-first"].score(TEXT).tolist() == [3.0, 6.0, 3.0, 6.0]
+    assert difficulties()["file"].score(TEXT).tolist() == [0.0, 1.0, 0.0, 1.0]
+
+
+def test_parts_of_speech_that_vary_are_harder() -> None:
+    rows = [[0] * 8] * 4
+    text = text_of(rows, tags=[[5, 0, 1, 10] * 2] * 3 + [[11, 3, 9, 7, 0, 2, 8, 6]])
+    scores_X = difficulties()["pos-perplexity"].score(text)
+    assert scores_X[3] > scores_X[0]
+    with pytest.raises(UserError, match="needs a corpus with tags"):
+        difficulties()["pos-perplexity"].score(TEXT)
+
+
+def test_a_text_is_scored_once_and_anew_by_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    calls = []
+
+    def score(text: TrainingText) -> np.ndarray:
+        calls.append(text)
+        return np.arange(len(text.blocks_XT), dtype=float)
+
+    first = scored(Difficulty("mine", "Mine.", score), TEXT, "data")
+    again = scored(Difficulty("mine", "Mine.", score), TEXT, "data")
+    assert len(calls) == 1
+    assert first.scores_X.tolist() == again.scores_X.tolist()
+    assert first.cpu_s == again.cpu_s
+    scored(Difficulty("mine", "Mine.", score, version=2), TEXT, "data")
+    scored(Difficulty("mine", "Mine.", score), TEXT, "other data")
+    assert len(calls) == 3
+    costs = [json.loads(file.read_text())["cpu_s"] for file in tmp_path.rglob("*.json")]
+    assert len(costs) == 3
+    assert min(costs) >= 0.0
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(E2LMError, match="not finite"):
+        scored(Difficulty("bad", "Bad.", lambda text: np.full(4, np.nan)), TEXT, "data")
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_a_strangers_curriculum_brings_its_own_difficulty() -> None:
+    mine = Difficulty("mine", "Mine.", lambda text: np.zeros(len(text.blocks_XT)))
+    plan = Plan(np.zeros((1, 1), dtype=int))
+    assert difficulty_of(Curriculum("c", "C.", lambda *_: plan, difficulty=mine)) is mine
+    with pytest.raises(UserError, match="Did you mean 'rarity'"):
+        difficulty_of(Curriculum("c", "C.", lambda *_: plan, difficulty="raritty"))
+
+
+def test_tags_follow_their_words_into_tokens() -> None:
+    text, tags = tagged_text({"words": ["The", "cats", "sat"], "tags": ["DET", "NOUN", "VERB"]}, "f:1")
+    assert text == "The cats sat"
+    # Tokens "The", " cat", "s", " sat".
+    assert token_tags([(0, 3), (3, 7), (7, 8), (8, 12)], tags).tolist() == [5, 0, 0, 1]
+    assert token_tags([(0, 3), (3, 7)], b"").tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"words": ["a"], "tags": ["DET", "NOUN"]}, "same length"),
+        ({"words": ["a"]}, "same length"),
+        ({"words": ["a"], "tags": ["NOMEN"]}, "f:1: field 'tags': unknown tag 'NOMEN'"),
+    ],
+)
+def test_wrong_tags_are_named(data: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tagged_text(data, "f:1")

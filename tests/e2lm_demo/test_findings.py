@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from e2lm.errors import UserError
+from e2lm.scores import ScoreRow, Scores
+from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, found, pairs_right
+
+TOKENS = (1e5, 2e5, 5e5, 1e6)
+MODELS = {"small": 1e5, "middle": 2e5, "large": 4e5}
+SIGNAL = {"rows": [{"series": "small", "task": "t", "metric": "acc", "scores": {"e2lmc_sq": {"value": 0.5}}}]}
+
+
+def scores_of(accuracy):
+    rows = []
+    for rank, (model, params) in enumerate(MODELS.items()):
+        for step, tokens in enumerate(TOKENS):
+            common = {"series": model, "step": step, "params": params, "tokens": tokens, "n": 100}
+            loss = 2.0 - 0.1 * rank - 0.1 * step
+            rows.append(ScoreRow(task=LOSS_TASK, metric=LOSS_METRIC, value=loss, **common))
+            rows.append(ScoreRow(task="t", metric="acc", value=accuracy(rank, step), stderr=0.001, **common))
+    return Scores.from_rows(rows)
+
+
+def test_a_task_that_orders_models_as_their_loss_is_right_at_once():
+    findings = found(scores_of(lambda rank, step: 0.3 + 0.1 * rank), SIGNAL, seed=0)
+
+    (finding,) = findings.findings
+    assert findings.true_order == ("large", "middle", "small")
+    assert (finding.early_right, finding.early_low, finding.settled_tokens) == (1.0, 1.0, 1e5)
+    assert finding.scores == {"e2lmc_sq": 0.5}
+
+
+def test_a_task_that_is_right_at_the_end_only_settles_there():
+    findings = found(scores_of(lambda rank, step: 0.3 + (0.1 if step == 3 else -0.1) * rank), SIGNAL, seed=0)
+
+    assert findings.findings[0].settled_tokens == 1e6
+    assert findings.findings[0].early_right == 0.0
+
+
+def test_the_same_seed_gives_the_same_interval():
+    noisy = scores_of(lambda rank, step: 0.3 + 0.0005 * rank)
+
+    assert found(noisy, SIGNAL, seed=3) == found(noisy, SIGNAL, seed=3)
+
+
+def test_scores_without_held_out_loss_are_refused():
+    with pytest.raises(UserError, match="bits_per_byte"):
+        found(scores_of(lambda rank, step: 0.5).where(task="t"), SIGNAL, seed=0)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=6, unique=True))
+def test_pairs_right_is_one_for_the_true_order_and_zero_for_its_reverse(losses):
+    truth_M = np.array(losses)
+
+    assert pairs_right(-truth_M, truth_M) == 1.0
+    assert pairs_right(truth_M, truth_M) == 0.0
+    assert pairs_right(np.zeros_like(truth_M), truth_M) == 0.5

@@ -1,0 +1,163 @@
+"""The sample passes, and every rule that it is made to break is told with file, field and fix."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from e2lm.errors import UserError
+from e2lm_leaderboard.bundle.check import CheckReport, check_archive, check_path
+from e2lm_leaderboard.cli.new import SUBMISSION_YAML, TASK_YAML, sample_files, write_sample
+from e2lm_leaderboard.season.season import SeasonRules
+
+Check = Callable[..., CheckReport]
+
+CODE = "def text(doc):\n    raise SystemExit('executed')\n\nopen('/tmp/e2lm-executed', 'w')\n"
+
+
+def rows(count: int, **changes: object) -> str:
+    """The first rows of the sample, with fields changed."""
+    lines = sample_files()["counting.jsonl"].splitlines()[:count]
+    return "".join(json.dumps({**json.loads(line), **changes}) + "\n" for line in lines)
+
+
+def test_the_sample_is_accepted_as_folder_and_as_archive_with_one_id(tmp_path: Path) -> None:
+    write_sample(tmp_path / "mine")
+    report = check_path(tmp_path / "mine", SeasonRules())
+    assert report.findings == ()
+    assert [len(task.items or ()) for task in report.tasks] == [160]
+    packed = check_archive(report.bundle.packed(), SeasonRules())
+    assert packed.accepted
+    assert packed.content_id == report.content_id
+    assert report.bundle.packed() == packed.bundle.packed()
+
+
+def test_items_come_out_as_lm_eval_would_make_them(checked: Check) -> None:
+    task = checked({}).tasks[0]
+    assert task.items is not None
+    row = json.loads(sample_files()["counting.jsonl"].splitlines()[0])
+    first = task.items[0]
+    expected = f"{row['story']} The number of {row['thing']} that {row['person']} has now is"
+    assert (first.context, list(first.choices), first.gold) == (expected, row["choices"], row["gold"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "file", "field"),
+    [
+        ({"submission.yaml": None}, "files", "submission.yaml", ""),
+        ({"submission.yaml": SUBMISSION_YAML + "colour: red\n"}, "fields", "submission.yaml", "colour"),
+        ({"submission.yaml": SUBMISSION_YAML.replace("name: c", "name: C")}, "fields", "submission.yaml", "name"),
+        ({"submission.yaml": SUBMISSION_YAML.replace("version: 1", "version: 2")}, "fields", "submission.yaml", None),
+        (
+            {"submission.yaml": SUBMISSION_YAML.replace("version: 1", "version: true")},
+            "fields",
+            "submission.yaml",
+            None,
+        ),
+        ({"submission.yaml": SUBMISSION_YAML.replace(": en", ": fr")}, "language", "submission.yaml", "language"),
+        ({"submission.yaml": "a: &b [1]\nc: *b\n"}, "yaml", "submission.yaml", "line 1"),
+        ({"submission.yaml": "a: 1\na: 2\n"}, "yaml", "submission.yaml", "line 2"),
+        ({"submission.yaml": "a: !!python/object:os.system x\n"}, "yaml", "submission.yaml", "line 1"),
+        ({"submission.yaml": b"\xff\xfe"}, "yaml", "submission.yaml", ""),
+        ({"submission.yaml": SUBMISSION_YAML + "x: .nan\n"}, "yaml", "submission.yaml", None),
+        ({"counting.yaml": None}, "files", "counting.yaml", ""),
+        ({"counting.yaml": TASK_YAML + "unsafe_code: true\n"}, "fields", "counting.yaml", "unsafe_code"),
+        ({"counting.yaml": TASK_YAML.replace(": json", ": owner/name")}, "fields", "counting.yaml", "dataset_path"),
+        ({"counting.yaml": TASK_YAML.replace("multiple_choice", "generate_until")}, "fields", "counting.yaml", None),
+        ({"counting.yaml": TASK_YAML.replace("counting.jsonl", "../../etc/passwd")}, "files", "counting.yaml", None),
+        ({"counting.yaml": TASK_YAML.replace(": choices", ": '{{ cycler.next() }}'")}, "items", "counting.yaml", None),
+        ({"counting.yaml": TASK_YAML.replace(": gold", ": nothing")}, "items", "counting.yaml", None),
+        ({"counting.yaml": TASK_YAML + "process_docs: !function code.text\n"}, "tier", "counting.yaml", "process_docs"),
+        ({"code.py": CODE}, "tier", "code.py", "tier"),
+        ({"counting.jsonl": rows(99)}, "item-count", "counting.jsonl", ""),
+        ({"counting.jsonl": rows(160, choices=["a", "a"], gold=0)}, "choices", "counting.jsonl", "line 1"),
+        ({"counting.jsonl": rows(160, choices=["a", " "], gold=0)}, "choices", "counting.jsonl", "line 1"),
+        ({"counting.jsonl": rows(160, gold=4)}, "items", "counting.yaml", None),
+        ({"counting.jsonl": rows(160, gold=True)}, "items", "counting.yaml", None),
+        ({"counting.jsonl": rows(160, story="word " * 2000)}, "tokens", "counting.jsonl", "line 1"),
+        (
+            {"counting.jsonl": rows(160, story="same", person="Anna", thing="pens", choices=["a", "b"], gold=0)},
+            "repetition",
+            "counting.jsonl",
+            "",
+        ),
+        ({"counting.jsonl": rows(160, choices=["noon", "night"], gold=0)}, "answer-in-prompt", "counting.jsonl", None),
+        (
+            {"counting.jsonl": rows(160, story="Vier Äpfel lagen am Morgen vor ihr. " * 40)},
+            "language",
+            "counting.jsonl",
+            "",
+        ),
+        ({"counting.jsonl": rows(120) + '{"gold": NaN}\n'}, "data", "counting.jsonl", "line 121"),
+        ({"counting.jsonl": rows(120) + '{"gold": 1e999}\n'}, "data", "counting.jsonl", "line 121"),
+        ({"counting.jsonl": rows(120) + '{"gold": 1, "gold": 2}\n'}, "data", "counting.jsonl", "line 121"),
+        ({"counting.jsonl": rows(120) + "[1]\n"}, "data", "counting.jsonl", "line 121"),
+        ({"counting.jsonl": rows(120) + '{"a": "\\ud800"}\n'}, "data", "counting.jsonl", "line 121"),
+        ({"tool.exe": "MZ"}, "names", "tool.exe", ""),
+    ],
+)
+def test_a_broken_rule_is_told(
+    checked: Check, changes: dict[str, str | bytes | None], check: str, file: str, field: str | None
+) -> None:
+    report = checked(changes)
+    found = [one for one in report.findings if one.check == check and one.file == file]
+    assert found, report.findings
+    assert field is None or field in [one.field for one in found]
+    assert all(one.found and one.expected and one.fix for one in report.findings)
+
+
+def test_all_faults_are_told_at_once(checked: Check) -> None:
+    report = checked(
+        {
+            "submission.yaml": SUBMISSION_YAML.replace("language: en", "language: fr"),
+            "counting.jsonl": rows(50, story="word " * 2000),
+            "evil.exe": "x",
+        }
+    )
+    assert {one.check for one in report.findings} >= {"language", "item-count", "tokens", "names"}
+
+
+def test_findings_of_one_kind_are_counted_beyond_ten(checked: Check) -> None:
+    report = checked({"counting.jsonl": rows(160, story="word " * 2000)})
+    told = [one for one in report.findings if one.check == "tokens"]
+    assert len(told) == 11
+    assert told[-1].found == "found 150 more of these"
+
+
+def test_code_is_looked_up_and_never_executed(checked: Check) -> None:
+    marker = Path("/tmp/e2lm-executed")
+    marker.unlink(missing_ok=True)
+    task = TASK_YAML.replace('"{{story}} The number of {{thing}} that {{person}} has now is"', "!function code.text")
+    submission = SUBMISSION_YAML.replace("declarative", "code")
+    report = checked({"submission.yaml": submission, "counting.yaml": task, "code.py": CODE})
+    assert report.findings == ()
+    assert report.tasks[0].items is None
+    assert not marker.exists()
+    wrong = checked({"submission.yaml": submission, "counting.yaml": task, "code.py": "x = 1\n"})
+    assert [(one.check, one.field) for one in wrong.findings] == [("code", "doc_to_text")]
+    forbidden = checked(
+        {"submission.yaml": submission, "counting.yaml": task, "code.py": CODE}, SeasonRules(code_allowed=False)
+    )
+    assert [one.check for one in forbidden.findings] == ["tier"]
+
+
+def test_parquet_data_give_the_same_items(checked: Check, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([json.loads(line) for line in sample_files()["counting.jsonl"].splitlines()])
+    pq.write_table(table, tmp_path / "a.parquet")
+    changes = {
+        "counting.yaml": TASK_YAML.replace("counting.jsonl", "counting.parquet"),
+        "counting.jsonl": None,
+        "counting.parquet": (tmp_path / "a.parquet").read_bytes(),
+    }
+    assert checked(changes).tasks[0].items == checked({}).tasks[0].items
+
+
+def test_nothing_at_the_path_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="new-submission"):
+        check_path(tmp_path / "nothing", SeasonRules())

@@ -1,0 +1,239 @@
+"""The server: what it shows, what it hides, whom it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from starlette.testclient import TestClient
+
+from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.cli.new import SUBMISSION_YAML, sample_files
+from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.store.store import Store
+from e2lm_leaderboard.web.app import create_app
+from e2lm_leaderboard.web.guard import token_hash
+from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE, TOKEN
+
+Filled = tuple[Season, Store]
+BASE = "http://127.0.0.1:8000"
+SAMPLE = Bundle({name: text.encode() for name, text in sample_files().items()})
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/zip"}
+
+
+@pytest.fixture
+def client(filled: Filled) -> Iterator[TestClient]:
+    season, store = filled
+    with TestClient(create_app(store, season, now=lambda: NOW), base_url=BASE) as client:
+        yield client
+
+
+def all_pages(client: TestClient) -> list[str]:
+    """Every address that the description and the pages lead to."""
+    keys = [row["id"] for row in client.get("/api/v1/ranking").json()["ranking"]]
+    pages = ["/", "/status", "/submit", "/ranking.csv", "/ranking.parquet", "/api/v1/season", "/api/v1/ranking"]
+    pages += ["/style.css", "/sort.js", "/api/openapi.json", f"/compare?a={keys[0]}&b={keys[1]}"]
+    pages += [f"/api/v1/compare?a={keys[0]}&b={keys[1]}"]
+    return pages + [f"{start}/{key}" for key in keys for start in ("/submissions", "/api/v1/submissions")]
+
+
+def test_every_page_answers_with_strict_headers(client: TestClient) -> None:
+    for address in all_pages(client):
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_no_address_tells_a_private_score_before_the_end(client: TestClient, filled: Filled) -> None:
+    for address in all_pages(client):
+        assert str(PRIVATE_VALUE).encode() not in client.get(address).content, address
+        assert b'"private"' not in client.get(address).content, address
+    season, store = filled
+    over = season.model_copy(update={"ends_at": NOW.isoformat()})
+    with TestClient(create_app(store, over, now=lambda: NOW + timedelta(seconds=1)), base_url=BASE) as later:
+        answer = later.get("/api/v1/ranking").json()
+    assert answer["split"] == "private"
+    assert {row["value"] for row in answer["ranking"]} == {PRIVATE_VALUE}
+
+
+def test_private_scores_are_for_the_organiser_and_for_no_cache(client: TestClient, filled: Filled) -> None:
+    address = "/api/v1/private-ranking"
+    filled[1].add_team("judges", token_hash("judge"), "organiser", NOW)
+    answer = client.get(address, headers={"Authorization": "Bearer judge"})
+    assert {row["value"] for row in answer.json()["ranking"]} == {PRIVATE_VALUE}
+    assert "etag" not in answer.headers
+    assert client.get(address).status_code == 401
+    assert client.get(address, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 401
+
+
+def test_the_ranking_ties_what_cannot_be_told_apart(client: TestClient) -> None:
+    rows = client.get("/api/v1/ranking").json()["ranking"]
+    assert [(row["name"], row["rank"]) for row in rows] == [("good", 1), ("fair", 1), ("noisy", 3), ("letters", 3)]
+
+
+def test_text_of_others_is_escaped(client: TestClient, filled: Filled) -> None:
+    hostile = next(entry for entry in filled[1].entries() if entry.name == "hostile")
+    for address in (f"/submissions/{hostile.id}", "/status"):
+        page = client.get(address).text
+        assert "<img src=x" not in page
+        assert "<b>x</b>" not in page
+    assert "<script>alert" not in client.get(all_pages(client)[-2]).text
+
+
+def test_a_bundle_is_taken_once_and_the_second_time_is_no_second_row(client: TestClient) -> None:
+    first = client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=HEADERS)
+    again = client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=HEADERS)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    assert first.json()["state"] == "queued"
+    assert SAMPLE.content_id in client.get("/status").text
+
+
+def test_the_same_bundle_in_parallel_is_one_row(client: TestClient, filled: Filled) -> None:
+    before = len(filled[1].entries())
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(
+                lambda _: client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=HEADERS).status_code,
+                range(40),
+            )
+        )
+    assert sorted(set(answers)) == [200, 201]
+    assert answers.count(201) == 1
+    assert len(filled[1].entries()) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"", {}, 401),
+        (b"", {"Authorization": "Bearer wrong"}, 401),
+        (b"no zip", HEADERS, 422),
+        (b"x" * (33 << 20), HEADERS, 413),
+    ],
+)
+def test_what_is_no_submission_is_refused(
+    client: TestClient, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    answer = client.post("/api/v1/submissions", content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+
+
+def test_faults_are_listed_in_the_answer(client: TestClient) -> None:
+    broken = Bundle({**SAMPLE.files, "submission.yaml": b"name: X\n"})
+    answer = client.post("/api/v1/submissions", content=broken.packed(), headers=HEADERS)
+    assert answer.status_code == 422
+    assert {finding["field"] for finding in answer.json()["findings"]} >= {"name", "title", "license"}
+
+
+def test_the_daily_limit_is_429(filled: Filled) -> None:
+    season, store = filled
+    strict = season.model_copy(update={"rules": season.rules.model_copy(update={"submissions_per_day": 1})})
+    with TestClient(create_app(store, strict, now=lambda: NOW), base_url=BASE) as client:
+        answer = client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=HEADERS)
+    assert answer.status_code == 429
+    assert "within 24 hours" in answer.json()["detail"]
+
+
+def test_the_form_leads_to_the_submission_or_says_why_not(client: TestClient) -> None:
+    def sent(token: str, archive: bytes) -> Any:
+        files = {"bundle": ("b.zip", archive, "application/zip")}
+        return client.post("/submit", data={"token": token}, files=files, follow_redirects=False)
+
+    answer = sent(TOKEN, SAMPLE.packed())
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/submissions/{SAMPLE.content_id}")
+    assert "queued" in client.get(answer.headers["location"]).text
+    assert "No team has this token" in sent("wrong", SAMPLE.packed()).text
+    broken = Bundle({**SAMPLE.files, "submission.yaml": SUBMISSION_YAML.replace("name: c", "name: C").encode()})
+    assert "submission.yaml: name" in sent(TOKEN, broken.packed()).text
+
+
+def test_other_hosts_and_other_sites_are_refused(client: TestClient) -> None:
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+    assert client.get("/", headers={"Host": "localhost:9999"}).status_code == 200
+    evil = {**HEADERS, "Origin": "http://evil.example"}
+    assert client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=evil).status_code == 403
+    own = {**HEADERS, "Origin": BASE}
+    assert client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=own).status_code == 201
+
+
+def test_a_page_that_did_not_change_is_not_sent_again(client: TestClient, filled: Filled) -> None:
+    first = client.get("/")
+    again = client.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=HEADERS)
+    assert client.get("/", headers={"If-None-Match": first.headers["etag"]}).status_code == 200
+    assert replace(filled[1].entries()[-1], reason="").name == "counting-in-words"
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/submissions/ffff", 404),
+        ("/api/v1/submissions/ffff", 404),
+        ("/api/v1/submissions/nothex", 422),
+        ("/api/v1/ranking?limit=0", 422),
+        ("/api/v1/ranking?offset=x", 422),
+        ("/compare?a=ffff&b=ffff", 404),
+        ("/?page=2", 404),
+        ("/docs", 404),
+    ],
+)
+def test_wrong_addresses_are_told(client: TestClient, address: str, status: int) -> None:
+    answer = client.get(address)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("/submissions/ffff", 404, "ffff"),
+        ("/compare?a=ffff&b=<b>", 422, "Query.b: String should match pattern"),
+        ("/?page=2", 404, "The ranking has 1 pages."),
+        ("/nowhere", 404, "There is no such page."),
+    ],
+)
+def test_a_browser_is_told_by_a_page(client: TestClient, address: str, status: int, words: str) -> None:
+    answer = client.get(address, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert f"<h1>{status} " in answer.text
+    assert words in answer.text
+    assert "<b>" not in answer.text
+    assert 'href="/"' in answer.text
+    assert client.get("/api/v1/submissions/ffff", headers={"Accept": "text/html"}).json()["detail"]
+
+
+def test_csv_and_parquet_hold_the_same_rows(client: TestClient) -> None:
+    rows = client.get("/api/v1/ranking").json()["ranking"]
+    lines = client.get("/ranking.csv").text.splitlines()
+    table = pq.read_table(io.BytesIO(client.get("/ranking.parquet").content)).to_pylist()
+    assert [line.split(",")[1] for line in lines[1:]] == [row["name"] for row in rows]
+    for row in rows:
+        for name, number in row.pop("scores").items():
+            row |= {name if part == "value" else f"{name}_{part}": value for part, value in number.items()}
+    assert table == json.loads(json.dumps(rows))
+    assert lines[0].split(",") == list(table[0])
+    assert "e2lmc_cs_reason" in table[0]
+
+
+def test_the_ranking_shows_the_official_scores_and_why_one_is_missing(client: TestClient) -> None:
+    page = client.get("/").text
+    for head in ("SQ", "RC", "CS", "Global"):
+        assert f'<button type="button">{head}</button>' in page
+    assert "0.910<br><small>0.810 to 0.950</small>" in page
+    assert "<strong>RC</strong> of all: no interval: one item" in page
+    assert "<strong>CS</strong> of all: no control series" in page
+    row = client.get("/api/v1/ranking").json()["ranking"][0]
+    assert row["scores"]["e2lmc_sq"] == {"value": 0.91, "low": 0.81, "high": 0.95, "reason": ""}
+    assert row["scores"]["e2lmc_cs"] == {"value": None, "low": None, "high": None, "reason": "no control series"}

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from e2lm import UserError
+from e2lm_scaling.forecast.backtest import backtest, split_largest
+from e2lm_scaling.forecast.calibration import Calibration, calibrated, distance_beyond, fold_masks
+from e2lm_scaling.forecast.models import AVERAGED, MODELS, mean_model, models_named
+from e2lm_scaling.forecast.table import flops_of, table_of
+
+
+def table(noise: float = 0.004, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    flops = np.repeat(np.geomspace(1e17, 1e21, 9), 6)
+    params = np.sqrt(flops / 120) * np.tile(np.geomspace(0.3, 3, 6), 9)
+    tokens = flops / 6 / params
+    loss = 1.7 + 400 / params**0.34 + 1500 / tokens**0.35
+    return table_of(params, tokens, loss * np.exp(noise * rng.normal(size=len(loss))))
+
+
+def test_folds_hold_out_the_runs_of_most_compute():
+    runs = table()
+    flops = flops_of(runs)
+    masks = fold_masks(runs)
+    assert masks
+    for mask in masks:
+        assert flops[mask].max() < flops[~mask].min()
+
+
+def test_half_width_never_shrinks_with_distance():
+    calibration = Calibration(0.01, 0.02, 0.008, 5)
+    widths = [calibration.half_width(distance) for distance in (-1.0, 0.0, 1.0, 3.0)]
+    assert widths[0] == widths[1]
+    assert widths[1] < widths[2] < widths[3]
+
+
+def test_distance_is_the_largest_of_compute_parameters_and_tokens():
+    runs = table()
+    inside = distance_beyond(runs, float(np.median(runs.params_R)), float(np.median(runs.tokens_R)))
+    wide = distance_beyond(runs, 10 * float(runs.params_R.max()), float(runs.tokens_R.min()))
+    assert inside < 0
+    assert wide == pytest.approx(np.log(10))
+
+
+def test_more_noise_gives_wider_intervals():
+    quiet, loud = table(0.001), table(0.02)
+    model = MODELS["chinchilla-tied"]
+    widths = []
+    for runs in (quiet, loud):
+        curve = model.learn(runs)
+        assert curve is not None
+        calibration = calibrated(model, runs, curve)
+        assert calibration is not None
+        widths.append(calibration.half_width(1.0))
+    assert widths[0] < widths[1]
+
+
+def test_the_average_is_the_mean_of_log_losses():
+    runs = table()
+    curves = [model.learn(runs) for model in AVERAGED]
+    at = np.array([1e9]), np.array([2e10])
+    mean = mean_model("average", AVERAGED).learn(runs)
+    assert mean is not None
+    assert mean(*at) == pytest.approx(np.mean([curve(*at) for curve in curves if curve is not None], axis=0))
+
+
+def test_a_backtest_ranks_by_the_training_part_and_keeps_baselines():
+    result = backtest(table(), models_named(["chinchilla", "chinchilla-tied"]), ratio=10)
+    names = [one.model for one in result.judged]
+    assert {"persistence", "log-linear"} < set(names)
+    inner = [one.inner_error for one in result.judged]
+    assert inner == sorted(inner)
+    assert result.chosen.model in ("chinchilla", "chinchilla-tied")
+    assert result.chosen.mean_error < 0.01
+    assert flops_of(result.train).max() <= result.threshold * (1 + 1e-6) < flops_of(result.held).min() * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("by", ["flops", "N", "D"])
+def test_every_axis_can_be_cut(by):
+    train, held, threshold = split_largest(table(), by, 4.0)
+    assert len(train.loss_R) + len(held.loss_R) == len(table().loss_R)
+    assert threshold > 0
+
+
+@pytest.mark.parametrize(
+    ("by", "ratio", "words"), [("flops", 1.0, "above 1"), ("size", 10, "unknown"), ("N", 1e9, "rows lie")]
+)
+def test_impossible_cuts_are_explained(by, ratio, words):
+    with pytest.raises(UserError, match=words):
+        split_largest(table(), by, ratio)
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(UserError, match="Did you mean 'average'"):
+        models_named(["avrage"])

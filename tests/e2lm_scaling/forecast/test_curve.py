@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from e2lm import UserError
+from e2lm_scaling.forecast.curve import compare_ends, forecast_with_schedule, forecast_without_schedule
+from e2lm_scaling.laws.schedule import (
+    DROP_RATIO,
+    SHAPE,
+    MultiPowerLaw,
+    ObservedCurve,
+    Schedule,
+    TissueLaw,
+    fit_multi_power,
+    fit_tissue,
+    multi_power_drop,
+    schedule_of,
+    tissue_drop,
+)
+
+COSINE = Schedule("cosine", 3e-4, 8000, 400, 3e-5)
+STEPS = np.arange(500, 8001, 250)
+PUBLISHED = MultiPowerLaw(3.04, 0.525, 0.508, DROP_RATIO * 0.525 / 3e-4, *SHAPE)
+
+
+@pytest.mark.parametrize("kind", ["constant", "cosine", "linear", "wsd", "wsd-linear", "step"])
+def test_schedules_rise_to_the_peak_and_never_above(kind):
+    rates = Schedule(kind, 1e-3, 100, 10, 1e-4, 60).rates_S
+    assert len(rates) == 101
+    assert rates[0] == 0.0
+    assert rates.max() == pytest.approx(1e-3)
+    assert np.all(np.diff(rates[10:]) <= 1e-15)
+    assert rates[-1] == pytest.approx(1e-3 if kind == "constant" else 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cosin:peak=1,steps=9", "Did you mean 'cosine'"),
+        ("cosine:steps=9", "peak and steps are needed"),
+        ("cosine:peak=x,steps=9", "a number is expected"),
+        ("cosine:peak=1,stops=9", "not understood"),
+        ("cosine:peak=1,steps=9,warmup=20", "warmup below steps"),
+        ("wsd:peak=1,steps=9", "final must be above 0"),
+    ],
+)
+def test_mistaken_schedules_are_explained(text, words):
+    with pytest.raises(UserError, match=words):
+        schedule_of(text)
+
+
+def test_schedule_laws_refit_their_own_curves():
+    tissue = TissueLaw(2.5, 0.6, 0.45, 0.5)
+    for law, refit in ((PUBLISHED, fit_multi_power), (tissue, fit_tissue)):
+        truth = law.loss(COSINE.rates_S, STEPS)
+        again = refit([ObservedCurve(COSINE.rates_S, STEPS, truth)])
+        assert again.loss(COSINE.rates_S, STEPS) == pytest.approx(truth, rel=1e-3)
+
+
+def test_a_constant_rate_drops_nothing_after_the_warm_up():
+    constant = Schedule("constant", 3e-4, 2000, 100)
+    assert tissue_drop(constant.rates_S, np.array([500, 2000]), 0.999) == pytest.approx([0.0, 0.0])
+    early, late = multi_power_drop(constant.rates_S, np.array([500, 2000]), SHAPE)
+    assert early < 0  # the rise of the warm-up counts as a negative fall
+    assert late <= early
+
+
+def test_a_forecast_under_the_schedule_foresees_the_anneal():
+    schedule = Schedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
+    rng = np.random.default_rng(0)
+    early = STEPS[STEPS <= 4000]
+    loss = PUBLISHED.loss(schedule.rates_S, early) * np.exp(0.001 * rng.normal(size=len(early)))
+    forecast = forecast_with_schedule(schedule, early, loss)
+    truth = float(PUBLISHED.loss(schedule.rates_S, np.array([8000]))[0])
+    assert forecast.low is not None
+    assert forecast.high is not None
+    assert forecast.low < truth < forecast.high
+    assert forecast.value == pytest.approx(truth, rel=0.01)
+    assert "not foreseen" in str(forecast_without_schedule(early * 1e6, loss, 8e9).method)
+
+
+def test_a_power_curve_is_forecast_by_power_laws():
+    tokens = np.geomspace(1e8, 1e10, 12)
+    forecast = forecast_without_schedule(tokens, 40 / tokens**0.15, 1e11)
+    assert forecast.value == pytest.approx(40 / 1e11**0.15, rel=0.01)
+
+
+def test_probabilities_of_two_ends_add_to_one_and_fall_with_distance():
+    rng = np.random.default_rng(0)
+    tokens = np.arange(1, 13) * 1e9
+    first, second = 0.5 + 0.01 * rng.normal(size=12), 0.45 + 0.01 * rng.normal(size=12)
+    forth, back = compare_ends(tokens, first, second, 5e10), compare_ends(tokens, second, first, 5e10)
+    assert forth.above_probability + back.above_probability == pytest.approx(1.0)
+    assert forth.above_probability > 0.9
+    assert compare_ends(tokens, first, second, 5e12).above_probability < forth.above_probability
+
+
+def test_equal_curves_are_a_coin_toss():
+    tokens = np.arange(1, 9) * 1e9
+    assert compare_ends(tokens, np.ones(8), np.ones(8), 1e11).above_probability == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "loss", "words"),
+    [
+        (STEPS[:3], np.ones(3), "too few"),
+        (STEPS, np.full(len(STEPS), np.nan), "finite number"),
+        (STEPS + 5000, np.ones(len(STEPS)), "beyond the schedule"),
+    ],
+)
+def test_unusable_curves_are_explained(steps, loss, words):
+    with pytest.raises(UserError, match=words):
+        forecast_with_schedule(COSINE, steps, loss)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from e2lm import UserError
+from e2lm_scaling.forecast.comparison import compare_models, compare_recipes
+from e2lm_scaling.forecast.decide import Question, decide
+from e2lm_scaling.forecast.models import MODELS
+from e2lm_scaling.forecast.table import table_of
+
+
+def runs(shift: float = 0.0, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    flops = np.repeat(np.geomspace(1e17, 1e20, 7), 5)
+    params = np.sqrt(flops / 120) * np.tile(np.geomspace(0.3, 3, 5), 7)
+    tokens = flops / 6 / params
+    loss = 1.7 + 400 / params**0.34 + 1000 / tokens**0.34
+    return table_of(params, tokens, loss * np.exp(shift + 0.002 * rng.normal(size=35)))
+
+
+@pytest.fixture(scope="module")
+def question() -> Question:
+    table = runs()
+    row = int(np.argmax(table.params_R * table.tokens_R))
+    current = float(table.params_R[row]), float(table.tokens_R[row])
+    return Question(table, current, 1e22, 1e-19, 1000.0, {}, "chinchilla-tied")
+
+
+@pytest.fixture(scope="module")
+def decision(question):
+    return decide(question, np.random.default_rng(0))
+
+
+def test_a_valuable_point_says_spend_and_an_expensive_flop_says_stop(question, decision):
+    assert decision.chosen.option.name != "stop"
+    assert decision.chosen.gain > 0
+    dear = decide(dataclasses.replace(question, cost_per_flop=1e-15), np.random.default_rng(0))
+    assert dear.chosen.option.name == "stop"
+    assert dear.decided
+
+
+def test_probabilities_of_being_best_add_to_one_and_regret_is_their_rest(decision):
+    total = sum(one.best_probability for one in decision.valued)
+    assert total == pytest.approx(1.0)
+    assert decision.regret_probability == pytest.approx(1 - decision.chosen.best_probability)
+    assert decision.expected_regret >= 0
+    for one in decision.valued:
+        assert one.gain_interval[0] <= one.gain <= one.gain_interval[1]
+        assert one.option.traced_to
+
+
+def test_better_data_are_preferred_and_equal_data_are_not_decided(question):
+    better = decide(dataclasses.replace(question, others={"clean": runs(-0.05)}), np.random.default_rng(0))
+    chances = {one.option.name: one.gain for one in better.valued}
+    assert chances["data-clean"] > max(chances["stop"], chances["continue"])
+
+
+def test_options_that_hardly_differ_are_not_decided(question):
+    # A price at which spending gains about as much as it costs.
+    free = decide(dataclasses.replace(question, cost_per_flop=0.0), np.random.default_rng(0))
+    even = free.chosen.gain / question.flops
+    close = decide(dataclasses.replace(question, cost_per_flop=even), np.random.default_rng(0))
+    assert not close.decided
+    assert close.regret_probability > 0.25
+
+
+def test_an_experiment_is_offered_only_where_it_is_worth_its_cost(question):
+    even = (
+        decide(dataclasses.replace(question, cost_per_flop=0.0), np.random.default_rng(0)).chosen.gain / question.flops
+    )
+    close = decide(dataclasses.replace(question, cost_per_flop=even), np.random.default_rng(0))
+    assert close.experiment is not None
+    assert close.experiment.value > close.experiment.cost
+    dear = decide(dataclasses.replace(question, cost_per_flop=1e-12), np.random.default_rng(0))
+    assert dear.experiment is None
+
+
+def test_same_seed_same_decision(question, decision):
+    assert decide(question, np.random.default_rng(0)) == decision
+
+
+def test_a_current_run_that_is_not_in_the_table_is_refused(question):
+    with pytest.raises(UserError, match="no row of the table"):
+        decide(dataclasses.replace(question, current=(1.0, 1.0)), np.random.default_rng(0))
+    with pytest.raises(UserError, match="budget above 0"):
+        decide(dataclasses.replace(question, flops=0.0), np.random.default_rng(0))
+
+
+def test_recipes_are_compared_on_runs_of_equal_size():
+    better = compare_recipes(runs(-0.03, 1), runs(0.0, 2), 1e22)
+    assert better.first_is_better > 0.95
+    assert better.interval[0] < better.difference < better.interval[1]
+    near, far = (
+        compare_recipes(runs(-0.005, 1), runs(0.0, 2), 2e20),
+        compare_recipes(runs(-0.005, 1), runs(0.0, 2), 1e24),
+    )
+    assert near.stderr < far.stderr
+    shifted = table_of(runs().params_R * 2, runs().tokens_R, runs().loss_R)
+    with pytest.raises(UserError, match="share N and D"):
+        compare_recipes(runs(), shifted, 1e22)
+
+
+def test_models_of_one_recipe_are_compared_by_their_forecasts():
+    found = compare_models(MODELS["chinchilla-tied"], runs(), (1e9, 2e10), (1e9, 1e10))
+    assert found.difference < 0
+    assert found.first_is_better > 0.9
