@@ -3,8 +3,6 @@
 lm-eval 0.4.13 resolves a relative ``data_files`` against the current directory, and the ways around it
 (``!function`` paths, ``custom_dataset``) put Python code into the folder. This class needs neither: the folder holds
 data only.
-
-Where files are looked for that stand in for data of the Hub.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""A table of plain facts of one kind, and the questions it gives.
-
-Wrong choices for questions of fact: answers to other questions of the same kind, so true elsewhere and false here.
+"""Questions of fact: from tables of plain facts and from arithmetic, with wrong choices that are true elsewhere.
 
 A choice must not give itself away. Within a relation every answer therefore is wrong as many times as often as it is
 right, which takes away what its frequency could tell; and of the answers that are due, those nearest in length are
 taken.
 
-Facts of arithmetic, made rather than listed: each kind a relation with wrong results near the right one.
+Facts of arithmetic are made rather than listed: each kind a relation with wrong results near the right one.
 """
 
 from __future__ import annotations

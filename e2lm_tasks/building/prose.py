@@ -1,9 +1,4 @@
-"""Sentences that read like human text, out of files that also hold code, tables and markup.
-
-The text that tasks are made from.
-
-How often each word occurs in the prose of a corpus.
-"""
+"""The text tasks are made from: sentences out of files that also hold code and markup, and how often words occur."""
 
 from __future__ import annotations
 

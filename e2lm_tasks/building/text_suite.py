@@ -1,7 +1,4 @@
-"""The task family made from held-out text: a pure function of (texts, seed, items), and the files it becomes.
-
-Passages of running text, for the loss of a model on text that it was not trained on.
-"""
+"""The task family made from held-out text: a pure function of (texts, seed, items), and the files it becomes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The ``e2lm`` command: every sub-command comes from a plugin, but ``plugins``, which must work without any.
 
-An error that a stranger's plugin raised in the middle of a command: whose it is, so that nobody searches here.
+An error that a plugin raised in the middle of a command says whose it is, so that nobody searches here.
 """
 
 from __future__ import annotations

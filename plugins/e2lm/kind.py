@@ -1,6 +1,7 @@
-"""The rule for names that plugins register: lower case, digits, ``-`` and ``_``, starting with a letter or digit.
+"""What everything that plugins register or are handed keeps to: the rule for names, and arrays nobody can change.
 
-Arrays handed to plugins: one plugin that writes into its input must not change what the next one sees.
+Names: lower case, digits, ``-`` and ``_``, starting with a letter or digit. Arrays: one plugin that writes into its
+input must not change what the next one sees.
 """
 
 from __future__ import annotations

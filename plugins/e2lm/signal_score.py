@@ -1,8 +1,6 @@
-"""What a score of early signal takes and gives.
+"""What a score of early signal takes and gives: a curve, or several with their parts in a competition, and a value.
 
 Shape suffixes: K checkpoints of one series, M series, I items.
-
-Which series play which part in a competition: those that are scored, those to be beaten, and when early ends.
 """
 
 from __future__ import annotations

@@ -1,14 +1,6 @@
-"""Curves: the values of one task x metric over the checkpoints of one series, taken out of a Scores table.
-
-Shape suffixes: K checkpoints of one series.
-
-Several series on common checkpoints: what comparisons between series need.
+"""Curves: one task x metric over the checkpoints of a series; several on common checkpoints; the axis of training.
 
 Shape suffixes: M series, K checkpoints.
-
-Where checkpoints lie on the axis of training, and how much of it each stands for.
-
-Shape suffixes: K checkpoints.
 """
 
 from __future__ import annotations

@@ -3,11 +3,9 @@
 ``DA = |P|^-1 sum_{(a, b) in P} 1[sign(e_a - e_b) = sign(t_a - t_b)]`` over all pairs of series, e the early scores and
 t the target; a tie on either side counts one half. DataDecide (Magnusson et al. 2025, arXiv 2504.11393), section 2.2.
 
+When one may stop is the first checkpoint from which on the order of the series hardly changes.
+
 Shape suffixes: M series, K checkpoints, D draws.
-
-When may one stop: the first checkpoint from which on the order of the series hardly changes.
-
-Shape suffixes: M series, K checkpoints.
 """
 
 from __future__ import annotations

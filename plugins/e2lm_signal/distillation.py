@@ -9,12 +9,8 @@ helped to choose. The list that is handed out is chosen on all models; its worth
 * SQ: mean official score over models. * signal_quality: mean over models, ties and order only.
 * DA at T: decision accuracy of the order at T tokens against the target order (ties one half).
 
-Shape suffixes: M series, K checkpoints, I items.
-
-Ways to choose the items of a benchmark that carry its signal.
-
-Every method sees the values of some models only, turned so that more is better, and gives one number per item; the
-items with the highest are kept. What it is worth is measured on other models (:mod:`e2lm_signal.distillation`).
+Every way to choose sees the values of some models only, turned so that more is better, and gives one number per item;
+the items with the highest are kept. What it is worth is measured on other models.
 
 Shape suffixes: M series, K checkpoints, I items, R residuals (series x checkpoints).
 """

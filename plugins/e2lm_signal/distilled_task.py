@@ -1,6 +1,4 @@
-"""The work behind ``e2lm signal distil``.
-
-A distilled benchmark as files: an lm-eval task, the ids of its items, and its card.
+"""``e2lm signal distil``: a distilled benchmark as files, an lm-eval task, the ids of its items, and its card.
 
 ::
 

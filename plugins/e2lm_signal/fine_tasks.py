@@ -1,4 +1,6 @@
-"""The scores of FineTasks (Kydlicek et al. 2024), with the thresholds its authors use.
+"""The scores of FineTasks and of Fluid Benchmarking, each under its paper's name.
+
+FineTasks (Kydlicek et al. 2024), with the thresholds its authors use:
 
 * ``finetasks_monotonicity``: Spearman correlation of step and score, ties shared; at least .5 is wanted.
 * ``finetasks_snr``: mean score over seeds at 30 billion tokens (else at the end) / mean over checkpoints of the
@@ -9,19 +11,13 @@
 * ``finetasks_ordering``: mean Kendall tau-b between consecutive checkpoints after 15 billion tokens (all checkpoints of
   a run that is shorter, or whose tokens are unknown); no threshold.
 
-Shape suffixes: M series, K checkpoints, S seeds.
-
-The curve scores of Fluid Benchmarking (Hofmann et al. 2025, arXiv 2509.11106), from its text.
+The curve scores of Fluid Benchmarking (Hofmann et al. 2025, arXiv 2509.11106), from its text:
 
 * ``fluid_total_variation = n/(n-1) sum_k |y_k - y_{k-1}| / |y_n - y_1|``: n/(n-1) for a monotone curve, more for a
   jagged one; undefined where the curve ends where it began.
 * ``fluid_saturation = |Spearman(step, score)|``: 1 while scores keep moving one way.
 
-Shape suffixes: K checkpoints, D draws.
-
-Kendall's tau of series at two checkpoints: the brick of every score about ordering.
-
-Shape suffixes: M series, K checkpoints.
+Shape suffixes: M series, K checkpoints, S seeds, D draws.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Per-item values of several series at common checkpoints, and the files they are read from.
 
+Curves get the per-item values behind them where ``e2lm eval`` left Samples beside the scores.
+
 Shape suffixes: M series, K checkpoints, I items.
-
-Gives curves the per-item values behind them, where ``e2lm eval`` left Samples beside the scores.
-
-Shape suffixes: K checkpoints, I items.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where the noise between checkpoints comes from: the items, the model as a whole, or neither.
 
-Noise is what is left of a value after a straight line through its two neighbours (the estimator of
-:mod:`e2lm_signal.noise`). For the residual ``e_ki`` of item i at checkpoint k, both scaled to the noise of
-one checkpoint, the variance of the benchmark's mean splits into
+Noise is what is left of a value after a straight line through its two neighbours (the estimator below). For the
+residual ``e_ki`` of item i at checkpoint k, both scaled to the noise of one checkpoint, the variance of the benchmark's
+mean splits into
 
 * *item sampling*, ``mean_k var_i(e_ki) / I``: other items would have given another mean; falls as 1/I.
 * *common mode*, what halves of the items share: ``mean_k m_k1 m_k2`` with m_k1, m_k2 the mean residuals of two random
@@ -13,25 +13,19 @@ one checkpoint, the variance of the benchmark's mean splits into
 
 The *drift ratio* ``sqrt(total / item sampling)`` says how many times larger the noise is than the items explain.
 
-Shape suffixes: M series, K checkpoints, I items.
-
-Noise between checkpoints, freed from the trend.
-
-Each checkpoint is compared with the straight line through its two neighbours on the axis of training (Gasser, Sroka and
-Jennen-Steinmetz, Biometrika 73 (1986), 625, equation 2.1)::
+Noise between checkpoints is freed from the trend: each checkpoint is compared with the straight line through its two
+neighbours on the axis of training (Gasser, Sroka and Jennen-Steinmetz, Biometrika 73 (1986), 625, equation 2.1)::
 
     e_k = a_k y_{k-1} + b_k y_{k+1} - y_k,   a_k = (x_{k+1} - x_k) / (x_{k+1} - x_{k-1}),  b_k = 1 - a_k
     sigma^2 = mean_k e_k^2 / (a_k^2 + b_k^2 + 1)
 
-so a trend that is locally straight does not count as noise. Shape suffixes: K checkpoints, D draws.
+so a trend that is locally straight does not count as noise.
 
-Subtracting a control task: what drifts in both cancels.
+Subtracting a control task cancels what drifts in both: the mean of the control task at each checkpoint is subtracted,
+times the slope with which the task's noise follows the control's. The slope is estimated per series from the other
+series only, so that no series is cleaned with its own noise.
 
-The mean of the control task at each checkpoint is subtracted, times the slope with which the task's noise follows the
-control's. The slope is estimated per series from the other series only, so that no series is cleaned with its own
-noise.
-
-Shape suffixes: M series, K checkpoints, I items.
+Shape suffixes: M series, K checkpoints, I items, D draws.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``signal_quality``: how surely a benchmark shows that training helps, with an interval and a p-value.
 
-The three numbers answer three questions. *value* (:mod:`e2lm_signal.signal_quality`, in [-1, 1]): is a later checkpoint
+The three numbers answer three questions. *value* (in [-1, 1]): is a later checkpoint
 better? *low, high*: the central 90 % interval under redrawing the items of the benchmark. *p*
 (:mod:`e2lm_signal.trend_p_value`): how often would noise alone, drifting or not, rise as clearly?
 
@@ -11,12 +11,8 @@ The interval is for the mean of the value over sets of as many items. It is take
 with A* those of 1,000 redraws around the de-noised curve (:func:`e2lm_signal.item_noise.denoised_K`) and q their
 quantiles.
 
-Shape suffixes: K checkpoints, D draws.
-
-The value of ``signal_quality``: does a later checkpoint score better than an earlier one?
-
-In words: take two checkpoints of the run, far-apart ones more often than close ones; how much more probable is it that
-the later one is better than that it is worse? 1 means always better, 0 a coin toss, -1 always worse. ::
+The value in words: take two checkpoints of the run, far-apart ones more often than close ones; how much more probable
+is it that the later one is better than that it is worse? 1 means always better, 0 a coin toss, -1 always worse. ::
 
     Q = sum_{i<j} w_i w_j (x_j - x_i) c_ij / sum_{i<j} w_i w_j (x_j - x_i)
     c_ij = 2 Phi((y_j - y_i) / s_ij) - 1,  or sign(y_j - y_i) where s_ij is unknown or 0

@@ -1,8 +1,7 @@
 """The revisions of a repository on the Hub, with a hash of the weights of each, known without downloading them.
 
 The list is written beside the downloads, so that a finished evaluation can be repeated offline.
-
-Files of one revision on the Hub, and which of ours are the same: told by hash, without a transfer.
+Which of our files are the same as those of a revision is told by hash, too, without a transfer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A repository on the Hub, whose revisions are the checkpoints of a run, as Series.
-
-Which step and how many tokens the name of a revision on the Hub stands for.
-"""
+"""A repository on the Hub, whose revisions are the checkpoints of a run, as Series."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Where the weights of a checkpoint come from: a local folder, pickles turned into safetensors, or the Hub.
 
-A folder of fetched checkpoints that never holds more than a given number of them.
-
-A checkpoint in use is locked (``flock`` on its folder, which ends with the process however it ends), so several
-processes may share the folder. What no one uses is deleted, the longest unused first, before another one comes in.
+The folder of fetched checkpoints never holds more than a given number of them. A checkpoint in use is locked (``flock``
+on its folder, which ends with the process however it ends), so several processes may share the folder. What no one uses
+is deleted, the longest unused first, before another one comes in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Spreads checkpoints over processes of this machine. Units are idempotent, so a lost process costs its own only.
-
-Keeps other libraries from talking over our progress bar.
-"""
+"""Spreads checkpoints over processes of this machine. Units are idempotent, so a lost process costs its own only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Evaluates every checkpoint of a series in one process: tasks, requests and tokens once, weights swapped in place.
-
-From Samples and lm-eval's own metrics to rows of the Scores table.
-"""
+"""Evaluates every checkpoint of a series in one process: tasks, requests and tokens once, weights swapped in place."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """Loads lm-eval tasks by name, our own quickly and all others on demand.
 
-Compiles each prompt template of lm-eval once.
-
-lm-eval 0.4.13 compiles a task's templates anew for every document and every use (``lm_eval.utils.apply_template``),
-which takes about a third of the CPU time of a series of small models. The cache changes no text: same source, same
-template.
+Templates are compiled once: lm-eval 0.4.13 compiles a task's templates anew for every document and every use
+(``lm_eval.utils.apply_template``), which takes about a third of the CPU time of a series of small models. The cache
+changes no text: same source, same template.
 """
 
 from __future__ import annotations

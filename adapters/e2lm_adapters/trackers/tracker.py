@@ -3,9 +3,7 @@
 It listens to the hooks that a stranger's tracker listens to (``e2lm_after_checkpoint_scored``) and never stands in the
 way: a tracker that fails costs one line, and the next evaluation into the same folder tells it what it missed.
 
-What a tracker has been told already, kept in the output folder: a resumed evaluation tells nothing twice.
-
-``OUT/trackers/<tracker>.json``
+``OUT/trackers/<tracker>.json`` keeps what it has been told: a resumed evaluation tells nothing twice.
 """
 
 from __future__ import annotations

@@ -9,10 +9,6 @@ The guard: row ``len(context) - 1`` makes the first prediction, so an answer hol
 (vLLM issue 42019). Whatever fails the guard is asked again plainly, without the cache.
 
 Shape suffix: T tokens of a continuation.
-
-Reads vLLM's outputs: log-probability and rank of each token of a continuation.
-
-Shape suffix: T tokens of a continuation.
 """
 
 from __future__ import annotations

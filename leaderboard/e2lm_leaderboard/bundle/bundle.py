@@ -1,8 +1,7 @@
 """A submission bundle in memory: the files of a folder or a zip archive, read within limits, never unpacked to disk.
 
-Which names files of a bundle may have: the same on every system, inside the bundle, and told apart by people.
-
-What a check found wrong, where, and how to put it right.
+Names of its files are the same on every system, inside the bundle, and told apart by people. A :class:`Finding` is what
+a check found wrong, where, and how to put it right.
 """
 
 from __future__ import annotations

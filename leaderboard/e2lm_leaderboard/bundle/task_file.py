@@ -1,9 +1,6 @@
-"""An lm-eval task file as far as a submission may use it: multiple choice over data inside the bundle.
+"""The YAML of a bundle, read within limits: ``submission.yaml``, and an lm-eval task as far as one may use it.
 
-``submission.yaml``: what a bundle says of itself.
-
-YAML within limits: no aliases, no tags but an inert ``!function``, bounded depth and size, no key twice.
-
+No aliases, no tags but an inert ``!function``, bounded depth and size, no key twice.
 ``!function module.name`` is read as the text of a reference and never imported.
 """
 

@@ -1,14 +1,14 @@
-"""Ranks no finer than the data: 1 plus the number of entries whose lower bound lies above your upper bound.
+"""Ranks and published scores no finer than the data: ties by intervals, and the Ladder.
 
-The tie rule is that of LMArena (lmarena/arena-rank). Undefined entries have no rank and come last; an entry without an
-interval counts as the point it is. Order within a rank: higher value first, then the earlier submission.
+A rank is 1 plus the number of entries whose lower bound lies above your upper bound. The tie rule is that of LMArena
+(lmarena/arena-rank). Undefined entries have no rank and come last; an entry without an interval counts as the point it
+is. Order within a rank: higher value first, then the earlier submission.
 
 Shape suffixes: N entries.
 
-The Ladder rule for public scores (Blum and Hardt 2015, arXiv 1502.04585, algorithm 1).
-
-A team's published score moves only when it beats the team's best by more than a step, and then it is rounded to the
-step: trying again and again tells nothing about the hidden items below the step.
+The Ladder (Blum and Hardt 2015, arXiv 1502.04585, algorithm 1): a team's published score moves only when it beats the
+team's best by more than a step, and then it is rounded to the step: trying again and again tells nothing about the
+hidden items below the step.
 """
 
 from __future__ import annotations

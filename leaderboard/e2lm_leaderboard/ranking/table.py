@@ -1,6 +1,6 @@
 """The ranking of a season as it may be shown: by published scores until the end, by private ones after it.
 
-The ranking as records, JSON, CSV and Parquet: the same rows in every form, and the same bytes for the same rows.
+As records, JSON, CSV and Parquet: the same rows in every form, and the same bytes for the same rows.
 """
 
 from __future__ import annotations

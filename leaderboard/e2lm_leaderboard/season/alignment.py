@@ -1,7 +1,4 @@
-"""Science alignment of a submission: what its season's judge says of its items, with an interval.
-
-How much of a submission stands in another one, or in a declared corpus: items whose words are found there.
-"""
+"""What a submission is about, and how much of it stands elsewhere: its judge's word, and items found in other texts."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The organiser's series of the demo: three sizes trained on text, and one trained on its words in no order.
+"""What the demo season is made of: the organiser's series, and five submissions, one of them hostile.
 
-The latter is what the others must beat: a benchmark that it does as well on asks for words, not for sentences.
-
-The five submissions of the demo: good, noisy, letter-format, a copy, and a hostile one.
+Three sizes are trained on text, and one on its words in no order, which the others must beat: a benchmark that it does
+as well on asks for words, not for sentences. The submissions: good, noisy, letter-format, a copy, a hostile one.
 """
 
 from __future__ import annotations

@@ -1,13 +1,10 @@
-"""The offline judge: how scientific a text is, by the words that science and other sentences use.
+"""How scientific a text is: the offline judge, and the one that asks a language model behind an endpoint.
 
-Multinomial naive Bayes with add-one smoothing (Manning, Raghavan and Schuetze 2008, section 13.2) over word stems,
-trained on :mod:`e2lm_leaderboard.season.judges`. Each stem of a text counts once, and words that were never seen say
-nothing, so a text of unknown words gets one half.
+Offline: multinomial naive Bayes with add-one smoothing (Manning, Raghavan and Schuetze 2008, section 13.2) over word
+stems, trained on the sentences below, written for this purpose. Each stem of a text counts once, and words that were
+never seen say nothing, so a text of unknown words gets one half.
 
-What the offline judge learns from: sentences about science and sentences that are not, written for this purpose.
-
-The judge that asks a language model behind an OpenAI-compatible endpoint; off unless the season names it.
-
+Endpoint (OpenAI-compatible): off unless the season names it.
 ``E2LM_JUDGE_URL`` (``https://HOST/v1/chat/completions``), ``E2LM_JUDGE_MODEL`` and, where needed, ``E2LM_JUDGE_KEY``
 say whom it asks. It sends the items' texts there.
 """

@@ -3,10 +3,7 @@
 Nothing of a submission is trusted: it is checked again from the stored bytes, and every number comes from the
 log-likelihoods that the organiser's models gave.
 
-Evaluates tasks on the organiser's series through ``e2lm eval``, and reads back what it left.
-
-Items as an lm-eval task that holds nothing but data: what is evaluated is what was checked, to the byte.
-
+Items are evaluated as an lm-eval task that holds nothing but data: what is evaluated is what was checked, to the byte.
 No template is left: prompt, choices and index are columns, and e2lm's multiple-choice class reads them beside the YAML.
 """
 

@@ -1,17 +1,14 @@
-"""The numbers of a submission: every score, over all series and for each, with an interval or the reason why not.
+"""The numbers of a submission, each with an interval or the reason why not, and what its page shows beside them.
 
 A score that brings its own interval keeps it. For any other the items are redrawn, the same ones at all checkpoints
 and series, and the 90 % interval is ``value + q05 - q50`` to ``value + q95 - q50`` of the redraws. The interval of a
 mean over series is the mean of their ends: exact where the noise of the series is shared, as it is when they answer the
 same items, and too wide otherwise.
 
+Beside its scores the page of a submission shows curves, tasks, a few samples and the environment: only public items,
+and only checkpoints that are public; the rest is the organiser's.
+
 Shape suffixes: D draws, K checkpoints, I items.
-
-What the page of a submission shows beside its scores: curves, tasks, a few samples, the environment.
-
-Only public items are shown, and only checkpoints that are public; the rest is the organiser's.
-
-Shape suffixes: K checkpoints, I items.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A competition: what is run, what is scored, what is hidden, and until when. ``season.json`` in its folder.
 
-The rules of a competition: every limit that a submission is checked against.
-
-Which items are public and which private, drawn by a hash that nobody can aim at without the salt.
+Its rules are every limit that a submission is checked against. Which items are public is drawn by a hash that nobody
+can aim at without the salt.
 """
 
 from __future__ import annotations

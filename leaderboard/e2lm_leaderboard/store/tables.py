@@ -1,8 +1,7 @@
 """The tables of a competition, the same on SQLite and PostgreSQL.
 
-Brings the tables of an earlier version up to date, one version at a time, in one transaction each.
-
-The states of a submission: nothing just disappears, and every way out of the queue says why.
+Tables of an earlier version are brought up to date, one version at a time, in one transaction each. A submission is in
+one of a few states: nothing just disappears, and every way out of the queue says why.
 """
 
 from __future__ import annotations

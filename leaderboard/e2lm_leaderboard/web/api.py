@@ -1,6 +1,6 @@
 """The API, version 1: what the pages show, for programs; described in ``/api/openapi.json``.
 
-What the API gives: the wire models, apart from the tables, so that no private number slips through.
+The wire models stand apart from the tables, so that no private number slips through.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A page elsewhere can make a browser send requests to a local server, also under a name that it resolves to 127.0.0.1
 (DNS rebinding): hence the exact list of hosts.
 
-Tokens of teams: shown once, stored as a hash.
+Tokens of teams are shown once and stored as a hash.
 """
 
 from __future__ import annotations

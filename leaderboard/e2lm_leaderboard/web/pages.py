@@ -1,7 +1,4 @@
-"""The pages of a season as HTML: pure functions of the store, the same on the server and in an export.
-
-Where pages are: one set of templates for the server and for files on a disk.
-"""
+"""The pages of a season as HTML: pure functions of the store, the same on the server and in an export."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Figures of fits, residuals, backtests, budgets and curves (matplotlib, drawn without a display).
+"""Figures of fits, residuals, backtests, budgets and curves, and the files they become: PNG, or one HTML page.
 
-Writes figures: PNG, or one HTML page with the drawings inside it, which loads nothing from anywhere.
-
-Charts of curves and of links between losses, as SVG that needs no library.
+Figures are drawn by matplotlib without a display; charts of curves and of links between losses are SVG that needs no
+library. A page loads nothing from anywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""``e2lm predict plan``: the best N and D for a budget.
-
-What compute costs: from money or GPU hours to FLOPs.
-"""
+"""``e2lm predict plan``: the best N and D for a budget, which may be money or GPU hours."""
 
 from __future__ import annotations
 

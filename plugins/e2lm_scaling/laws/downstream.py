@@ -1,12 +1,12 @@
-"""N, D -> bits per byte of a task -> its accuracy: Bhagia et al. 2024 (arXiv 2412.04403), the OLMo ladder.
+"""From N, D and loss to downstream accuracy: the OLMo ladder, and mean error after over-training.
 
-Step 1 is the law ``chinchilla`` on task bits per byte, step 2 a sigmoid from bits per byte to accuracy.
-Shape suffixes: K checkpoints of one run, R rows, B bootstrap draws.
+Bhagia et al. 2024 (arXiv 2412.04403), N, D -> bits per byte of a task -> its accuracy: step 1 is the law ``chinchilla``
+on task bits per byte, step 2 a sigmoid from bits per byte to accuracy. Shape suffixes: K checkpoints of one run, R
+rows, B bootstrap draws.
 
-From loss to mean error of downstream tasks: Gadre et al. 2024 (arXiv 2403.08540).
-
-Their loss law L(C, M) = E + (a M^eta + b M^-eta) C^-eta, M = D/N, is the law ``chinchilla-tied`` with
-alpha = beta = 2 eta; fit it with the objective ``mse`` in the space ``loss`` to follow them.
+Gadre et al. 2024 (arXiv 2403.08540), from loss to mean error of downstream tasks: their loss law L(C, M) = E + (a M^eta
++ b M^-eta) C^-eta, M = D/N, is the law ``chinchilla-tied`` with alpha = beta = 2 eta; fit it with the objective ``mse``
+in the space ``loss`` to follow them.
 """
 
 from __future__ import annotations

@@ -1,13 +1,9 @@
 """``fit``: the optimum of a law on a table of losses, or an error; never a stop on the way.
 
-Shape suffixes: R rows, S starts, T family parameters, P free parameters.
-
-Is the irreducible loss E determined at all? The best objective for each fixed E.
-
-How far the parameters of a fit would move if the runs were drawn again: the pair bootstrap.
-
-It knows the noise inside the data only; beyond the data see :mod:`e2lm_scaling.forecast.calibration`.
-Shape suffixes: B draws, R rows, S series, T family parameters.
+Beside it: is the irreducible loss E determined at all (the best objective for each fixed E), and how far would the
+parameters move if the runs were drawn again? The pair bootstrap knows the noise inside the data only; beyond the data
+see :mod:`e2lm_scaling.forecast.calibration`. Shape suffixes: R rows, S starts or series, B draws, T family parameters,
+P free parameters.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""The best split of a compute budget into parameters and tokens.
+"""The best split of a compute budget into parameters and tokens: from a law, or read from curves (isoFLOP).
 
-Shape suffixes: B fits, T family parameters.
-
-Approaches 1 and 2 of Hoffmann et al. 2022 (arXiv 2203.15556): optima read from curves, without a law of N and D.
-
+Approaches 1 and 2 of Hoffmann et al. 2022 (arXiv 2203.15556) read optima from curves, without a law of N and D.
 Approach 2 is biased by wide or off-centre grids and by alpha != beta, even without noise (Czech et al. 2603.22339); it
-is here for comparison. Shape suffixes: R runs, G budgets.
+is here for comparison. Shape suffixes: B fits, T family parameters, R runs, G budgets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loss along a run as a function of its learning-rate schedule.
+"""Learning-rate schedules, and the loss along a run as a function of them.
 
 Both laws: the sum of rates S1 does the work, a fall of the rate takes an extra drop.
 
@@ -8,10 +8,6 @@ Both laws: the sum of rates S1 does the work, a fall of the rate takes an extra 
   S2 = sum_{i<=s} sum_{k<=i} (eta_{k-1} - eta_k) lambda^(i-k), after the warm-up.
 
 Shape suffixes: S steps, J steps at which the loss is wanted, Q steps at which the rate changes, G grid of exponents.
-
-Learning-rate schedules as arrays: the rate of every step, warm-up included.
-
-Shape suffix: S steps, from 0 to the last one.
 """
 
 from __future__ import annotations

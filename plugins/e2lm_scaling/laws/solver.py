@@ -5,10 +5,9 @@ optimum. Here a problem is done when the decrease that the next exact Newton ste
 
 Shape suffixes: B problems, R rows, T family parameters, P free parameters, F features of a row.
 
-Starts for a fit: on a grid of exponents the rest of the law is linear, and solved exactly (variable projection).
-
-For fixed alpha, beta (and, where the outer power k is free, fixed E and k) the loss is linear in A, B (and E), so one
-small linear system per grid point replaces a search over three parameters (Golub & Pereyra 1973).
+Starts: on a grid of exponents the rest of the law is linear, and solved exactly (variable projection). For fixed alpha,
+beta (and, where the outer power k is free, fixed E and k) the loss is linear in A, B (and E), so one small linear
+system per grid point replaces a search over three parameters (Golub & Pereyra 1973).
 
 Shape suffixes: G grid points, I values of alpha, J of beta, R rows, T family parameters, S subsets of linear terms.
 """

@@ -1,10 +1,6 @@
-"""The work behind ``e2lm signal plot``.
-
-The charts of the signal report: curves with bands, ordering over time, signal-to-noise against decisions.
+"""``e2lm signal plot``: curves with bands, ordering over time, signal-to-noise against decisions, as HTML or PNG.
 
 Shape suffixes: M series, K checkpoints.
-
-Charts as files: HTML with inline SVG, which asks for nothing from anywhere, or PNG through matplotlib.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The work behind ``e2lm signal PATH``.
-
-The signal report: every score of every curve, and the means over the series.
-"""
+"""``e2lm signal PATH``, the report: every score of every curve, and the means over the series."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""Which worker does which units next. Knows neither Ray nor lm-eval: the simulation in ``benchmarks`` runs it too.
+"""Which worker does which units next, and what becomes of those of a lost one; knows neither Ray nor lm-eval.
 
 A *piece* is a checkpoint, its *units* are shards of its tasks, numbered from 0. Swapping weights costs more than
 anything else here, so a worker stays with its piece, goes on to the next untouched one, and helps another worker only
 when none is left. Pieces are drawn one by one: memory grows with the workers, not with the units.
 
-Keeps the workers of a cluster busy until every unit is done: at most one batch per worker is under way.
-
-Knows no Ray: a cluster is whatever starts batches and tells what became of them. Cost per unit is constant, memory
-grows with the workers. What a lost worker had in hand goes to another one.
+A cluster is whatever starts batches and tells what became of them; the simulation in ``benchmarks`` is one. At most one
+batch per worker is under way, and what a lost worker had in hand goes to another one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,161 @@
+"""Writes docs/house.md: every room, what it hides, its door, one line a file, and four walks through the files.
+
+python docs/house_map.py
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = Path(__file__).with_name("house.md")
+ROOTS = ("plugins", "adapters", "leaderboard", ".")
+
+#: In the order in which a stranger asks for them.
+PACKAGES = (
+    *("e2lm", "e2lm_adapters", "e2lm_signal", "e2lm_scaling", "e2lm_merge", "e2lm_curriculum"),
+    *("e2lm_tasks", "e2lm_leaderboard", "e2lm_demo", "e2lm_testing"),
+)
+
+HEAD = """\
+# The house
+
+<!-- Written by docs/house_map.py from the first lines of docstrings: change them there. -->
+
+Where a thing lives. The path is the import: `e2lm_merge/methods/ties.py` is `e2lm_merge.methods.ties`. A room is a
+folder; its first line says what it hides, its *door* is what files of other rooms take from it, most used first.
+A plugin's own entrance is its `plugin.py`: the hooks. What begins with `_` may change without a word.
+
+| package | what it is | files |
+|---|---|---|
+{table}
+
+## Four walks
+
+The files in the order in which the work passes through them. None imports one that stands before it, so each can be
+read with what has been read already; ⇢ marks a step that goes through a hook, so that any plugin may stand there.
+"""
+
+#: Files in order; a name after ⇢ is reached through a hook, and what stands behind it may be anybody's.
+WALKS: dict[str, tuple[tuple[str, str], ...]] = {}
+
+#: How many names a door shows.
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Module:
+    """A product file: its dotted name, path, first line, and the names that it takes from others of ours."""
+
+    name: str
+    path: Path
+    first_line: str
+    takes: tuple[tuple[str, str], ...]
+
+    @property
+    def room(self) -> str:
+        """The folder it lies in; its own where it is that folder's ``__init__``."""
+        return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+
+    @property
+    def imports(self) -> frozenset[str]:
+        """The modules of ours that it takes something from."""
+        return frozenset(module for module, _ in self.takes)
+
+
+@cache
+def modules() -> dict[str, Module]:
+    """Every product file by dotted name, in order of path."""
+    files = {dotted_name(file): file for package in PACKAGES for file in sorted(folder_of(package).rglob("*.py"))}
+    return {name: _module(name, file, files) for name, file in files.items()}
+
+
+def folder_of(package: str) -> Path:
+    """Where a package of ours lies."""
+    return next(ROOT / root / package for root in ROOTS if (ROOT / root / package / "__init__.py").is_file())
+
+
+def dotted_name(file: Path) -> str:
+    """The import of a file: ``plugins/e2lm/page.py`` is ``e2lm.page``."""
+    parts = list(file.relative_to(ROOT).with_suffix("").parts)
+    parts = parts[next(place for place, part in enumerate(parts) if part in PACKAGES) :]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _module(name: str, file: Path, files: dict[str, Path]) -> Module:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    takes = tuple(sorted({(taken, item) for taken, item in _taken(tree, files) if taken != name}))
+    return Module(name, file, (ast.get_docstring(tree) or "").partition("\n")[0], takes)
+
+
+def _taken(tree: ast.AST, files: dict[str, Path]) -> Iterator[tuple[str, str]]:
+    """(module, name) of everything of ours that is imported, at whatever depth."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name in files)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in files:
+                    yield f"{node.module}.{alias.name}", ""
+                elif node.module in files:
+                    yield node.module, alias.name
+
+
+def door(room: str) -> list[str]:
+    """What files outside ``room`` take from its files, most used first: ``file.name``."""
+    users: dict[str, set[str]] = defaultdict(set)
+    for module in modules().values():
+        if module.room == room or module.room.startswith(f"{room}."):
+            continue
+        for taken, item in module.takes:
+            if modules()[taken].room == room and taken != room:
+                users[f"{taken.rpartition('.')[2]}.{item}" if item else taken.rpartition(".")[2]].add(module.name)
+    return sorted(users, key=lambda name: (-len(users[name]), name))
+
+
+def page() -> str:
+    """The whole page."""
+    sizes = {
+        package: sum(module.name.split(".")[0] == package for module in modules().values()) for package in PACKAGES
+    }
+    table = "\n".join(f"| [`{name}`](#{name}) | {modules()[name].first_line} | {sizes[name]} |" for name in PACKAGES)
+    walks = "\n".join(_walk(title, steps) for title, steps in WALKS.items())
+    return HEAD.format(table=table) + walks + "".join(_package(package) for package in PACKAGES)
+
+
+def _walk(title: str, steps: tuple[tuple[str, str], ...]) -> str:
+    lines = []
+    for number, (name, what) in enumerate(steps, 1):
+        arrow = "⇢ " if name.startswith("⇢") else ""
+        lines.append(f"{number}. {arrow}`{name.removeprefix('⇢').replace('.', '/')}.py`: {what}")
+    return f"\n### {title}\n\n" + "\n".join(lines) + "\n"
+
+
+def _package(package: str) -> str:
+    rooms = sorted({module.room for module in modules().values() if module.name.split(".")[0] == package})
+    return f"\n## {package}\n" + "".join(_room(room, package) for room in rooms)
+
+
+def _room(room: str, package: str) -> str:
+    heading = "" if room == package else f"\n### {room.replace('.', '/')}/\n"
+    names = door(room)
+    shown = ", ".join(f"`{name}`" for name in names[:SHOWN]) + (
+        f" and {len(names) - SHOWN} more" if names[SHOWN:] else ""
+    )
+    inside = [module for module in modules().values() if module.room == room and module.name != room]
+    told = f"\n{modules()[room].first_line}" + (f" Door: {shown}." if names else "") + "\n"
+    rows = "".join(f"| `{module.path.name}` | {_cell(module.first_line)} |\n" for module in inside)
+    return heading + told + ("\n| file | what it hides |\n|---|---|\n" + rows if rows else "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
