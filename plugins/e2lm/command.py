@@ -1,12 +1,144 @@
-"""A sub-command of ``e2lm`` that a plugin brings."""
+"""A sub-command of ``e2lm`` that a plugin brings, and the one parser of every command and action.
+
+A command may have *actions*: ``e2lm signal distil ...``. The first word names one; a file that is called like one is
+given as ``./distil``. Only the action that was typed is configured and imported.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn, Self
 
-from e2lm.kind import checked_name
+from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.kind import checked_name, imported
+
+#: How alike a word is to an action for it to be a slip, where any other first word is a file's name: ``nosie``.
+ALIKE = 0.75
+
+
+class CommandParser(ArgumentParser):
+    """Arguments of a command or an action: a mistake is a :class:`e2lm.UserError` of one line, nothing is abbreviated.
+
+    Below it are the actions of :meth:`add_actions`, if any; ``parse_args`` then answers for the one that was typed,
+    with its name as ``action`` (``None`` for the default one).
+
+    >>> parser = CommandParser(prog="e2lm work")
+    >>> _ = parser.add_argument("--count", type=int)
+    >>> parser.parse_args(["--cout", "1"])
+    Traceback (most recent call last):
+    ...
+    e2lm.errors.UserError: e2lm work: unrecognized arguments: --cout 1. Did you mean '--count'? (see e2lm work --help)
+    """
+
+    def __init__(self, *positional: Any, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)
+        super().__init__(*positional, **options)
+        self.actions: Mapping[str, Action] = {}
+        self._default: Action | None = None
+        self._words: Sequence[str] = ()
+
+    def add_actions(self, actions: Mapping[str, Action], default: Action | None = None) -> None:
+        """Let the first word choose one of ``actions``; any other first word belongs to ``default``, if given."""
+        self.actions = actions
+        self._default = default
+
+    def action_parser(self, name: str | None) -> CommandParser:
+        """The parser of the action ``name``, ``None`` for the default one."""
+        action = self.actions[name] if name is not None else self._default
+        assert action is not None
+        prog = self.prog if name is None else f"{self.prog} {name}"
+        parser = CommandParser(prog=prog, description=action.help, epilog=self._other_forms() if name is None else None)
+        action.called(action.configure)(parser)
+        parser.set_defaults(action=name)
+        return parser
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """The arguments; ``SystemExit(0)`` after ``--help``, and a :class:`e2lm.UserError` for a mistake."""
+        words = list(sys.argv[1:] if args is None else args)
+        if not self.actions:
+            return super().parse_args(words, namespace)
+        name = self._typed_action(words)
+        return self.action_parser(name).parse_args(words if name is None else words[1:], namespace)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it; what was typed is kept for the hint in a mistake."""
+        self._words = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """A :class:`e2lm.UserError` with the nearest name of each option that there is not."""
+        hints = " ".join(nearest_names(*slip) for slip in self._mistyped_options())
+        raise UserError(f"{self.prog}: {one_line(message)}{'. ' if hints else ''}{hints} (see {self.prog} --help)")
+
+    def format_help(self) -> str:
+        """Usage, and the actions where an action is required."""
+        if not self.actions or self._default is not None:
+            return super().format_help()
+        width = max(map(len, self.actions))
+        lines = [f"  {name:<{width}}  {action.help}" for name, action in self.actions.items()]
+        tail = f"{self.prog} ACTION --help tells more about one."
+        return "\n".join([f"usage: {self.prog} ACTION ...", "", self.description or "", "", *lines, "", tail, ""])
+
+    def _mistyped_options(self) -> Iterator[tuple[str, list[str]]]:
+        known = list(self._option_string_actions)
+        until = self._words.index("--") if "--" in self._words else len(self._words)
+        for word in self._words[:until]:
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in known:
+                close = get_close_matches(name, known, n=1)
+                if close:
+                    yield name, close
+
+    def _other_forms(self) -> str:
+        return "Other forms: " + "; ".join(f"{self.prog} {name}: {one.help}" for name, one in self.actions.items())
+
+    def _typed_action(self, words: Sequence[str]) -> str | None:
+        word = words[0] if words else None
+        if word in self.actions:
+            return word
+        if self._default is not None:
+            if word is not None and self._is_slip(word):
+                raise self._unknown(word, " and no file")
+            return None
+        if word is None:
+            self.error(f"the following arguments are required: action ({', '.join(self.actions)})")
+        if word in ("-h", "--help"):
+            self.print_help()
+            self.exit()
+        raise self._unknown(word, "")
+
+    def _is_slip(self, word: str) -> bool:
+        """Whether ``word`` is nearly an action and neither a path nor a file, and so surely meant as the action."""
+        is_word = re.fullmatch(r"\w[\w-]*", word) is not None and not Path(word).exists()
+        return is_word and bool(get_close_matches(word, self.actions, n=1, cutoff=ALIKE))
+
+    def _unknown(self, word: str, more: str) -> UserError:
+        return UserError(
+            f"{self.prog}: unknown action {word!r}{more}. {nearest_names(word, self.actions)} (see {self.prog} --help)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What one word of a command does: ``configure`` adds its arguments, ``run`` does the work.
+
+    Each is a function, or ``"module:function"``, which is imported when it is needed.
+    """
+
+    help: str
+    configure: Callable[[CommandParser], None] | str
+    run: Callable[[Namespace], int] | str
+
+    @staticmethod
+    def called(function: Callable[..., Any] | str) -> Callable[..., Any]:
+        """``function`` itself, or what it names."""
+        return imported(function, "action") if isinstance(function, str) else function
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +152,38 @@ class Command:
 
     name: str
     help: str
-    configure: Callable[[ArgumentParser], None]
+    configure: Callable[[CommandParser], None]
     run: Callable[[Namespace], int]
     takes_rest: bool = False
 
     def __post_init__(self) -> None:
         checked_name(self.name, "command")
+
+    @classmethod
+    def with_actions(cls, name: str, help: str, actions: Mapping[str, Action], default: Action | None = None) -> Self:
+        """A command whose first word names one of ``actions``; any other first word belongs to ``default``, if given.
+
+        >>> hello = Action("Say hello.", lambda parser: None, lambda arguments: print("hello") or 0)
+        >>> command = Command.with_actions("greet", "Greetings.", {"hello": hello})
+        >>> parser = CommandParser(prog="e2lm greet")
+        >>> command.configure(parser)
+        >>> command.run(parser.parse_args(["hello"]))
+        hello
+        0
+        """
+
+        def configure(parser: CommandParser) -> None:
+            parser.add_actions(actions, default)
+
+        def run(arguments: Namespace) -> int:
+            action = default if arguments.action is None else actions[arguments.action]
+            assert action is not None
+            return int(action.called(action.run)(arguments))
+
+        return cls(name, help, configure, run)
+
+    def parser(self) -> CommandParser:
+        """The parser of ``e2lm NAME``, configured."""
+        parser = CommandParser(prog=f"e2lm {self.name}", description=self.help)
+        self.configure(parser)
+        return parser

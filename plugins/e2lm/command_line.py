@@ -57,13 +57,6 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """Mistakes on the command line read like every other mistake: one line, exit code 2."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{self.prog}: {one_line(message)} (see {self.prog} --help)")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code: 0 done, 1 a check or a plugin failed, 2 the user's mistake."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -122,9 +115,7 @@ def _run_with(manager: PluginManager, rest: Sequence[str]) -> int:
 def _run(command: Command, arguments: list[str]) -> int:
     if command.takes_rest:
         return command.run(argparse.Namespace(rest=arguments))
-    parser = _Parser(prog=f"e2lm {command.name}", description=command.help, allow_abbrev=False)
-    command.configure(parser)
-    return command.run(parser.parse_args(arguments))
+    return command.run(command.parser().parse_args(arguments))
 
 
 def _taken_plugin_files(arguments: list[str]) -> tuple[list[Path], list[str]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from e2lm.errors import E2LMError
-from e2lm.kind import checked_name
+from e2lm.kind import checked_name, checked_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +17,4 @@ class EvaluationModel:
 
     def __post_init__(self) -> None:
         checked_name(self.name, "evaluation model")
-        module, colon, attribute = self.target.partition(":")
-        if not (module and colon and attribute):
-            raise E2LMError(f"evaluation model {self.name!r}: target {self.target!r} is not of the form 'module:Class'")
+        checked_target(self.target, f"evaluation model {self.name!r}", "Class")

@@ -1,12 +1,13 @@
-"""What everything that plugins register or are handed keeps to: the rule for names, and arrays nobody can change.
+"""What everything that plugins register or are handed keeps to: the rule for names, targets, arrays nobody can change.
 
-Names: lower case, digits, ``-`` and ``_``, starting with a letter or digit. Arrays: one plugin that writes into its
-input must not change what the next one sees.
+Names: lower case, digits, ``-`` and ``_``, starting with a letter or digit. Targets: a function named instead of
+imported, ``module:function``. Arrays: one plugin that writes into its input must not change what the next one sees.
 """
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,27 @@ def checked_name(name: str, kind: str) -> str:
             "starting with a letter or digit"
         )
     return name
+
+
+def checked_target(target: str, owner: str, kind: str = "function") -> str:
+    """``target`` itself if it is of the form ``module:function``, else an :class:`E2LMError` that names ``owner``."""
+    module, colon, attribute = target.partition(":")
+    if not (module and colon and attribute):
+        raise E2LMError(f"{owner}: target {target!r} is not of the form 'module:{kind}'")
+    return target
+
+
+def imported(target: str, owner: str) -> Any:
+    """The function that ``module:function`` names, its module imported now; an :class:`E2LMError` if it is not there.
+
+    >>> imported("math:hypot", "verb")(3.0, 4.0)
+    5.0
+    """
+    module, _, attribute = checked_target(target, owner).partition(":")
+    loaded = import_module(module)
+    if not hasattr(loaded, attribute):
+        raise E2LMError(f"{owner}: the module {module} has no {attribute!r}")
+    return getattr(loaded, attribute)
 
 
 def lock_arrays(frozen: Any, *names: str) -> None:

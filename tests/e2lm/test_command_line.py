@@ -75,11 +75,17 @@ def test_an_unknown_command_mentions_plugins_that_failed(only, capsys, monkeypat
     ("arguments", "said"),
     [
         (["work", "--count", "many"], "e2lm work: argument --count: invalid int value: 'many' (see e2lm work --help)"),
-        (["work", "--cout", "1"], "e2lm work: unrecognized arguments: --cout 1 (see e2lm work --help)"),
-        (["work", "--coun", "1"], "e2lm work: unrecognized arguments: --coun 1 (see e2lm work --help)"),
+        (
+            ["work", "--cout", "1"],
+            "e2lm work: unrecognized arguments: --cout 1. Did you mean '--count'? (see e2lm work",
+        ),
+        (
+            ["work", "--coun", "1"],
+            "e2lm work: unrecognized arguments: --coun 1. Did you mean '--count'? (see e2lm work",
+        ),
         (["--wrong", "work"], "unknown option '--wrong' before the command; see e2lm --help"),
         (["--plugin"], "--plugin: the path of a Python file is missing"),
-        (["plugins", "lst"], "e2lm plugins: argument action: invalid choice: 'lst' (choose from 'list', 'new')"),
+        (["plugins", "lst"], "e2lm plugins: unknown action 'lst'. Did you mean 'list'? (see e2lm plugins --help)"),
         (["plugins"], "e2lm plugins: the following arguments are required: action"),
         (["--plugin", "nowhere.py", "work"], "--plugin: nowhere.py is not a file"),
     ],

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from e2lm import Curriculum, MergeStrategy, SignalScore, UserError
-from e2lm.command_line import _command, _Parser
+from e2lm.command_line import _command
 from e2lm.plugin_manager import plugin_manager
 
 #: Methods of mergekit 0.1.5, by the names that a config gives them.
@@ -118,9 +118,7 @@ def test_every_curriculum_of_climb_has_its_row(docs: Path) -> None:
 
 def test_options_of_lm_eval_are_missing_or_there_as_the_page_says(docs: Path) -> None:
     page = docs / "coming-from-lm-eval.md"
-    parser = _Parser(prog="e2lm eval")
-    _command("eval", plugin_manager()).configure(parser)
-    ours = set(parser._option_string_actions)
+    ours = set(_command("eval", plugin_manager()).parser()._option_string_actions)
     missing = {one for one in code_in(section(page, "What is not supported")) if one.startswith("--")} - {"--model"}
     missing = {one for one in missing if " " not in one}
     assert len(missing) > 5

@@ -12,7 +12,7 @@ import pytest
 
 from e2lm import UserError
 from e2lm.command import Command
-from e2lm.command_line import _command, _Parser
+from e2lm.command_line import _command
 from e2lm.plugin_manager import plugin_manager
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ HEREDOC_OR_PIPE = re.compile(r"\s*(?:[|<>;]|&&|2>).*$")
 
 
 #: Fragments may leave arguments out and numbers to be filled in; what they do show must exist.
-FAULTS_OF_FRAGMENTS = re.compile(r"unrecognized arguments|unknown command|invalid choice: '[a-z]")
+FAULTS_OF_FRAGMENTS = re.compile(r"unrecognized arguments|unknown (?:command|action)|invalid choice: '[a-z]")
 
 
 def fenced_commands(text: str) -> Iterator[str]:
@@ -56,10 +56,8 @@ def parsed(line: str) -> None:
     command: Command = _command(words[0], plugin_manager())
     if command.takes_rest:
         return
-    parser = _Parser(prog=f"e2lm {command.name}", allow_abbrev=False)
-    command.configure(parser)
     with contextlib.suppress(SystemExit):  # of --help
-        parser.parse_args(words[1:])
+        command.parser().parse_args(words[1:])
 
 
 @pytest.mark.parametrize(("page", "line"), shown(fenced_commands))

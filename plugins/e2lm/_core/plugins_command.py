@@ -20,7 +20,7 @@ from string import Template
 from typing import Any
 
 from e2lm.atomic_file import whole_folder
-from e2lm.command import Command
+from e2lm.command import Action, Command
 from e2lm.curriculum import Curriculum
 from e2lm.errors import UserError
 from e2lm.evaluation_model import EvaluationModel
@@ -203,19 +203,15 @@ def plugin_report(manager: PluginManager) -> dict[str, Any]:
     return {"plugins": plugins, "conflicts": conflicts, "remarks": remarks}
 
 
-def _configure(parser: ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="list the plugins that are installed", allow_abbrev=False)
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    new = actions.add_parser("new", help="write the package of a new plugin, with tests", allow_abbrev=False)
-    new.add_argument("kind", choices=list(KINDS), help=", ".join(KINDS), metavar="KIND")
-    new.add_argument("name", metavar="NAME", help="of the package, and of what it registers")
-    new.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (NAME)")
-    new.add_argument("--dry-run", action="store_true", help="say what would be written; write nothing")
+def _configure_list(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _run(arguments: Namespace) -> int:
-    return _new(arguments) if arguments.action == "new" else _list(arguments)
+def _configure_new(parser: ArgumentParser) -> None:
+    parser.add_argument("kind", choices=list(KINDS), help=", ".join(KINDS), metavar="KIND")
+    parser.add_argument("name", metavar="NAME", help="of the package, and of what it registers")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (NAME)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written; write nothing")
 
 
 def _new(arguments: Namespace) -> int:
@@ -252,6 +248,11 @@ def _list(arguments: Namespace) -> int:
     return 0
 
 
-PLUGINS_COMMAND = Command(
-    "plugins", "List the installed plugins and what became of them, or write a new one.", _configure, _run
+PLUGINS_COMMAND = Command.with_actions(
+    "plugins",
+    "List the installed plugins and what became of them, or write a new one.",
+    {
+        "list": Action("list the plugins that are installed", _configure_list, _list),
+        "new": Action("write the package of a new plugin, with tests", _configure_new, _new),
+    },
 )
