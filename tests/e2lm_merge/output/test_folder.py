@@ -209,18 +209,18 @@ def stop_after(recipe: dict[str, Any], output: Path, tensors: int) -> None:
     code = (
         "import json, os, signal, sys\n"
         "from pathlib import Path\n"
-        "from e2lm_merge import merge_journal\n"
+        "from e2lm_merge.output import journal\n"
         "from e2lm_merge.output.folder import merge_to_folder\n"
         "from e2lm_merge.plan.plan import plan_merge\n"
         "from e2lm_merge.plan.recipe import recipe_from_data\n"
-        "count, add = 0, merge_journal.MergeJournal.add\n"
+        "count, add = 0, journal.MergeJournal.add\n"
         "def counted(self, finished):\n"
         "    global count\n"
         "    add(self, finished)\n"
         "    count += 1\n"
         "    if count == int(sys.argv[3]):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "merge_journal.MergeJournal.add = counted\n"
+        "journal.MergeJournal.add = counted\n"
         "merge_to_folder(plan_merge(recipe_from_data(json.loads(sys.argv[1]), 't')), Path(sys.argv[2]), threads=2)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, json.dumps(recipe), str(output), str(tensors)], check=False)
