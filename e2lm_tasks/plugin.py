@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
 from e2lm import Command, TaskSuite, hookimpl
+from e2lm.command import Action
 
 
 @hookimpl
@@ -39,16 +39,12 @@ def e2lm_register_tasks() -> Iterable[TaskSuite]:
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm tasks``."""
-    return [Command("tasks", "List task suites, or build one from held-out text.", _configure, _run)]
-
-
-def _configure(parser: ArgumentParser) -> None:
-    from e2lm_tasks.building.command import configure
-
-    configure(parser)
-
-
-def _run(arguments: Namespace) -> int:
-    from e2lm_tasks.building.command import run
-
-    return run(arguments)
+    actions = {
+        name: Action(help, f"e2lm_tasks.building.command:configure_{name}", f"e2lm_tasks.building.command:run_{name}")
+        for name, help in {
+            "list": "list the task suites of the installed plugins",
+            "build": "build multiple-choice tasks from text that no model was trained on",
+            "ladder": "at which checkpoint each rung of the ladder turns on in a run",
+        }.items()
+    }
+    return [Command.with_actions("tasks", "List task suites, or build one from held-out text.", actions)]

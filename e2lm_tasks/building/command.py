@@ -19,39 +19,38 @@ from e2lm_tasks.building.text_suite import Suite, build_suite
 DEFAULT_ITEMS = 400
 
 
-def configure(parser: ArgumentParser) -> None:
-    """Add the arguments of ``e2lm tasks``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,build,ladder}")
-    listing = actions.add_parser("list", help="list the task suites of the installed plugins")
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    build = actions.add_parser("build", help="build multiple-choice tasks from text that no model was trained on")
-    material = build.add_mutually_exclusive_group(required=True)
+def configure_list(parser: ArgumentParser) -> None:
+    """Arguments of ``e2lm tasks list``."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def configure_build(parser: ArgumentParser) -> None:
+    """Arguments of ``e2lm tasks build``."""
+    material = parser.add_mutually_exclusive_group(required=True)
     material.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="UTF-8 text files")
     material.add_argument("--facts", action="store_true", help="the tables of plain facts that come with e2lm")
-    build.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write")
-    build.add_argument("--ladder", action="store_true", help="the developmental ladder instead (with --corpus)")
-    build.add_argument("--domain", action="store_true", help="vocabulary, facts and inferences of these documents")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write")
+    parser.add_argument("--ladder", action="store_true", help="the developmental ladder instead (with --corpus)")
+    parser.add_argument("--domain", action="store_true", help="vocabulary, facts and inferences of these documents")
     background = "how everybody writes, for --domain (default: Python's documentation)"
-    build.add_argument("--background", nargs="+", type=Path, metavar="FILE", help=background)
+    parser.add_argument("--background", nargs="+", type=Path, metavar="FILE", help=background)
     items = f"items per task ({DEFAULT_ITEMS}); with --corpus"
-    build.add_argument("--items", type=int, metavar="N", help=items)
-    build.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (%(default)s)")
-    build.add_argument("--name", help="name of the group of tasks (by kind, e2lm_early); with --corpus")
-    build.add_argument("--dry-run", action="store_true", help="do everything but write")
-    build.add_argument("--json", action="store_true", help="print the card as JSON")
-
-    ladder = actions.add_parser("ladder", help="at which checkpoint each rung of the ladder turns on in a run")
-    ladder.add_argument("scores", type=Path, metavar="SCORES", help="what e2lm eval wrote for the tasks of the ladder")
-    ladder.add_argument("--name", default=LADDER.name, help="name of the group of tasks (%(default)s)")
-    ladder.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--items", type=int, metavar="N", help=items)
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (%(default)s)")
+    parser.add_argument("--name", help="name of the group of tasks (by kind, e2lm_early); with --corpus")
+    parser.add_argument("--dry-run", action="store_true", help="do everything but write")
+    parser.add_argument("--json", action="store_true", help="print the card as JSON")
 
 
-def run(arguments: Namespace) -> int:
-    """Do what was asked for; the exit code."""
-    return {"list": _list, "build": _build, "ladder": _ladder}[arguments.action](arguments)
+def configure_ladder(parser: ArgumentParser) -> None:
+    """Arguments of ``e2lm tasks ladder``."""
+    parser.add_argument("scores", type=Path, metavar="SCORES", help="what e2lm eval wrote for the tasks of the ladder")
+    parser.add_argument("--name", default=LADDER.name, help="name of the group of tasks (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _ladder(arguments: Namespace) -> int:
+def run_ladder(arguments: Namespace) -> int:
+    """Say at which checkpoint each rung turns on; 0."""
     from e2lm.results import read_scores
     from e2lm_tasks.building.ladder import ladder_report, ladder_text, shown_by_runs
 
@@ -64,7 +63,8 @@ def _ladder(arguments: Namespace) -> int:
     return 0
 
 
-def _list(arguments: Namespace) -> int:
+def run_list(arguments: Namespace) -> int:
+    """Print the suites of all plugins; 0."""
     suites: list[TaskSuite] = plugin_manager().all("e2lm_register_tasks", TaskSuite, "task suite")
     if arguments.json:
         rows = [{"name": one.name, "folder": str(one.folder), "description": one.description} for one in suites]
@@ -75,7 +75,8 @@ def _list(arguments: Namespace) -> int:
     return 0
 
 
-def _build(arguments: Namespace) -> int:
+def run_build(arguments: Namespace) -> int:
+    """Build a suite and write it, unless it is there already; 0."""
     _check_free(arguments.out)
     suite = _suite(arguments)
     state = _state(arguments.out, suite)

@@ -106,11 +106,12 @@ class CommandParser(ArgumentParser):
             if word is not None and self._is_slip(word):
                 raise self._unknown(word, " and no file")
             return None
-        if word is None:
-            self.error(f"the following arguments are required: action ({', '.join(self.actions)})")
         if word in ("-h", "--help"):
             self.print_help()
             self.exit()
+        if word is None or word.startswith("-"):
+            place = "" if word is None else f", before {word}"
+            self.error(f"the following arguments are required: action ({', '.join(self.actions)}){place}")
         raise self._unknown(word, "")
 
     def _is_slip(self, word: str) -> bool:

@@ -58,6 +58,10 @@ def test_without_a_default_action_one_must_be_named(capsys) -> None:
     with pytest.raises(UserError, match=r"^e2lm work: the following arguments are required: action \(distil, noise\)"):
         ran(STRICT)
     with pytest.raises(
+        UserError, match=r"are required: action \(distil, noise\), before --count \(see e2lm work --help"
+    ):
+        ran(STRICT, "--count", "3", "distil")
+    with pytest.raises(
         UserError, match=r"^e2lm work: unknown action 'a.csv'. Known: distil, noise. \(see e2lm work --he"
     ):
         ran(STRICT, "a.csv")

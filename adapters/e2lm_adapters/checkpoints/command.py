@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2lm.command import Command
+from e2lm.command import Action, Command
 from e2lm.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,30 +18,42 @@ REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 DATASET = "datasets/"
 
 
-def _configure(parser: ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True)
-    push = actions.add_parser("push", help="a run as revisions, or scores as a data set", allow_abbrev=False)
-    push.add_argument("source", type=Path, metavar="SOURCE", help="folder of a run, or of an evaluation")
-    push.add_argument("repo", metavar="OWNER/NAME", help="made if it is not there")
-    push.add_argument("--scores", type=Path, metavar="OUT", help="scores of the run, for its card")
-    push.add_argument("--private", action="store_true", help="make a private repository")
-    pull = actions.add_parser("pull", help="a run or scores into a folder", allow_abbrev=False)
-    pull.add_argument("repo", metavar="OWNER/NAME", help="owner/name[@revision,...] or datasets/owner/name")
-    pull.add_argument("folder", type=Path, metavar="DIR", help="where it is written; the same folder resumes")
-    pull.add_argument("--tokens-per-step", type=float, metavar="N", help="where the repository does not say")
-    for one in (push, pull):
-        one.add_argument("--dry-run", action="store_true", help="say what would be transferred, and stop")
-        one.add_argument("--quiet", action="store_true", help="no progress bar, no report")
-        one.add_argument("--json", action="store_true", help="print what was transferred as JSON")
+def _configure_push(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of a run, or of an evaluation")
+    parser.add_argument("repo", metavar="OWNER/NAME", help="made if it is not there")
+    parser.add_argument("--scores", type=Path, metavar="OUT", help="scores of the run, for its card")
+    parser.add_argument("--private", action="store_true", help="make a private repository")
+    _configure_both(parser)
 
 
-def _run(arguments: Namespace) -> int:
-    report = _push(arguments) if arguments.action == "push" else _pull(arguments)
+def _configure_pull(parser: ArgumentParser) -> None:
+    parser.add_argument("repo", metavar="OWNER/NAME", help="owner/name[@revision,...] or datasets/owner/name")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where it is written; the same folder resumes")
+    parser.add_argument("--tokens-per-step", type=float, metavar="N", help="where the repository does not say")
+    _configure_both(parser)
+
+
+def _configure_both(parser: ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="say what would be transferred, and stop")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no report")
+    parser.add_argument("--json", action="store_true", help="print what was transferred as JSON")
+
+
+def _run_push(arguments: Namespace) -> int:
+    report = _push(arguments)
+    return _told(report, arguments, report["url"])
+
+
+def _run_pull(arguments: Namespace) -> int:
+    report = _pull(arguments)
+    return _told(report, arguments, report["folder"])
+
+
+def _told(report: dict[str, Any], arguments: Namespace, place: str) -> int:
     if arguments.json:
         print(json.dumps(report))
     elif not arguments.quiet:
-        for line in _lines(report, arguments):
-            print(line)
+        print(*_lines(report, "would transfer" if arguments.dry_run else "transferred", place), sep="\n")
     return 0
 
 
@@ -99,16 +111,21 @@ def _wanted(arguments: Namespace) -> Pull:
     return pull_of_run(arguments.repo, arguments.folder, CheckpointSource(), arguments.tokens_per_step)
 
 
-def _lines(report: dict[str, Any], arguments: Namespace) -> list[str]:
-    would = "would transfer" if arguments.dry_run else "transferred"
+def _lines(report: dict[str, Any], done: str, place: str) -> list[str]:
     lines = [
         f"{one['revision']}: {len(one['files'])} files, {one['bytes'] / 1e6:,.1f} MB"
         for one in report["revisions"]
         if one["files"] or one["deleted"]
     ]
     total = sum(one["bytes"] for one in report["revisions"])
-    place = report["url"] if arguments.action == "push" else report["folder"]
-    return [*lines, f"{would} {total / 1e6:,.1f} MB, {len(report['revisions'])} revisions in all: {place}"]
+    return [*lines, f"{done} {total / 1e6:,.1f} MB, {len(report['revisions'])} revisions in all: {place}"]
 
 
-HUB_COMMAND = Command("hub", "Push runs and scores to the Hugging Face Hub, and pull them.", _configure, _run)
+HUB_COMMAND = Command.with_actions(
+    "hub",
+    "Push runs and scores to the Hugging Face Hub, and pull them.",
+    {
+        "push": Action("a run as revisions, or scores as a data set", _configure_push, _run_push),
+        "pull": Action("a run or scores into a folder", _configure_pull, _run_pull),
+    },
+)

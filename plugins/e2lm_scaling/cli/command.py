@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from importlib import import_module
-
-from e2lm.command import Command
-
-#: action -> (module that configures and runs it, what it does).
-ACTIONS = {
-    "fit": ("e2lm_scaling.cli.fit", "fit a scaling law to losses of trained models"),
-    "backtest": ("e2lm_scaling.cli.backtest", "hold out the largest runs and see which law predicts them"),
-    "plan": ("e2lm_scaling.cli.plan", "the best N and D for a budget, with intervals and constraints"),
-    "curve": ("e2lm_scaling.cli.curve", "where a run ends, from its first checkpoints; which of two wins"),
-    "decide": ("e2lm_scaling.cli.decide", "continue, stop, or move the budget, with the chance of regret"),
-    "translate": ("e2lm_scaling.cli.translate", "from the loss on one corpus or test to the loss on another"),
-}
+from e2lm.command import Action, Command
 
 
-def _configure(parser: ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, (module, description) in ACTIONS.items():
-        action = actions.add_parser(name, help=description, description=description, allow_abbrev=False)
-        import_module(module).configure(action)
+def _action(module: str, help: str) -> Action:
+    """The action that ``e2lm_scaling.cli.module`` configures and runs."""
+    return Action(help, f"e2lm_scaling.cli.{module}:configure", f"e2lm_scaling.cli.{module}:run")
 
 
-def _run(arguments: Namespace) -> int:
-    module, _ = ACTIONS[arguments.action]
-    code: int = import_module(module).run(arguments)
-    return code
-
-
-PREDICT_COMMAND = Command(
-    "predict", "forecast the big run from small ones: fit, backtest, plan, translate, curve, decide", _configure, _run
+PREDICT_COMMAND = Command.with_actions(
+    "predict",
+    "forecast the big run from small ones: fit, backtest, plan, translate, curve, decide",
+    {
+        "fit": _action("fit", "fit a scaling law to losses of trained models"),
+        "backtest": _action("backtest", "hold out the largest runs and see which law predicts them"),
+        "plan": _action("plan", "the best N and D for a budget, with intervals and constraints"),
+        "curve": _action("curve", "where a run ends, from its first checkpoints; which of two wins"),
+        "decide": _action("decide", "continue, stop, or move the budget, with the chance of regret"),
+        "translate": _action("translate", "from the loss on one corpus or test to the loss on another"),
+    },
 )

@@ -1,38 +1,11 @@
-"""``e2lm signal PATH`` and its verbs: distil, noise, compare, outliers, plot.
-
-A verb is the first argument; a file that is called like one is given as ``./noise``.
-"""
+"""``e2lm signal PATH`` and its actions: distil, noise, compare, outliers, plot."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
+from argparse import ArgumentParser
 
-from e2lm import Command, UserError
-from e2lm.errors import one_line
-
-
-class _Parser(ArgumentParser):
-    """Mistakes on the command line read like every other mistake: one line, exit code 2."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{self.prog}: {one_line(message)} (see {self.prog} --help)")
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """``configure`` adds arguments; ``target`` is ``module:function`` of this package, imported when it runs."""
-
-    help: str
-    configure: Callable[[ArgumentParser], None]
-    target: str
-
-    def run(self, arguments: Namespace) -> int:
-        """Do the work; returns the exit code."""
-        module, _, function = self.target.partition(":")
-        return int(getattr(import_module(f"e2lm_signal.{module}"), function)(arguments))
+from e2lm import Command
+from e2lm.command import Action
 
 
 def _choice(parser: ArgumentParser) -> None:
@@ -128,38 +101,24 @@ def _plot(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be drawn, write nothing")
 
 
-PLAIN = Verb("Signal scores of every curve in a results file.", _plain, "cli.report:run_signal")
-VERBS = {
-    "compare": Verb("Which task x metric decides best early on?", _compare, "cli.compare:run_compare"),
-    "distil": Verb("Choose the items that carry signal, by held-out models.", _distil, "distilled_task:run_distil"),
-    "noise": Verb("Where does the noise come from, and what would help?", _noise, "cli.noise:run_noise"),
-    "outliers": Verb("Checkpoints that do not fit into their series.", _outliers, "cli.outliers:run_outliers"),
-    "plot": Verb("Curves with bands, ordering over time, SNR against decisions.", _plot, "cli.plot:run_plot"),
+_PLAIN = Action("Signal scores of every curve in a results file.", _plain, "e2lm_signal.cli.report:run_signal")
+_ACTIONS = {
+    "compare": Action("Which task x metric decides best early on?", _compare, "e2lm_signal.cli.compare:run_compare"),
+    "distil": Action(
+        "Choose the items that carry signal, by held-out models.", _distil, "e2lm_signal.distilled_task:run_distil"
+    ),
+    "noise": Action("Where does the noise come from, and what would help?", _noise, "e2lm_signal.cli.noise:run_noise"),
+    "outliers": Action(
+        "Checkpoints that do not fit into their series.", _outliers, "e2lm_signal.cli.outliers:run_outliers"
+    ),
+    "plot": Action(
+        "Curves with bands, ordering over time, SNR against decisions.", _plot, "e2lm_signal.cli.plot:run_plot"
+    ),
 }
 
-
-def _run(arguments: Namespace) -> int:
-    rest: list[str] = arguments.rest
-    name = rest[0] if rest and rest[0] in VERBS else None
-    verb = PLAIN if name is None else VERBS[name]
-    parser = _Parser(
-        prog="e2lm signal" if name is None else f"e2lm signal {name}",
-        description=verb.help,
-        epilog=_verbs_help() if name is None else None,
-        allow_abbrev=False,
-    )
-    verb.configure(parser)
-    return verb.run(parser.parse_args(rest if name is None else rest[1:]))
-
-
-def _verbs_help() -> str:
-    return "Other forms: " + "; ".join(f"e2lm signal {name}: {verb.help}" for name, verb in VERBS.items())
-
-
-SIGNAL_COMMAND = Command(
+SIGNAL_COMMAND = Command.with_actions(
     "signal",
     "Does a benchmark say anything early? Signal scores, noise, distillation, comparison, outliers, plots.",
-    lambda parser: None,
-    _run,
-    takes_rest=True,
+    _ACTIONS,
+    default=_PLAIN,
 )
