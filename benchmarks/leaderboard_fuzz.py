@@ -18,7 +18,7 @@ from e2lm_leaderboard.bundle.check import check_archive
 from e2lm_leaderboard.bundle.rows import RowError, data_rows
 from e2lm_leaderboard.bundle.task_file import YamlError, parsed_yaml
 from e2lm_leaderboard.bundle.template import SafeTemplate, TemplateError
-from e2lm_leaderboard.cli.new import SUBMISSION_YAML, TASK_YAML, sample_files
+from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files
 from e2lm_leaderboard.season.season import SeasonRules
 
 FILES = {name: text.encode() for name, text in sample_files().items()}

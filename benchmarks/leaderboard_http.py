@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from e2lm_leaderboard.bundle.bundle import Bundle
-from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.cli.entrant import sample_files
 from e2lm_leaderboard.season.season import Season, SeasonRules
 from e2lm_leaderboard.store.database import database_url
 from e2lm_leaderboard.store.store import Incoming, Result, Store

@@ -37,7 +37,7 @@ from e2lm.item_metric import ItemChoices
 from e2lm.plugin_manager import plugin_manager
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.intake import take_in
-from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.cli.entrant import sample_files
 from e2lm_leaderboard.ranking.table import season_table
 from e2lm_leaderboard.season import run as season_run
 from e2lm_leaderboard.season.curves import RunFacts

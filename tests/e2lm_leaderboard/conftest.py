@@ -14,7 +14,7 @@ import pytest
 
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.check import CheckReport, check_archive
-from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.cli.entrant import sample_files
 from e2lm_leaderboard.season.season import Season, SeasonRules
 from e2lm_leaderboard.store.database import database_url, open_engine
 from e2lm_leaderboard.store.store import Store

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 TITLE = "A season in a box"
 
 
-def configure(parser: ArgumentParser) -> None:
-    """Arguments of the action."""
+def configure_demo(parser: ArgumentParser) -> None:
+    """Arguments of ``demo``."""
     parser.add_argument(
         "--out", type=Path, default=Path("demo-season"), help="folder (default: ./demo-season); resumes there"
     )
@@ -27,7 +27,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
 
 
-def run(arguments: Namespace) -> int:
+def run_demo(arguments: Namespace) -> int:
     """Open, submit, run, rank, export, verify."""
     from e2lm_leaderboard.season.demo import demo_season, demo_submissions, train_series
     from e2lm_leaderboard.season.season import SEASON_FILE, Season
@@ -64,7 +64,7 @@ def _make_corpus(folder: Path) -> None:
 
 def _season(out: Path, season: Season, url: str, submissions: Sequence[DemoSubmission]) -> int:
     from e2lm_leaderboard.bundle.intake import take_in
-    from e2lm_leaderboard.cli.rank import print_table
+    from e2lm_leaderboard.cli.organiser import print_table
     from e2lm_leaderboard.season.run import SeasonRun
     from e2lm_leaderboard.season.season import SALT_KEY, utc_now
     from e2lm_leaderboard.store.store import Store

@@ -10,7 +10,7 @@ import pytest
 
 from e2lm.errors import UserError
 from e2lm_leaderboard.bundle.check import CheckReport, check_archive, check_path
-from e2lm_leaderboard.cli.new import SUBMISSION_YAML, TASK_YAML, sample_files, write_sample
+from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files, write_sample
 from e2lm_leaderboard.season.season import SeasonRules
 
 Check = Callable[..., CheckReport]

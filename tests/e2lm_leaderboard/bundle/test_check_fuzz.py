@@ -12,7 +12,7 @@ from e2lm_leaderboard.bundle.bundle import Bundle, name_problem, quoted
 from e2lm_leaderboard.bundle.check import check_archive
 from e2lm_leaderboard.bundle.task_file import YamlError, parsed_yaml
 from e2lm_leaderboard.bundle.template import SafeTemplate, TemplateError
-from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.cli.entrant import sample_files
 from e2lm_leaderboard.season.season import BundleLimits, SeasonRules
 
 FILES = {name: text.encode() for name, text in sample_files().items()}

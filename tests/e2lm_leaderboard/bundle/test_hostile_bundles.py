@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from e2lm_leaderboard.bundle.bundle import Bundle
-from e2lm_leaderboard.cli.new import SUBMISSION_YAML, TASK_YAML, sample_files
+from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files
 
 MAX_S = 2.0
 MAX_RSS_BYTES = 256 << 20

@@ -11,7 +11,7 @@ import pytest
 from e2lm import Samples
 from e2lm.item_metric import ItemChoices
 from e2lm_leaderboard.bundle.check import CheckReport
-from e2lm_leaderboard.cli.new import SUBMISSION_YAML
+from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
 from e2lm_leaderboard.sandbox.metric import MetricCode, metric_values
 from e2lm_leaderboard.sandbox.sandbox import SandboxError, SandboxLimits

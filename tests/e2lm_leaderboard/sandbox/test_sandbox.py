@@ -9,7 +9,7 @@ import pytest
 
 from e2lm_leaderboard.bundle.bundle import Findings
 from e2lm_leaderboard.bundle.check import CheckReport
-from e2lm_leaderboard.cli.new import SUBMISSION_YAML, TASK_YAML
+from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
 from e2lm_leaderboard.sandbox.items import code_items
 from e2lm_leaderboard.sandbox.sandbox import SandboxError, SandboxLimits, missing_part, run_in_sandbox

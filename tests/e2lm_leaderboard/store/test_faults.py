@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from e2lm.errors import UserError
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.intake import take_in
-from e2lm_leaderboard.cli.new import sample_files, write_sample
+from e2lm_leaderboard.cli.entrant import sample_files, write_sample
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
 from e2lm_leaderboard.sandbox.sandbox import SandboxLimits, run_in_sandbox
 from e2lm_leaderboard.season.run import SeasonRun

@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from e2lm_leaderboard.bundle.bundle import Bundle
-from e2lm_leaderboard.cli.new import SUBMISSION_YAML, sample_files
+from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, sample_files
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Store
 from e2lm_leaderboard.web.app import create_app

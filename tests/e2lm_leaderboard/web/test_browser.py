@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from e2lm_leaderboard.bundle.bundle import Bundle
-from e2lm_leaderboard.cli.new import sample_files
+from e2lm_leaderboard.cli.entrant import sample_files
 from e2lm_leaderboard.web.app import create_app
 from e2lm_leaderboard.web.export import export_season
 from tests.e2lm_leaderboard.season_samples import NOW, TOKEN, filled_season

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 import uvicorn
 
 from e2lm.command_line import main
-from e2lm_leaderboard.cli import new as new_submission
+from e2lm_leaderboard.cli import entrant
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import database_url
 from e2lm_leaderboard.store.store import Store
@@ -25,7 +26,7 @@ from tests.e2lm_leaderboard.season_samples import NOW, TOKEN, filled_season
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    new_submission.write_sample(tmp_path / "mine")
+    entrant.write_sample(tmp_path / "mine")
     return tmp_path / "mine"
 
 
@@ -107,3 +108,11 @@ def test_a_bundle_is_sent_to_a_server(
     assert "--token" in said(capsys, "submit", server, bundle, code=2)
     (bundle / "counting.yaml").unlink()
     assert "no such file in the bundle" in said(capsys, "submit", server, bundle, "--token", tmp_path / "token", code=1)
+
+
+def test_an_extra_that_is_not_installed_is_named_with_the_line_that_installs_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    message = said(capsys, "serve", tmp_path, code=2)
+    assert message == "e2lm: error: leaderboard serve: needs uvicorn; pip install 'e2lm[web]'\n"

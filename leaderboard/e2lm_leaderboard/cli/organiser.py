@@ -1,0 +1,262 @@
+"""What an organiser does with a season: open it, run what waits, rank, serve or export the pages, verify the log."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
+from e2lm.errors import UserError
+
+if TYPE_CHECKING:
+    from e2lm_leaderboard.ranking.ranking import RankedEntry
+    from e2lm_leaderboard.season.season import Season
+    from e2lm_leaderboard.store.store import Result, Store
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def add_season_argument(parser: ArgumentParser) -> None:
+    """The folder of the season."""
+    parser.add_argument("season", type=Path, metavar="SEASON", help="folder of the season")
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[tuple[Season, Store]]:
+    """Season and store of a folder, closed at the end."""
+    from e2lm_leaderboard.season.season import Season
+    from e2lm_leaderboard.store.database import database_url
+    from e2lm_leaderboard.store.store import Store
+
+    season = Season.read(folder)
+    store = Store(database_url(season.database or str(folder)))
+    try:
+        yield season, store
+    finally:
+        store.close()
+
+
+def configure_init(parser: ArgumentParser) -> None:
+    """Arguments of ``init``."""
+    add_season_argument(parser)
+    parser.add_argument("--title", default="A season of benchmarks", help="title of the pages")
+    parser.add_argument("--series", action="append", default=[], metavar="RUN", help="run to evaluate on; repeatable")
+    parser.add_argument(
+        "--control", action="append", default=[], metavar="PATTERN",
+        help="names of evaluated series that the others must beat, e.g. 'web*', for e2lmc_cs; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--public-tokens", type=float, metavar="N", help="later checkpoints are hidden until the end, e.g. 2.06e11"
+    )
+    parser.add_argument("--database", metavar="URL", help="PostgreSQL URL (default: SQLite in SEASON)")
+    parser.add_argument("--ends-at", metavar="TIME", help="when private scores are shown: 2026-12-31T23:59:59+00:00")
+    parser.add_argument(
+        "--team", action="append", default=[], metavar="NAME", help="team that gets a token; repeatable"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and stop")
+
+
+def run_init(arguments: Namespace) -> int:
+    """Write ``season.json``, create the database, hand out tokens."""
+    from e2lm_leaderboard.season.season import SEASON_FILE, Season
+
+    path: Path = arguments.season
+    series = [str(Path(one).resolve()) if Path(one).exists() else one for one in arguments.series]
+    season = Season.from_data(
+        {
+            "title": arguments.title,
+            "series": series,
+            "control": arguments.control,
+            "public_tokens": arguments.public_tokens,
+            "database": arguments.database,
+            "ends_at": arguments.ends_at,
+        },
+        "init",
+    )
+    exists = (path / SEASON_FILE).exists()
+    if exists and not arguments.team:
+        raise UserError(f"{path / SEASON_FILE}: is there already; edit it, or add teams with --team NAME")
+    if arguments.dry_run:
+        print(f"would {'add teams to' if exists else 'open a season in'} {path}")
+        return 0
+    if not exists:
+        path.mkdir(parents=True, exist_ok=True)
+        season.write(path)
+    for name, token in _teams(path, arguments.team).items():
+        print(f"{name}: {token}")
+    print(f"{path / SEASON_FILE}: rules and series can be edited there")
+    return 0
+
+
+def _teams(path: Path, names: list[str]) -> dict[str, str]:
+    """New tokens by team; the organiser gets one when the season is opened."""
+    from e2lm.kind import checked_name
+    from e2lm_leaderboard.season.season import SALT_KEY, new_salt, utc_now
+    from e2lm_leaderboard.web.guard import new_token, token_hash
+
+    tokens = {}
+    with opened(path) as (_, store):
+        roles = dict.fromkeys(names, "team")
+        if store.setting(SALT_KEY) is None:
+            store.set_setting(SALT_KEY, new_salt())
+            roles["organiser"] = "organiser"
+        for name, role in roles.items():
+            token = new_token()
+            store.add_team(checked_name(name, "team"), token_hash(token), role, utc_now())
+            tokens[name] = token
+    return tokens
+
+
+def configure_run(parser: ArgumentParser) -> None:
+    """Arguments of ``run``."""
+    add_season_argument(parser)
+    parser.add_argument("--dry-run", action="store_true", help="list what waits, and stop")
+
+
+def run_run(arguments: Namespace) -> int:
+    """Work through the queue."""
+    from e2lm_leaderboard.season.run import SeasonRun
+    from e2lm_leaderboard.store.tables import State
+
+    with opened(arguments.season) as (season, store):
+        if arguments.dry_run:
+            for entry in store.entries(State.QUEUED, State.CHECKING, State.RUNNING):
+                print(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {entry.state}")
+            return 0
+        count = SeasonRun(arguments.season, season, store).run()
+        print(f"{count} submissions done; next: e2lm leaderboard rank {arguments.season}")
+    return 0
+
+
+def configure_rank(parser: ArgumentParser) -> None:
+    """Arguments of ``rank``."""
+    add_season_argument(parser)
+    parser.add_argument("--private", action="store_true", help="by private scores, before the season's end too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_rank(arguments: Namespace) -> int:
+    """Print it."""
+    from e2lm_leaderboard.ranking.table import season_table, table_records
+    from e2lm_leaderboard.season.season import utc_now
+
+    with opened(arguments.season) as (season, store):
+        if not arguments.json:
+            print_table(store, season, arguments.private)
+            return 0
+        table = season_table(store, season, utc_now(), arguments.private)
+        print(json.dumps({"split": table.split, "head": table.head, "ranking": table_records(table)}, indent=1))
+    return 0
+
+
+def print_table(store: Store, season: Season, private: bool) -> None:
+    """The table, and below it what has no place in it."""
+    from e2lm_leaderboard.ranking.table import missing_numbers, season_table
+    from e2lm_leaderboard.season.season import utc_now
+    from e2lm_leaderboard.store.tables import State
+
+    table = season_table(store, season, utc_now(), private)
+    print(f"{season.title}: {season.ranking_score}, {table.split} scores, 90 % intervals")
+    for row in table.rows:
+        print(_line(row))
+        print(f"{'':>6}{'  '.join(_other(table.other(row.entry.id, name)) for name in season.other_scores)}")
+    for name, reasons in missing_numbers(table, table.rows).items():
+        print(*(f"{name}: {reason} ({names})" for reason, names in reasons.items()), sep="\n")
+    for entry in store.entries():
+        if entry.state != State.SCORED:
+            print(f"{entry.state:>9}  {entry.name} of {entry.team}  {entry.reason}")
+
+
+def _other(result: Result) -> str:
+    if result.value is None:
+        return f"{result.score} -"
+    interval = "no interval" if result.low is None else f"[{result.low:.3f}, {result.high:.3f}]"
+    return f"{result.score} {result.value:.3f} {interval}"
+
+
+def _line(row: RankedEntry) -> str:
+    result = row.result
+    if result.value is None:
+        return f"{'-':>4}  {row.entry.name:<28} {row.entry.team:<16} undefined: {result.reason}"
+    interval = "no interval" if result.low is None else f"[{result.low:.3f}, {result.high:.3f}]"
+    return f"{row.rank:>4}  {row.entry.name:<28} {row.entry.team:<16} {result.value:.3f} {interval}  try {row.tries}"
+
+
+def configure_serve(parser: ArgumentParser) -> None:
+    """Arguments of ``serve``."""
+    add_season_argument(parser)
+    parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port (default: 8000)")
+    parser.add_argument(
+        "--host-name", action="append", default=[], metavar="NAME", help="name under which it is reached; repeatable"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be served, and stop")
+
+
+def run_serve(arguments: Namespace) -> int:
+    """Serve until interrupted."""
+    if arguments.address not in LOOPBACK and not arguments.host_name:
+        raise UserError(f"--address {arguments.address}: others can reach it; name the host they use: --host-name NAME")
+    if not 0 <= arguments.port < 65536:
+        raise UserError(f"--port: found {arguments.port}, allowed are 0 to 65535")
+    import uvicorn
+
+    from e2lm_leaderboard.web.app import create_app
+
+    with opened(arguments.season) as (season, store):
+        if arguments.dry_run:
+            print(f"would serve {season.title!r} on http://{arguments.address}:{arguments.port}")
+            return 0
+        app = create_app(store, season, tuple(arguments.host_name))
+        print(f"{season.title}: http://{arguments.address}:{arguments.port}  (Ctrl-C ends it)", flush=True)
+        uvicorn.run(app, host=arguments.address, port=arguments.port, log_level="warning", server_header=False)
+    return 0
+
+
+def configure_export(parser: ArgumentParser) -> None:
+    """Arguments of ``export``."""
+    add_season_argument(parser)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the pages; replaced as a whole")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and stop")
+
+
+def run_export(arguments: Namespace) -> int:
+    """Export."""
+    from e2lm_leaderboard.season.season import utc_now
+    from e2lm_leaderboard.web.export import export_season
+
+    out: Path = arguments.out
+    if out.exists() and not (out / "ranking.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: holds something that is no export; give a new folder")
+    with opened(arguments.season) as (season, store):
+        if arguments.dry_run:
+            print(f"would write the pages of {len(store.entries())} submissions into {out}")
+            return 0
+        count = export_season(store, season, out, utc_now(), quiet=False)
+    print(f"{count} pages: {out}/index.html")
+    return 0
+
+
+def configure_verify(parser: ArgumentParser) -> None:
+    """Arguments of ``verify``."""
+    add_season_argument(parser)
+    parser.add_argument("--head", metavar="HASH", help="hash that the log must have reached (from a page or export)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_verify(arguments: Namespace) -> int:
+    """Verify and tell."""
+    with opened(arguments.season) as (_, store):
+        problems = store.verify()
+        head = store.head()
+        if arguments.head and not store.has_hash(arguments.head):
+            problems.append(f"audit: no row has the hash {arguments.head}; the log was cut or written anew")
+    if arguments.json:
+        print(json.dumps({"problems": problems, "rows": head.seq, "head": head.hash}, indent=1))
+    else:
+        print("\n".join(problems) or f"{head.seq} log rows agree with the database; head {head.hash}")
+    return EXIT_CHECK_FAILED if problems else EXIT_OK
