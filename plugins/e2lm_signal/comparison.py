@@ -21,11 +21,11 @@ import numpy as np
 
 from e2lm import Curve, UserError
 from e2lm.arrays import Values
+from e2lm.interval import normal_interval, redrawn_counts_DI
 from e2lm_signal.curves import common_grid
-from e2lm_signal.decisions import FINAL_CHECKPOINTS, agreement_MM, half_width
+from e2lm_signal.decisions import FINAL_CHECKPOINTS, accuracy_interval, agreement_MM
 from e2lm_signal.item_noise import DRAWS
 from e2lm_signal.signal_and_noise import last_count
-from e2lm_signal.signal_quality import Z_90
 
 #: Redrawing fewer says nothing about others.
 LEAST_REDRAWN = 4
@@ -114,7 +114,7 @@ def ranked(contenders: Iterable[Contender], rng: np.random.Generator) -> list[Ra
     """Best first, grouped."""
     ordered = sorted(contenders, key=lambda one: (-one.value, one.task, one.metric))
     names = sorted({name for one in ordered for name in one.names_M})
-    counts_DM = rng.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=DRAWS).astype(np.float64)
+    counts_DM = redrawn_counts_DI(len(names), DRAWS, rng).astype(np.float64)
     draws = [_redrawn_D(one, names, counts_DM) if len(one.names_M) >= LEAST_REDRAWN else None for one in ordered]
     found: list[Ranked] = []
     opener = 0
@@ -122,9 +122,8 @@ def ranked(contenders: Iterable[Contender], rng: np.random.Generator) -> list[Ra
     for index, one in enumerate(ordered):
         if index > 0 and _told_apart(ordered[opener], one, draws[opener], draws[index]):
             opener, group = index, group + 1
-        half = None if draws[index] is None else half_width(one.agreement, rng)
-        low = None if half is None else max(0.0, one.value - half)
-        high = None if half is None else min(1.0, one.value + half)
+        interval = None if draws[index] is None else accuracy_interval(one.value, one.agreement, rng)
+        low, high = (None, None) if interval is None else interval
         found.append(Ranked(one, low, high, group))
     return found
 
@@ -141,4 +140,4 @@ def _redrawn_D(one: Contender, names: Sequence[str], counts_DM: Values) -> Value
 def _told_apart(best: Contender, one: Contender, best_D: Values | None, one_D: Values | None) -> bool:
     if best_D is None or one_D is None:
         return False
-    return best.value - one.value > Z_90 * float(np.nanstd(best_D - one_D))
+    return normal_interval(best.value - one.value, float(np.nanstd(best_D - one_D))).low > 0

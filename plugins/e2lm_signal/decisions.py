@@ -16,9 +16,9 @@ import numpy as np
 
 from e2lm import Curve, ScoreValue, SignalScore
 from e2lm.arrays import Values
+from e2lm.interval import Interval, normal_interval, redrawn_DI
 from e2lm_signal.curves import CommonGrid, common_grid
 from e2lm_signal.item_noise import DRAWS
-from e2lm_signal.signal_quality import Z_90
 
 SOURCE = "DataDecide (Magnusson et al. 2025, arXiv 2504.11393), section 2.2"
 #: Share of the run at which the early comparison is made.
@@ -53,7 +53,7 @@ def bootstrap_D(agreement: Values, rng: np.random.Generator, draws: int = DRAWS)
     A pair of a series with itself, which a redraw may hold, does not count.
     """
     count = len(agreement)
-    chosen_DM = rng.integers(count, size=(draws, count))
+    chosen_DM = redrawn_DI(count, draws, rng)
     counts_DM = np.zeros((draws, count))
     np.add.at(counts_DM, (np.arange(draws)[:, None], chosen_DM), 1.0)
     off_diagonal = agreement - np.diag(np.diag(agreement))
@@ -62,8 +62,8 @@ def bootstrap_D(agreement: Values, rng: np.random.Generator, draws: int = DRAWS)
     return np.asarray(kept_D[pairs_D > 0] / pairs_D[pairs_D > 0])
 
 
-def half_width(agreement: Values, rng: np.random.Generator) -> float:
-    """Half of a 90 % interval of the mean agreement, from redrawing series.
+def accuracy_interval(value: float, agreement: Values, rng: np.random.Generator) -> Interval:
+    """The interval of a decision accuracy ``value``, from redrawing series; within [0, 1].
 
     One imagined series that agrees with each other one half of the time is redrawn along: without it, series that agree
     perfectly would promise perfection for all others too.
@@ -71,7 +71,7 @@ def half_width(agreement: Values, rng: np.random.Generator) -> float:
     count = len(agreement)
     padded = np.full((count + 1, count + 1), 0.5)
     padded[:count, :count] = agreement
-    return Z_90 * float(bootstrap_D(padded, rng).std())
+    return normal_interval(value, float(bootstrap_D(padded, rng).std())).within(0.0, 1.0)
 
 
 def family_decision_accuracy(
@@ -99,9 +99,8 @@ def interval_of_pairs(
     value = float(agreement[first, second].mean())
     if len(agreement) < 4:
         return ScoreValue(value, reason=f"no interval: {len(agreement)} series; at least 4 are needed to redraw them")
-    half = half_width(agreement, rng)
     details = {} if grid is None else {"early_position": float(grid.position_K[early])}
-    return ScoreValue(value, max(0.0, value - half), min(1.0, value + half), details=details)
+    return ScoreValue(value, *accuracy_interval(value, agreement, rng), details=details)
 
 
 def decision_accuracy_scores() -> list[SignalScore]:

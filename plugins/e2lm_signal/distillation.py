@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from e2lm import UserError
 from e2lm.arrays import Values
 from e2lm.errors import nearest_names
+from e2lm.interval import percentile_interval
 from e2lm.progress import progress_bar
 from e2lm_signal.decisions import decision_accuracy
 from e2lm_signal.item_table import ItemTable
@@ -273,8 +274,9 @@ def kept_count(items: int, keep: float) -> int:
 
 
 def _spread(values: Sequence[float]) -> Spread:
-    low, high = np.nanquantile(values, (0.05, 0.95))
-    return Spread(float(np.nanmean(values)), float(low), float(high))
+    known = np.asarray([value for value in values if np.isfinite(value)])
+    mean = float(known.mean()) if len(known) else float("nan")
+    return Spread(mean, *percentile_interval(known))
 
 
 def _overlap(picks: Sequence[NDArray[np.int64]]) -> float:

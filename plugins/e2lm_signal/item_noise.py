@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from e2lm import Curve
 from e2lm.arrays import Values
+from e2lm.interval import redrawn_DI
 
 NoiseSource = Literal["items", "stderr", "binomial"]
 
@@ -80,7 +81,7 @@ def item_counts_DI(items: int, rng: np.random.Generator, draws: int) -> NDArray[
     rows = max(1, COUNTED_AT_ONCE // items)
     for start in range(0, draws, rows):
         count = min(rows, draws - start)
-        drawn = rng.integers(items, size=(count, items)) + items * np.arange(count)[:, None]
+        drawn = redrawn_DI(items, count, rng) + items * np.arange(count)[:, None]
         counts_DI[start : start + count] = np.bincount(drawn.ravel(), minlength=count * items).reshape(count, items)
     return counts_DI
 

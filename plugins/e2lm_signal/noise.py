@@ -37,11 +37,11 @@ from numpy.typing import NDArray
 
 from e2lm import Curve, SignalScore, UserError
 from e2lm.arrays import Values
+from e2lm.interval import Interval, normal_quantile, ratio_interval, redrawn_DI
 from e2lm_signal.curves import axis_K
 from e2lm_signal.item_noise import DRAWS
 from e2lm_signal.item_table import ItemTable
 from e2lm_signal.resampled_score import resampled
-from e2lm_signal.signal_quality import Z_90
 
 #: Random halves of the items; the Monte Carlo error of the common part is then well below its sampling error.
 HALVES = 50
@@ -128,16 +128,15 @@ def decomposed(table: ItemTable, rng: np.random.Generator) -> NoiseReport:
     )
 
 
-def _ratio_interval(shares: list[NoiseShares], centre: float, rng: np.random.Generator) -> tuple[float, float]:
+def _ratio_interval(shares: list[NoiseShares], centre: float, rng: np.random.Generator) -> Interval:
     """Central 90 % interval of the drift ratio over redrawn series, on the log scale; NaN below 4 series."""
     if len(shares) < 4:
-        return float("nan"), float("nan")
+        return Interval(float("nan"), float("nan"))
     totals = np.asarray([share.total**2 for share in shares])
     samplings = np.asarray([share.item_sampling**2 for share in shares])
-    chosen_DM = rng.integers(len(shares), size=(DRAWS, len(shares)))
+    chosen_DM = redrawn_DI(len(shares), DRAWS, rng)
     ratios_D = 0.5 * np.log(totals[chosen_DM].sum(axis=1) / samplings[chosen_DM].sum(axis=1))
-    half = Z_90 * float(ratios_D.std())
-    return float(centre * np.exp(-half)), float(centre * np.exp(half))
+    return ratio_interval(centre, normal_quantile() * float(ratios_D.std()))
 
 
 def advice_on(shares: NoiseShares, metric: str) -> str:

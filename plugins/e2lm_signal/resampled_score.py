@@ -11,6 +11,7 @@ import numpy as np
 
 from e2lm import Curve, ScoreValue
 from e2lm.arrays import Values
+from e2lm.interval import recentred_interval
 from e2lm_signal.curves import axis_K
 from e2lm_signal.item_noise import UNKNOWN, denoised_K, item_noise
 from e2lm_signal.signal_quality import cleaned
@@ -51,8 +52,6 @@ def resampled(statistic: Statistic, least: int = 2, with_chance: bool = False) -
         draws_D = draws_D[np.isfinite(draws_D)]
         if not len(draws_D):
             return ScoreValue(value, reason="; ".join([*remarks, "no interval: undefined in every redraw"]))
-        below, middle, above = np.quantile(draws_D, (0.05, 0.5, 0.95))
-        low, high = float(value + below - middle), float(value + above - middle)
-        return ScoreValue(value, low, high, reason="; ".join(remarks) or None)
+        return ScoreValue(value, *recentred_interval(value, draws_D), reason="; ".join(remarks) or None)
 
     return score

@@ -19,9 +19,10 @@ import numpy as np
 
 from e2lm import Curve, ScoreValue, SignalScore
 from e2lm.arrays import Values
+from e2lm.interval import normal_quantile, ratio_interval, redrawn_DI
 from e2lm_signal.item_noise import DRAWS
 from e2lm_signal.resampled_score import resampled
-from e2lm_signal.signal_quality import Z_90, cleaned
+from e2lm_signal.signal_quality import cleaned
 
 SOURCE = "Signal and Noise (Heineman et al. 2025, arXiv 2508.13144), section 3"
 MANY_CHECKPOINTS = 60
@@ -73,11 +74,11 @@ def _family(curves: Sequence[Curve], rng: np.random.Generator, which: int) -> Sc
         return ScoreValue(None, reason="the mean score, or the noise, is 0")
     if len(means_M) < 4:
         return ScoreValue(value, reason=f"no interval: {len(means_M)} series; at least 4 are needed to redraw them")
-    chosen_DM = rng.integers(len(means_M), size=(DRAWS, len(means_M)))
+    chosen_DM = redrawn_DI(len(means_M), DRAWS, rng)
     draws_D = np.stack(signal_to_noise(means_M[chosen_DM], noises_M[chosen_DM]))[which]
     draws = draws_D[np.isfinite(draws_D) & (draws_D > 0)]
-    factor = float(np.exp(Z_90 * np.log(draws).std()))
-    return ScoreValue(value, value / factor, value * factor, details={"noise": float(noises_M.mean())})
+    interval = ratio_interval(value, normal_quantile() * float(np.log(draws).std()))
+    return ScoreValue(value, *interval, details={"noise": float(noises_M.mean())})
 
 
 def signal(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
 from e2lm.arrays import Values
+from e2lm.interval import Interval, recentred_interval
 from e2lm_signal.curves import Axis, axis_K, trapezoid_weights_K
 from e2lm_signal.item_noise import UNKNOWN, denoised_K, item_noise
 from e2lm_signal.trend_p_value import trend_test
@@ -117,8 +118,6 @@ def _quick_erf(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 LEAST_CHECKPOINTS = 4
-#: Normal quantile of a central 90 % interval.
-Z_90 = 1.6448536269514722
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +200,9 @@ def _interval(
     unit = float(np.sqrt(np.trace(noise.covariance_KK)))
     redrawn_DK = ((redrawn_DK - values_K.mean()) / unit).astype(np.float32)
     scaled = replace(pairs, stderr_KK=pairs.stderr_KK / unit)
-    below, middle, above = np.quantile(concordance_D(redrawn_DK, scaled)[1], (0.05, 0.5, 0.95))
-    low, high = (float(np.tanh(centre + end - middle)) for end in (below, above))
-    return _closed(min(low, value)), _closed(max(high, value)), value
+    ends = recentred_interval(centre, concordance_D(redrawn_DK, scaled)[1])
+    low, high = Interval(*(float(np.tanh(end)) for end in ends)).holding(value)
+    return _closed(low), _closed(high), value
 
 
 def _closed(end: float) -> float:

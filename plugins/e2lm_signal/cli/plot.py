@@ -17,6 +17,7 @@ import numpy as np
 from e2lm import Curve, UserError
 from e2lm.atomic_file import whole_file, write_text
 from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, svg
+from e2lm.interval import normal_quantile
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.cli.input import read_input
 from e2lm_signal.comparison import Contender, contender_in_time
@@ -24,7 +25,6 @@ from e2lm_signal.curves import common_grid
 from e2lm_signal.decisions import EARLY_SHARE, FINAL_CHECKPOINTS, decision_accuracy
 from e2lm_signal.item_noise import item_noise
 from e2lm_signal.noise import noise_of
-from e2lm_signal.signal_quality import Z_90
 
 NULL_COLOR = "#818b98"
 BILLION = 1e9
@@ -49,7 +49,7 @@ def curve_chart(curves: Sequence[Curve]) -> Chart:
     for curve, color in zip(ordered, colors, strict=True):
         x, _ = horizontal(curve)
         noise = item_noise(curve)
-        half = np.full(len(x), np.nan) if noise is None else Z_90 * np.sqrt(np.diag(noise.covariance_KK))
+        half = np.full(len(x), np.nan) if noise is None else normal_quantile() * np.sqrt(np.diag(noise.covariance_KK))
         band = (None, None) if noise is None else ((curve.values_K - half).tolist(), (curve.values_K + half).tolist())
         lines.append(Line(curve.series, x, curve.values_K.tolist(), band[0], band[1], color))
     chance = ordered[0].chance
@@ -69,7 +69,7 @@ def _null_band(curves: Sequence[Curve]) -> Line:
     noises = [noise for curve in curves if (noise := noise_of(curve)) is not None]
     known = [item_noise(curve) for curve in curves]
     items = [float(np.diag(one.covariance_KK).mean()) for one in known if one is not None]
-    half = Z_90 * max(float(np.mean(noises)) if noises else 0.0, math.sqrt(max(items, default=0.0)))
+    half = normal_quantile() * max(float(np.mean(noises)) if noises else 0.0, math.sqrt(max(items, default=0.0)))
     first = float(np.nanmean([curve.values_K[0] for curve in curves]))
     centre = curves[0].chance if curves[0].chance is not None else first
     ends = sorted({position for curve in curves for position in (horizontal(curve)[0][0], horizontal(curve)[0][-1])})
