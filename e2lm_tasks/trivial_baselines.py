@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from e2lm.interval import Interval, mean_stderr, normal_interval, wilson_interval
 from e2lm_tasks.building.prose import WordFrequency
 
-#: Two-sided 95 % quantile of the normal distribution.
-Z_95 = 1.959964
+#: Of the intervals that stand on the cards of suites.
+CONFIDENCE = 0.95
 
 Row = Mapping[str, Any]
-Interval = dict[str, float]
+#: A number as it stands on a card: value, low and high.
+Baseline = dict[str, float]
 
 _DIGITS = 4
 
 
-def choice_baselines(rows: Sequence[Row], frequency: WordFrequency) -> dict[str, Interval]:
+def choice_baselines(rows: Sequence[Row], frequency: WordFrequency) -> dict[str, Baseline]:
     """Accuracy, in 0..1, of rules that know the choices but no language; ties share the point.
 
     ``constant_choice`` is the best of always answering with one position.
@@ -32,10 +34,10 @@ def choice_baselines(rows: Sequence[Row], frequency: WordFrequency) -> dict[str,
         "unigram_logprob_per_char": lambda choice: frequency.log_probability(choice) / len(choice),
     }
     places = Counter(int(row["gold"]) for row in rows)
-    baselines = {"constant_choice": wilson_interval(max(places.values()) / len(rows), len(rows))}
+    baselines = {"constant_choice": share_baseline(max(places.values()) / len(rows), len(rows))}
     for name, scorer in scorers.items():
         points = [tied_accuracy([scorer(choice) for choice in row["choices"]], int(row["gold"])) for row in rows]
-        baselines[name] = wilson_interval(sum(points) / len(points), len(points))
+        baselines[name] = share_baseline(sum(points) / len(points), len(points))
     return baselines
 
 
@@ -51,29 +53,27 @@ def tied_accuracy(scores: Sequence[float], gold: int) -> float:
     return 1 / sum(tied) if tied[gold] else 0.0
 
 
-def wilson_interval(share: float, count: int) -> Interval:
-    """``share`` of ``count`` with its 95 % interval (Wilson 1927).
+def share_baseline(share: float, count: int) -> Baseline:
+    """``share`` of ``count`` with Wilson's 95 % interval.
 
-    >>> wilson_interval(0.25, 400)
+    >>> share_baseline(0.25, 400)
     {'value': 0.25, 'low': 0.2101, 'high': 0.2947}
     """
-    square = Z_95**2
-    centre = (share + square / (2 * count)) / (1 + square / count)
-    half = Z_95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    return _rounded(share, centre - half, centre + half)
+    return _rounded(share, wilson_interval(share, count, CONFIDENCE))
 
 
-def byte_frequency_bits(texts: Sequence[str], passages: Sequence[str]) -> Interval:
+def byte_frequency_bits(texts: Sequence[str], passages: Sequence[str]) -> Baseline:
     """Bits per byte of a model that knows only how often each byte occurs in ``texts``: mean over passages, 95 %."""
     counts_V = np.ones(256)  # V byte values; one each, so that none is impossible
     for text in texts:
         counts_V += np.bincount(np.frombuffer(text.encode("utf-8"), dtype=np.uint8), minlength=256)
     bits_V = -np.log2(counts_V / counts_V.sum())
-    values = [float(bits_V[np.frombuffer(passage.encode("utf-8"), dtype=np.uint8)].mean()) for passage in passages]
-    mean = float(np.mean(values))
-    half = Z_95 * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return _rounded(mean, mean - half, mean + half)
+    values = np.array(
+        [float(bits_V[np.frombuffer(passage.encode("utf-8"), dtype=np.uint8)].mean()) for passage in passages]
+    )
+    mean = float(values.mean())
+    return _rounded(mean, normal_interval(mean, mean_stderr(values), CONFIDENCE))
 
 
-def _rounded(value: float, low: float, high: float) -> Interval:
-    return {"value": round(value, _DIGITS), "low": round(low, _DIGITS), "high": round(high, _DIGITS)}
+def _rounded(value: float, interval: Interval) -> Baseline:
+    return {"value": round(value, _DIGITS), "low": round(interval.low, _DIGITS), "high": round(interval.high, _DIGITS)}

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm import Curve, Scores, SignalScore, UserError
+from e2lm.interval import normal_quantile
 from e2lm.plugin_manager import plugin_manager
 from e2lm_tasks.building.families import LADDER
 
@@ -26,8 +27,8 @@ FALLBACK_METRIC = "acc"
 SIGNAL_METRIC = "gold_minus_mean_wrong_per_byte"
 SIGNAL_SCORE = "signal_quality"
 LEAST_PRINTED_P = 0.001
-#: Two-sided 95 % quantile of the normal distribution.
-Z_95 = 1.959964
+#: Of the interval that a rung must lift above chance and step 0.
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _to_beat(
     """Chance, or what the untrained model gets where that is more: frequent words are shorter, which pays at once."""
     if steps_K[0] != 0:
         return chance
-    return max(chance, float(values_K[0] + Z_95 * np.nan_to_num(stderr_K[0])))
+    return max(chance, float(values_K[0] + normal_quantile(CONFIDENCE) * np.nan_to_num(stderr_K[0])))
 
 
 def turned_on(values_K: NDArray[np.float64], stderr_K: NDArray[np.float64], to_beat: float) -> int | None:
@@ -159,7 +160,7 @@ def turned_on(values_K: NDArray[np.float64], stderr_K: NDArray[np.float64], to_b
     >>> turned_on(np.array([0.26, 0.24, 0.5, 0.6]), np.full(4, 0.05), 0.25)
     2
     """
-    above_K = values_K - Z_95 * np.nan_to_num(stderr_K, nan=np.inf) > to_beat
+    above_K = values_K - normal_quantile(CONFIDENCE) * np.nan_to_num(stderr_K, nan=np.inf) > to_beat
     below = np.flatnonzero(~above_K)
     start = int(below[-1]) + 1 if len(below) else 0
     return start if start < len(values_K) else None

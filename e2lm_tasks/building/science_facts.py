@@ -15,7 +15,7 @@ from e2lm_tasks.building import suite_files
 from e2lm_tasks.building.facts import ARITHMETIC, GRADES, arithmetic_items, read_relations, with_false_twins
 from e2lm_tasks.building.item import CHOICES, Item
 from e2lm_tasks.building.text_suite import Suite
-from e2lm_tasks.trivial_baselines import Row, tied_accuracy, wilson_interval
+from e2lm_tasks.trivial_baselines import Baseline, Row, share_baseline, tied_accuracy
 
 NAME = "e2lm_science_facts"
 VERSION = 1
@@ -107,7 +107,7 @@ def _card(grade: int, rows: Sequence[dict[str, Any]], chance: float, data: str) 
     }
 
 
-def fact_baselines(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+def fact_baselines(rows: Sequence[Row]) -> dict[str, Baseline]:
     """Accuracy, in 0..1, of rules that know the choices but no facts; ties share the point.
 
     ``answer_prior`` knows how often each choice is right where it is shown, this very item included, so it is an upper
@@ -133,4 +133,4 @@ def fact_baselines(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     ]
     places = Counter(int(row["gold"]) for row in rows)
     points["constant_choice"] = [float(row["gold"] == places.most_common(1)[0][0]) for row in rows]
-    return {name: wilson_interval(sum(values) / len(values), len(values)) for name, values in points.items()}
+    return {name: share_baseline(sum(values) / len(values), len(values)) for name, values in points.items()}

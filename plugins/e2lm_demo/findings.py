@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
+from e2lm.interval import percentile_interval
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
@@ -155,7 +156,7 @@ def _finding(
     right_K = np.array([float(pairs_right(values_MK[:, k], truth_M)) for k in range(len(tokens_K))])
     noise_DM = rng.standard_normal((DRAWS, len(models))) * np.nan_to_num(stderr_MK[:, at])
     drawn_D = pairs_right(values_MK[:, at] + noise_DM, truth_M)
-    low, high = np.quantile(drawn_D, [0.05, 0.95])
+    low, high = percentile_interval(drawn_D)
     return Finding(
         task=task,
         metric=metric,
@@ -163,8 +164,8 @@ def _finding(
         last_value=float(values_MK[-1, -1]),
         last_stderr=float(stderr_MK[-1, -1]),
         early_right=float(right_K[at]),
-        early_low=float(low),
-        early_high=float(high),
+        early_low=low,
+        early_high=high,
         last_right=float(right_K[-1]),
         settled_tokens=_settled(right_K, tokens_K),
         scores=_mean_scores(signal, task, metric),

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, short, svg
+from e2lm.interval import normal_quantile
 from e2lm.scores import Scores
 from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, Finding, Findings, PredictorResult
 
-#: Half-width of a 90 % interval in standard errors.
-Z90 = 1.645
 #: Share of pairs that guessing orders rightly.
 BLIND = 0.5
 
@@ -60,7 +59,8 @@ def report_html(findings: Findings, scores: Scores, versions: Mapping[str, str],
         f'<div class="charts">{svg(prediction_chart(findings, scores.frame))}</div>',
         _prediction_table(findings.predictors),
         "<h2>All curves</h2>",
-        '<p class="soft">Bands: 90 % interval from the items of the task (mean &plusmn; 1.645 standard errors).</p>',
+        '<p class="soft">Bands: 90 % interval from the items of the task '
+        f"(mean &plusmn; {normal_quantile():.3f} standard errors).</p>",
         '<div class="charts">',
         *(svg(curve_chart(scores.frame, f.task, f.metric, findings, f.chance)) for f in _by_task(findings.findings)),
         "</div>",
@@ -170,15 +170,15 @@ def curve_chart(frame: pd.DataFrame, task: str, metric: str, findings: Findings,
     for model, color in zip(findings.models, ramp(len(findings.models)), strict=True):
         rows = frame[(frame["task"] == task) & (frame["metric"] == metric) & (frame["series"] == model)]
         rows = rows.sort_values("step")
-        stderr = rows["stderr"].to_numpy()
+        half = normal_quantile() * rows["stderr"].to_numpy()
         value = rows["value"].to_numpy()
         lines.append(
             Line(
                 label=model,
                 x=[float(tokens) for tokens in rows["tokens"]],
                 y=[float(one) for one in value],
-                low=[float(one) for one in value - Z90 * stderr],
-                high=[float(one) for one in value + Z90 * stderr],
+                low=[float(one) for one in value - half],
+                high=[float(one) for one in value + half],
                 color=color,
             )
         )
@@ -252,7 +252,7 @@ def _signal_table(findings: Sequence[Finding]) -> str:
             finding.task.removeprefix("e2lm_early_"),
             finding.metric,
             "" if finding.chance is None else f"{finding.chance:.2f}",
-            f"{finding.last_value:.3f} &plusmn; {Z90 * finding.last_stderr:.3f}",
+            f"{finding.last_value:.3f} &plusmn; {normal_quantile() * finding.last_stderr:.3f}",
             f'<span class="good">{right}</span>' if clear else right,
             f"{finding.last_right:.0%}",
             "never" if finding.settled_tokens is None else short(finding.settled_tokens),

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from e2lm_tasks.building.prose import WordFrequency
-from e2lm_tasks.trivial_baselines import byte_frequency_bits, choice_baselines, tied_accuracy, wilson_interval
+from e2lm_tasks.trivial_baselines import byte_frequency_bits, choice_baselines, share_baseline, tied_accuracy
 
 
 @given(st.integers(1, 2000), st.data())
 def test_interval_is_wilsons(count: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, count))
     expected = binomtest(right, count).proportion_ci(method="wilson")
-    found = wilson_interval(right / count, count)
+    found = share_baseline(right / count, count)
     assert found["low"] == pytest.approx(expected.low, abs=6e-5)
     assert found["high"] == pytest.approx(expected.high, abs=6e-5)
 

@@ -12,10 +12,9 @@ from itertools import product
 
 import numpy as np
 
+from e2lm.interval import Interval, normal_interval
 from e2lm_leaderboard.store.store import Result
 
-#: Normal quantile of a central 90 % interval.
-Z_90 = 1.6448536269514722
 #: Below this many series no sign-flip test can reach p = .05.
 LEAST_SERIES = 6
 #: Above this many series sign flips would be too many to go through; none of ours has so many.
@@ -64,7 +63,7 @@ def pair_test(a: Mapping[str, Result], b: Mapping[str, Result]) -> PairTest | No
     error_a, error_b = (float(np.mean([one or 0.0 for one in part])) for part in (errors[:half], errors[half:]))
     error = math.hypot(error_a, error_b)
     p = math.erfc(abs(difference) / error / math.sqrt(2)) if error > 0 else float(difference == 0)
-    return PairTest(difference, difference - Z_90 * error, difference + Z_90 * error, p, p_series, half, why)
+    return PairTest(difference, *normal_interval(difference, error), p, p_series, half, why)
 
 
 def _value(result: Result) -> float:
@@ -75,7 +74,7 @@ def _value(result: Result) -> float:
 def _stderr(result: Result) -> float | None:
     if result.low is None or result.high is None:
         return None
-    return (result.high - result.low) / 2 / Z_90
+    return Interval(result.low, result.high).stderr()
 
 
 def _sign_flip_p(difference_M: np.ndarray) -> tuple[float | None, str]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from e2lm import Judge
 from e2lm.errors import UserError
+from e2lm.interval import mean_stderr, normal_interval
 from e2lm_leaderboard.bundle.items import TaskItem
-from e2lm_leaderboard.ranking.pairs import Z_90
 from e2lm_leaderboard.store.store import Result
 
 #: Words in a row that hardly recur by chance (GPT-3 used 13, Brown et al. 2020, appendix C; items are shorter).
@@ -79,5 +79,5 @@ def alignment_result(split: str, items: Sequence[TaskItem], judge: Judge) -> Res
     value = float(judged.mean())
     if len(judged) < 2:
         return Result(split, SCORE, "", value, reason=f"{reason}; no interval: a single item")
-    half = Z_90 * float(judged.std(ddof=1)) / len(judged) ** 0.5
-    return Result(split, SCORE, "", value, max(0.0, value - half), min(1.0, value + half), None, reason)
+    interval = normal_interval(value, mean_stderr(judged)).within(0.0, 1.0)
+    return Result(split, SCORE, "", value, *interval, None, reason)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from e2lm import Curve, Samples, ScoreValue, SeriesRoles, SignalScore
 from e2lm.errors import one_line
+from e2lm.interval import Interval, normal_quantile, recentred_interval, redrawn_counts_DI
 from e2lm.run_record import recorded_versions
 from e2lm_leaderboard.bundle.items import TaskItem
-from e2lm_leaderboard.ranking.pairs import Z_90
 from e2lm_leaderboard.store.store import Result
 
 DRAWS = 200
@@ -115,12 +115,12 @@ def _number(curves: Sequence[Curve], score: Score, rng: np.random.Generator, dra
 
 def _redrawn_interval(
     curves: Sequence[Curve], score: Score, value: float, rng: np.random.Generator, draws: int
-) -> tuple[float, float] | None:
+) -> Interval | None:
     counts = {0 if curve.items_KI is None else curve.items_KI.shape[1] for curve in curves}
     n = counts.pop()
     if counts or n < 2:
         return None
-    weights_DI = rng.multinomial(n, np.full(n, 1.0 / n), size=draws) / n
+    weights_DI = redrawn_counts_DI(n, draws, rng) / n
     values = [_values_DK(curve, weights_DI) for curve in curves]
     drawn = []
     for draw in range(draws):
@@ -130,8 +130,7 @@ def _redrawn_interval(
             drawn.append(float(found))
     if len(drawn) < draws // 2:
         return None
-    below, middle, above = np.quantile(drawn, (0.05, 0.5, 0.95))
-    return min(value, value + float(below - middle)), max(value, value + float(above - middle))
+    return recentred_interval(value, np.array(drawn)).holding(value)
 
 
 def _values_DK(curve: Curve, weights_DI: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -199,6 +198,7 @@ def details(
 
 
 def _curve(curve: Curve, title: str, roles: SeriesRoles) -> dict[str, Any]:
+    half_K = normal_quantile() * curve.stderr_K
     return {
         "task": title,
         "series": curve.series,
@@ -209,8 +209,8 @@ def _curve(curve: Curve, title: str, roles: SeriesRoles) -> dict[str, Any]:
         "steps": curve.steps_K.tolist(),
         "tokens": _plain(curve.tokens_K.tolist()),
         "values": _plain(curve.values_K.tolist()),
-        "low": _plain((curve.values_K - Z_90 * curve.stderr_K).tolist()),
-        "high": _plain((curve.values_K + Z_90 * curve.stderr_K).tolist()),
+        "low": _plain((curve.values_K - half_K).tolist()),
+        "high": _plain((curve.values_K + half_K).tolist()),
     }
 
 
