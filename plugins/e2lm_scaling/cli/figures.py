@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from e2lm_scaling.forecast.backtest import Backtest
     from e2lm_scaling.forecast.decide import Decision
     from e2lm_scaling.forecast.link import LossLink
-    from e2lm_scaling.forecast.plan import Plan
+    from e2lm_scaling.forecast.plan import ComputePlan
     from e2lm_scaling.laws.fit import Fit
     from e2lm_scaling.laws.objective import Array
 
@@ -86,7 +86,7 @@ def backtest_figure(result: Backtest) -> Any:
     return figure
 
 
-def isoflop_figure(fit: Fit, found: Plan) -> Any:
+def isoflop_figure(fit: Fit, found: ComputePlan) -> Any:
     """Loss along compute budgets of the data and of the plan."""
     from e2lm_scaling.forecast.plan import isoflop_curve
     from e2lm_scaling.laws.optimum import FEWEST_RUNS, budgets_of

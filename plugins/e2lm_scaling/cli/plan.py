@@ -17,7 +17,7 @@ from e2lm_scaling.cli.input import (
 )
 
 if TYPE_CHECKING:
-    from e2lm_scaling.forecast.plan import Plan
+    from e2lm_scaling.forecast.plan import ComputePlan
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def plan_report(found: Plan) -> dict[str, Any]:
+def plan_report(found: ComputePlan) -> dict[str, Any]:
     """The plan as plain values."""
     return {
         "flops": found.flops,
@@ -96,7 +96,7 @@ def plan_report(found: Plan) -> dict[str, Any]:
     }
 
 
-def _figures(best: Any, found: Plan) -> list[Any]:
+def _figures(best: Any, found: ComputePlan) -> list[Any]:
     from e2lm_scaling.cli.figures import isoflop_figure
 
     return [isoflop_figure(best, found)]

@@ -18,8 +18,8 @@ from e2lm_scaling.forecast.models import PointModel
 from e2lm_scaling.forecast.table import flops_of, subset
 from e2lm_scaling.laws.objective import Array
 
-Axis = Literal["flops", "N", "D"]
-AXES: tuple[Axis, ...] = ("flops", "N", "D")
+RunSize = Literal["flops", "N", "D"]
+RUN_SIZES: tuple[RunSize, ...] = ("flops", "N", "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Judged:
 class Backtest:
     """All models on one split, best first by what the training part alone says (``inner_error``)."""
 
-    by: Axis
+    by: RunSize
     threshold: float
     train: LossTable
     held: LossTable
@@ -61,14 +61,14 @@ class Backtest:
         return min(self.judged, key=lambda one: one.mean_error)
 
 
-def values_of(table: LossTable, by: Axis) -> Array:
+def values_of(table: LossTable, by: RunSize) -> Array:
     """The quantity that a backtest cuts."""
-    if by not in AXES:
-        raise UserError(f"--by {by!r} is unknown. {nearest_names(by, AXES)}")
+    if by not in RUN_SIZES:
+        raise UserError(f"--by {by!r} is unknown. {nearest_names(by, RUN_SIZES)}")
     return {"flops": flops_of(table), "N": table.params_R, "D": table.tokens_R}[by]
 
 
-def split_largest(table: LossTable, by: Axis, ratio: float) -> tuple[LossTable, LossTable, float]:
+def split_largest(table: LossTable, by: RunSize, ratio: float) -> tuple[LossTable, LossTable, float]:
     """Training rows (at most 1/``ratio`` of the largest value), held-out rows (all above), and the threshold."""
     if not ratio > 1:
         raise UserError(f"--ratio {ratio:g}: it must be above 1 (10 holds out the last factor of ten)")
@@ -83,7 +83,7 @@ def split_largest(table: LossTable, by: Axis, ratio: float) -> tuple[LossTable, 
     return subset(table, small_R), subset(table, ~small_R), threshold
 
 
-def backtest(table: LossTable, models: Iterable[PointModel], by: Axis = "flops", ratio: float = 10.0) -> Backtest:
+def backtest(table: LossTable, models: Iterable[PointModel], by: RunSize = "flops", ratio: float = 10.0) -> Backtest:
     """Every model that the small runs can identify, judged on the large ones."""
     train, held, threshold = split_largest(table, by, ratio)
     judged = [one for model in models if (one := judge(model, train, held)) is not None]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.scaling_predictor import Forecast, LossTable
-from e2lm_scaling.forecast.models import Curve, PointModel
+from e2lm_scaling.forecast.models import LogLoss, PointModel
 from e2lm_scaling.forecast.table import flops_of, subset
 from e2lm_scaling.laws.objective import Array
 
@@ -78,7 +78,7 @@ def fold_errors(model: PointModel, table: LossTable) -> list[Array]:
     return found
 
 
-def calibrated(model: PointModel, table: LossTable, curve: Curve) -> Calibration | None:
+def calibrated(model: PointModel, table: LossTable, curve: LogLoss) -> Calibration | None:
     """The calibration of ``model``, whose fit to the whole table is ``curve``; None where no fold could be fitted."""
     errors = fold_errors(model, table)
     if not errors:
@@ -100,7 +100,7 @@ class CalibratedPredictor:
     """A fitted model whose interval comes from its own backtest."""
 
     model_name: str
-    curve: Curve
+    curve: LogLoss
     calibration: Calibration | None
     table: LossTable
 
@@ -119,6 +119,6 @@ class CalibratedPredictor:
         return Forecast(value, value * float(np.exp(-half)), value * float(np.exp(half)), method=method)
 
 
-def calibrated_predictor(model: PointModel, table: LossTable, curve: Curve) -> CalibratedPredictor:
+def calibrated_predictor(model: PointModel, table: LossTable, curve: LogLoss) -> CalibratedPredictor:
     """``curve``, learned by ``model`` from ``table``, with the interval of its backtest."""
     return CalibratedPredictor(model.name, curve, calibrated(model, table, curve), table)

@@ -32,7 +32,7 @@ SMALLEST_STDERR = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class LossDifference:
     """``difference`` = ln L of the first minus that of the second at the end; below 0 the first is better."""
 
     difference: float
@@ -50,7 +50,7 @@ class Comparison:
         return self.difference - half, self.difference + half
 
 
-def compare_recipes(first: LossTable, second: LossTable, target_flops: float) -> Comparison:
+def compare_recipes(first: LossTable, second: LossTable, target_flops: float) -> LossDifference:
     """Two recipes at ``target_flops``, from their runs of equal N and D.
 
     >>> n, d = np.array([1e7, 3e7, 1e8, 3e8]), np.array([2e8, 6e8, 2e9, 6e9])
@@ -63,7 +63,7 @@ def compare_recipes(first: LossTable, second: LossTable, target_flops: float) ->
     trend = np.polyfit(log_flops_P, difference_P, 1)
     noise = float(np.std(difference_P - np.polyval(trend, log_flops_P), ddof=2)) if len(difference_P) > 3 else 0.0
     stderr = float(np.hypot(noise, RECIPE_DRIFT * distance))
-    return Comparison(float(difference_P[-1]), max(stderr, SMALLEST_STDERR))
+    return LossDifference(float(difference_P[-1]), max(stderr, SMALLEST_STDERR))
 
 
 def matched_differences(first: LossTable, second: LossTable) -> tuple[Array, Array]:
@@ -86,7 +86,7 @@ def matched_differences(first: LossTable, second: LossTable) -> tuple[Array, Arr
 
 def compare_models(
     model: PointModel, table: LossTable, first: tuple[float, float], second: tuple[float, float]
-) -> Comparison:
+) -> LossDifference:
     """Two models (N, D) of the recipe of ``table``, by the forecasts of ``model``.
 
     Most of a forecast's error is common to both; what differs grows with how far apart they are in N and in D.
@@ -98,6 +98,6 @@ def compare_models(
     residual_R = curve(table.params_R, table.tokens_R) - np.log(table.loss_R)
     apart = abs(float(np.log(first[0] / second[0]))) + abs(float(np.log(first[1] / second[1])))
     parts = (np.sqrt(2) * float(np.sqrt(np.mean(residual_R**2))), SHAPE_DRIFT * apart)
-    return Comparison(
+    return LossDifference(
         float(predicted[0] - predicted[1]), max(float(np.sqrt(np.sum(np.square(parts)))), SMALLEST_STDERR)
     )

@@ -20,9 +20,9 @@ from e2lm_scaling.laws.objective import Array, Objective
 from e2lm_scaling.laws.schedule import (
     DROP_RATIO,
     SHAPE,
+    LearningRateSchedule,
     MultiPowerLaw,
     ObservedCurve,
-    Schedule,
     Steps,
     fit_multi_power,
     multi_power_drop,
@@ -40,7 +40,7 @@ CURVE_DRIFT = 0.004
 DROP_DOUBT = 0.15
 
 
-def forecast_with_schedule(schedule: Schedule, steps_J: Array, loss_J: Array) -> Forecast:
+def forecast_with_schedule(schedule: LearningRateSchedule, steps_J: Array, loss_J: Array) -> Forecast:
     """Loss at the last step of ``schedule`` by the multi-power law, with an interval.
 
     The interval holds the error on the last third of the observed curve, held out, a drift, and a share of the drop

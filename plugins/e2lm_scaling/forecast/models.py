@@ -24,7 +24,7 @@ from e2lm_scaling.laws.law import law_named
 from e2lm_scaling.laws.objective import Array, Objective
 
 #: ln loss at N and D.
-Curve = Callable[[Array, Array], Array]
+LogLoss = Callable[[Array, Array], Array]
 #: Starts polished inside backtests, where many fits are needed and each start is the grid's best.
 BACKTEST_STARTS = 4
 
@@ -38,7 +38,7 @@ class PointModel:
 
     name: str
     description: str
-    learn: Callable[[LossTable], Curve | None]
+    learn: Callable[[LossTable], LogLoss | None]
     source: str = ""
     is_baseline: bool = False
     drift: float = 0.05
@@ -63,7 +63,7 @@ def law_model(law_name: str, objective: Objective | None = None) -> PointModel:
     law = law_named(law_name)
     wanted = Objective() if objective is None else objective
 
-    def learn(table: LossTable) -> Curve | None:
+    def learn(table: LossTable) -> LogLoss | None:
         if len(table.loss_R) <= law.free:
             return None
         best = fitted(law, table, wanted, np.ones(len(table.loss_R)), BACKTEST_STARTS)
@@ -78,7 +78,7 @@ def law_model(law_name: str, objective: Objective | None = None) -> PointModel:
 def mean_model(name: str, members: tuple[PointModel, ...]) -> PointModel:
     """The plain mean of ln L over the members that could be fitted."""
 
-    def learn(table: LossTable) -> Curve | None:
+    def learn(table: LossTable) -> LogLoss | None:
         curves = [curve for member in members if (curve := member.learn(table)) is not None]
         if not curves:
             return None
@@ -89,7 +89,7 @@ def mean_model(name: str, members: tuple[PointModel, ...]) -> PointModel:
     return PointModel(name, described, learn, source, drift=DRIFT.get(name, 0.05))
 
 
-def _persistence(table: LossTable) -> Curve:
+def _persistence(table: LossTable) -> LogLoss:
     largest = np.flatnonzero(table.params_R == table.params_R.max())
     log_tokens_K, log_loss_K = np.log(table.tokens_R[largest]), np.log(table.loss_R[largest])
 
@@ -101,7 +101,7 @@ def _persistence(table: LossTable) -> Curve:
     return curve
 
 
-def _single_scale(table: LossTable) -> Curve:
+def _single_scale(table: LossTable) -> LogLoss:
     log_loss = float(np.log(table.loss_R[int(np.argmax(flops_of(table)))]))
 
     def curve(params_R: Array, tokens_R: Array) -> Array:
@@ -110,7 +110,7 @@ def _single_scale(table: LossTable) -> Curve:
     return curve
 
 
-def _log_linear(table: LossTable) -> Curve | None:
+def _log_linear(table: LossTable) -> LogLoss | None:
     log_flops_R = np.log(flops_of(table))
     if np.ptp(log_flops_R) == 0.0:
         return None
@@ -168,7 +168,7 @@ def known_models(seed: int = 0) -> dict[str, PointModel]:
 def registered_model(predictor: ScalingPredictor, seed: int) -> PointModel:
     """``predictor`` as a point model: its intervals are not used, for backtests calibrate all models alike."""
 
-    def learn(table: LossTable) -> Curve | None:
+    def learn(table: LossTable) -> LogLoss | None:
         try:
             fitted = predictor.fit(table, np.random.default_rng(seed))
         except UserError:  # the table does not suffice

@@ -42,7 +42,7 @@ class Constraints:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ComputePlan:
     """N*, D* and the loss there, with intervals; ``equally_good`` are the sizes whose loss is within 0.1 %."""
 
     flops: float
@@ -58,7 +58,7 @@ class Plan:
     beyond_data: float
 
 
-def plan(fit: Fit, flops: float, draws: Bootstrap, constraints: Constraints, coverage: float = 0.8) -> Plan:
+def plan(fit: Fit, flops: float, draws: Bootstrap, constraints: Constraints, coverage: float = 0.8) -> ComputePlan:
     """The plan of a fitted law for ``flops`` of training (and inference) compute.
 
     The interval of N* and D* is the bootstrap's, widened by the sizes that are as good as the best: a bootstrap alone
@@ -91,7 +91,7 @@ def plan(fit: Fit, flops: float, draws: Bootstrap, constraints: Constraints, cov
     worth = _worth(params, tokens, constraints)
     forecast = predictor.predict(params, worth)
     epochs = tokens / constraints.unique_tokens if constraints.unique_tokens else 1.0
-    return Plan(
+    return ComputePlan(
         flops, params, tokens, forecast, (low_n, high_n),
         (_tokens(flops, high_n, constraints), _tokens(flops, low_n, constraints)), equally_good,
         f"{coverage:.0%} bootstrap of {len(drawn)} draws, widened by sizes whose loss is within {EQUALLY_GOOD:.1%}",

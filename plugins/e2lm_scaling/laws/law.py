@@ -28,8 +28,8 @@ from e2lm_scaling.laws.power_sum import (
     log_loss,
 )
 
-Axis = Literal["nd", "n", "d", "c"]
-AXIS_WORDS: dict[Axis, str] = {"nd": "", "n": "parameters", "d": "tokens", "c": "FLOP"}
+Quantities = Literal["nd", "n", "d", "c"]
+AXIS_WORDS: dict[Quantities, str] = {"nd": "", "n": "parameters", "d": "tokens", "c": "FLOP"}
 
 #: C = 6 N D: forward and backward pass of a dense transformer (Kaplan et al. 2020, section 2.1).
 FLOPS_PER_PARAMETER_TOKEN = 6.0
@@ -62,7 +62,7 @@ class Law:
     offset_T: Array
     natural: Callable[[Array], Mapping[str, float]]
     needs: int = 3
-    axis: Axis = "nd"
+    axis: Quantities = "nd"
 
     @property
     def free(self) -> int:
@@ -238,7 +238,7 @@ SKALING = Law(
 )  # fmt: skip
 
 
-def _single_power(axis: Axis, floor: bool) -> Law:
+def _single_power(axis: Quantities, floor: bool) -> Law:
     """A power law of one quantity, with or without a floor."""
     letter = axis.upper()
     factor = Parameter("A", f"loss x {AXIS_WORDS[axis]}^alpha", _FACTOR)

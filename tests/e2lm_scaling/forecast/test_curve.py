@@ -8,9 +8,9 @@ from e2lm_scaling.forecast.curve import compare_ends, forecast_with_schedule, fo
 from e2lm_scaling.laws.schedule import (
     DROP_RATIO,
     SHAPE,
+    LearningRateSchedule,
     MultiPowerLaw,
     ObservedCurve,
-    Schedule,
     TissueLaw,
     fit_multi_power,
     fit_tissue,
@@ -19,14 +19,14 @@ from e2lm_scaling.laws.schedule import (
     tissue_drop,
 )
 
-COSINE = Schedule("cosine", 3e-4, 8000, 400, 3e-5)
+COSINE = LearningRateSchedule("cosine", 3e-4, 8000, 400, 3e-5)
 STEPS = np.arange(500, 8001, 250)
 PUBLISHED = MultiPowerLaw(3.04, 0.525, 0.508, DROP_RATIO * 0.525 / 3e-4, *SHAPE)
 
 
 @pytest.mark.parametrize("kind", ["constant", "cosine", "linear", "wsd", "wsd-linear", "step"])
 def test_schedules_rise_to_the_peak_and_never_above(kind):
-    rates = Schedule(kind, 1e-3, 100, 10, 1e-4, 60).rates_S
+    rates = LearningRateSchedule(kind, 1e-3, 100, 10, 1e-4, 60).rates_S
     assert len(rates) == 101
     assert rates[0] == 0.0
     assert rates.max() == pytest.approx(1e-3)
@@ -59,7 +59,7 @@ def test_schedule_laws_refit_their_own_curves():
 
 
 def test_a_constant_rate_drops_nothing_after_the_warm_up():
-    constant = Schedule("constant", 3e-4, 2000, 100)
+    constant = LearningRateSchedule("constant", 3e-4, 2000, 100)
     assert tissue_drop(constant.rates_S, np.array([500, 2000]), 0.999) == pytest.approx([0.0, 0.0])
     early, late = multi_power_drop(constant.rates_S, np.array([500, 2000]), SHAPE)
     assert early < 0  # the rise of the warm-up counts as a negative fall
@@ -67,7 +67,7 @@ def test_a_constant_rate_drops_nothing_after_the_warm_up():
 
 
 def test_a_forecast_under_the_schedule_foresees_the_anneal():
-    schedule = Schedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
+    schedule = LearningRateSchedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
     rng = np.random.default_rng(0)
     early = STEPS[STEPS <= 4000]
     loss = PUBLISHED.loss(schedule.rates_S, early) * np.exp(0.001 * rng.normal(size=len(early)))
