@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 
@@ -28,6 +28,9 @@ COLUMNS = {
 }
 REQUIRED = ("series", "step", "task", "metric", "value")
 KEY = ["series", "task", "metric", "step"]
+
+
+Layout = Literal["table", "lm-eval", "e2lmc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,15 @@ class Scores:
             }
             for record in records
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSource:
+    """Scores and the layout they came in; ``notes`` say what was done to them on the way."""
+
+    scores: Scores
+    layout: Layout
+    notes: tuple[str, ...] = ()
 
 
 def _refuse_fractions(column: pd.Series[Any]) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from e2lm.command_line import main
 from e2lm.errors import UserError
-from e2lm.lm_eval_results import sample_files, samples_in
 from e2lm.results import read_lm_eval_samples, read_scores
+from e2lm.results.lm_eval import sample_files
+from e2lm.results.lm_eval_items import samples_in
 from e2lm.samples import Samples
 from e2lm.scores import ScoreRow
 

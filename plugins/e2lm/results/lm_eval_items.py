@@ -1,15 +1,4 @@
-"""What lm-eval 0.4.0 and later leave on disk: which files are results, which samples belong to them, what is in those.
-
-========================  =============================  ==============================================
-lm-eval                   results                        samples
-========================  =============================  ==============================================
-0.4.0 to 0.4.2            ``DIR/results.json``, or any   ``DIR/<model_args>_<task>.jsonl``, which is one
-                          ``FILE.json`` that was asked   JSON list; numbers are numbers, ``arguments``
-                          for                            a list
-0.4.3 to 0.4.13, main     ``DIR/<model>/results_<date>   ``samples_<task>_<date>.jsonl`` beside it, one
-                          .json``, or ``NAME_<date>      object per line; numbers are strings,
-                          .json``                        ``arguments`` an object
-========================  =============================  ==============================================
+"""What lm-eval logs of every item, as Samples.
 
 Shape suffixes: I items, C choices.
 """
@@ -17,7 +6,6 @@ Shape suffixes: I items, C choices.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from e2lm.atomic_file import is_partial
 from e2lm.errors import UserError, one_line
 from e2lm.item_metric import ItemChoices
 from e2lm.samples import Samples
@@ -33,41 +20,6 @@ from e2lm.samples import Samples
 #: Which kinds of requests give log-likelihoods of choices.
 CHOICE_OUTPUTS = ("multiple_choice", "loglikelihood")
 DEFAULT_DELIMITER = " "
-#: Keys that results of every version have, and hardly another JSON file.
-RESULT_KEYS = ("results", "configs", "versions")
-DATED = "results_"
-#: ``--output_path NAME.json`` gives ``NAME_<date>.json`` from 0.4.9 on.
-NAMED_AND_DATED = re.compile(r".*_(\d{4}-\d\d-\d\dT[\d.-]+)")
-
-
-def result_files(root: Path) -> list[Path]:
-    """lm-eval's results below ``root``, those of one folder in order of date."""
-    there = [file for file in sorted(root.rglob("*.json")) if not is_partial(file.relative_to(root))]
-    dated = [file for file in there if file.name.startswith(DATED)]
-    others = [file for file in there if file.name == "results.json" or NAMED_AND_DATED.fullmatch(file.stem)]
-    found = [file for file in others if file not in dated and _is_results(file)] + dated
-    return found or [file for file in there if _is_results(file)]
-
-
-def _is_results(file: Path) -> bool:
-    try:
-        data = json.loads(file.read_bytes())
-    except (ValueError, RecursionError, OSError):
-        return False
-    return isinstance(data, dict) and all(isinstance(data.get(key), dict) for key in RESULT_KEYS)
-
-
-def sample_files(results: Path, data: dict[str, Any]) -> dict[str, Path]:
-    """The samples that were logged with ``results`` (its contents are ``data``), by task."""
-    tasks = [str(task) for task in data.get("configs") or {}]
-    match = NAMED_AND_DATED.fullmatch(results.stem)
-    if match or results.name.startswith(DATED):
-        date = match[1] if match else results.stem.removeprefix(DATED)
-        named = {task: results.with_name(f"samples_{task}_{date}.jsonl") for task in tasks}
-    else:
-        arguments = re.sub("/|=", "__", str(data.get("config", {}).get("model_args", "")))
-        named = {task: results.with_name(f"{arguments}_{task}.jsonl") for task in tasks}
-    return {task: file for task, file in named.items() if file.is_file()}
 
 
 def logged_items(file: Path) -> list[dict[str, Any]]:

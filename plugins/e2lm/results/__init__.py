@@ -1,0 +1,55 @@
+"""Reads a Scores table from whatever people have: Parquet, CSV, lm-eval output, the competition's JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from e2lm.errors import UserError
+from e2lm.results.lm_eval import lm_eval_rows, read_lm_eval_samples, result_files
+from e2lm.results.tables import competition_rows, loaded_json, read_table, without_duplicates
+from e2lm.scores import ScoreRow, Scores, ScoreSource
+
+__all__ = ["ScoreSource", "read_lm_eval_samples", "read_scores"]
+
+
+def read_scores(path: Path) -> ScoreSource:
+    """The Scores at ``path``: a Parquet or CSV table, the competition's JSON, an ``e2lm eval`` or lm-eval folder."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; give a Scores table, an lm-eval output folder or a JSON")
+    if path.is_dir():
+        return _read_folder(path)
+    suffixes = "".join(path.suffixes).lower()
+    if suffixes.endswith(".parquet"):
+        return read_table(path, "parquet")
+    if suffixes.endswith((".csv", ".csv.gz")):
+        return read_table(path, "csv")
+    if suffixes.endswith(".json"):
+        return _read_json(path)
+    raise UserError(f"{path}: unknown kind of file; expected .parquet, .csv, .csv.gz, .json or a folder")
+
+
+def _read_folder(path: Path) -> ScoreSource:
+    for name in ("scores.parquet", "scores.csv"):
+        if (path / name).is_file():
+            return read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
+    results = result_files(path)
+    if not results:
+        raise UserError(f"{path}: no scores.parquet, scores.csv or results_*.json (lm-eval's output) below it")
+    rows: dict[tuple[str, str, str, int], ScoreRow] = {}
+    repeated = 0
+    for file in results:  # sorted by name, so the newest date of a checkpoint comes last and wins
+        for row in lm_eval_rows(file, path):
+            key = (row.series, row.task, row.metric, row.step)
+            repeated += key in rows
+            rows[key] = row
+    notes = (f"{path}: {repeated} values were evaluated more than once; the newest are used",) if repeated else ()
+    return ScoreSource(Scores.from_rows(rows.values()), "lm-eval", notes)
+
+
+def _read_json(path: Path) -> ScoreSource:
+    data = loaded_json(path)
+    if isinstance(data, dict) and isinstance(data.get("results"), dict):
+        return ScoreSource(Scores.from_rows(lm_eval_rows(path, path.parent)), "lm-eval")
+    if isinstance(data, dict) and isinstance(data.get("data"), dict):
+        return without_duplicates(Scores.from_rows(competition_rows(data, path)), "e2lmc", path)
+    raise UserError(f"{path}: neither lm-eval results (key 'results') nor the competition's scores (key 'data')")
