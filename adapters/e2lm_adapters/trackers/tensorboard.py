@@ -10,7 +10,7 @@ from e2lm.atomic_file import whole_file
 from e2lm.series import Series
 
 if TYPE_CHECKING:
-    from e2lm_adapters.trackers.tracker import TrackedPoint
+    from e2lm_adapters.trackers.run import TrackedPoint
 
 #: TensorBoard has one whole number as x, the step; the same curves over training tokens stand under this name.
 BY_TOKENS = "by_tokens"

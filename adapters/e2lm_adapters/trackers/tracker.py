@@ -13,11 +13,10 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from pydantic import Field
@@ -29,6 +28,7 @@ from e2lm.noun import Noun
 from e2lm.plugin_manager import PluginRecord, plugin_manager
 from e2lm.scores import ScoreRow, Scores
 from e2lm.series import Series
+from e2lm_adapters.trackers.run import OpenRun, TrackedPoint, TrackerRun
 
 TRACKERS_FOLDER = "trackers"
 
@@ -94,33 +94,6 @@ def read_ledger(out: Path, tracker: str) -> TrackingLedger:
 def write_ledger(out: Path, tracker: str, ledger: TrackingLedger) -> None:
     """Keep ``ledger``, whole or not at all."""
     write_json(ledger_path(out, tracker), ledger.model_dump(mode="json"))
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedPoint:
-    """What is logged at once: ``values`` by ``task/metric`` and ``task/metric_stderr``, at a step and after tokens."""
-
-    number: int
-    step: int
-    tokens: int | None
-    values: dict[str, float]
-
-
-class TrackerRun(Protocol):
-    """A run at a tracker, open for writing."""
-
-    def log(self, point: TrackedPoint, repeated: bool) -> None:
-        """Log ``point``, safe from the death of this process when done.
-
-        A ``repeated`` one may have been logged under the same number before, and counts once all the same.
-        """
-
-    def close(self) -> None:
-        """Nothing more is logged."""
-
-
-#: Opens the run of a series: begins it, or goes on with it. Takes the output folder, the series and the run's id.
-OpenRun = Callable[[Path, Series, str], TrackerRun]
 
 
 def _tensorboard() -> OpenRun:

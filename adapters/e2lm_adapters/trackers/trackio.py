@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from e2lm.series import Series
 
 if TYPE_CHECKING:
-    from e2lm_adapters.trackers.tracker import TrackedPoint
+    from e2lm_adapters.trackers.run import TrackedPoint
 
 PROJECT = "e2lm"
 

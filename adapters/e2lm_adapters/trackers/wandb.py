@@ -10,7 +10,7 @@ from e2lm.errors import UserError
 from e2lm.series import Series
 
 if TYPE_CHECKING:
-    from e2lm_adapters.trackers.tracker import TrackedPoint
+    from e2lm_adapters.trackers.run import TrackedPoint
 
 PROJECT = "e2lm"
 #: How long the first answer of the server and the last upload are waited for; the evaluation waits with them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -21,9 +21,7 @@ from e2lm_leaderboard.bundle.intake import read_incoming
 from e2lm_leaderboard.ranking.table import season_table, table_csv, table_parquet, table_records, visible_results
 from e2lm_leaderboard.store.store import Entry, Incoming, LimitReachedError
 from e2lm_leaderboard.web.pages import ROWS_PER_PAGE, comparison
-
-if TYPE_CHECKING:
-    from e2lm_leaderboard.web.app import Website
+from e2lm_leaderboard.web.website import Website
 
 
 class Answer(BaseModel):

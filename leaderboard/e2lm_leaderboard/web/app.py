@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -15,16 +14,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from e2lm.errors import UserError
 from e2lm_leaderboard.bundle.intake import take_in
-from e2lm_leaderboard.ranking.table import SeasonTable, season_table
 from e2lm_leaderboard.season.season import Season, utc_now
 from e2lm_leaderboard.store.database import StoreUnavailableError
-from e2lm_leaderboard.store.store import Entry, LimitReachedError, Store
+from e2lm_leaderboard.store.store import LimitReachedError, Store
 from e2lm_leaderboard.web.api import add_api
 from e2lm_leaderboard.web.cache import PageCache
 from e2lm_leaderboard.web.export import STATIC_FILES, static_file
-from e2lm_leaderboard.web.guard import RequestGuard, token_hash
+from e2lm_leaderboard.web.guard import RequestGuard
 from e2lm_leaderboard.web.pages import (
     ServerLinks,
     compare_page,
@@ -35,59 +32,14 @@ from e2lm_leaderboard.web.pages import (
     submission_page,
     submit_page,
 )
+from e2lm_leaderboard.web.website import Website
 
 LINKS = ServerLinks()
 Key = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 #: A form around the archive adds a few lines.
 FORM_BYTES = 64 * 1024
-#: A token that was replaced is good for this long.
-TEAM_AGE_S = 1.0
 UNCACHED = frozenset({"/submit", "/api/v1/private-ranking"})
-
-
-class Website:
-    """What every route needs; the table is computed once per change."""
-
-    def __init__(self, store: Store, season: Season, now: Callable[[], datetime]) -> None:
-        self.store, self.season, self.now = store, season, now
-        self._table: SeasonTable | None = None
-        self._teams: dict[str, tuple[float, tuple[str, str]]] = {}
-
-    def team(self, token: str) -> tuple[str, str] | None:
-        """Name and role behind a token, looked up at most once in :data:`TEAM_AGE_S`."""
-        key = token_hash(token)
-        known = self._teams.get(key)
-        if known is not None and time.monotonic() - known[0] < TEAM_AGE_S:
-            return known[1]
-        found = self.store.team_of(key)
-        if found is None:
-            self._teams.pop(key, None)
-        else:
-            self._teams[key] = (time.monotonic(), found)
-        return found
-
-    def version(self) -> object:
-        """Changes whenever a page may."""
-        return f"{self.store.version()}-{int(self.season.is_over(self.now()))}"
-
-    def table(self) -> SeasonTable:
-        """The table as it may be shown now."""
-        known = self._table
-        over = self.season.is_over(self.now())
-        if known is None or known.version != self.store.version() or over != (known.split == "private"):
-            known = season_table(self.store, self.season, self.now())
-            self._table = known
-        return known
-
-    def entry(self, key: str) -> Entry:
-        """A submission; 404 where there is none."""
-        try:
-            return self.store.entry(key)
-        except StoreUnavailableError:
-            raise
-        except UserError as error:
-            raise HTTPException(404, str(error)) from error
 
 
 def create_app(store: Store, season: Season, hosts: tuple[str, ...] = (), now: Callable[[], datetime] = utc_now) -> Any:

@@ -21,7 +21,8 @@ from e2lm.command_line import main
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results import read_scores
 from e2lm_adapters.trackers import tracker as series_tracker
-from e2lm_adapters.trackers.tracker import TrackedPoint, ledger_path
+from e2lm_adapters.trackers.run import TrackedPoint
+from e2lm_adapters.trackers.tracker import ledger_path
 from tests.e2lm_adapters.conftest import ROOT, STEPS, Run, no_model_is_built, write_task
 
 OPTIONS = ("--quiet", "--limit", 4, "--metrics", "margin")
