@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,15 +101,21 @@ def ratio_interval(value: float, log_half: float) -> Interval:
     return Interval(value * math.exp(-log_half), value * math.exp(log_half))
 
 
-def percentile_interval(draws_D: Values, confidence: float = CONFIDENCE) -> Interval:
-    """The central ``confidence`` of redraws (linear between them); NaN where there is none or one is NaN.
+def percentile_interval(
+    draws_D: Values,
+    confidence: float = CONFIDENCE,
+    method: Literal["linear", "closest_observation"] = "linear",
+) -> Interval:
+    """The central ``confidence`` of redraws; NaN where there is none or one is NaN.
+
+    Ends lie between two draws; where draws may be infinite, ``closest_observation`` takes one of them.
 
     >>> percentile_interval(np.arange(101.0))
     Interval(low=5.0, high=95.0)
     """
     if not len(draws_D):
         return Interval(math.nan, math.nan)
-    low, high = np.quantile(draws_D, tails(confidence))
+    low, high = np.quantile(draws_D, tails(confidence), method=method)
     return Interval(float(low), float(high))
 
 

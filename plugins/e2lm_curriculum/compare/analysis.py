@@ -16,13 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from e2lm.arrays import Values
-from e2lm_curriculum.compare.difference import (
-    Difference,
-    mean_interval,
-    paired_difference,
-    redrawn_weights_DS,
-    widening,
-)
+from e2lm.interval import percentile_interval, redrawn_counts_DI
+from e2lm_curriculum.compare.difference import CONFIDENCE, Difference, mean_interval, paired_difference, widening
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import Course, Explanation, Verdict, course, explanation, verdicts, whole_word
 from e2lm_curriculum.config.training import CURRICULUM, EXPOSURE_MATCHED, VANILLA
@@ -75,7 +70,7 @@ def tokens_to_threshold(
     goal = float(np.interp(math.log(goal_tokens), where_K, _best_DK(curves[0])[0]))
     centre = float(_crossing_D(_best_DK(curves[1]), where_K, np.asarray([goal]))[0]) - math.log(goal_tokens)
     seeds, _, items = vanilla_SKI.shape
-    seed_DS, item_DI = redrawn_weights_DS(seeds, DRAWS, rng), redrawn_weights_DS(items, DRAWS, rng)
+    seed_DS, item_DI = (redrawn_counts_DI(count, DRAWS, rng) / count for count in (seeds, items))
     drawn_vanilla_DK, drawn_arm_DK = (
         _best_DK(sign * np.einsum("ds,ski,di->dk", seed_DS, one, item_DI, optimize=True))
         for one in (vanilla_SKI, arm_SKI)
@@ -86,7 +81,7 @@ def tokens_to_threshold(
     if not math.isfinite(centre):
         return TokensToThreshold(sign * goal, goal_tokens, None, _low(ratio_D), None, limit)
     stretched_D = centre + widening(seeds) * (np.where(np.isfinite(ratio_D), ratio_D, np.inf) - centre)
-    low, high = np.quantile(stretched_D, [0.025, 0.975], method="closest_observation")
+    low, high = percentile_interval(stretched_D, CONFIDENCE, "closest_observation")
     return TokensToThreshold(
         goal=sign * goal,
         goal_tokens=goal_tokens,
@@ -98,7 +93,7 @@ def tokens_to_threshold(
 
 
 def _low(ratio_D: Values) -> float | None:
-    low = float(np.quantile(ratio_D, 0.025, method="closest_observation"))
+    low = percentile_interval(ratio_D, CONFIDENCE, "closest_observation").low
     return math.exp(low) if math.isfinite(low) else None
 
 

@@ -24,6 +24,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.interval import normal_quantile, student_quantile
+
 Numbers = NDArray[np.floating]
 
 CONFIDENCE = 0.95
@@ -50,7 +52,7 @@ def paired_difference(d_SI: Numbers, confidence: float = CONFIDENCE) -> Differen
     >>> round(found.value, 3), round(found.low, 3), round(found.high, 3), found.df
     (2.0, -0.484, 4.484, 2.0)
     """
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
     d_SI = np.asarray(d_SI, dtype=np.float64)
     mean = float(d_SI.mean())
@@ -60,7 +62,7 @@ def paired_difference(d_SI: Numbers, confidence: float = CONFIDENCE) -> Differen
         return Difference(mean, mean, mean, 1.0 if mean == 0.0 else 0.0, 0.0, len(d_SI) - 1.0)
     df = _degrees_of_freedom(of_seeds / variance, *d_SI.shape)
     stderr = math.sqrt(variance)
-    half = float(stdtrit(df, 0.5 + confidence / 2)) * stderr
+    half = float(student_quantile(df, confidence)) * stderr
     p = 2.0 * float(stdtr(df, -abs(mean) / stderr))
     return Difference(mean, mean - half, mean + half, p, stderr, df)
 
@@ -86,10 +88,8 @@ def _variances(d_SI: Numbers) -> tuple[float, float]:
 @cache
 def _quantiles_of_t() -> tuple[Numbers, Numbers]:
     """97.5 % quantiles, rising, and their degrees of freedom."""
-    from scipy.special import stdtrit
-
     df = np.geomspace(1e6, 1.0, 4_000)
-    return stdtrit(df, 0.975), df
+    return student_quantile(df, CONFIDENCE), df
 
 
 def _degrees_of_freedom(share_of_seeds: float, seeds: int, items: int) -> float:
@@ -109,12 +109,6 @@ def mean_interval(values_S: Numbers, confidence: float = CONFIDENCE) -> Differen
     return paired_difference(np.asarray(values_S)[:, None], confidence)
 
 
-def redrawn_weights_DS(count: int, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """For each draw how often each of ``count`` seeds (or items) was drawn, divided by ``count``."""
-    counts: NDArray[np.float64] = rng.multinomial(count, np.full(count, 1.0 / count), size=draws) / count
-    return counts
-
-
 def widening(seeds: int, confidence: float = CONFIDENCE) -> float:
     """Factor by which deviations of a bootstrap over ``seeds`` must be stretched to be those of Student's t.
 
@@ -123,10 +117,7 @@ def widening(seeds: int, confidence: float = CONFIDENCE) -> float:
     >>> round(widening(5), 3), round(widening(1000), 3)
     (1.584, 1.002)
     """
-    from scipy.special import ndtri, stdtrit
-
-    tail = 0.5 + confidence / 2
-    return float(stdtrit(seeds - 1, tail) / ndtri(tail)) * math.sqrt(seeds / (seeds - 1))
+    return float(student_quantile(seeds - 1, confidence)) / normal_quantile(confidence) * math.sqrt(seeds / (seeds - 1))
 
 
 def holm(p: list[float]) -> list[float]:

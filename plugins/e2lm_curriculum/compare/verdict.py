@@ -14,14 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.interval import normal_quantile, student_quantile
 from e2lm_curriculum.compare.difference import Difference, holm
 
 #: Two-sided level and power throughout.
 ALPHA = 0.05
 POWER = 0.8
-
-#: 2 (z_.975 + z_.8)^2: seeds per arm times (difference / sd)^2, normal approximation.
-SEEDS_FACTOR = 15.7
 
 
 def power_of(difference: float, stderr: float, df: float, alpha: float = ALPHA) -> float:
@@ -33,13 +31,13 @@ def power_of(difference: float, stderr: float, df: float, alpha: float = ALPHA) 
     >>> round(power_of(0.0, 1.0, 4.0), 3)
     0.05
     """
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr
 
     if stderr <= 0.0:
         return 1.0 if difference else alpha
     centre = abs(difference) / stderr
     root_Q, weight_Q = _chi_nodes(df)
-    edge_Q = float(stdtrit(df, 1 - alpha / 2)) * root_Q
+    edge_Q = float(student_quantile(df, 1 - alpha)) * root_Q
     return float(weight_Q @ (ndtr(centre - edge_Q) + ndtr(-centre - edge_Q)))
 
 
@@ -108,10 +106,13 @@ def detectable_in_sd(seeds: int, alpha: float = ALPHA, power: float = POWER) -> 
 def seeds_needed(sd: float, difference: float) -> int:
     """Seeds per arm that see ``difference`` where seeds differ by ``sd``; unpaired, normal approximation.
 
+    ``2 (z_.975 + z_.8)^2 (sd / difference)^2``; the first factor is 15.7.
+
     >>> seeds_needed(0.8, 1.0), seeds_needed(0.5, 1.0), seeds_needed(0.8, 0.5)
     (11, 4, 41)
     """
-    return math.ceil(SEEDS_FACTOR * (sd / difference) ** 2)
+    quantiles = normal_quantile(1 - ALPHA) + normal_quantile(2 * POWER - 1)
+    return math.ceil(2 * (quantiles * sd / difference) ** 2)
 
 
 Word = Literal["better", "worse", "no detectable difference"]

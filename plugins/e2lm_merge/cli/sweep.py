@@ -19,6 +19,7 @@ import numpy as np
 
 from e2lm.atomic_file import write_text
 from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.interval import normal_interval
 from e2lm.merge_strategy import MergeStrategy, Value
 from e2lm.progress import progress_bar
 from e2lm_merge.output.in_memory import merged_model
@@ -26,7 +27,7 @@ from e2lm_merge.plan.plan import MergePlan, find_strategy, plan_merge
 from e2lm_merge.plan.recipe import Recipe, RecipeModel, read_recipe
 from e2lm_merge.search.hi_merging import paired_error
 from e2lm_merge.search.items import mean_and_error
-from e2lm_merge.search.scored_merge import NORMAL_95, UNIT, build_scoring, score_field
+from e2lm_merge.search.scored_merge import CONFIDENCE, UNIT, build_scoring, score_field
 
 #: More candidates than this are surely a slip, and the best of so many is best by luck.
 MOST_CANDIDATES = 1000
@@ -155,15 +156,16 @@ def sweep(recipe: Recipe, grid: dict[str, list[Value]], near: Path | None, quiet
 def _row(name: str, values: dict[str, Value], values_I: Any, against_I: Any) -> dict[str, Any]:
     mean, error = mean_and_error(values_I)
     gain, gain_error = float((values_I - against_I).mean()), paired_error(values_I - against_I)
+    interval, of_gain = normal_interval(mean, error, CONFIDENCE), normal_interval(gain, gain_error, CONFIDENCE)
     return {
         "merge": name,
         **values,
         "value": mean,
-        "low": mean - NORMAL_95 * error,
-        "high": mean + NORMAL_95 * error,
+        "low": interval.low,
+        "high": interval.high,
         "gain": gain,
-        "gain_low": gain - NORMAL_95 * gain_error,
-        "gain_high": gain + NORMAL_95 * gain_error,
+        "gain_low": of_gain.low,
+        "gain_high": of_gain.high,
         "n": len(values_I),
     }
 

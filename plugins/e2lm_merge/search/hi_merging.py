@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.interval import mean_stderr
 from e2lm_merge.search.layers import LayerMix, Share
 
 Scores = NDArray[np.float64]
@@ -227,8 +228,7 @@ def _total_gamma(found: _Contributions) -> float:
 
 def paired_error(differences_I: Scores) -> float:
     """Standard error of the mean of paired differences: what the paired bootstrap tends to; infinite for one item."""
-    count = len(differences_I)
-    return float(differences_I.std(ddof=1) / np.sqrt(count)) if count > 1 else float("inf")
+    return mean_stderr(differences_I) if len(differences_I) > 1 else float("inf")
 
 
 def verdict_table(verdicts: Sequence[LayerVerdict], models: Sequence[str]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.interval import mean_stderr
 
 ITEM_FIELDS = ("context", "continuation", "text")
 
@@ -196,6 +197,4 @@ def mean_and_error(values_I: Scores) -> tuple[float, float]:
     >>> mean_and_error(np.array([1.0, 3.0]))
     (2.0, 1.0)
     """
-    count = len(values_I)
-    error = float(values_I.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
-    return float(values_I.mean()), error
+    return float(values_I.mean()), mean_stderr(values_I)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.errors import UserError
+from e2lm.interval import normal_interval
 from e2lm.progress import progress_bar
 from e2lm_merge.output.in_memory import merged_model
 from e2lm_merge.plan.parameters import LAYER_PART, Place, parameter_book, resolved
@@ -182,13 +183,13 @@ def plan_greedy_soup(recipe: Recipe, near: Path | None) -> tuple[dict[str, int],
     return {"selection": evaluations, "report": 2, "worst_case_total": evaluations}, recipe, run
 
 
-#: 95 % of a normal distribution lie within so many standard errors.
-NORMAL_95 = 1.959964
+#: Of the intervals of what is reported.
+CONFIDENCE = 0.95
 
 
 def _interval(mean_error: tuple[float, float]) -> dict[str, float]:
-    mean, error = mean_error
-    return {"mean": mean, "low": mean - NORMAL_95 * error, "high": mean + NORMAL_95 * error}
+    low, high = normal_interval(*mean_error, CONFIDENCE)
+    return {"mean": mean_error[0], "low": low, "high": high}
 
 
 def plan_hi_merging(recipe: Recipe, near: Path | None) -> tuple[dict[str, int], Recipe, Any]:

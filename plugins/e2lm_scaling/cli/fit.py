@@ -134,14 +134,14 @@ def _inside(best: Fit, at: dict[str, float], draws: Bootstrap) -> Forecast:
     """Inside the data the bootstrap of the fit and the noise of a single run are what is uncertain."""
     import numpy as np
 
+    from e2lm.interval import normal_quantile, ratio_interval
     from e2lm.scaling_predictor import Forecast
-    from e2lm_scaling.forecast.calibration import NORMAL_90
 
     drawn_B = np.log(draws.loss(np.array([at["N"]]), np.array([at["D"]]))[:, 0])
-    half = NORMAL_90 * float(np.sqrt(np.var(drawn_B) + np.mean(best.residual_R**2)))
+    half = normal_quantile() * float(np.sqrt(np.var(drawn_B) + np.mean(best.residual_R**2)))
     value = float(best.loss(at["N"], at["D"]))
     method = f"90%, inside the data: bootstrap of {draws.draws} draws and residual noise"
-    return Forecast(value, value * float(np.exp(-half)), value * float(np.exp(half)), method=method)
+    return Forecast(value, *ratio_interval(value, half), method=method)
 
 
 def _print_text(report: dict[str, Any]) -> None:

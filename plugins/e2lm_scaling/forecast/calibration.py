@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.interval import ratio_interval
 from e2lm.scaling_predictor import Forecast, LossTable
 from e2lm_scaling.forecast.models import LogLoss, PointModel
 from e2lm_scaling.forecast.table import flops_of, subset
@@ -32,8 +33,6 @@ OWN_ERROR_FACTOR = 1.5
 #: Where folds cut the range of ln C, as shares of it.
 FOLD_CUTS = tuple(float(share) for share in np.linspace(0.3, 0.95, 10))
 FEWEST_TRAINING_ROWS = 8
-#: A 90 % interval of a normal error.
-NORMAL_90 = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class CalibratedPredictor:
             f"backtest-calibrated {COVERAGE:.0%}: residuals, error of {self.model_name} on the largest runs held out "
             f"({self.calibration.folds} folds), drift{reach}"
         )
-        return Forecast(value, value * float(np.exp(-half)), value * float(np.exp(half)), method=method)
+        return Forecast(value, *ratio_interval(value, half), method=method)
 
 
 def calibrated_predictor(model: PointModel, table: LossTable, curve: LogLoss) -> CalibratedPredictor:

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.stats import norm
 
 from e2lm.errors import UserError
+from e2lm.interval import Interval, normal_interval
 from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.forecast.calibration import NORMAL_90
 from e2lm_scaling.forecast.models import PointModel
 from e2lm_scaling.forecast.table import flops_of
 from e2lm_scaling.laws.objective import Array
@@ -44,10 +44,9 @@ class LossDifference:
         return float(norm.cdf(-self.difference / self.stderr)) if self.stderr > 0 else float(self.difference < 0)
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         """90 % interval of the difference."""
-        half = NORMAL_90 * self.stderr
-        return self.difference - half, self.difference + half
+        return normal_interval(self.difference, self.stderr)
 
 
 def compare_recipes(first: LossTable, second: LossTable, target_flops: float) -> LossDifference:

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import norm
 
 from e2lm.errors import UserError
+from e2lm.interval import normal_quantile, ratio_interval
 from e2lm.scaling_predictor import Forecast
-from e2lm_scaling.forecast.calibration import NORMAL_90
 from e2lm_scaling.forecast.table import table_of
 from e2lm_scaling.laws.fit import fitted
 from e2lm_scaling.laws.law import LAWS
@@ -99,12 +99,12 @@ def _forecast(log_loss: float, error: float, distance: float, words: str, doubt:
     # The held-out third reaches about ln 1.5 beyond its training part; errors grow with the distance.
     reach = max(distance, 0.0)
     growth = max(reach / np.log(1 / (1 - HELD_OUT_SHARE)), 1.0)
-    half = NORMAL_90 * float(np.sqrt(error**2 * growth + (CURVE_DRIFT * reach) ** 2 + doubt**2))
+    half = normal_quantile() * float(np.sqrt(error**2 * growth + (CURVE_DRIFT * reach) ** 2 + doubt**2))
     value = float(np.exp(log_loss))
     method = (
         f"{words}; error on the last third of the curve, held out, grown with the square root of distance, and drift"
     )
-    return Forecast(value, value * float(np.exp(-half)), value * float(np.exp(half)), method=method)
+    return Forecast(value, *ratio_interval(value, half), method=method)
 
 
 @dataclass(frozen=True, slots=True)

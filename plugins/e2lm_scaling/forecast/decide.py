@@ -12,8 +12,9 @@ import numpy as np
 from scipy.stats import norm
 
 from e2lm.errors import UserError
+from e2lm.interval import Interval, normal_quantile, percentile_interval
 from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.forecast.calibration import NORMAL_90, Calibration, calibrated, distance_beyond
+from e2lm_scaling.forecast.calibration import Calibration, calibrated, distance_beyond
 from e2lm_scaling.forecast.comparison import compare_recipes
 from e2lm_scaling.forecast.models import MODELS
 from e2lm_scaling.forecast.table import flops_of
@@ -51,9 +52,9 @@ class Valued:
 
     option: Option
     loss: float
-    loss_interval: tuple[float, float]
+    loss_interval: Interval
     gain: float
-    gain_interval: tuple[float, float]
+    gain_interval: Interval
     best_probability: float
 
 
@@ -106,8 +107,8 @@ def decide(question: Question, rng: np.random.Generator) -> Decision:
     best_M = gain_MO.argmax(axis=1)
     valued = [
         Valued(
-            option, float(np.exp(option.log_loss)), _interval(loss_MO[:, index]), float(gain_MO[:, index].mean()),
-            _interval(gain_MO[:, index]), float(np.mean(best_M == index)),
+            option, float(np.exp(option.log_loss)), percentile_interval(loss_MO[:, index]),
+            float(gain_MO[:, index].mean()), percentile_interval(gain_MO[:, index]), float(np.mean(best_M == index)),
         )
         for index, option in enumerate(options)
     ]  # fmt: skip
@@ -118,11 +119,6 @@ def decide(question: Question, rng: np.random.Generator) -> Decision:
     experiment = _experiment(question, [valued[index] for index in order[:2]]) if len(order) > 1 else None
     ranked = tuple(valued[index] for index in order)
     return Decision(ranked, probability >= DECIDED, 1.0 - probability, regret, experiment)
-
-
-def _interval(values_M: Array) -> tuple[float, float]:
-    low, high = np.quantile(values_M, [0.05, 0.95])
-    return float(low), float(high)
 
 
 def _options(question: Question) -> list[Option]:
@@ -140,7 +136,7 @@ def _options(question: Question) -> list[Option]:
 
     def forecast(params: float, tokens: float) -> tuple[float, float, float]:
         value = float(curve(np.array([params]), np.array([tokens]))[0])
-        total = calibration.half_width(distance_beyond(table, params, tokens)) / NORMAL_90
+        total = calibration.half_width(distance_beyond(table, params, tokens)) / normal_quantile()
         return value, *_parts(total, calibration)
 
     cost = flops * question.cost_per_flop

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.interval import percentile_interval
 from e2lm.scaling_predictor import LossTable
 from e2lm_scaling.forecast.table import checked, table_of
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
@@ -143,7 +144,7 @@ def _count_warnings(ratio_R: Array, what: str) -> list[str]:
     usable_R = ratio_R[np.isfinite(ratio_R)]
     if not len(usable_R):
         return []
-    low, high = np.quantile(usable_R, [0.05, 0.95])
+    low, high = percentile_interval(usable_R)
     if high / low <= COMPUTE_RATIO_SPREAD:
         return []
     return [

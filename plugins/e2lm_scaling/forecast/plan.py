@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from e2lm.errors import UserError
+from e2lm.interval import Interval, percentile_interval
 from e2lm.scaling_predictor import Forecast
 from e2lm_scaling.forecast.calibration import calibrated_predictor
 from e2lm_scaling.forecast.models import law_model
@@ -79,11 +80,10 @@ def plan(fit: Fit, flops: float, draws: Bootstrap, constraints: Constraints, cov
     if constraints == Constraints():  # exact, not to the grid
         free = optimum(fit.theta_T[None], flops)
         params, tokens = float(free.params_B[0]), float(free.tokens_B[0])
-    tails = [(1 - coverage) / 2, (1 + coverage) / 2]
-    low_n, high_n = (float(x) for x in np.quantile(drawn[:, 0], tails)) if len(drawn) else (params, params)
+    drawn_n = percentile_interval(drawn[:, 0], coverage) if len(drawn) else Interval(params, params)
     good_M = sizes_M[losses_M <= losses_M.min() * (1 + EQUALLY_GOOD)]
     equally_good = (float(good_M.min()), float(good_M.max()))
-    low_n, high_n = min(low_n, equally_good[0]), max(high_n, equally_good[1])
+    low_n, high_n = drawn_n.holding(equally_good[0]).holding(equally_good[1])
     theta_1T = fit.theta_T[None]
     predictor = calibrated_predictor(
         law_model(fit.law.name, fit.objective), fit.table, lambda n, d: fit.law.log_loss(theta_1T, n, d)[0]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
+from e2lm.interval import Interval, normal_quantile, percentile_interval, redrawn_counts_DI
 from e2lm.scaling_predictor import LossTable
 from e2lm_scaling.forecast.table import check_identifiable, checked
 from e2lm_scaling.laws.law import EXPONENT_BOUNDS, Law, law_named
@@ -200,8 +201,8 @@ def _condition(law: Law, rows: Rows, z_P: Array, weights_R: Array) -> float:
     return float(np.linalg.cond(gram_PP / np.outer(scale_P, scale_P)))
 
 
-#: The likelihood-ratio bound of a 95 % interval for one parameter (chi-square, 1 degree of freedom, halved).
-HALF_CHI_SQUARE = 1.92
+#: Of the likelihood-ratio interval of one parameter; its bound is the squared normal quantile (chi-square, 1 degree).
+PROFILE_CONFIDENCE = 0.95
 #: E as shares of the fitted one.
 SHARES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1)
 
@@ -238,7 +239,7 @@ def floor_profile(fit: Fit) -> FloorProfile | None:
     if len(floors) < 2:
         return None
     # value = scale x negative log-likelihood, and at the optimum value / scale is about half the number of rows.
-    bound = fit.value * (1 + 2 * HALF_CHI_SQUARE / len(weights_R))
+    bound = fit.value * (1 + normal_quantile(PROFILE_CONFIDENCE) ** 2 / len(weights_R))
     determined = objectives[0] > bound and objectives[-1] > bound
     return FloorProfile(tuple(floors), tuple(objectives), determined)
 
@@ -276,11 +277,11 @@ class Bootstrap:
             for name, values in self.samples.items()
         }
 
-    def interval(self, name: str, coverage: float = 0.95) -> tuple[float, float]:
+    def interval(self, name: str, coverage: float = 0.95) -> Interval:
         """Percentile interval of one printed parameter."""
         with np.errstate(invalid="ignore"):  # between two infinite draws
-            low, high = np.quantile(self.samples[name], [(1 - coverage) / 2, (1 + coverage) / 2])
-        return float(np.nan_to_num(low, nan=np.inf)), float(np.nan_to_num(high, nan=np.inf))
+            low, high = percentile_interval(self.samples[name], coverage)
+        return Interval(float(np.nan_to_num(low, nan=np.inf)), float(np.nan_to_num(high, nan=np.inf)))
 
     @property
     def params_exponent_B(self) -> Array:
@@ -308,5 +309,5 @@ def bootstrap(fit: Fit, draws: int, rng: np.random.Generator) -> Bootstrap:
 
 def _weights(series_R: tuple[str, ...], draws: int, rng: np.random.Generator) -> Array:
     names, member_R = np.unique(np.array(series_R), return_inverse=True)
-    counts_BS = rng.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=draws)
+    counts_BS = redrawn_counts_DI(len(names), draws, rng)
     return counts_BS[:, member_R].astype(np.float64)

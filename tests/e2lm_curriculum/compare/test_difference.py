@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from e2lm_curriculum.compare.difference import Difference, holm, paired_difference, redrawn_weights_DS, widening
+from e2lm.interval import redrawn_counts_DI
+from e2lm_curriculum.compare.difference import Difference, holm, paired_difference, widening
 from e2lm_curriculum.compare.verdict import (
     NO_DIFFERENCE,
     course,
@@ -123,7 +124,7 @@ def test_a_bootstrap_over_five_seeds_covers_once_it_is_widened_and_not_before() 
     plain, wide = [], []
     for _ in range(1500):
         values_S = rng.normal(size=5)
-        drawn_D = redrawn_weights_DS(5, 400, rng) @ values_S
+        drawn_D = redrawn_counts_DI(5, 400, rng) @ values_S / 5
         half = 1.96 * drawn_D.std()
         plain.append(abs(values_S.mean()) <= half)
         wide.append(abs(values_S.mean()) <= half * widening(5))
