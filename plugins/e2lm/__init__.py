@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from e2lm.signal_score import SeriesRoles as SeriesRoles
     from e2lm.signal_score import SignalScore as SignalScore
     from e2lm.task_suite import TaskSuite as TaskSuite
+    from e2lm.verb import Verb as Verb
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ _HOME_OF_NAME = {
     "SignalScore": "e2lm.signal_score",
     "TaskSuite": "e2lm.task_suite",
     "UserError": "e2lm.errors",
+    "Verb": "e2lm.verb",
     "hookimpl": "e2lm.hookspecs",
 }
 
@@ -79,6 +81,7 @@ __all__ = [
     "SignalScore",
     "TaskSuite",
     "UserError",
+    "Verb",
     "__version__",
     "hookimpl",
 ]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from e2lm.series import Series
     from e2lm.signal_score import SignalScore
     from e2lm.task_suite import TaskSuite
+    from e2lm.verb import Verb
 
 #: Raised by one when a hook is removed or an argument changes its meaning; new optional arguments do not raise it.
 HOOK_API = 1
@@ -167,6 +168,20 @@ def e2lm_register_commands() -> Iterable[Command]:
     >>> @hookimpl
     ... def e2lm_register_commands():
     ...     return [Command("hello", "Say hello.", lambda parser: None, lambda arguments: print("hello") or 0)]
+
+    .. versionadded:: 0.1
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def e2lm_register_verbs() -> Iterable[Verb]:
+    """Register what one can do from Python. Called when a verb is looked up or listed.
+
+    >>> from e2lm import Verb, hookimpl
+    >>> @hookimpl
+    ... def e2lm_register_verbs():
+    ...     return [Verb("total", "(numbers, /)", "The sum, rounded once.", "math:fsum")]
 
     .. versionadded:: 0.1
     """

@@ -23,13 +23,16 @@ from hashlib import sha256
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pluggy
 
 from e2lm import hookspecs
 from e2lm._core.plugin_watch import PluginWatch
 from e2lm.errors import E2LMError, UserError, nearest_names, one_line
+
+if TYPE_CHECKING:
+    from e2lm.verb import Verb
 
 ENTRY_POINT_GROUP = "e2lm"
 RESTRICT_VARIABLE = "E2LM_PLUGINS"
@@ -259,6 +262,13 @@ class PluginManager:
     def all(self, hook: str, kind: type[Any], what: str) -> list[Any]:
         """Every object of a register hook in plugin order; a name claimed twice is a :class:`UserError`."""
         return [_the_only(claims, what).item for claims in self.registered(hook, kind).values()]
+
+    def verb(self, name: str) -> Verb:
+        """The verb called ``name``, which can be called; a :class:`UserError` if none has the name, or two have."""
+        from e2lm.verb import Verb
+
+        found: Verb = self.find("e2lm_register_verbs", Verb, name, "verb")
+        return found
 
     # -- notify hooks --------------------------------------------------------------------------------------------
 

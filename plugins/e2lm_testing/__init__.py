@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from e2lm_testing.predictor_contract import PredictorContract as PredictorContract
     from e2lm_testing.signal_score_contract import SignalScoreContract as SignalScoreContract
     from e2lm_testing.task_contract import TaskContract as TaskContract
+    from e2lm_testing.verb_contract import VerbContract as VerbContract
 
 _HOME_OF_NAME = {
     "CurriculumContract": "e2lm_testing.curriculum_contract",
@@ -32,6 +33,7 @@ _HOME_OF_NAME = {
     "PredictorContract": "e2lm_testing.predictor_contract",
     "SignalScoreContract": "e2lm_testing.signal_score_contract",
     "TaskContract": "e2lm_testing.task_contract",
+    "VerbContract": "e2lm_testing.verb_contract",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "PredictorContract",
     "SignalScoreContract",
     "TaskContract",
+    "VerbContract",
 ]
 
 # What an assertion of a contract compared is shown as in tests of one's own.

@@ -23,6 +23,7 @@ from e2lm import (
     SignalScore,
     TaskSuite,
     UserError,
+    Verb,
     hookimpl,
 )
 from e2lm.curriculum import Plan
@@ -35,6 +36,7 @@ from e2lm_testing import (
     PredictorContract,
     SignalScoreContract,
     TaskContract,
+    VerbContract,
 )
 from e2lm_testing import contract as contract_module
 
@@ -162,6 +164,30 @@ BAD_JUDGES = {
 def test_a_judge_is_caught_at(fault: str) -> None:
     judge, check = BAD_JUDGES[fault]
     assert check in broken_checks(JudgeContract, "judge", Judge("thing", "A judge.", judge), oddity="white space")
+
+
+BAD_VERBS = {
+    "another name of a parameter": ("(text, *, width)", "textwrap:dedent", "signature"),
+    "a star that is missing": ("(width, initial_indent)", "textwrap:wrap", "signature"),
+    "no function": ("()", "math:pi", "function"),
+    "no such function": ("()", "math:tau_", "function"),
+    "no docstring": ("(action, description)", f"{__name__}:score_that", "function"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_VERBS)
+def test_a_verb_is_caught_at(fault: str) -> None:
+    signature, target, check = BAD_VERBS[fault]
+    broken = broken_checks(VerbContract, "verb", Verb("thing", signature, "A verb.", target))
+    assert any(name.startswith(f"test_its_{check}") or f"_a_{check}_" in name for name in broken)
+
+
+def test_a_good_verb_breaks_nothing() -> None:
+    good = Verb("thing", "(text, width=70, **kwargs)", "Wrapped lines.", "textwrap:wrap")
+    assert broken_checks(VerbContract, "verb", good) == set()
+    assert broken_checks(VerbContract, "verb", Verb("thing", good.signature, "Two\nlines.", good.target)) == {
+        "test_it_says_what_it_is"
+    }
 
 
 def test_a_good_judge_breaks_nothing_and_one_without_its_service_is_skipped() -> None:

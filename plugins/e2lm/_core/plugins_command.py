@@ -31,6 +31,7 @@ from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.scaling_predictor import ScalingPredictor
 from e2lm.signal_score import SignalScore
 from e2lm.task_suite import TaskSuite
+from e2lm.verb import Verb
 
 #: A distribution, an entry point, a module and a registered object are named alike, so the strictest rule counts.
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -171,6 +172,7 @@ REGISTER_HOOKS: dict[str, type[Any]] = {
     "e2lm_register_signal_scores": SignalScore,
     "e2lm_register_judges": Judge,
     "e2lm_register_commands": Command,
+    "e2lm_register_verbs": Verb,
 }
 
 
@@ -200,7 +202,22 @@ def plugin_report(manager: PluginManager) -> dict[str, Any]:
         for record in manager.records
         for remark in record.remarks
     ]
-    return {"plugins": plugins, "conflicts": conflicts, "remarks": remarks}
+    return {"plugins": plugins, "conflicts": conflicts, "remarks": remarks, "verbs": _verbs(manager)}
+
+
+def _verbs(manager: PluginManager) -> list[dict[str, str]]:
+    """One row for each registered verb, in order of name."""
+    return [
+        {
+            "name": name,
+            "signature": claim.item.signature,
+            "description": claim.item.description,
+            "plugin": claim.plugin.name,
+            "distribution": claim.plugin.distribution,
+        }
+        for name, claims in sorted(manager.registered("e2lm_register_verbs", Verb).items())
+        for claim in claims
+    ]
 
 
 def _configure_list(parser: ArgumentParser) -> None:
@@ -242,6 +259,8 @@ def _list(arguments: Namespace) -> int:
             print(record.trace or f"         {record.error}")
         for remark in record.remarks:
             print(f"         {remark}")
+    for verb in report["verbs"]:
+        print(f"verb     {verb['name']}{verb['signature']}  ({verb['plugin']})  {verb['description']}")
     for conflict in report["conflicts"]:
         owners = " and ".join(conflict["distributions"])
         print(f"conflict: {conflict['hook']}: {conflict['name']!r} is claimed by {owners}", file=sys.stderr)

@@ -72,7 +72,7 @@ def sample_files(results: Path, data: dict[str, Any]) -> dict[str, Path]:
 
 
 def lm_eval_rows(file: Path, root: Path) -> list[ScoreRow]:
-    """What the results in ``file`` say, and item metrics of the samples logged with them; ``root`` is what was given."""
+    """What the results in ``file`` say, and item metrics of the samples beside them; ``root`` is what was given."""
     data = loaded_json(file)
     if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
         raise UserError(f"{file}: not lm-eval results (no key 'results')")

@@ -1,0 +1,75 @@
+"""What one can do with e2lm from Python: functions that plugins answer, imported when they are called."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from e2lm.errors import E2LMError, one_line
+from e2lm.kind import checked_name, checked_target, imported
+
+#: The public name of e2lm that a verb could have; the others have capitals, or are modules.
+TAKEN = "hookimpl"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """``name(...)`` from Python: calling the verb calls ``target``, ``"module:function"``, imported on the first call.
+
+    ``signature`` is what whoever lists the verbs sees without that import: ``"(runs, tasks, *, out=None)"``, with the
+    names of the function's own parameters. ``name`` is a name of Python that e2lm itself does not use.
+    """
+
+    name: str
+    signature: str
+    description: str
+    target: str
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "verb")
+        if not self.name.isidentifier() or keyword.iskeyword(self.name) or keyword.issoftkeyword(self.name):
+            raise E2LMError(f"verb name {self.name!r} is not allowed: it must be a name of Python, like 'evaluate'")
+        if self.name == TAKEN or find_spec(f"e2lm.{self.name}") is not None:
+            raise E2LMError(f"verb name {self.name!r} is not allowed: e2lm.{self.name} is there already")
+        checked_target(self.target, f"verb {self.name!r}")
+        self._arguments()
+
+    def _arguments(self) -> ast.arguments:
+        try:
+            tree = ast.parse(f"def verb{self.signature}: ...")
+            compile(tree, self.name, "exec")  # notices one name twice
+            (function,) = tree.body
+        except (SyntaxError, ValueError) as error:
+            raise E2LMError(
+                f"verb {self.name!r}: {self.signature!r} is no signature; write it as in a definition: '(runs, *, out)'"
+            ) from error
+        assert isinstance(function, ast.FunctionDef)
+        return function.args
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters in the order of ``signature``, a starred one with its stars.
+
+        >>> Verb("fit", "(table, *laws, at=None, **options)", "Fit.", "math:fsum").parameters
+        ('table', '*laws', 'at', '**options')
+        """
+        found = self._arguments()
+        names = [one.arg for one in (*found.posonlyargs, *found.args)]
+        names += [f"*{found.vararg.arg}"] if found.vararg else []
+        names += [one.arg for one in found.kwonlyargs]
+        names += [f"**{found.kwarg.arg}"] if found.kwarg else []
+        return tuple(names)
+
+    def __call__(self, *positional: Any, **named: Any) -> Any:
+        """What ``target`` returns; an :class:`E2LMError` that names the verb where the target cannot be imported."""
+        try:
+            function = imported(self.target, f"verb {self.name!r}")
+        except ImportError as error:
+            raise E2LMError(
+                f"verb {self.name!r}: {self.target} cannot be imported: {one_line(error)}; install what is missing, or "
+                "see e2lm plugins list for the plugin that brought it"
+            ) from error
+        return function(*positional, **named)
