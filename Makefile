@@ -2,6 +2,8 @@
 # make test   install into .venv and run the tests
 # make lint   style and types
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
+# make mutants   wrong numbers planted in formulas, in copies of the tree; fails if no test notices one
+#                (MUTANTS="--sample 15", "--only e2lm_signal", "--jobs 4"; a killed run goes on)
 # make docs   the documentation, into build/site/index.html
 # make tutorial   every command of the tutorial in a new folder, about 15 minutes
 # make picture   the README's picture, from a whole demo run
@@ -13,7 +15,7 @@ VENV_VLLM ?= .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm lint check docs tutorial picture clean
+.PHONY: demo test test-vllm lint check mutants docs tutorial picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
@@ -30,6 +32,9 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 
 check: test lint
+
+mutants: $(VENV)/.ready
+	$(BIN)/python -m tests.mutants run $(MUTANTS)
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/hook_reference.py
