@@ -2,7 +2,7 @@
 
 The one home of every quantile: what is a 90 % interval here is one everywhere, to the last digit.
 
-Shape suffixes: I items (or series, seeds: whatever is drawn again), D draws.
+Shape suffixes: I items (or series, seeds: whatever is drawn again), D draws, K checkpoints.
 """
 
 from __future__ import annotations
@@ -152,8 +152,15 @@ def mean_stderr(values_I: NDArray[np.floating]) -> float:
     >>> mean_stderr(np.array([1.0, 3.0]))
     1.0
     """
-    count = len(values_I)
-    return float(np.std(values_I, ddof=1, dtype=np.float64)) / math.sqrt(count) if count > 1 else math.nan
+    return float(mean_stderrs_K(values_I))
+
+
+def mean_stderrs_K(values_KI: NDArray[np.floating]) -> Values:
+    """The same of every row."""
+    count = values_KI.shape[-1]
+    if count < 2:
+        return np.full(values_KI.shape[:-1], np.nan)
+    return np.asarray(np.std(values_KI, axis=-1, ddof=1, dtype=np.float64) / math.sqrt(count))
 
 
 def redrawn_DI(count: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from e2lm import Curve, ItemMetric, Samples, UserError
 from e2lm.errors import nearest_names, one_line
+from e2lm.interval import mean_stderrs_K
 from e2lm.samples import SAMPLES_FOLDER, read_samples
 from e2lm_signal.curves import LOWER_IS_BETTER
 
@@ -61,7 +62,7 @@ class ItemTable:
                 steps_K=self.steps_K,
                 tokens_K=self.tokens_K,
                 values_K=self.values_MKI[m].mean(axis=1, dtype=np.float64),
-                stderr_K=self.values_MKI[m].std(axis=1, ddof=1, dtype=np.float64) / np.sqrt(items),
+                stderr_K=mean_stderrs_K(self.values_MKI[m]),
                 n_items_K=np.full(len(self.steps_K), items),
                 chance=self.chance,
                 higher_is_better=self.higher_is_better,

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
+from e2lm.interval import mean_stderr
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.progress import progress_bar
@@ -27,13 +27,6 @@ from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS
 from e2lm_adapters.lm_eval.tasks import SEEDS, LoadedTasks, load_tasks
 from e2lm_adapters.scoring.swap import CheckedWeights, require_same_shapes
 from e2lm_adapters.scoring.transformers_import import collection_paused
-
-
-def standard_error(values_I: NDArray[np.float64]) -> float:
-    """Standard error of the mean, ``std(ddof=1) / sqrt(n)`` as lm-eval has it; NaN below two values."""
-    if len(values_I) < 2:
-        return math.nan
-    return float(np.std(values_I, ddof=1) / math.sqrt(len(values_I)))
 
 
 def score_rows(
@@ -69,7 +62,7 @@ def score_rows(
         if metric.name in there or least < metric.min_choices:
             continue
         values_I = metric.per_item(samples.choices)
-        rows.append(row(metric.name, float(np.mean(values_I)), standard_error(values_I), len(values_I)))
+        rows.append(row(metric.name, float(np.mean(values_I)), mean_stderr(values_I), len(values_I)))
     return rows
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from e2lm import Curve, ItemMetric, Samples
 from e2lm.errors import E2LMError
+from e2lm.interval import mean_stderrs_K
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,10 @@ def _curve(samples: list[Samples], metric: ItemValues, facts: RunFacts) -> Curve
 def with_items(curve: Curve, items_KI: NDArray[np.float64]) -> Curve:
     """The curve of these items: means and their standard errors."""
     n = items_KI.shape[1]
-    spread_K = items_KI.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(items_KI), np.nan)
     return replace(
         curve,
         values_K=items_KI.mean(axis=1) if n else np.full(len(items_KI), np.nan),
-        stderr_K=spread_K,
+        stderr_K=mean_stderrs_K(items_KI),
         n_items_K=np.full(len(items_KI), n, dtype=np.int64),
         items_KI=items_KI,
     )

@@ -25,6 +25,7 @@ import numpy as np
 
 from e2lm.atomic_file import is_partial
 from e2lm.errors import UserError
+from e2lm.interval import mean_stderr
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.lm_eval_items import logged_items, samples_in
@@ -131,8 +132,7 @@ def _item_values(samples: Samples) -> Iterator[tuple[str, float, float]]:
         values_I = metric.per_item(samples.choices)
         if np.isnan(values_I).all():  # of tokens, say, whose number lm-eval does not log
             continue
-        stderr = float(np.std(values_I, ddof=1) / math.sqrt(len(values_I))) if len(values_I) > 1 else math.nan
-        yield metric.name, float(np.mean(values_I)), stderr
+        yield metric.name, float(np.mean(values_I)), mean_stderr(values_I)
 
 
 def _named(data: dict[str, Any], file: Path, root: Path) -> tuple[str, int]:
