@@ -1,0 +1,255 @@
+"""What people read in reports and pages: sentences by key in their language, and numbers in one form.
+
+Each package keeps its English sentences in one file beside its reports, as one :class:`Catalogue` named ``say``; a
+plugin does the same with a catalogue of its own:
+
+>>> say_hello = Catalogue("my_plugin", {"read": "{count} {count:plural page was|pages were} read."},
+...                       {"ja": {"read": "{count} ページを読みました。"}})
+>>> say_hello("read", count=1)
+'1 page was read.'
+>>> with speaking("ja"):
+...     say_hello("read", count=3)
+'3 ページを読みました。'
+
+A field is ``{name}``, or ``{name:form}`` where the form is one of Python's (``.3f``, ``,.0f``, ``+.1%``) or
+
+* ``short``: a large number as an axis shows it (``1.2M``);
+* ``plural ONE|MANY``: one of the two, by the number;
+* ``list``: texts with commas between them;
+* ``interval FORM`` and ``ends FORM``: an object with ``value``, ``low`` and ``high`` (:func:`interval`, :func:`ends`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from html import escape
+from string import Formatter
+from typing import Any, Protocol
+
+from e2lm.errors import UserError
+
+ENGLISH = "en"
+#: Names the language of reports and pages where no :func:`speaking` does.
+LANGUAGE_VARIABLE = "E2LM_LANGUAGE"
+
+_TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_MARKUP = re.compile(r"</?[a-z][^>]*>")
+_chosen: ContextVar[str | None] = ContextVar("e2lm_language", default=None)
+
+
+class Html(str):
+    """Text that is HTML already; :func:`escaped`, Jinja and :mod:`e2lm.page` put it in as it is, all else escaped."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return self
+
+
+def escaped(text: str) -> Html:
+    """``text`` as HTML; what is HTML already stays as it is.
+
+    >>> escaped("a < b"), escaped(Html("<b>a</b>"))
+    ('a &lt; b', '<b>a</b>')
+    """
+    return text if isinstance(text, Html) else Html(escape(text))
+
+
+# -- which language -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Every catalogue speaks ``language`` (a tag such as ``ja``) inside the block, in this thread or task alone."""
+    before = _chosen.set(_checked(language, "speaking"))
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
+
+
+def wanted_language() -> str:
+    """The tag of :func:`speaking`, of ``E2LM_LANGUAGE``, or ``en``; :class:`UserError` where it is no tag."""
+    return _chosen.get() or _checked(os.environ.get(LANGUAGE_VARIABLE) or ENGLISH, LANGUAGE_VARIABLE)
+
+
+def _checked(language: str, where: str) -> str:
+    if not _TAG.fullmatch(language):
+        raise UserError(f"{where}: found {language!r}; a language's tag is expected, such as en or ja")
+    return language
+
+
+# -- sentences ------------------------------------------------------------------------------------------------------
+
+
+class Catalogue:
+    """The sentences of one package: English, and translations by language; what one lacks is said in English.
+
+    Wrong templates, keys or fields of a translation are a ``ValueError`` where the catalogue is made, on import; a key
+    or a value that is not known, or not given, is a ``LookupError`` or ``TypeError`` where it is said.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        english: Mapping[str, str],
+        translations: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.package = package
+        self.templates = {ENGLISH: dict(english)}
+        self.fields = {key: self._checked_fields(key, template) for key, template in english.items()}
+        for language, templates in (translations or {}).items():
+            _checked(language, package)
+            for key, template in templates.items():
+                self._check_translation(language, key, template)
+            self.templates[language] = dict(templates)
+
+    def _checked_fields(self, key: str, template: str) -> frozenset[str]:
+        where = f"{self.package}: message {key!r}: {template!r}"
+        fields = set()
+        for _, name, form, conversion in Formatter().parse(template):
+            if name is None:
+                continue
+            if not name.isidentifier() or conversion:
+                raise ValueError(f"{where}: a field is a name in braces, found {name!r}")
+            if "{" in (form or ""):
+                raise ValueError(f"{where}: a form holds no field")
+            fields.add(name)
+        return frozenset(fields)
+
+    def _check_translation(self, language: str, key: str, template: str) -> None:
+        where = f"{self.package}: {language}: message {key!r}"
+        if key not in self.fields:
+            raise ValueError(f"{where}: there is no such message in English")
+        if unknown := self._checked_fields(key, template) - self.fields[key]:
+            raise ValueError(f"{where}: English has no field {', '.join(sorted(unknown))}")
+        if Counter(_MARKUP.findall(template)) != Counter(_MARKUP.findall(self.templates[ENGLISH][key])):
+            raise ValueError(f"{where}: its markup is not that of the English")
+
+    @property
+    def language(self) -> str:
+        """The language it speaks now: the wanted one (``ja-JP`` finds ``ja``), or English where it has none of that."""
+        wanted = wanted_language()
+        return next((one for one in (wanted, wanted.partition("-")[0]) if one in self.templates), ENGLISH)
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """The sentence as plain text."""
+        return _TEXT.vformat(self._template(key, values), (), values)
+
+    def html(self, key: str, /, **values: object) -> Html:
+        """The sentence as HTML: the template holds the markup, the values are escaped."""
+        return Html(_HTML.vformat(self._template(key, values), (), values))
+
+    def word(self, family: str, word: str) -> str:
+        """What ``FAMILY.WORD`` says; the word itself where that is no message (a name that somebody else brought)."""
+        key = f"{family}.{word}"
+        return self(key) if key in self.fields else word
+
+    def _template(self, key: str, values: Mapping[str, object]) -> str:
+        if key not in self.fields:
+            raise LookupError(f"{self.package}: there is no message {key!r}")
+        if values.keys() != self.fields[key]:
+            wanted, given = (", ".join(sorted(names)) or "none" for names in (self.fields[key], values))
+            raise TypeError(f"{self.package}: message {key!r} takes the values {wanted}; given: {given}")
+        return self.templates[self.language].get(key) or self.templates[ENGLISH][key]
+
+
+class _TextFormatter(Formatter):
+    def format_field(self, value: Any, form: str) -> str:
+        kind, _, rest = form.partition(" ")
+        match kind:
+            case "short":
+                return short(value)
+            case "plural":
+                one, _, many = rest.partition("|")
+                return one if value == 1 else many or one
+            case "list":
+                return say("comma").join(value)
+            case "interval":
+                return interval(value, rest)
+            case "ends":
+                return ends(value, rest)
+        return format(value, form)
+
+
+class _HtmlFormatter(_TextFormatter):
+    def format_field(self, value: Any, form: str) -> str:
+        return value if isinstance(value, Html) else escaped(super().format_field(value, form))
+
+
+_TEXT, _HTML = _TextFormatter(), _HtmlFormatter()
+
+
+# -- numbers --------------------------------------------------------------------------------------------------------
+
+
+class HasEnds(Protocol):
+    """The ends of an interval; None where there is none."""
+
+    @property
+    def low(self) -> float | None: ...  # noqa: D102
+    @property
+    def high(self) -> float | None: ...  # noqa: D102
+
+
+class HasInterval(HasEnds, Protocol):
+    """A number with its interval."""
+
+    @property
+    def value(self) -> float | None: ...  # noqa: D102
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """A number in the ``form`` of Python's ``format``; an en dash where there is none.
+
+    >>> number(0.12345), number(None), number(float("nan"), "+.1%"), number(-0.5, "+.0%")
+    ('0.123', '–', '–', '-50%')
+    """
+    return say("no_number") if value is None or math.isnan(value) else format(value, form)
+
+
+def ends(one: HasEnds, form: str = ".3f") -> str:
+    """``LOW to HIGH``; an en dash where there is no interval."""
+    if one.low is None or one.high is None:
+        return say("no_number")
+    return say("ends", low=number(one.low, form), high=number(one.high, form))
+
+
+def interval(one: HasInterval, form: str = ".3f") -> str:
+    """``VALUE [LOW, HIGH]``; the value alone where there is no interval."""
+    if one.low is None or one.high is None:
+        return number(one.value, form)
+    return say(
+        "interval", value=number(one.value, form), low=number(one.low, form), high=number(one.high, form)
+    )
+
+
+def short(value: float) -> str:
+    """A number as an axis shows it.
+
+    >>> short(1200000.0), short(0.25), short(0.0)
+    ('1.2M', '0.25', '0')
+    """
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.4g}"
+
+
+#: The core's own.
+say = Catalogue(
+    "e2lm",
+    {
+        "comma": ", ",
+        "ends": "{low} to {high}",
+        "interval": "{value} [{low}, {high}]",
+        "no_number": "–",
+        "nothing_to_show": "nothing to show",
+    },
+)
