@@ -11,6 +11,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from unicodedata import east_asian_width
+
+from e2lm.messages import Html, say, short
 
 #: Blues from light to dark for ordered series (small to large); dark pages take them in reverse.
 RAMP = ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#08306b")
@@ -22,9 +25,11 @@ _STYLE = """
 .e2lm-chart .ink { fill: #1f2328; } .e2lm-chart .soft { fill: #59636e; }
 .e2lm-chart .grid { stroke: #d1d9e0; stroke-width: 1; } .e2lm-chart .axis { stroke: #818b98; stroke-width: 1; }
 .e2lm-chart .mark { stroke: #59636e; stroke-width: 1; stroke-dasharray: 4 3; }
+.e2lm-chart .over { paint-order: stroke; stroke: #ffffffb0; stroke-width: 3; }
 @media (prefers-color-scheme: dark) {
   .e2lm-chart .ink { fill: #e6edf3; } .e2lm-chart .soft { fill: #9198a1; }
   .e2lm-chart .grid { stroke: #30363d; } .e2lm-chart .axis { stroke: #656c76; } .e2lm-chart .mark { stroke: #9198a1; }
+  .e2lm-chart .over { stroke: #0d1117b0; }
 }
 """
 
@@ -87,6 +92,14 @@ class _Scale:
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 34, 44
 _LEGEND_ROW = 16
+#: A line of the legend with the gap before its name.
+_KEY = 23
+#: Where a text begins that is too long to begin above the plot.
+_EDGE = 6
+#: A text is squeezed by at most this.
+MOST_SQUEEZED = 1.5
+#: Pixels of a letter of 12 pixels, on the average of ordinary text and at most; of a Chinese or Japanese one.
+_LETTER, _WIDE_LETTER, _CJK_LETTER = 6.6, 7.6, 12.0
 
 
 def ramp(count: int) -> list[str]:
@@ -101,7 +114,7 @@ def ramp(count: int) -> list[str]:
     return [RAMP[round(index * last / (count - 1))] for index in range(count)]
 
 
-def svg(chart: Chart, standalone: bool = False) -> str:
+def svg(chart: Chart, standalone: bool = False) -> Html:
     """The chart as an ``<svg>`` element; ``standalone`` adds the namespace a file of its own needs."""
     points = [(x, y) for line in chart.lines for x, y in zip(line.x, line.y, strict=True) if _shown(x, y, chart.log_x)]
     legend = [line for line in chart.lines if line.label] if chart.legend else []
@@ -110,24 +123,45 @@ def svg(chart: Chart, standalone: bool = False) -> str:
     head = (
         f'<svg{namespace} class="e2lm-chart" viewBox="0 0 {chart.width} {height}" width="{chart.width}" '
         f'height="{height}" role="img" aria-label="{escape(chart.description or chart.title, quote=True)}">'
+        f"<style>{_STYLE}</style>{_title(chart)}"
     )
-    title = f'<text class="ink" x="{_LEFT}" y="16" font-weight="600">{escape(chart.title)}</text>'
     if not points:
-        nothing = f'<text class="soft" x="{_LEFT}" y="{chart.height / 2:.0f}">nothing to show</text>'
-        return f"{head}<style>{_STYLE}</style>{title}{nothing}</svg>"
+        nothing = escape(say("nothing_to_show"))
+        return Html(f'{head}<text class="soft" x="{_LEFT}" y="{chart.height / 2:.0f}">{nothing}</text></svg>')
     across, up = _scales(chart, points)
     parts = [
         head,
-        f"<style>{_STYLE}</style>",
-        title,
         _axes(chart, across, up),
         *(_mark(mark, up, chart) for mark in chart.marks),
         *(_band(line, across, up, chart.log_x) for line in chart.lines),
         *(_line(line, across, up, chart.log_x) for line in chart.lines),
+        *(_mark_label(mark, up, chart) for mark in chart.marks),
         _legend(legend, chart),
         "</svg>",
     ]
-    return "".join(parts)
+    return Html("".join(parts))
+
+
+def _title(chart: Chart) -> str:
+    x = _LEFT if _pixels(chart.title, _WIDE_LETTER) <= chart.width - _LEFT else _EDGE
+    return f'<text class="ink" x="{x}" y="16" font-weight="600"{_fitted(chart.title, chart.width - x - _EDGE)}</text>'
+
+
+def _pixels(text: str, letter: float) -> float:
+    return sum(_CJK_LETTER if east_asian_width(one) in "WF" else letter for one in text)
+
+
+def _fitted(text: str, room: float) -> str:
+    """The end of a ``<text`` tag and its text: squeezed where it may be wider than ``room`` pixels, its middle left out
+    where that would not do.
+    """
+    pixels = _pixels(text, _WIDE_LETTER)
+    if pixels <= room:
+        return f">{escape(text)}"
+    if pixels > MOST_SQUEEZED * room:
+        half = int(len(text) * MOST_SQUEEZED * room / pixels) // 2 - 1
+        text = f"{text[:half]}…{text[-half:]}"
+    return f' textLength="{room:.0f}" lengthAdjust="spacingAndGlyphs">{escape(text)}'
 
 
 def _shown(x: float, y: float, log_x: bool) -> bool:
@@ -171,18 +205,20 @@ def _axes(chart: Chart, across: _Scale, up: _Scale) -> str:
     )
     half = (_TOP + bottom) / 2
     parts.append(
-        f'<text class="soft" transform="translate(12 {half:.0f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(chart.y_label)}</text>"
+        f'<text class="soft" transform="translate(12 {half:.0f}) rotate(-90)" text-anchor="middle"'
+        f"{_fitted(chart.y_label, chart.height - 2 * _EDGE)}</text>"
     )
     return "".join(parts)
 
 
 def _mark(mark: Mark, up: _Scale, chart: Chart) -> str:
-    y, right = up(mark.y), chart.width - _RIGHT
-    return (
-        f'<line class="mark" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="soft" x="{right}" y="{y - 4:.1f}" text-anchor="end">{escape(mark.label)}</text>'
-    )
+    y = up(mark.y)
+    return f'<line class="mark" x1="{_LEFT}" x2="{chart.width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+
+
+def _mark_label(mark: Mark, up: _Scale, chart: Chart) -> str:
+    place = f'x="{chart.width - _RIGHT}" y="{up(mark.y) - 4:.1f}" text-anchor="end"'
+    return f'<text class="soft over" {place}>{escape(mark.label)}</text>'
 
 
 def _band(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
@@ -222,30 +258,42 @@ def _line(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
     return drawn + dots
 
 
+def _legend_left(lines: list[Line], width: int) -> int:
+    """Where the legend begins: below the plot, or at the edge where a name needs the room."""
+    longest = max((_pixels(line.label, _WIDE_LETTER) for line in lines), default=0.0)
+    return _LEFT if _KEY + longest <= width - _LEFT else _EDGE
+
+
 def _legend_rows(lines: list[Line], width: int) -> list[list[Line]]:
     rows: list[list[Line]] = []
-    room = 0.0
+    left, room = _legend_left(lines, width), 0.0
     for line in lines:
-        needed = 34 + 6.6 * len(line.label)
+        needed = _entry_pixels(line)
         if not rows or room < needed:
             rows.append([])
-            room = width - _LEFT
+            room = width - left
         rows[-1].append(line)
         room -= needed
     return rows
 
 
+def _entry_pixels(line: Line) -> float:
+    return _KEY + 11 + _pixels(line.label, _LETTER)
+
+
 def _legend(lines: list[Line], chart: Chart) -> str:
     parts = []
+    left = _legend_left(lines, chart.width)
     for row, members in enumerate(_legend_rows(lines, chart.width)):
-        x, y = float(_LEFT), chart.height + 6 + row * _LEGEND_ROW
+        x, y = float(left), chart.height + 6 + row * _LEGEND_ROW
         for line in members:
             dash = ' stroke-dasharray="5 4"' if line.dashed else ""
+            room = chart.width - left - _KEY - 1 if len(members) == 1 else math.inf
             parts.append(
                 f'<line x1="{x:.0f}" x2="{x + 18:.0f}" y1="{y}" y2="{y}" stroke="{line.color}" stroke-width="3"{dash}/>'
-                f'<text class="ink" x="{x + 23:.0f}" y="{y + 4}">{escape(line.label)}</text>'
+                f'<text class="ink" x="{x + _KEY:.0f}" y="{y + 4}"{_fitted(line.label, room)}</text>'
             )
-            x += 34 + 6.6 * len(line.label)
+            x += _entry_pixels(line)
     return "".join(parts)
 
 
@@ -279,15 +327,3 @@ def log_ticks(low: float, high: float) -> list[float]:
         return tens
     finer = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
     return [place for place in finer if low * 0.999 <= place <= high * 1.001]
-
-
-def short(value: float) -> str:
-    """A number as an axis shows it.
-
-    >>> short(1200000.0), short(0.25), short(0.0)
-    ('1.2M', '0.25', '0')
-    """
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.4g}"

@@ -16,7 +16,7 @@ A field is ``{name}``, or ``{name:form}`` where the form is one of Python's (``.
 * ``short``: a large number as an axis shows it (``1.2M``);
 * ``plural ONE|MANY``: one of the two, by the number;
 * ``list``: texts with commas between them;
-* ``interval FORM`` and ``ends FORM``: an object with ``value``, ``low`` and ``high`` (:func:`interval`, :func:`ends`).
+* ``ends FORM``: an interval, as :func:`ends` shows it.
 """
 
 from __future__ import annotations
@@ -171,8 +171,6 @@ class _TextFormatter(Formatter):
                 return one if value == 1 else many or one
             case "list":
                 return say("comma").join(value)
-            case "interval":
-                return interval(value, rest)
             case "ends":
                 return ends(value, rest)
         return format(value, form)
@@ -190,19 +188,12 @@ _TEXT, _HTML = _TextFormatter(), _HtmlFormatter()
 
 
 class HasEnds(Protocol):
-    """The ends of an interval; None where there is none."""
+    """The ends of an interval, such as an :class:`e2lm.interval.Interval`; None where there is none."""
 
     @property
     def low(self) -> float | None: ...  # noqa: D102
     @property
     def high(self) -> float | None: ...  # noqa: D102
-
-
-class HasInterval(HasEnds, Protocol):
-    """A number with its interval."""
-
-    @property
-    def value(self) -> float | None: ...  # noqa: D102
 
 
 def number(value: float | None, form: str = ".3f") -> str:
@@ -221,13 +212,11 @@ def ends(one: HasEnds, form: str = ".3f") -> str:
     return say("ends", low=number(one.low, form), high=number(one.high, form))
 
 
-def interval(one: HasInterval, form: str = ".3f") -> str:
+def interval(value: float | None, one: HasEnds, form: str = ".3f") -> str:
     """``VALUE [LOW, HIGH]``; the value alone where there is no interval."""
     if one.low is None or one.high is None:
-        return number(one.value, form)
-    return say(
-        "interval", value=number(one.value, form), low=number(one.low, form), high=number(one.high, form)
-    )
+        return number(value, form)
+    return say("interval", value=number(value, form), low=number(one.low, form), high=number(one.high, form))
 
 
 def short(value: float) -> str:

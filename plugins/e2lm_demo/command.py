@@ -91,7 +91,7 @@ def _dry_run(arguments: Namespace, size: Any) -> int:
 
 
 def _print_table(findings: Findings) -> None:
-    from e2lm.chart import short
+    from e2lm.messages import short
     from e2lm_demo.report import answer, prediction_sentence, table_columns
 
     columns = table_columns(findings.findings)

@@ -8,8 +8,9 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, short, svg
+from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, svg
 from e2lm.interval import normal_quantile
+from e2lm.messages import short
 from e2lm.scores import Scores
 from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, Finding, Findings, PredictorResult
 

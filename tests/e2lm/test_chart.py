@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2lm.chart import Chart, Line, Mark, log_ticks, ramp, short, svg, ticks
+from e2lm.chart import Chart, Line, Mark, log_ticks, ramp, svg, ticks
 
 NUMBERS = st.floats(-1e9, 1e9) | st.just(math.nan) | st.just(math.inf)
 PLACES = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=8)
@@ -114,8 +115,20 @@ def test_a_ramp_has_as_many_colours_as_asked_for(count: int) -> None:
     assert len(set(ramp(count))) == count
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(1e12, "1T"), (2.5e9, "2.5B"), (-1e6, "-1M"), (1500, "1.5k"), (999, "999"), (1e-7, "1e-07")]
-)
-def test_numbers_on_an_axis_are_short(value: float, shown: str) -> None:
-    assert short(value) == shown
+def test_a_text_that_is_too_long_is_squeezed_into_its_place_and_a_much_too_long_one_loses_its_middle() -> None:
+    def title(text: str) -> ElementTree.Element:
+        drawn = svg(Chart(text, "x", "y", [Line("a", [1, 2], [1, 2])]))
+        return next(one for one in parsed(drawn).iter("text") if one.get("font-weight"))
+
+    assert (title("short").get("x"), title("short").get("textLength")) == ("58", None)
+    assert (title("w" * 52).get("x"), title("w" * 52).get("textLength")) == ("6", None)
+    assert (title("w" * 70).get("x"), title("w" * 70).get("textLength")) == ("6", "408")
+    cut = str(title("a" * 100 + "b" * 100).text)
+    assert re.fullmatch(r"(a+)…(b+)", cut)
+    assert 60 < len(cut) < 90
+    assert float(str(title("文" * 40).get("textLength"))) == 408
+
+
+def test_the_name_of_a_mark_stands_over_bands_and_lines() -> None:
+    drawn = svg(chart(Line("a", [1, 2], [0, 1], low=[0, 0], high=[1, 1]), marks=(Mark("chance", 0.5),)))
+    assert drawn.index(">chance<") > drawn.index("<circle") > drawn.index("<polygon") > drawn.index('class="mark"')

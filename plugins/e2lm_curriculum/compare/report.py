@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from e2lm.chart import CATEGORIES, Chart, Line, Mark, short, svg
+from e2lm.chart import CATEGORIES, Chart, Line, Mark, svg
+from e2lm.messages import short
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.results import headline, interval, power_sentence

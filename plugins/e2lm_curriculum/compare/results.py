@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from e2lm.chart import short
+from e2lm.messages import short
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
 from e2lm_curriculum.compare.difference import Difference
 from e2lm_curriculum.compare.measures import Measure

@@ -192,7 +192,7 @@ class Course:
     @property
     def sentence(self) -> str:
         """In words."""
-        from e2lm.chart import short
+        from e2lm.messages import short
 
         if self.first_tokens is None:
             return "no detectable difference at any checkpoint"
