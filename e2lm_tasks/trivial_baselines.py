@@ -15,14 +15,14 @@ from e2lm_tasks.building.prose import WordFrequency
 #: Of the intervals that stand on the cards of suites.
 CONFIDENCE = 0.95
 
-Row = Mapping[str, Any]
+ItemRow = Mapping[str, Any]
 #: A number as it stands on a card: value, low and high.
 Baseline = dict[str, float]
 
 _DIGITS = 4
 
 
-def choice_baselines(rows: Sequence[Row], frequency: WordFrequency) -> dict[str, Baseline]:
+def choice_baselines(rows: Sequence[ItemRow], frequency: WordFrequency) -> dict[str, Baseline]:
     """Accuracy, in 0..1, of rules that know the choices but no language; ties share the point.
 
     ``constant_choice`` is the best of always answering with one position.

@@ -15,7 +15,7 @@ from e2lm_tasks.building import suite_files
 from e2lm_tasks.building.facts import ARITHMETIC, GRADES, arithmetic_items, read_relations, with_false_twins
 from e2lm_tasks.building.item import CHOICES, Item
 from e2lm_tasks.building.text_suite import Suite
-from e2lm_tasks.trivial_baselines import Baseline, Row, share_baseline, tied_accuracy
+from e2lm_tasks.trivial_baselines import Baseline, ItemRow, share_baseline, tied_accuracy
 
 NAME = "e2lm_science_facts"
 VERSION = 1
@@ -107,7 +107,7 @@ def _card(grade: int, rows: Sequence[dict[str, Any]], chance: float, data: str) 
     }
 
 
-def fact_baselines(rows: Sequence[Row]) -> dict[str, Baseline]:
+def fact_baselines(rows: Sequence[ItemRow]) -> dict[str, Baseline]:
     """Accuracy, in 0..1, of rules that know the choices but no facts; ties share the point.
 
     ``answer_prior`` knows how often each choice is right where it is shown, this very item included, so it is an upper
@@ -119,7 +119,7 @@ def fact_baselines(rows: Sequence[Row]) -> dict[str, Baseline]:
         right[row["relation"], row["choices"][row["gold"]]] += 1
         shown.update((row["relation"], choice) for choice in row["choices"])
 
-    def prior(row: Row, place: int) -> float:
+    def prior(row: ItemRow, place: int) -> float:
         key = row["relation"], row["choices"][place]
         return right[key] / shown[key]
 

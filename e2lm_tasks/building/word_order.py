@@ -36,7 +36,7 @@ TRIES = 20
 
 _PARTS = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
 
-Order = list[int]
+WordOrder = list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,17 @@ class _Places:
         return cls([part[1] for part in parts], [part[2] for part in parts], [part[3] for part in parts])
 
     @property
-    def movable(self) -> Order:
+    def movable(self) -> WordOrder:
         return [place for place in range(1, len(self.words) - 1) if not self.marks_before[place]]
 
-    def arranged(self, order: Order) -> str:
+    def arranged(self, order: WordOrder) -> str:
         """The words in another order, the marks around each place unchanged."""
         return " ".join(
             f"{before}{self.words[taken]}{after}"
             for before, taken, after in zip(self.marks_before, order, self.marks_after, strict=True)
         )
 
-    def stutters(self, order: Order) -> bool:
+    def stutters(self, order: WordOrder) -> bool:
         """Whether a word follows itself: that alone would tell."""
         ordered = [self.words[taken].casefold() for taken in order]
         return any(word == follower for word, follower in pairwise(ordered))
@@ -107,7 +107,7 @@ def _sentences(prose: Prose, rng: np.random.Generator) -> Iterator[_Places]:
             yield places
 
 
-def _shuffled(places: _Places, rng: np.random.Generator) -> Order | None:
+def _shuffled(places: _Places, rng: np.random.Generator) -> WordOrder | None:
     movable = places.movable
     order = list(range(len(places.words)))
     for place, taken in zip(movable, rng.permutation(movable).tolist(), strict=True):
@@ -148,7 +148,7 @@ def _swapped_item(places: _Places, first: tuple[int, int], second: tuple[int, in
     return Item("", true, tuple(twins)) if len({true, *twins}) == CHOICES else None
 
 
-def _exchanged(count: int, *pairs: tuple[int, int]) -> Order:
+def _exchanged(count: int, *pairs: tuple[int, int]) -> WordOrder:
     order = list(range(count))
     for first, second in pairs:
         order[first], order[second] = order[second], order[first]

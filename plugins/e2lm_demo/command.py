@@ -11,7 +11,7 @@ from e2lm.command import Command
 from e2lm.errors import UserError
 
 if TYPE_CHECKING:
-    from e2lm_demo.findings import Findings
+    from e2lm_demo.findings import DemoFindings
 
 REPORT = "report.html"
 PICTURE = "picture.svg"
@@ -48,7 +48,7 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-def _whole_way(folders: Any, size: Any, arguments: Namespace) -> Findings:
+def _whole_way(folders: Any, size: Any, arguments: Namespace) -> DemoFindings:
     from e2lm.atomic_file import write_text
     from e2lm.results import read_scores
     from e2lm.run_record import RunRecord, recorded_versions
@@ -90,7 +90,7 @@ def _dry_run(arguments: Namespace, size: Any) -> int:
     return 0
 
 
-def _print_table(findings: Findings) -> None:
+def _print_table(findings: DemoFindings) -> None:
     from e2lm.messages import short
     from e2lm_demo.report import answer, prediction_sentence, table_columns
 
@@ -108,7 +108,7 @@ def _print_table(findings: Findings) -> None:
     print(f"\n{prediction_sentence(findings.predictors)}")
 
 
-def _as_json(findings: Findings) -> dict[str, Any]:
+def _as_json(findings: DemoFindings) -> dict[str, Any]:
     from dataclasses import asdict
 
     data = asdict(findings)

@@ -34,7 +34,7 @@ PREDICTORS = ("chinchilla-tied", "chinchilla", "persistence", "log-linear")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TaskFinding:
     """One task x metric. ``early_right`` is the share of model pairs in true order early, with a 90 % interval."""
 
     task: str
@@ -67,18 +67,18 @@ class PredictorResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class DemoFindings:
     """Everything the report shows."""
 
     models: tuple[str, ...]
     params_M: tuple[float, ...]
     early_tokens: float
     true_order: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[TaskFinding, ...]
     predictors: tuple[PredictorResult, ...]
 
 
-def found(scores: Scores, signal: Mapping[str, Any], seed: int) -> Findings:
+def found(scores: Scores, signal: Mapping[str, Any], seed: int) -> DemoFindings:
     """The findings in ``scores``; truth is the order of the models by final loss on held-out text."""
     frame = scores.frame
     loss = frame[(frame["task"] == LOSS_TASK) & (frame["metric"] == LOSS_METRIC)]
@@ -96,7 +96,7 @@ def found(scores: Scores, signal: Mapping[str, Any], seed: int) -> Findings:
         for task, metric in sorted(map(tuple, pairs.to_numpy()), key=_order)
         if not frame[(frame["task"] == task) & (frame["metric"] == metric)]["tokens"].isna().any()
     ]
-    return Findings(
+    return DemoFindings(
         models=models,
         params_M=tuple(float(value) for value in last["params"].loc[list(models)]),
         early_tokens=early,
@@ -110,7 +110,7 @@ def _order(pair: Sequence[str]) -> tuple[str, int]:
     return pair[0], METRICS.index(pair[1])
 
 
-def _best_first(finding: Finding) -> tuple[float, float, float, str, str]:
+def _best_first(finding: TaskFinding) -> tuple[float, float, float, str, str]:
     """By what can be relied on: the lower end of the interval, not the luckiest value."""
     settled = math.inf if finding.settled_tokens is None else finding.settled_tokens
     return -finding.early_low, settled, -finding.early_right, finding.task, finding.metric
@@ -148,7 +148,7 @@ def _finding(
     early: float,
     signal: Mapping[str, Any],
     rng: np.random.Generator,
-) -> Finding:
+) -> TaskFinding:
     rows = frame[(frame["task"] == task) & (frame["metric"] == metric)]
     values_MK, stderr_MK = _grid(rows, models, "value"), _grid(rows, models, "stderr")
     tokens_K = np.sort(rows["tokens"].unique())
@@ -157,7 +157,7 @@ def _finding(
     noise_DM = rng.standard_normal((DRAWS, len(models))) * np.nan_to_num(stderr_MK[:, at])
     drawn_D = pairs_right(values_MK[:, at] + noise_DM, truth_M)
     low, high = percentile_interval(drawn_D)
-    return Finding(
+    return TaskFinding(
         task=task,
         metric=metric,
         chance=_chance(metric, rows),

@@ -12,7 +12,7 @@ from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, svg
 from e2lm.interval import normal_quantile
 from e2lm.messages import short
 from e2lm.scores import Scores
-from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, Finding, Findings, PredictorResult
+from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, DemoFindings, PredictorResult, TaskFinding
 
 #: Share of pairs that guessing orders rightly.
 BLIND = 0.5
@@ -44,7 +44,9 @@ thead th { border-bottom: 2px solid var(--line); } tbody tr { border-bottom: 1px
 """
 
 
-def report_html(findings: Findings, scores: Scores, versions: Mapping[str, str], wall_s: Mapping[str, float]) -> str:
+def report_html(
+    findings: DemoFindings, scores: Scores, versions: Mapping[str, str], wall_s: Mapping[str, float]
+) -> str:
     """The whole page."""
     body = [
         "<h1>Which benchmark told the truth early?</h1>",
@@ -75,7 +77,7 @@ def report_html(findings: Findings, scores: Scores, versions: Mapping[str, str],
     )
 
 
-def picture_svg(findings: Findings, scores: Scores) -> str:
+def picture_svg(findings: DemoFindings, scores: Scores) -> str:
     """The main charts side by side, as a file of its own."""
     left, right = (svg(chart, standalone=True) for chart in main_charts(findings, scores.frame))
     height = max(_height(left), _height(right))
@@ -93,7 +95,7 @@ def _height(element: str) -> int:
 # -- sentences ----------------------------------------------------------------------------------------------------
 
 
-def answer(findings: Findings) -> str:
+def answer(findings: DemoFindings) -> str:
     """The finding in a few sentences."""
     best = findings.findings[0]
     early = short(findings.early_tokens)
@@ -114,15 +116,15 @@ def answer(findings: Findings) -> str:
     return text + "." + (f" No better than guessing then: {', '.join(blind)}." if blind else "")
 
 
-def _right(finding: Finding) -> str:
+def _right(finding: TaskFinding) -> str:
     return f"{finding.early_right:.0%} (90 % interval {finding.early_low:.0%} to {finding.early_high:.0%})"
 
 
-def _task(finding: Finding) -> str:
+def _task(finding: TaskFinding) -> str:
     return finding.task.removeprefix("e2lm_early_")
 
 
-def name_of(finding: Finding) -> str:
+def name_of(finding: TaskFinding) -> str:
     """Task and metric in words."""
     return f"{_task(finding)} by {METRIC_NAMES.get(finding.metric, finding.metric)}"
 
@@ -154,7 +156,7 @@ def prediction_sentence(predictors: Sequence[PredictorResult]) -> str:
 # -- charts -------------------------------------------------------------------------------------------------------
 
 
-def main_charts(findings: Findings, frame: pd.DataFrame) -> list[Chart]:
+def main_charts(findings: DemoFindings, frame: pd.DataFrame) -> list[Chart]:
     """Accuracy beside the continuous metric of the same answers, on the task where the latter did best."""
     continuous = [finding for finding in findings.findings if finding.metric != "acc"]
     best = continuous[0] if continuous else findings.findings[0]
@@ -165,7 +167,7 @@ def main_charts(findings: Findings, frame: pd.DataFrame) -> list[Chart]:
     ]
 
 
-def curve_chart(frame: pd.DataFrame, task: str, metric: str, findings: Findings, chance: float | None) -> Chart:
+def curve_chart(frame: pd.DataFrame, task: str, metric: str, findings: DemoFindings, chance: float | None) -> Chart:
     """One task and metric over tokens, one line per model."""
     lines = []
     for model, color in zip(findings.models, ramp(len(findings.models)), strict=True):
@@ -197,7 +199,7 @@ def curve_chart(frame: pd.DataFrame, task: str, metric: str, findings: Findings,
     )
 
 
-def prediction_chart(findings: Findings, frame: pd.DataFrame) -> Chart:
+def prediction_chart(findings: DemoFindings, frame: pd.DataFrame) -> Chart:
     """Losses over tokens, with forecast and truth of the largest model at its end."""
     base = curve_chart(frame, LOSS_TASK, LOSS_METRIC, findings, None)
     end = max(max(line.x) for line in base.lines)
@@ -224,11 +226,11 @@ def prediction_chart(findings: Findings, frame: pd.DataFrame) -> Chart:
 # -- tables -------------------------------------------------------------------------------------------------------
 
 
-def _by_task(findings: Sequence[Finding]) -> list[Finding]:
+def _by_task(findings: Sequence[TaskFinding]) -> list[TaskFinding]:
     return sorted(findings, key=lambda finding: (finding.task, finding.metric))
 
 
-def _table_note(findings: Findings) -> str:
+def _table_note(findings: DemoFindings) -> str:
     return (
         '<p class="soft">Pairs right: share of pairs of models ordered as their final held-out loss orders them, '
         f"after {short(findings.early_tokens)} tokens, ties one half, with a 90 % interval from the items. Settled: "
@@ -236,13 +238,13 @@ def _table_note(findings: Findings) -> str:
     )
 
 
-def table_columns(findings: Sequence[Finding]) -> list[str]:
+def table_columns(findings: Sequence[TaskFinding]) -> list[str]:
     """Signal scores worth a column: the official total, and the corrected one where it is installed."""
     known = findings[0].scores if findings else {}
     return [name for name in ("e2lmc_sq", "signal_quality") if name in known]
 
 
-def _signal_table(findings: Sequence[Finding]) -> str:
+def _signal_table(findings: Sequence[TaskFinding]) -> str:
     columns = table_columns(findings)
     head = ["task", "metric", "chance", "largest model, last", "pairs right early", "pairs right last", "settled at"]
     rows = []

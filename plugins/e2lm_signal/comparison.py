@@ -25,7 +25,7 @@ from e2lm.interval import normal_interval, redrawn_counts_DI
 from e2lm_signal.curves import common_grid
 from e2lm_signal.decisions import FINAL_CHECKPOINTS, accuracy_interval, agreement_MM
 from e2lm_signal.item_noise import DRAWS
-from e2lm_signal.signal_and_noise import last_count
+from e2lm_signal.signal_and_noise import late_snr
 
 #: Redrawing fewer says nothing about others.
 LEAST_REDRAWN = 4
@@ -70,7 +70,7 @@ def contender_in_time(curves: Sequence[Curve], target: Sequence[Curve], early_sh
         return f"no checkpoint at {early_share:.0%} of the run before the last"
     final_M = goal.values_MK[:, -min(FINAL_CHECKPOINTS, goal.values_MK.shape[1]) :].mean(axis=1)
     agreement = agreement_MM(grid.values_MK[:, early], final_M)
-    return Contender(curves[0].task, curves[0].metric, grid.series_M, agreement, _snr(grid.values_MK))
+    return Contender(curves[0].task, curves[0].metric, grid.series_M, agreement, late_snr(grid.values_MK))
 
 
 def contender_in_scale(curves: Sequence[Curve], target: Sequence[Curve], small: str, large: str) -> Contender | str:
@@ -81,7 +81,7 @@ def contender_in_scale(curves: Sequence[Curve], target: Sequence[Curve], small: 
         return f"{len(shared)} recipes are in both {small!r} and {large!r}; at least 2 are needed"
     ends = [np.asarray([_end(one[recipe]) for recipe in shared]) for one in (small_by, large_by)]
     grid = common_grid([small_by[recipe] for recipe in shared])
-    snr = float("nan") if isinstance(grid, str) else _snr(grid.values_MK)
+    snr = float("nan") if isinstance(grid, str) else late_snr(grid.values_MK)
     return Contender(curves[0].task, curves[0].metric, tuple(shared), agreement_MM(ends[0], ends[1]), snr)
 
 
@@ -102,12 +102,6 @@ def recipes(curves: Sequence[Curve], pattern: str) -> dict[str, Curve]:
 def _end(curve: Curve) -> float:
     sign = 1.0 if curve.higher_is_better else -1.0
     return sign * float(np.mean(curve.values_K[-min(FINAL_CHECKPOINTS, len(curve.values_K)) :]))
-
-
-def _snr(values_MK: Values) -> float:
-    late_MK = values_MK[:, -last_count(values_MK.shape[1]) :]
-    noise = float(late_MK.std(axis=1, ddof=1).mean())
-    return float(np.ptp(late_MK.mean(axis=1))) / noise if noise > 0 else float("nan")
 
 
 def ranked(contenders: Iterable[Contender], rng: np.random.Generator) -> list[Ranked]:

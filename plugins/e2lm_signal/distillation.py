@@ -30,8 +30,8 @@ from e2lm.interval import percentile_interval
 from e2lm.progress import progress_bar
 from e2lm_signal.decisions import decision_accuracy
 from e2lm_signal.item_table import ItemTable
-from e2lm_signal.official_score import signal_quality_D
-from e2lm_signal.signal_and_noise import last_count
+from e2lm_signal.official_score import official_sq_D
+from e2lm_signal.signal_and_noise import last_count, late_snr
 from e2lm_signal.signal_quality import concordance_D, pairs_of
 
 ItemValues = NDArray[np.float32]
@@ -186,11 +186,9 @@ def measured(
 ) -> dict[str, float]:
     """The measures of the mean over the given items, more is better."""
     mean_MK = values_MKI.mean(axis=2, dtype=np.float64)
-    late_MK = mean_MK[:, -last_count(mean_MK.shape[1]) :]
-    noise = float(late_MK.std(axis=1, ddof=1).mean())
     found = {
-        "SNR": float(np.ptp(late_MK.mean(axis=1))) / noise if noise > 0 else float("nan"),
-        "SQ": float(np.mean(signal_quality_D(mean_MK))),
+        "SNR": late_snr(mean_MK),
+        "SQ": float(np.mean(official_sq_D(mean_MK))),
         "signal_quality": float(concordance_D(mean_MK, pairs_of(positions_K, None))[0].mean()),
     }
     for label, at in early.items():

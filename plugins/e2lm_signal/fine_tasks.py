@@ -59,7 +59,7 @@ ORDERING_TOKENS = 15e9
 SEED_IN_NAME = re.compile(r"[-_.]?seed[-_]?\d+", re.IGNORECASE)
 
 
-def monotonicity_D(values_DK: Values, positions_K: Values) -> Values:
+def fine_tasks_monotonicity_D(values_DK: Values, positions_K: Values) -> Values:
     """Spearman correlation of position and value, average ranks for ties, 0 for a constant curve."""
     return np.asarray(np.tanh(rank_parts_D(average_ranks_DK(values_DK))[0]))
 
@@ -81,7 +81,7 @@ def _seed_grids(curves: Sequence[Curve]) -> list[CommonGrid]:
 NO_SEEDS = "no repeats with other seeds: name them ...seed0, ...seed1"
 
 
-def snr(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+def fine_tasks_snr(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
     """Mean score at 30 B tokens over the mean standard deviation between seeds."""
     grids = _seed_grids(curves)
     if not grids:
@@ -138,10 +138,12 @@ def fine_tasks_scores() -> list[SignalScore]:
         SignalScore(
             "finetasks_monotonicity",
             "Spearman correlation of step and score; .5 or more is wanted.",
-            resampled(monotonicity_D),
+            resampled(fine_tasks_monotonicity_D),
             source=SOURCE,
         ),
-        SignalScore("finetasks_snr", "Score at 30 B tokens over noise between seeds.", snr, "family", SOURCE, "sd"),
+        SignalScore(
+            "finetasks_snr", "Score at 30 B tokens over noise between seeds.", fine_tasks_snr, "family", SOURCE, "sd"
+        ),
         SignalScore(
             "finetasks_nonrandomness", "Best final score over chance, in sd; above 3 is wanted.", nonrandomness,
             "family", SOURCE, "sd",
@@ -170,7 +172,7 @@ def total_variation_D(values_DK: Values, positions_K: Values) -> Values:
 
 def saturation_D(values_DK: Values, positions_K: Values) -> Values:
     """Absolute Spearman correlation of step and score."""
-    return np.abs(monotonicity_D(values_DK, positions_K))
+    return np.abs(fine_tasks_monotonicity_D(values_DK, positions_K))
 
 
 def fluid_scores() -> list[SignalScore]:

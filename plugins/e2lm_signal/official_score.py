@@ -31,10 +31,10 @@ SELECTED_TOKENS = 206e9
 LEAST_CHECKPOINTS = 8
 
 
-def monotonicity_D(values_DK: Values) -> Values:
+def official_monotonicity_D(values_DK: Values) -> Values:
     """``max(0, 1 - 6 sum d^2 / (n (n^2 - 1)))`` with d = position minus rank, in [0, 1]; ties by the rule above.
 
-    >>> monotonicity_D(np.arange(14.0)[None])
+    >>> official_monotonicity_D(np.arange(14.0)[None])
     array([1.])
     """
     n = values_DK.shape[1]
@@ -43,7 +43,7 @@ def monotonicity_D(values_DK: Values) -> Values:
     return np.asarray(np.maximum(0.0, 1.0 - 6.0 * (difference_DK**2).sum(axis=1) / (n * (n**2 - 1))))
 
 
-def autocorrelation_D(values_DK: Values) -> Values:
+def official_autocorrelation_D(values_DK: Values) -> Values:
     """Mean over the lags 1 .. n//4 - 1 of ``|corr(y[k:], y[:n-k])|``, in [0, 1]; NaN if a part is constant or n < 8."""
     n = values_DK.shape[1]
     lags = range(1, n // 4)
@@ -52,9 +52,9 @@ def autocorrelation_D(values_DK: Values) -> Values:
     return np.asarray(np.mean([np.abs(_correlation_D(values_DK[:, k:], values_DK[:, : n - k])) for k in lags], axis=0))
 
 
-def signal_quality_D(values_DK: Values) -> Values:
+def official_sq_D(values_DK: Values) -> Values:
     """``SQ = (monotonicity + autocorrelation) / 2``, in [0, 1]; NaN where the autocorrelation is."""
-    return (monotonicity_D(values_DK) + autocorrelation_D(values_DK)) / 2.0
+    return (official_monotonicity_D(values_DK) + official_autocorrelation_D(values_DK)) / 2.0
 
 
 def _correlation_D(first_DK: Values, second_DK: Values) -> Values:
@@ -91,17 +91,17 @@ def score_monotonicity(curve: Curve, rng: np.random.Generator) -> ScoreValue:
     """The competition's monotonicity of one curve."""
     if reason := _reason(curve, needs_lags=False):
         return ScoreValue(None, reason=reason)
-    return ScoreValue(float(monotonicity_D(rising_values(curve)[None])[0]), reason=_ties_reason(curve))
+    return ScoreValue(float(official_monotonicity_D(rising_values(curve)[None])[0]), reason=_ties_reason(curve))
 
 
 def score_autocorrelation(curve: Curve, rng: np.random.Generator) -> ScoreValue:
     """The competition's autocorrelation of one curve."""
-    return _with_lags(curve, autocorrelation_D)
+    return _with_lags(curve, official_autocorrelation_D)
 
 
 def score_sq(curve: Curve, rng: np.random.Generator) -> ScoreValue:
     """The competition's SQ of one curve."""
-    value = _with_lags(curve, signal_quality_D)
+    value = _with_lags(curve, official_sq_D)
     return value if value.value is None else ScoreValue(value.value, reason=_ties_reason(curve))
 
 

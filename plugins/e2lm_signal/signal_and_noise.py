@@ -55,6 +55,19 @@ def signal_to_noise(late_means_DM: Values, noises_DM: Values) -> tuple[Values, V
         return signal_D, signal_D / noises_DM.mean(axis=-1)
 
 
+def late_snr(values_MK: Values) -> float:
+    """Range of the late means over the mean noise of the late checkpoints; NaN below two series or without noise.
+
+    The SNR of the paper but for its divisions by means: the same number where all series have one mean.
+
+    >>> round(late_snr(np.array([[0.1, 0.0, 0.2], [0.3, 0.4, 0.2]])), 3)
+    1.414
+    """
+    late_MK = values_MK[:, -last_count(values_MK.shape[1]) :]
+    noise = float(late_MK.std(axis=1, ddof=1).mean())
+    return float(np.ptp(late_MK.mean(axis=1))) / noise if noise > 0 and len(late_MK) > 1 else float("nan")
+
+
 def _late(curves: Sequence[Curve]) -> tuple[Values, Values]:
     means, noises = [], []
     for curve in (cleaned(one).curve for one in curves):
@@ -81,12 +94,12 @@ def _family(curves: Sequence[Curve], rng: np.random.Generator, which: int) -> Sc
     return ScoreValue(value, *interval, details={"noise": float(noises_M.mean())})
 
 
-def signal(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+def relative_dispersion(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
     """Largest difference of two series over the mean; interval from redrawing series, on the log scale."""
     return _family(curves, rng, 0)
 
 
-def snr(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+def signal_and_noise_snr(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
     """Signal over mean relative noise; interval from redrawing series, on the log scale."""
     return _family(curves, rng, 1)
 
@@ -104,12 +117,16 @@ def signal_and_noise_scores() -> list[SignalScore]:
         SignalScore(
             "sn_signal",
             "Relative dispersion: largest difference of two series' late means over the overall mean.",
-            signal,
+            relative_dispersion,
             "family",
             SOURCE,
             "share of the mean",
         ),
         SignalScore(
-            "sn_snr", "Signal over noise: relative dispersion over mean relative noise.", snr, "family", SOURCE
+            "sn_snr",
+            "Signal over noise: relative dispersion over mean relative noise.",
+            signal_and_noise_snr,
+            "family",
+            SOURCE,
         ),
     ]

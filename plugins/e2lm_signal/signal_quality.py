@@ -146,7 +146,7 @@ def cleaned(curve: Curve) -> Cleaned:
     return Cleaned(curve, tuple(remarks))
 
 
-def rising(curve: Curve, values: Values) -> Values:
+def rising_above_chance(curve: Curve, values: Values) -> Values:
     """``values`` of this curve's metric turned so that more is better, and not below chance where chance is known."""
     turned = values if curve.higher_is_better else -values
     if curve.chance is None:
@@ -167,7 +167,7 @@ def signal_quality(curve: Curve, rng: np.random.Generator, axis: Axis = "tokens"
         return ScoreValue(None, reason="; ".join(remarks))
     test = trend_test(curve.values_K if curve.higher_is_better else -curve.values_K, rng)
     details: dict[str, float | str | None] = {"p_randomised": test.p_randomised, "chance": curve.chance}
-    values_K = rising(curve, curve.values_K)
+    values_K = rising_above_chance(curve, curve.values_K)
     if np.ptp(values_K) == 0:
         constant = np.ptp(curve.values_K) == 0
         remarks.append("all values are equal" if constant else "no value is above chance")
@@ -195,7 +195,7 @@ def _interval(
     if noise is None:
         return None, None, value
     truth_K = denoised_K(curve.values_K, positions_K, noise.covariance_KK)
-    redrawn_DK = rising(curve, truth_K + noise.draws_DK(rng))
+    redrawn_DK = rising_above_chance(curve, truth_K + noise.draws_DK(rng))
     # Centred and scaled to the errors first: single precision then loses nothing, however large the values are.
     unit = float(np.sqrt(np.trace(noise.covariance_KK)))
     redrawn_DK = ((redrawn_DK - values_K.mean()) / unit).astype(np.float32)

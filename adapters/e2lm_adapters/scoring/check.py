@@ -10,7 +10,7 @@ import numpy as np
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 
 #: Log-likelihood in nats and greedy flag, as lm-eval wants them.
-Answer = tuple[float, bool]
+Loglikelihood = tuple[float, bool]
 
 #: How many requests a start-up check takes for their lengths, and as many again for their neighbours.
 CHECKED_REQUESTS = 8
@@ -22,7 +22,7 @@ RELATIVE_TOLERANCE_HALF = 2e-2
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ScoringDifference:
     """How far scoring with shared contexts and plain scoring were apart on ``requests`` requests, in nats."""
 
     requests: int
@@ -44,7 +44,7 @@ def checked_sample(requests: Sequence[TokenRequest]) -> list[TokenRequest]:
     return by_length[::-step][:CHECKED_REQUESTS] + list(requests[:CHECKED_REQUESTS])
 
 
-def compared(answers: Sequence[Answer], plain: Sequence[Answer], half: bool) -> Comparison:
+def compared(answers: Sequence[Loglikelihood], plain: Sequence[Loglikelihood], half: bool) -> ScoringDifference:
     """``answers`` beside those of plain scoring; ``half`` says whether the model computes in half precision.
 
     >>> compared([(-10.0, True)], [(-10.0001, True)], half=False).agrees
@@ -60,7 +60,7 @@ def compared(answers: Sequence[Answer], plain: Sequence[Answer], half: bool) -> 
     absolute, relative = (
         (TOLERANCE_HALF, RELATIVE_TOLERANCE_HALF) if half else (TOLERANCE_FLOAT32, RELATIVE_TOLERANCE_FLOAT32)
     )
-    return Comparison(
+    return ScoringDifference(
         requests=len(plain),
         largest_difference=float(differences.max(initial=0.0)),
         greedy_differences=sum(ours[1] != theirs[1] for ours, theirs in zip(answers, plain, strict=True)),

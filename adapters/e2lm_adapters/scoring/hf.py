@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from e2lm.errors import UserError
 from e2lm_adapters.lm_eval.tasks import cache_templates
-from e2lm_adapters.scoring.check import Answer, Comparison, checked_sample, compared
+from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checked_sample, compared
 from e2lm_adapters.scoring.packed import PackedScorer
 from e2lm_adapters.scoring.prefix_tree import ScoringPlan, TokenRequest, planned
 from e2lm_adapters.scoring.requests import RequestEncoder
@@ -62,7 +62,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         self._why_stock: str | None = None
         self._checked = False
         #: Result of the last comparison with stock scoring.
-        self.verification: Comparison | None = None
+        self.verification: ScoringDifference | None = None
         self.why_stock(None if prefix_sharing else "prefix_sharing=False")
         if self._why_stock is None:
             self._set_up(token_budget)
@@ -95,7 +95,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
 
     # -- lm-eval's interface -------------------------------------------------------------------------------------
 
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Loglikelihood]:
         """Log-likelihood in nats and greedy flag per request."""
         pairs = [request.args for request in requests]
         tokens = self._encoder.pairs(pairs)
@@ -123,9 +123,9 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         requests: list[tuple[tuple[str, str], list[int], list[int]]],
         disable_tqdm: bool = False,
         override_bs: int | None = None,
-    ) -> list[Answer]:
+    ) -> list[Loglikelihood]:
         # Reached only from lm-eval's own code paths that bypass the two methods above.
-        answers: list[Answer] = super()._loglikelihood_tokens(
+        answers: list[Loglikelihood] = super()._loglikelihood_tokens(
             requests, disable_tqdm=disable_tqdm, override_bs=override_bs
         )
         return answers
@@ -145,7 +145,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
 
     # -- scoring -------------------------------------------------------------------------------------------------
 
-    def _answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Answer]:
+    def _answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
         if not tokens:
             return []
         if self._scorer is not None and self._why_stock is None and not self._checked:
@@ -168,11 +168,11 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             log.warning("e2lm-hf verify: %s", self.verification)
         return answers
 
-    def _stock_answers(self, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Answer]:
+    def _stock_answers(self, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
         requests = [(("", ""), list(request.context), list(request.continuation)) for request in tokens]
         return self._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
 
-    def _answers_one_by_one(self, tokens: list[TokenRequest]) -> list[Answer]:
+    def _answers_one_by_one(self, tokens: list[TokenRequest]) -> list[Loglikelihood]:
         """Stock answers without its cache of logits.
 
         lm-eval 0.4.13 groups requests by ``context + continuation[:-1]``. Two that are cut at different places, one
@@ -206,7 +206,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
                 f"{verification.requests} requests (allowed {verification.tolerance:.3g})"
             )
 
-    def _compared(self, tokens: list[TokenRequest], answers: list[Answer]) -> Comparison:
+    def _compared(self, tokens: list[TokenRequest], answers: list[Loglikelihood]) -> ScoringDifference:
         return compared(answers, self._answers_one_by_one(tokens), half=self._bare_model.dtype.itemsize < 4)
 
     def _autocast(self) -> Any:

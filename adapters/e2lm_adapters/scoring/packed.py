@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import torch
 
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
 
 #: Every thread holds the activations of one batch; with more cores than this the batches are split after all.
 MAX_BATCH_THREADS = 8
@@ -53,7 +53,7 @@ def batch_threads(device_type: str) -> int:
     return min(torch.get_num_threads(), MAX_BATCH_THREADS) if device_type == "cpu" else 1
 
 
-def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[Result]:
+def in_order(work: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], threads: int) -> Iterator[ResultT]:
     """Results of ``work`` in the order of ``tasks``, which are drawn as they are needed; errors come out in place.
 
     >>> list(in_order(lambda number: number**2, range(5), threads=2))
@@ -62,7 +62,7 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int
     if threads <= 1:
         yield from map(work, tasks)
         return
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[ResultT]] = deque()
     with _cores_shared_by(threads) as prepared, ThreadPoolExecutor(threads) as pool:
         try:
             for task in tasks:
@@ -76,7 +76,7 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int
 
 
 @contextmanager
-def _cores_shared_by(threads: int) -> Iterator[Callable[[Callable[[Task], Result], Task], Result]]:
+def _cores_shared_by(threads: int) -> Iterator[Callable[[Callable[[TaskT], ResultT], TaskT], ResultT]]:
     """Gives each of ``threads`` its part of torch's cores, and what torch keeps per thread: autocast and inference."""
     import torch
 
@@ -84,7 +84,7 @@ def _cores_shared_by(threads: int) -> Iterator[Callable[[Callable[[Task], Result
     own = max(cores // threads, 1)
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
-    def prepared(work: Callable[[Task], Result], task: Task) -> Result:
+    def prepared(work: Callable[[TaskT], ResultT], task: TaskT) -> ResultT:
         torch.set_num_threads(own)
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())

@@ -20,7 +20,7 @@ from e2lm.errors import E2LMError, UserError, one_line
 from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 from e2lm_adapters.vllm.process import EngineGone, EngineProcesses, child_processes
-from e2lm_adapters.vllm.scoring import PromptScore, Tokens, Way, prompt_score
+from e2lm_adapters.vllm.scoring import PromptScore, TokenIds, Way, prompt_score
 
 if TYPE_CHECKING:
     import torch
@@ -202,7 +202,7 @@ class VllmEngine:
         self._proven = True
         return outputs
 
-    def warm(self, prompts: Sequence[Tokens]) -> list[int]:
+    def warm(self, prompts: Sequence[TokenIds]) -> list[int]:
         """Run ``prompts`` into the cache; the most likely next token of each."""
         outputs = self.generate(prompts, _sampling())
         return [int(output.outputs[0].token_ids[0]) for output in outputs]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from e2lm.errors import UserError
 from e2lm.weights import WeightIndex, read_weight_index, weights_hash
 from e2lm_adapters.lm_eval.tasks import cache_templates
-from e2lm_adapters.scoring.check import Answer, Comparison, checked_sample, compared
+from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checked_sample, compared
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 from e2lm_adapters.scoring.requests import RequestEncoder
 from e2lm_adapters.scoring.swap import require_same_shapes
@@ -84,11 +84,11 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         if self._why_plain is not None:
             log.warning("e2lm-vllm scores plainly: %s", self._why_plain)
         self._checked = self._way is Way.PLAIN
-        self._sample: tuple[list[TokenRequest], list[Answer]] | None = None
+        self._sample: tuple[list[TokenRequest], list[Loglikelihood]] | None = None
         self._swap_is_proven = False
         self._hash_before_swap: str | None = None
         #: Result of the last comparison with plain scoring.
-        self.comparison: Comparison | None = None
+        self.comparison: ScoringDifference | None = None
 
     # -- the engine ----------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     # -- lm-eval's interface -------------------------------------------------------------------------------------
 
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Loglikelihood]:
         """Log-likelihood in nats and greedy flag per request."""
         if self.enable_thinking:
             raise UserError("enable_thinking=True: log-likelihoods have no room for thinking; generation tasks only")
@@ -202,7 +202,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     def _loglikelihood_tokens(
         self, requests: list[tuple[Any, list[int], list[int]]], disable_tqdm: bool = False
-    ) -> list[Answer]:
+    ) -> list[Loglikelihood]:
         return self._answers([TokenRequest(tuple(one[1]), tuple(one[2])) for one in requests], disable_tqdm)
 
     def _model_generate(self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None) -> Any:
@@ -215,7 +215,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     # -- scoring -------------------------------------------------------------------------------------------------
 
-    def _answers(self, requests: list[TokenRequest], disable_tqdm: bool) -> list[Answer]:
+    def _answers(self, requests: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
         if not requests:
             return []
         self._prove_swap()
@@ -243,7 +243,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         # vLLM wants room for one generated token.
         return PromptScoring(self.engine, self.max_length - 1, way)
 
-    def _plain_answers(self, requests: list[TokenRequest]) -> list[Answer]:
+    def _plain_answers(self, requests: list[TokenRequest]) -> list[Loglikelihood]:
         return self._scoring(Way.PLAIN).answers(requests, lambda _: None)
 
     @property

@@ -19,10 +19,10 @@ from enum import Enum
 from typing import Any, Protocol
 
 from e2lm.errors import E2LMError, UserError
-from e2lm_adapters.scoring.check import Answer
+from e2lm_adapters.scoring.check import Loglikelihood
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 
-Tokens = tuple[int, ...]
+TokenIds = tuple[int, ...]
 
 #: Warmed contexts and their choices together fill at most this share of the cache, so that none is evicted before use.
 CACHE_SHARE = 0.5
@@ -59,7 +59,7 @@ class ScoringEngine(Protocol):
     def cache_tokens(self) -> int:
         """Tokens that fit into the cache."""
 
-    def warm(self, prompts: Sequence[Tokens]) -> list[int]:
+    def warm(self, prompts: Sequence[TokenIds]) -> list[int]:
         """Run ``prompts`` into the cache; the most likely next token of each."""
 
     def score(self, requests: Sequence[TokenRequest], way: Way) -> list[PromptScore]:
@@ -80,7 +80,7 @@ class ScoringReport:
 class Wave:
     """Contexts that fit into the cache together, and the prompts that continue them."""
 
-    warm: tuple[Tokens, ...]
+    warm: tuple[TokenIds, ...]
     requests: tuple[TokenRequest, ...]
 
 
@@ -103,11 +103,11 @@ def fitted(request: TokenRequest, max_prompt_tokens: int) -> TokenRequest:
 
 def waves(requests: Sequence[TokenRequest], engine: ScoringEngine, way: Way) -> Iterator[Wave]:
     """Distinct ``requests`` by context, contexts that start alike side by side, in waves that fit into the cache."""
-    by_context: dict[Tokens, list[TokenRequest]] = {}
+    by_context: dict[TokenIds, list[TokenRequest]] = {}
     for request in dict.fromkeys(requests):
         by_context.setdefault(request.context, []).append(request)
     limit = CACHE_SHARE * engine.cache_tokens
-    warm: dict[Tokens, None] = {}
+    warm: dict[TokenIds, None] = {}
     taken: list[TokenRequest] = []
     filled = 0.0
     for context in sorted(by_context):
@@ -129,7 +129,7 @@ def _rounded_up(tokens: int, block_tokens: int) -> int:
     return -(-tokens // block_tokens) * block_tokens
 
 
-def _worth_warming(context: Tokens, continuations: int, block_tokens: int, way: Way) -> Tokens:
+def _worth_warming(context: TokenIds, continuations: int, block_tokens: int, way: Way) -> TokenIds:
     """What of ``context`` to warm.
 
     With ranks its full blocks, if several continuations use them; the last token is never among them, as it makes the
@@ -163,10 +163,10 @@ class PromptScoring:
     way: Way
     report: ScoringReport = field(default_factory=ScoringReport)
 
-    def answers(self, requests: Sequence[TokenRequest], on_done: Callable[[int], object]) -> list[Answer]:
+    def answers(self, requests: Sequence[TokenRequest], on_done: Callable[[int], object]) -> list[Loglikelihood]:
         """(log-likelihood in nats, greedy flag) per request; ``on_done`` hears of numbers of finished prompts."""
         cut = [fitted(request, self.max_prompt_tokens) for request in requests]
-        found: dict[TokenRequest, Answer] = {}
+        found: dict[TokenRequest, Loglikelihood] = {}
         for wave in waves(cut, self.engine, self.way):
             found |= self._wave(wave)
             on_done(len(wave.requests))
@@ -174,7 +174,7 @@ class PromptScoring:
         self.report.prompts += len(found)
         return [found[request] for request in cut]
 
-    def _wave(self, wave: Wave) -> dict[TokenRequest, Answer]:
+    def _wave(self, wave: Wave) -> dict[TokenRequest, Loglikelihood]:
         next_tokens = self.engine.warm(wave.warm) if wave.warm else []
         self.report.warmed += len(wave.warm)
         if self.way is Way.TOKEN_IDS:
@@ -189,7 +189,7 @@ class PromptScoring:
         return {request: _answer(request, score) for request, score in scored.items()}
 
     def _by_token_ids(
-        self, requests: Sequence[TokenRequest], next_token_of: dict[Tokens, int]
+        self, requests: Sequence[TokenRequest], next_token_of: dict[TokenIds, int]
     ) -> dict[TokenRequest, PromptScore]:
         """Scores of chosen ids come without ranks, so the greedy flag is settled otherwise.
 
@@ -208,7 +208,7 @@ class PromptScoring:
         return scored
 
 
-def _answer(request: TokenRequest, score: PromptScore) -> Answer:
+def _answer(request: TokenRequest, score: PromptScore) -> Loglikelihood:
     if score.logprobs_T is None or len(score.logprobs_T) != len(request.continuation):
         raise E2LMError(
             f"vLLM gave no log-probabilities for a prompt of {len(request.context) + len(request.continuation)} tokens"

@@ -33,7 +33,7 @@ ITEMS_AT_ONCE = 64
 #: A season of 6 series, 60 checkpoints and 15,000 items takes a metric of a few lines 4 minutes.
 LIMITS = SandboxLimits(cpu_s=900, wall_s=1800.0)
 
-Key = tuple[str, str, int]
+SampleKey = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class MetricCode:
 
 def metric_values(
     code: MetricCode, samples: Sequence[Samples], limits: SandboxLimits = LIMITS
-) -> Mapping[Key, NDArray[np.float64]]:
+) -> Mapping[SampleKey, NDArray[np.float64]]:
     """One number per item, by task, series and step; raises :class:`SandboxError` where the code gives no such."""
     items = [item for one in samples for item in _items(one)]
     rng = np.random.default_rng()  # no seed: whoever knows the order could cheat, and honest code does not notice it

@@ -25,7 +25,7 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemValues:
+class SampleMetric:
     """One number per item of the Samples of a checkpoint, and what is known of such numbers."""
 
     name: str
@@ -34,12 +34,12 @@ class ItemValues:
     chance: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
 
     @classmethod
-    def of_metric(cls, metric: ItemMetric) -> ItemValues:
+    def of_metric(cls, metric: ItemMetric) -> SampleMetric:
         """Those of an installed metric."""
         return cls(metric.name, lambda one: metric.per_item(one.choices), metric.higher_is_better, metric.chance)
 
 
-def item_curves(samples: Sequence[Samples], metric: ItemValues, facts: Mapping[str, RunFacts]) -> list[Curve]:
+def item_curves(samples: Sequence[Samples], metric: SampleMetric, facts: Mapping[str, RunFacts]) -> list[Curve]:
     """One curve with ``items_KI`` per task and series, sorted so; every checkpoint must have the same items."""
     grouped: dict[tuple[str, str], list[Samples]] = {}
     for one in samples:
@@ -47,7 +47,7 @@ def item_curves(samples: Sequence[Samples], metric: ItemValues, facts: Mapping[s
     return [_curve(grouped[key], metric, facts[key[1]]) for key in sorted(grouped)]
 
 
-def _curve(samples: list[Samples], metric: ItemValues, facts: RunFacts) -> Curve:
+def _curve(samples: list[Samples], metric: SampleMetric, facts: RunFacts) -> Curve:
     ordered = sorted(samples, key=lambda one: one.step)
     for one in ordered[1:]:
         if not np.array_equal(one.doc_ids_I, ordered[0].doc_ids_I):

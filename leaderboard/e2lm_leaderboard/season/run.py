@@ -42,7 +42,7 @@ from e2lm_leaderboard.season.alignment import (
     known_sequences,
     share_found,
 )
-from e2lm_leaderboard.season.curves import ItemValues, RunFacts, cut, item_curves
+from e2lm_leaderboard.season.curves import RunFacts, SampleMetric, cut, item_curves
 from e2lm_leaderboard.season.scores import details, submission_results
 from e2lm_leaderboard.season.season import SALT_KEY, Season, is_public, utc_now
 from e2lm_leaderboard.store.store import Entry, Result, Store
@@ -225,7 +225,7 @@ class SeasonRun:
         installed = self._installed(submission)
         evaluate(self.season, names, work / "tasks", work / "evaluation")
         samples = evaluated_samples(work / "evaluation", names)
-        values = _of_bundle(report, samples) if installed is None else ItemValues.of_metric(installed)
+        values = _of_bundle(report, samples) if installed is None else SampleMetric.of_metric(installed)
         curves = item_curves(samples, values, run_facts(work / "evaluation"))
         public = [self._public(own) for own in items]
         mask_of = dict(zip(names, public, strict=True))
@@ -292,10 +292,10 @@ class SeasonRun:
         return found
 
 
-def _of_bundle(report: CheckReport, samples: Sequence[Samples]) -> ItemValues:
+def _of_bundle(report: CheckReport, samples: Sequence[Samples]) -> SampleMetric:
     """The numbers that the bundle's own metric gives in the sandbox."""
     assert report.submission is not None
     assert report.submission.metric_function is not None
     file, function = function_place(report.submission.metric_function)
     found = metric_values(MetricCode(file, function, report.bundle.files[file]), samples)
-    return ItemValues(report.submission.metric, lambda one: found[one.task, one.series, one.step])
+    return SampleMetric(report.submission.metric, lambda one: found[one.task, one.series, one.step])

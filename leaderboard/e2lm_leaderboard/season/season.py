@@ -21,7 +21,7 @@ from e2lm.signal_score import SeriesRoles
 
 MIB = 1 << 20
 
-Share = Annotated[float, Field(ge=0, le=1)]
+ShareLimit = Annotated[float, Field(ge=0, le=1)]
 
 
 class BundleLimits(Noun):
@@ -59,13 +59,13 @@ class SeasonRules(Noun):
     max_tasks: Annotated[int, Field(gt=0)] = 20
     #: Answers shorter than this are labels ("A", "yes"), of which the prompt may speak.
     label_chars: Annotated[int, Field(ge=0)] = 3
-    max_answer_in_prompt: Share = 0.02
-    max_duplicates: Share = 0.02
+    max_answer_in_prompt: ShareLimit = 0.02
+    max_duplicates: ShareLimit = 0.02
     #: Share of English running text that is made of the commonest words; half of the usual share suffices.
-    min_common_words: Share = 0.08
+    min_common_words: ShareLimit = 0.08
     submissions_per_day: Annotated[int, Field(gt=0)] = 10
     #: Items shared with an earlier submission of another team, or with a declared corpus.
-    max_similarity: Share = 0.2
+    max_similarity: ShareLimit = 0.2
     code_allowed: bool = True
     #: An item metric is a few lines; a table of answers would be more.
     metric_code_bytes: Annotated[int, Field(gt=0)] = 4096

@@ -159,7 +159,7 @@ MOST_ROWS = 1000
 #: Read where it arrives: for a small one a thread would cost more than the reading.
 SMALL_ARCHIVE_BYTES = 64 * 1024
 
-Key = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$")]
+PathKey = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$")]
 QueryKey = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
 BEARER = HTTPBearer(auto_error=False)
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
@@ -221,7 +221,7 @@ def _add_reading(app: FastAPI, site: Website) -> None:
         )
 
     @app.get("/api/v1/submissions/{key}", responses=_problems(404))
-    def submission(key: Key) -> SubmissionPage:
+    def submission(key: PathKey) -> SubmissionPage:
         entry, table = site.entry(key), site.table()
         row = table.row(entry.id)
         results = [asdict(result) for result in visible_results(table, site.store, entry)]

@@ -18,7 +18,7 @@ from e2lm_leaderboard.bundle.intake import take_in
 from e2lm_leaderboard.season.season import Season, utc_now
 from e2lm_leaderboard.store.database import StoreUnavailableError
 from e2lm_leaderboard.store.store import LimitReachedError, Store
-from e2lm_leaderboard.web.api import add_api
+from e2lm_leaderboard.web.api import QueryKey, add_api
 from e2lm_leaderboard.web.cache import PageCache
 from e2lm_leaderboard.web.export import STATIC_FILES, static_file
 from e2lm_leaderboard.web.guard import RequestGuard
@@ -35,7 +35,6 @@ from e2lm_leaderboard.web.pages import (
 from e2lm_leaderboard.web.website import Website
 
 LINKS = ServerLinks()
-Key = Annotated[str, Query(pattern="^[0-9a-f]{4,64}$")]
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 #: A form around the archive adds a few lines.
 FORM_BYTES = 64 * 1024
@@ -68,7 +67,7 @@ def _add_pages(app: FastAPI, site: Website) -> None:
         return submission_page(site.table(), site.store, site.entry(key), LINKS)
 
     @app.get("/compare", response_class=HTMLResponse, include_in_schema=False)
-    def compare(a: Key, b: Key) -> str:
+    def compare(a: QueryKey, b: QueryKey) -> str:
         return compare_page(site.table(), site.store, site.entry(a), site.entry(b), LINKS)
 
     @app.get("/status", response_class=HTMLResponse, include_in_schema=False)

@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from e2lm_leaderboard.store.database import StoreUnavailableError
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+from e2lm_leaderboard.web.guard import App, Message, Receive, Send
 
 VERSION_AGE_S = 0.05
 MAX_ENTRIES = 256

@@ -14,8 +14,11 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+#: The parts of ASGI that middleware touches.
 Message = MutableMapping[str, Any]
-App = Callable[..., Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -38,7 +41,7 @@ class RequestGuard:
         self._app = app
         self._hosts = LOCAL_HOSTS | set(hosts)
 
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)

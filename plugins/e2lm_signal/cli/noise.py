@@ -14,7 +14,7 @@ from e2lm import ItemMetric, UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.item_table import ItemTable, read_item_tables
 from e2lm_signal.noise import NoiseReport, NoiseShares, decomposed, without_control
-from e2lm_signal.signal_and_noise import last_count
+from e2lm_signal.signal_and_noise import late_snr
 
 
 def run_noise(arguments: Namespace) -> int:
@@ -38,21 +38,13 @@ def run_noise(arguments: Namespace) -> int:
     return 0
 
 
-def snr_of(table: ItemTable) -> float:
-    """Range over series of late means, over the mean noise of the late checkpoints; NaN below two series."""
-    mean_MK = table.values_MKI.mean(axis=2, dtype=np.float64)
-    late_MK = mean_MK[:, -last_count(mean_MK.shape[1]) :]
-    noise = float(late_MK.std(axis=1, ddof=1).mean())
-    return float(np.ptp(late_MK.mean(axis=1))) / noise if noise > 0 and len(mean_MK) > 1 else math.nan
-
-
 def _as_json(table: ItemTable, report: NoiseReport) -> dict[str, Any]:
     return {
         "task": report.task,
         "metric": report.metric,
         "items": report.items,
         "series": len(report.by_series),
-        "snr": _number(snr_of(table)),
+        "snr": _number(late_snr(table.values_MKI.mean(axis=2, dtype=np.float64))),
         "overall": _shares(report.overall),
         "drift_ratio_low": _number(report.ratio_low),
         "drift_ratio_high": _number(report.ratio_high),
