@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.arrays import Indices, Reals
 from e2lm.errors import E2LMError
 from e2lm.kind import checked_name
 
 #: Rows hashed or counted at once: a memory-mapped plan is never held as a whole.
 INDICES_AT_ONCE = 1 << 22
-
-Scores = NDArray[Any]
-Indices = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ class Segment:
 
     start_step: int
     end_step: int
-    scores_X: Scores
+    scores_X: Reals
     budget: TrainingBudget
     rng: np.random.Generator
     state: Mapping[str, Any]
@@ -196,7 +194,7 @@ class Curriculum:
 
     name: str
     description: str
-    plan: Callable[[Scores, TrainingBudget, np.random.Generator], Plan]
+    plan: Callable[[Reals, TrainingBudget, np.random.Generator], Plan]
     source: str = ""
     difficulty: str | Difficulty = ""
     next_segment: SegmentPlanner | None = None

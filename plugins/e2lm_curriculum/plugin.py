@@ -23,6 +23,6 @@ def e2lm_register_commands() -> Iterable[Command]:
 def e2lm_register_curricula() -> Iterable[Curriculum]:
     """``shuffle``, the arm every other order is compared with, and the presets."""
     from e2lm_curriculum.plan.draws import SHUFFLE
-    from e2lm_curriculum.plan.preset import presets
+    from e2lm_curriculum.plan.preset import preset_curricula
 
-    return [SHUFFLE, *presets()]
+    return [SHUFFLE, *preset_curricula()]

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from e2lm.curriculum import Curriculum, Difficulty, Plan, Scores, Segment, TrainingBudget, TrainingText
+from e2lm.arrays import Reals
+from e2lm.curriculum import Curriculum, Difficulty, Plan, Segment, TrainingBudget, TrainingText
 from e2lm.errors import UserError
 from e2lm_testing.contract import check_described, outcome, own_randomness_only, resolved
 
@@ -56,7 +57,7 @@ class CurriculumContract:
     def _curriculum(self) -> Curriculum:
         return resolved(self.curriculum, "e2lm_register_curricula", Curriculum, "curriculum")
 
-    def _scores(self, corpus: Corpus) -> Scores:
+    def _scores(self, corpus: Corpus) -> Reals:
         """Difficulties as the trainer hands them over: read-only, since several curricula may share them."""
         rng = np.random.default_rng(corpus.examples)
         scores_X: NDArray[np.float64] = rng.gamma(2.0, 3.0, corpus.examples)

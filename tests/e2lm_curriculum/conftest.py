@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from e2lm_curriculum.config.training import TrainingConfig
-from e2lm_curriculum.train.run import train
+from e2lm_curriculum.train.ladder import train
 
 CORPUS_CHARACTERS = 150_000
 
@@ -76,10 +76,19 @@ def minuscule_settings(corpus_file: Path, out: Path) -> dict[str, object]:
     }
 
 
+def command_words(config: TrainingConfig) -> list[str]:
+    """What is typed after ``e2lm`` to train as ``config`` says."""
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in config.effective().items() if name != "corpus"]
+    words = ["train", "--corpus", *config.data.corpus, "--out", config.run.out, "--sizes", ",".join(config.model.sizes)]
+    return [*words, "--jobs", str(config.run.jobs), *options]
+
+
 @pytest.fixture(scope="session")
 def trained(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
     """The configuration of a run that is finished."""
-    config = TrainingConfig.model_validate(minuscule_settings(corpus_file, tmp_path_factory.mktemp("trained") / "out"))
+    config = TrainingConfig.from_data(
+        minuscule_settings(corpus_file, tmp_path_factory.mktemp("trained") / "out"), "test"
+    )
     train(config, quiet=True)
     return config
 

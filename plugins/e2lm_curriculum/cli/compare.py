@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from e2lm.atomic_file import write_json, write_text
+from e2lm.command_line import run_command
 from e2lm.errors import UserError
-from e2lm_curriculum.cli.command import TrainParser
-
-if TYPE_CHECKING:
-    from e2lm_curriculum.config.comparison import Comparison
+from e2lm_curriculum.compare.analysis import analysed
+from e2lm_curriculum.compare.costs import arm_costs, exposure_by_decile
+from e2lm_curriculum.compare.held_out import HeldOutPassages, score_held_out
+from e2lm_curriculum.compare.measures import SCORES_FOLDER, held_out_measure, task_measures
+from e2lm_curriculum.compare.report import report_html
+from e2lm_curriculum.compare.results import as_json, as_text
+from e2lm_curriculum.compare.runs import finished_runs, require_comparable, unfinished_count
+from e2lm_curriculum.compare.study import Study, check_study, train_study
 
 REPORT_FILE = "report.html"
 JSON_FILE = "comparison.json"
@@ -30,9 +38,8 @@ class CompareOptions:
     quiet: bool = False
 
 
-def run_compare(words: Sequence[str]) -> int:
-    """Run ``e2lm train compare``."""
-    arguments = _parser().parse_args(list(words))
+def run_compare(arguments: Namespace) -> int:
+    """Compare the runs in the folders that were given."""
     if not 0 < arguments.threshold <= 1:
         raise UserError(f"--threshold: found {arguments.threshold:g}; a share of the training in (0, 1] is expected")
     for name in ("held_out_tokens", "jobs"):
@@ -45,42 +52,15 @@ def run_compare(words: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> TrainParser:
-    parser = TrainParser(
-        prog="e2lm train compare",
-        description="Compare trained arms: curves, differences from vanilla with intervals, verdicts. RUN is the "
-        "folder of a comparison, or folders of single runs with the same corpus, size and budget under several seeds.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a comparison, or of runs")
-    parser.add_argument("--scores", type=Path, metavar="DIR", help="what e2lm eval wrote (RUN/scores)")
-    parser.add_argument("--held-out-tokens", type=int, default=40_000, help="held-out text to score (40000)")
-    parser.add_argument("--threshold", type=float, default=0.8, help="vanilla's goal, a share of its tokens (0.8)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that score held-out text (1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"write {REPORT_FILE} and {JSON_FILE} there")
-    parser.add_argument("--dry-run", action="store_true", help="write no report")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
-
-
 def compared(
     folders: Sequence[Path], options: CompareOptions, scores: Path | None, out: Path | None, print_json: bool
 ) -> dict[str, Any]:
     """Analyse the runs in ``folders``, print the result, and write the report if ``out`` is given."""
-    from e2lm_curriculum.cli.plan import exposure_by_decile
-    from e2lm_curriculum.compare.analysis import analysed
-    from e2lm_curriculum.compare.held_out import HeldOutText, score_held_out
-    from e2lm_curriculum.compare.measures import SCORES_FOLDER, held_out_measure, task_measures
-    from e2lm_curriculum.compare.report import report_html
-    from e2lm_curriculum.compare.results import as_json, as_text
-    from e2lm_curriculum.compare.runs import finished_runs, require_comparable, unfinished_count
-    from e2lm_curriculum.model.flops import arm_costs
-
     runs = finished_runs(folders)
     require_comparable(runs)
     if unfinished := unfinished_count(folders):
         print(f"note: {unfinished} runs are not finished and left out", file=sys.stderr)
-    text = HeldOutText.of(runs[0], options.held_out_tokens)
+    text = HeldOutPassages.of(runs[0], options.held_out_tokens)
     score_held_out(runs, text, options.jobs, options.quiet)
     measures = [held_out_measure(runs, text)]
     place = scores or folders[0] / SCORES_FOLDER
@@ -101,55 +81,46 @@ def compared(
 
 def train_and_compare(data: dict[str, Any], source: str, dry_run: bool, as_json: bool) -> int:
     """Train every arm, score the tasks, and write the report into the comparison's folder; each only where missing."""
-    from e2lm_curriculum.compare.training import check_comparison, train_comparison
-    from e2lm_curriculum.config.comparison import Comparison
-
-    comparison = Comparison.from_data(data, source)
-    check_comparison(comparison)
+    study = Study.from_data(data, source)
+    check_study(study)
     if dry_run:
-        _print_plan(comparison, as_json)
+        _print_plan(study, as_json)
         return 0
-    train_comparison(comparison, quiet=as_json)
-    section = comparison.section
+    train_study(study, quiet=as_json)
+    section = study.section
     if section.tasks:
-        score_tasks(comparison, quiet=as_json)
-    options = CompareOptions(section.held_out_tokens, section.threshold, comparison.training.jobs, quiet=as_json)
-    compared([comparison.folder], options, None, comparison.folder, as_json)
+        score_tasks(study, quiet=as_json)
+    options = CompareOptions(section.held_out_tokens, section.threshold, study.training.run.jobs, quiet=as_json)
+    compared([study.folder], options, None, study.folder, as_json)
     return 0
 
 
-def _print_plan(comparison: Comparison, as_json: bool) -> None:
+def _print_plan(study: Study, as_json: bool) -> None:
     rows = [
         {
             "arm": run.arm,
             "schedule": run.schedule,
             "seed": run.seed,
-            "folder": str(run.size_run.folder),
-            "tokens": run.config.budget.tokens,
-            "finished": run.size_run.is_finished,
+            "folder": str(run.training.folder),
+            "tokens": run.training.budget.tokens,
+            "finished": run.training.is_finished,
         }
-        for run in comparison.runs
+        for run in study.runs
     ]
     if as_json:
-        print(json.dumps({"out": str(comparison.folder), "runs": rows}, indent=1))
+        print(json.dumps({"out": str(study.folder), "runs": rows}, indent=1))
         return
     for row in rows:
         state = "finished" if row["finished"] else "to train"
         print(f"{row['folder']}: {row['tokens']:,} tokens, {state}")
 
 
-def score_tasks(comparison: Comparison, quiet: bool) -> None:
+def score_tasks(study: Study, quiet: bool) -> None:
     """``e2lm eval`` over every run; it scores what is missing."""
-    import io
-    from contextlib import redirect_stdout
-
-    from e2lm.command_line import run_command
-    from e2lm_curriculum.compare.measures import SCORES_FOLDER
-
-    section, training = comparison.section, comparison.training
-    words = ["eval", *(str(run.size_run.folder) for run in comparison.runs), "--tasks", ",".join(section.tasks)]
-    words += ["--out", str(comparison.folder / SCORES_FOLDER), "--jobs", str(training.jobs), "--no-lm-eval-files"]
-    if training.family == "roberta":
+    section, training = study.section, study.training
+    words = ["eval", *(str(run.training.folder) for run in study.runs), "--tasks", ",".join(section.tasks)]
+    words += ["--out", str(study.folder / SCORES_FOLDER), "--jobs", str(training.run.jobs), "--no-lm-eval-files"]
+    if training.model.family == "roberta":
         words += ["--model", "e2lm-mlm"]
     if section.items is not None:
         words += ["--limit", str(section.items)]

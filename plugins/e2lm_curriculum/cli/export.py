@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,14 @@ from e2lm.atomic_file import whole_folder
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.series import Series
-from e2lm_curriculum.cli.command import TrainParser
-from e2lm_curriculum.config.training import BABYLM_UNIT, babylm_words, nearest_step
-from e2lm_curriculum.corpus.prepared import PreparedCorpus
+from e2lm_curriculum.config.training import BABYLM_UNIT
+from e2lm_curriculum.train.checkpoint_grid import babylm_words, nearest_step
+from e2lm_curriculum.train.prepared import PreparedCorpus
 
 
-def run_export(words: Sequence[str]) -> int:
-    """Run ``e2lm train export``."""
-    parser = TrainParser(
-        prog="e2lm train export",
-        description="Copy the checkpoints of a trained size that lie on BabyLM's grid of words to OUT/chck_<n>M.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of one size, with its series.json")
-    parser.add_argument("out", metavar="OUT", help="new folder")
-    parser.add_argument("--word-unit", type=int, default=BABYLM_UNIT, help="words taken for a million (1_000_000)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be copied; write nothing")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(list(words))
-    run, out = Path(options.run), Path(options.out)
+def run_export(options: Namespace) -> int:
+    """Copy the checkpoints on BabyLM's grid."""
+    run, out = options.run, options.out
     if out.exists():
         raise UserError(f"OUT: {out} is there already; give a new folder")
     names = exported_names(run, options.word_unit)

@@ -20,7 +20,7 @@ from e2lm.interval import percentile_interval, redrawn_counts_DI
 from e2lm_curriculum.compare.difference import CONFIDENCE, Difference, mean_interval, paired_difference, widening
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import Course, Explanation, Verdict, course, explanation, verdicts, whole_word
-from e2lm_curriculum.config.training import CURRICULUM, EXPOSURE_MATCHED, VANILLA
+from e2lm_curriculum.plan.arms import CURRICULUM, EXPOSURE_MATCHED, VANILLA
 
 DRAWS = 1_000
 

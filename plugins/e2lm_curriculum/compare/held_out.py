@@ -22,17 +22,17 @@ from e2lm.atomic_file import whole_file
 from e2lm.errors import UserError
 from e2lm.progress import progress_bar
 from e2lm_curriculum.compare.runs import FinishedRun
-from e2lm_curriculum.corpus.prepared import HELD_OUT_FILE, PREPARED_FOLDER, TOKENS_FILE, tokenizer_files
 from e2lm_curriculum.corpus.reader import read_passages
 from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID
-from e2lm_curriculum.train.workers import threads_per_job
+from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PREPARED_FOLDER, TOKENS_FILE, tokenizer_files
+from e2lm_curriculum.train.processes import threads_per_job
 
 #: Tokens of one forward pass: logits of 8,192 x 4,096 take 128 MiB.
 TOKENS_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOutText:
+class HeldOutPassages:
     """Some of the held-out passages: tokens of each and its bytes. ``key`` identifies them."""
 
     passages: tuple[NDArray[np.int64], ...]
@@ -40,7 +40,7 @@ class HeldOutText:
     key: str
 
     @classmethod
-    def of(cls, run: FinishedRun, tokens: int) -> HeldOutText:
+    def of(cls, run: FinishedRun, tokens: int) -> HeldOutPassages:
         """About ``tokens`` tokens of what ``run`` held out: the same passages for every run of one corpus."""
         from tokenizers import Tokenizer
 
@@ -86,12 +86,12 @@ class HeldOutText:
         return np.stack(inputs), np.stack(targets), np.asarray(owners)
 
 
-def held_out_file(run: FinishedRun, text: HeldOutText) -> Path:
+def held_out_file(run: FinishedRun, text: HeldOutPassages) -> Path:
     """Where the scores of ``run`` are kept."""
     return run.series_folder / f"held_out-{text.key}.npz"
 
 
-def read_held_out(run: FinishedRun, text: HeldOutText) -> NDArray[np.float64]:
+def read_held_out(run: FinishedRun, text: HeldOutPassages) -> NDArray[np.float64]:
     """Nats [K, I] of each passage at each checkpoint."""
     with np.load(held_out_file(run, text)) as stored:
         nats_KI: NDArray[np.float64] = stored["nats_KI"]
@@ -100,7 +100,7 @@ def read_held_out(run: FinishedRun, text: HeldOutText) -> NDArray[np.float64]:
     return nats_KI
 
 
-def score_held_out(runs: Sequence[FinishedRun], text: HeldOutText, jobs: int, quiet: bool) -> None:
+def score_held_out(runs: Sequence[FinishedRun], text: HeldOutPassages, jobs: int, quiet: bool) -> None:
     """Score every checkpoint of the runs that are not scored yet; what is scored is kept beside the run."""
     missing = [run for run in runs if not held_out_file(run, text).is_file()]
     if not missing:
@@ -115,7 +115,7 @@ def score_held_out(runs: Sequence[FinishedRun], text: HeldOutText, jobs: int, qu
             bar.update()
 
 
-def _score(run: FinishedRun, text: HeldOutText, jobs: int) -> None:
+def _score(run: FinishedRun, text: HeldOutPassages, jobs: int) -> None:
     import torch
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
@@ -139,7 +139,7 @@ def _score(run: FinishedRun, text: HeldOutText, jobs: int) -> None:
         np.savez(handle, nats_KI=np.stack(nats), bytes_I=text.bytes_I)
 
 
-def _nats_I(model: Any, text: HeldOutText, length: int) -> NDArray[np.float64]:
+def _nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.float64]:
     import torch
 
     inputs_WT, targets_WT, owners_W = text.windows(length)
@@ -158,7 +158,7 @@ def _nats_I(model: Any, text: HeldOutText, length: int) -> NDArray[np.float64]:
     return nats_I
 
 
-def _pseudo_nats_I(model: Any, text: HeldOutText, length: int) -> NDArray[np.float64]:
+def _pseudo_nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.float64]:
     import torch
 
     from e2lm_curriculum.model.loss import pseudo_nats_B
@@ -173,7 +173,7 @@ def _pseudo_nats_I(model: Any, text: HeldOutText, length: int) -> NDArray[np.flo
     return nats_I
 
 
-def trivial_bits_per_byte(run: FinishedRun, text: HeldOutText) -> dict[str, float]:
+def trivial_bits_per_byte(run: FinishedRun, text: HeldOutPassages) -> dict[str, float]:
     """Bits per byte of two models that know no language: all tokens alike, and each as often as in training."""
     tokens_K = np.load(run.folder / PREPARED_FOLDER / TOKENS_FILE, mmap_mode="r")
     counts_V = np.bincount(tokens_K, minlength=run.prepared.vocabulary) + 1.0

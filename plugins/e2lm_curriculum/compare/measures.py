@@ -16,7 +16,7 @@ from e2lm.arrays import Values
 from e2lm.errors import UserError
 from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 from e2lm.scores import Scores
-from e2lm_curriculum.compare.held_out import HeldOutText, read_held_out, trivial_bits_per_byte
+from e2lm_curriculum.compare.held_out import HeldOutPassages, read_held_out, trivial_bits_per_byte
 from e2lm_curriculum.compare.runs import FinishedRun
 
 Cell = tuple[str, str]
@@ -81,7 +81,7 @@ def tokens_of(runs: Sequence[FinishedRun]) -> tuple[float, ...]:
     return next(iter(grids))
 
 
-def held_out_measure(runs: Sequence[FinishedRun], text: HeldOutText) -> Measure:
+def held_out_measure(runs: Sequence[FinishedRun], text: HeldOutPassages) -> Measure:
     """Bits per byte, pseudo-bits under masked models.
 
     Values are bits of a passage over the mean bytes of passages, so that their mean is pooled.

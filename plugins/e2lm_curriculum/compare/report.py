@@ -10,11 +10,11 @@ from typing import Any
 from e2lm.chart import CATEGORIES, Chart, Line, Mark, svg
 from e2lm.messages import short
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
+from e2lm_curriculum.compare.costs import ArmCost
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.results import headline, interval, power_sentence
 from e2lm_curriculum.compare.runs import FinishedRun
-from e2lm_curriculum.config.training import ARMS, VANILLA
-from e2lm_curriculum.model.flops import ArmCost
+from e2lm_curriculum.plan.arms import ARMS, VANILLA
 
 COLORS: dict[str, str] = dict(zip(ARMS, CATEGORIES, strict=False))
 

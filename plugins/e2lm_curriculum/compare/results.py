@@ -12,11 +12,11 @@ from typing import Any
 
 from e2lm.messages import short
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
+from e2lm_curriculum.compare.costs import ArmCost
 from e2lm_curriculum.compare.difference import Difference
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import Verdict, detectable_in_sd
-from e2lm_curriculum.config.training import CURRICULUM, VANILLA
-from e2lm_curriculum.model.flops import ArmCost
+from e2lm_curriculum.plan.arms import CURRICULUM, VANILLA
 
 NO_CLAIM = "no baseline, no claim"
 DIGITS = 7

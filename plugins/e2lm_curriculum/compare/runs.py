@@ -11,9 +11,9 @@ from typing import Any
 from e2lm.errors import UserError
 from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm.series import SERIES_FILE, Series
-from e2lm_curriculum.config.training import ARMS, CURRICULUM, VANILLA
-from e2lm_curriculum.corpus.prepared import PreparedCorpus
+from e2lm_curriculum.plan.arms import ARMS, CURRICULUM, VANILLA
 from e2lm_curriculum.plan.draws import SHUFFLE
+from e2lm_curriculum.train.prepared import PreparedCorpus
 
 #: What may differ between the runs of one comparison.
 OF_ARMS = frozenset({"arm", "curriculum", "schedule", "seed", "init_seed", "order_seed", "resume_interval_s", "size"})

@@ -1,20 +1,14 @@
-"""The model of a run: the family that the config names, with the heads that its plan needs.
+"""The families of models, a Llama and CLIMB's RoBERTa with norms first: random weights that depend on shape and seed.
 
-A plain Llama that trains with the chunked loss; what it saves is a Llama like any other.
+What they save is a Llama, or a RoBERTa, like any other; only their losses are our own.
 
-Shape suffixes: B examples, T tokens, D width, R rows (B * (T - 1)).
-
-RoBERTa with norms before each block, as CLIMB trained it; what it saves is a RoBERTa like any other.
-
-Shape suffixes: N examples of all objectives, L tokens, D width, R predicting positions.
-
-Models with random weights that depend on their shape and a seed only, whatever their family.
+Shape suffixes: B examples, T tokens, N examples of all objectives, L tokens of each, D width, R predicting positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -24,12 +18,6 @@ from transformers.modeling_outputs import CausalLMOutputWithPast, MaskedLMOutput
 from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, PADDING_ID
 from e2lm_curriculum.model.loss import attention_of, chunked_cross_entropy, new_heads, objective_loss
 from e2lm_curriculum.model.size import ModelSize
-
-if TYPE_CHECKING:
-    from e2lm.curriculum import Plan
-    from e2lm_curriculum.config.training import TrainingConfig
-    from e2lm_curriculum.model.size import ModelSize
-
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -43,7 +31,7 @@ COMMON_SETTINGS: dict[str, Any] = {
 }
 
 
-def fresh_model(make: Callable[[], Model], seed: int, objectives: Sequence[str], width: int) -> Model:
+def _seeded(make: Callable[[], Model], seed: int, objectives: Sequence[str], width: int) -> Model:
     """What ``make`` gives under ``seed``; torch's own stream is left as it was.
 
     Heads for ``objectives`` come after all else, so that the model itself is the same with any of them.
@@ -103,7 +91,7 @@ def new_llama(
     Heads for ``objectives`` come after all else, so that the model itself is the same with any of them.
     """
     config = LlamaConfig(**size.llama_settings(vocabulary, sequence_length), **COMMON_SETTINGS)
-    return fresh_model(lambda: TrainedLlama(config), seed, objectives, size.width)
+    return _seeded(lambda: TrainedLlama(config), seed, objectives, size.width)
 
 
 class TrainedRoberta(RobertaPreLayerNormForMaskedLM):  # type: ignore[misc]
@@ -135,7 +123,7 @@ def new_roberta(
     same with any of them.
     """
     config = RobertaPreLayerNormConfig(**size.roberta_settings(vocabulary, sequence_length), **COMMON_SETTINGS)
-    return fresh_model(lambda: TrainedRoberta(config), seed, objectives, size.width)
+    return _seeded(lambda: TrainedRoberta(config), seed, objectives, size.width)
 
 
 TrainedModel: TypeAlias = TrainedLlama | TrainedRoberta
@@ -143,9 +131,5 @@ TrainedModel: TypeAlias = TrainedLlama | TrainedRoberta
 #: What each family learns where the plan does not say otherwise.
 OWN_OBJECTIVE = {"llama": "clm", "roberta": "mlm"}
 
-
-def new_model(config: TrainingConfig, size: ModelSize, vocabulary: int, plan: Plan) -> TrainedModel:
-    """A fresh model; its weights depend on family, shape and seed only."""
-    make = new_roberta if config.family == "roberta" else new_llama
-    objectives = tuple(dict.fromkeys(span.objective for span in plan.objectives))
-    return make(size, vocabulary, config.sequence_length, config.seed_of_weights, objectives)
+#: What makes a fresh model of each family.
+MAKERS: dict[str, Callable[..., TrainedModel]] = {"llama": new_llama, "roberta": new_roberta}

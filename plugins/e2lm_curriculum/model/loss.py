@@ -1,19 +1,7 @@
-"""The sum of the losses of all objectives of a step, over one forward pass of their batches below each other.
+"""Losses: of all objectives of a step, of a causal model without ever holding all logits, of a text under masks.
 
-Shape suffixes: U objectives, P pieces per objective, L tokens per piece, D width, R predicting positions, C classes.
-
-Mean cross-entropy of an output head without ever holding all logits.
-
-At vocabulary 4,096 the logits of a small model are larger than all its other activations together, and passing them
-through memory several times costs more than the model does. Here a few rows at a time are turned into probabilities
-and at once into gradients, while they are still in the processor's cache (the idea of Liger's fused linear
-cross-entropy, Hsu et al. 2024, arXiv 2410.10989).
-
-Shape suffixes: R rows (positions that predict), D width, V vocabulary, C rows of one chunk.
-
-What a text costs a masked model: each token asked for among all others.
-
-Shape suffixes: B texts, T tokens of each, V vocabulary.
+Shape suffixes: U objectives, P pieces per objective, L tokens per piece, D width, R rows (positions that predict), C
+rows of one chunk, V vocabulary; B texts, T tokens of each.
 """
 
 from __future__ import annotations
@@ -82,7 +70,13 @@ LOGITS_PER_CHUNK_GPU = 1 << 26
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Gradients are made in the forward pass, where the probabilities are; the backward pass only scales them."""
+    """Gradients are made in the forward pass, where the probabilities are; the backward pass only scales them.
+
+    At vocabulary 4,096 the logits of a small model are larger than all its other activations together, and passing them
+    through memory several times costs more than the model does. Here a few rows at a time are turned into probabilities
+    and at once into gradients, while they are still in the processor's cache (the idea of Liger's fused linear
+    cross-entropy, Hsu et al. 2024, arXiv 2410.10989).
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden_RD: torch.Tensor, head_VD: torch.Tensor, target_R: torch.Tensor) -> torch.Tensor:

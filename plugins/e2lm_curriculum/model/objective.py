@@ -8,9 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm_curriculum.config.curriculum import MASK_RATE
 from e2lm_curriculum.corpus.reader import TAG_NUMBERS, TAGS
 from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, MASK_ID
+from e2lm_curriculum.plan.setting import MASK_RATE
+
+#: The part of a model that is trained and not published: heads of part-of-speech objectives.
+HEADS = "objective_heads"
 
 #: What torch's cross-entropy ignores.
 IGNORED = -100

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from e2lm.errors import UserError, nearest_names
+from e2lm.errors import nearest_names
 
 #: Head dimensions from best to worst: attention kernels of vLLM's backends (FlashInfer, AITER) list 64 and up.
 HEAD_DIMENSIONS = (64, 32, 16, 8)
@@ -133,7 +133,7 @@ NAMED_SIZES = {
 
 
 def model_size(text: str) -> ModelSize:
-    """The size called ``text``, or the one written as LAYERSxWIDTH; a :class:`UserError` for anything else.
+    """The size called ``text``, or the one written as LAYERSxWIDTH; a :class:`ValueError` for anything else.
 
     >>> model_size("780k").layers, model_size("2x96").feed_forward
     (4, 256)
@@ -142,12 +142,12 @@ def model_size(text: str) -> ModelSize:
         return NAMED_SIZES[text]
     match = SPECIFICATION.fullmatch(text)
     if match is None:
-        raise UserError(
-            f"field 'sizes': found {text!r}; allowed are {', '.join(NAMED_SIZES)}, or LAYERSxWIDTH such as 4x128. "
+        raise ValueError(
+            f"unknown size {text!r}; allowed are {', '.join(NAMED_SIZES)}, or LAYERSxWIDTH such as 4x128. "
             + nearest_names(text, NAMED_SIZES)
         )
     layers, width = int(match.group(1)), int(match.group(2))
     if width % HEAD_DIMENSIONS[-1]:
-        raise UserError(f"field 'sizes': {text!r}: the width must be a multiple of {HEAD_DIMENSIONS[-1]} (best: of 64)")
+        raise ValueError(f"size {text!r}: the width must be a multiple of {HEAD_DIMENSIONS[-1]} (best: of 64)")
     feed_forward = FEED_FORWARD_MULTIPLE * max(1, round(FEED_FORWARD_RATIO * width / FEED_FORWARD_MULTIPLE))
     return ModelSize(text, layers, width, feed_forward)

@@ -1,20 +1,25 @@
-"""From what a config says to a curriculum."""
+"""From what a configuration says to a curriculum: its order, and all that is set by step.
+
+Shape suffixes: X examples, S optimiser steps, B examples per step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from e2lm.curriculum import Curriculum, Plan, Scores, SegmentPlanner, TrainingBudget
+from e2lm.arrays import Indices, Reals
+from e2lm.curriculum import Curriculum, ObjectiveSpan, Plan, SegmentPlanner, TrainingBudget
 from e2lm.errors import UserError, nearest_names
 from e2lm.plugin_manager import plugin_manager
-from e2lm_curriculum.config.curriculum import CurriculumSetting
 from e2lm_curriculum.plan.mixture import mixture_order
 from e2lm_curriculum.plan.modes import MODES, ModeOptions
+from e2lm_curriculum.plan.online import segment_planner
 from e2lm_curriculum.plan.pacing import step_fractions
-from e2lm_curriculum.plan.schedule import planned_lengths, planned_mask_rates, planned_objectives
+from e2lm_curriculum.plan.setting import CurriculumSetting, LengthStage, MaskRate, ObjectiveStage
 
 #: Name of a curriculum that a config writes out.
 CONFIGURED = "configured"
@@ -26,11 +31,11 @@ class SettingPlanner:
 
     setting: CurriculumSetting
 
-    def __call__(self, scores_X: Scores, budget: TrainingBudget, rng: np.random.Generator) -> Plan:
+    def __call__(self, scores_X: Reals, budget: TrainingBudget, rng: np.random.Generator) -> Plan:
         """Order first: the other parts take nothing from ``rng``."""
         return self.with_order(self._order(scores_X, budget, rng), budget)
 
-    def with_order(self, indices_SB: Any, budget: TrainingBudget) -> Plan:
+    def with_order(self, indices_SB: Indices, budget: TrainingBudget) -> Plan:
         """``indices_SB`` with all that is set by step."""
         setting, steps = self.setting, budget.steps
         lengths_S = None
@@ -46,7 +51,7 @@ class SettingPlanner:
             vocabulary_map="" if vocabulary is None else vocabulary.map,
         )
 
-    def _order(self, scores_X: Scores, budget: TrainingBudget, rng: np.random.Generator) -> Any:
+    def _order(self, scores_X: Reals, budget: TrainingBudget, rng: np.random.Generator) -> Indices:
         setting = self.setting
         if setting.mixture:
             return mixture_order(scores_X, budget, setting.mixture, rng)
@@ -60,8 +65,6 @@ def built_curriculum(setting: CurriculumSetting, name: str, description: str, so
     planner = SettingPlanner(setting)
     next_segment: SegmentPlanner | None = None
     if setting.online is not None:
-        from e2lm_curriculum.plan.online import segment_planner
-
         next_segment = segment_planner(setting.online, planner)
     return Curriculum(
         name=name,
@@ -92,3 +95,43 @@ def chosen_curriculum(wanted: str | CurriculumSetting) -> Curriculum:
         raise UserError(f"field 'curriculum': unknown curriculum {wanted!r}. {nearest_names(wanted, known)}")
     found: Curriculum = plugin_manager().find("e2lm_register_curricula", Curriculum, wanted, "curriculum")
     return found
+
+
+# -- what is set by step ---------------------------------------------------------------------------------------------
+
+
+def planned_lengths(stages: Sequence[LengthStage], steps: int, sequence_length: int) -> NDArray[np.int64]:
+    """Tokens per sequence of each step; each must divide ``sequence_length``, so that no token is lost.
+
+    >>> planned_lengths([LengthStage(start=0.0, length=0.5), LengthStage(start=0.75, length=1.0)], 4, 8).tolist()
+    [4, 4, 4, 8]
+    """
+    lengths_S = np.empty(steps, dtype=np.int64)
+    for stage in stages:
+        length = round(stage.length * sequence_length)
+        if length < 2 or sequence_length % length:
+            raise UserError(
+                f"field 'curriculum.sequence_lengths': {stage.length} of sequence_length={sequence_length} is {length} "
+                "tokens; it must divide sequence_length and be at least 2"
+            )
+        lengths_S[round(stage.start * steps) :] = length
+    return lengths_S
+
+
+def planned_objectives(stages: Sequence[ObjectiveStage], steps: int) -> tuple[ObjectiveSpan, ...]:
+    """Spans with whole steps; a border that two stages share falls on the same step, none is left out or doubled.
+
+    >>> planned_objectives([ObjectiveStage(objective="clm", end=0.25), ObjectiveStage(objective="mlm", start=0.25)], 8)
+    (ObjectiveSpan(start_step=0, end_step=2, objective='clm'), ObjectiveSpan(start_step=2, end_step=8, objective='mlm'))
+    """
+    spans = [ObjectiveSpan(round(one.start * steps), round(one.end * steps), one.objective) for one in stages]
+    return tuple(span for span in spans if span.start_step < span.end_step)
+
+
+def planned_mask_rates(rate: MaskRate, steps: int) -> NDArray[np.float64]:
+    """Linear in tokens.
+
+    >>> planned_mask_rates(MaskRate(start=0.3, end=0.15), 4).round(3).tolist()
+    [0.3, 0.25, 0.2, 0.15]
+    """
+    return np.linspace(rate.start, rate.end, steps)

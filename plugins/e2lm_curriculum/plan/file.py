@@ -1,19 +1,15 @@
-"""A plan on disk: the examples as an array that is read memory-mapped, all else beside it.
-
-Whether a model and a corpus can follow a plan.
-"""
+"""A plan on disk: the examples as an array that is read memory-mapped, all else beside it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from e2lm.curriculum import Curriculum, ObjectiveSpan, Plan
-from e2lm.errors import E2LMError, UserError, nearest_names
-from e2lm_curriculum.config.curriculum import ObjectiveName
+from e2lm.curriculum import ObjectiveSpan, Plan
+from e2lm.errors import UserError
 
 PLAN_FILE = "plan.npy"
 SCHEDULE_FILE = "plan.json"
@@ -48,22 +44,3 @@ def read_plan(folder: Path) -> Plan:
     }
     spans = tuple(ObjectiveSpan(*span) for span in schedule.get("objectives", ()))
     return Plan(indices_SB, objectives=spans, vocabulary_map=schedule.get("vocabulary_map", ""), **arrays)
-
-
-def check_plan(plan: Plan, curriculum: Curriculum, family: str, tags: bool) -> None:
-    """A :class:`UserError` for a plan that this model or this corpus cannot follow."""
-    objectives = {span.objective for span in plan.objectives}
-    by_tags = sorted(one for one in objectives if one.startswith("pos-"))
-    if plan.vocabulary_map.startswith("pos"):
-        by_tags.append(f"vocabulary by {plan.vocabulary_map}")
-    if by_tags and not tags:
-        raise UserError(
-            f"field 'curriculum': {by_tags[0]} needs parts of speech; give a .jsonl corpus with 'words' and 'tags'"
-        )
-    if family == "roberta" and "clm" in objectives:
-        raise UserError("field 'curriculum': objective clm with family roberta; use family llama, which can do both")
-    if (objectives or plan.vocabulary_map) and not curriculum.needs_masks:
-        raise E2LMError(f"curriculum {curriculum.name!r} plans objectives or a vocabulary: give it needs_masks=True")
-    known = get_args(ObjectiveName)
-    for unknown in sorted(objectives - set(known)):
-        raise E2LMError(f"curriculum {curriculum.name!r}: objective {unknown!r}. {nearest_names(unknown, known)}")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from e2lm.curriculum import TrainingBudget
 from e2lm.errors import UserError
-from e2lm_curriculum.config.curriculum import MixtureStage
-from e2lm_curriculum.plan.draws import index_type, plan_array
-from e2lm_curriculum.plan.schedule import stage_of_step
+from e2lm_curriculum.plan.draws import epoch_draws, index_type, plan_array
+from e2lm_curriculum.plan.pacing import step_fractions
+from e2lm_curriculum.plan.setting import MixtureStage
 
 
 def mixture_order(
@@ -36,6 +36,15 @@ def mixture_order(
             start = int(steps[0]) * budget.batch_size
             chosen_N[start : start + count] = source_sequence(stage_weights(stage, sizes_F), count, rng)
     return draws_from_sources(chosen_N, sources_X, rng).reshape(budget.steps, budget.batch_size)
+
+
+def stage_of_step(starts: Sequence[float], steps: int) -> NDArray[np.int64]:
+    """Which of the stages that begin at ``starts`` (shares of the tokens, rising from 0) each step belongs to.
+
+    >>> stage_of_step([0.0, 0.5], 5).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    return np.searchsorted(np.asarray(starts), step_fractions(steps), side="right") - 1
 
 
 def stage_weights(stage: MixtureStage, sizes_F: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -80,8 +89,6 @@ def draws_from_sources(
     chosen_N: NDArray[np.integer[Any]], sources_X: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.integer[Any]]:
     """For each file number of ``chosen_N`` one of its examples, each file in shuffled epochs."""
-    from e2lm_curriculum.plan.draws import epoch_draws
-
     indices_N = plan_array(len(chosen_N), index_type(len(sources_X)))
     for source in np.unique(chosen_N):
         places = np.flatnonzero(chosen_N == source)

@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.arrays import Indices, Reals
 from e2lm.curriculum import TrainingBudget
 from e2lm_curriculum.plan.draws import epoch_draws, every_example, index_type, plan_array, pool_draws
 from e2lm_curriculum.plan.pacing import Pacing, step_fractions
 from e2lm_curriculum.plan.ranking import ranking, ranking_with_mixed_ties
-
-Indices = NDArray[np.integer[Any]]
-Scores = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class ModeOptions:
     share: float = 0.2
 
 
-def pool_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
+def pool_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
     """CLIMB's data curriculum: every batch from the examples that score at most the pacing's percentile.
 
     Different examples within a batch, uniform; from batch to batch the pool is the same again, so easy examples are
@@ -42,7 +39,7 @@ def pool_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions, r
     return pool_draws(ranked.order_X, sizes_S, budget.batch_size, rng)
 
 
-def staged_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
+def staged_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
     """Distinct stages from easy to hard, each as many tokens as it has examples, each in epochs of its own.
 
     Equal scores are never split: with at most ``stages`` different scores each is a stage, else the borders are the
@@ -71,7 +68,7 @@ def stage_borders(group_starts: NDArray[np.int64], stages: int) -> list[int]:
 
 
 def full_coverage_order(
-    scores_X: Scores, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator
+    scores_X: Reals, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator
 ) -> Indices:
     """Every epoch each example once, from easy to hard; equal scores in an order that is new in each epoch."""
     indices_N = plan_array(budget.draws, index_type(len(scores_X)))
@@ -81,7 +78,7 @@ def full_coverage_order(
     return indices_N.reshape(budget.steps, budget.batch_size)
 
 
-def warm_up_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
+def warm_up_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
     """A pool that grows over the first ``share`` of the tokens, then shuffled epochs.
 
     The pacing is squeezed into the warm-up: its last value is reached where the warm-up ends.
@@ -97,7 +94,7 @@ def warm_up_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions
     return indices_SB
 
 
-def grouped_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
+def grouped_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
     """Batches of equal difficulty in random order: what remains of a curriculum without its order.
 
     Every epoch sees each example once, but for those that do not fill the last batch of an epoch.
@@ -116,15 +113,15 @@ def grouped_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions
     return indices_SB
 
 
-def random_order(scores_X: Scores, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
+def random_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
     """Shuffled epochs, whatever the scores."""
     everything_X = every_example(len(scores_X))
     return epoch_draws(everything_X, budget.draws, rng).reshape(budget.steps, budget.batch_size)
 
 
-Order = Callable[[Scores, TrainingBudget, ModeOptions, np.random.Generator], Indices]
+OrderMaker = Callable[[Reals, TrainingBudget, ModeOptions, np.random.Generator], Indices]
 
-MODES: Mapping[str, Order] = {
+MODES: Mapping[str, OrderMaker] = {
     "pool": pool_order,
     "staged": staged_order,
     "full-coverage": full_coverage_order,

@@ -5,21 +5,23 @@ Shape suffixes: X examples, S steps of the segment, B examples per step, F corpu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.curriculum import Indices, Segment, SegmentPlanner, TrainingBudget
-from e2lm_curriculum.config.curriculum import OnlineSetting
+from e2lm.arrays import Indices, Reals
+from e2lm.curriculum import Plan, Segment, SegmentPlanner, TrainingBudget
 from e2lm_curriculum.plan.mixture import draws_from_sources, source_sequence
+from e2lm_curriculum.plan.setting import OnlineSetting
 
-if TYPE_CHECKING:
-    from e2lm_curriculum.plan.builder import SettingPlanner
+#: Plans a whole run, from scores that are known.
+Planner: TypeAlias = Callable[[Reals, TrainingBudget, np.random.Generator], Plan]
 
 
-def segment_planner(online: OnlineSetting, planner: SettingPlanner) -> SegmentPlanner:
-    """The planner that ``online`` names; all but the order is as ``planner`` has it."""
+def segment_planner(online: OnlineSetting, planner: Planner) -> SegmentPlanner:
+    """The planner that ``online`` names; ``planner`` makes an order of the scores that it finds."""
     next_order = _self_perplexity if online.kind == "self-perplexity" else _skill_it
 
     def next_segment(segment: Segment) -> tuple[Indices, dict[str, Any]]:
@@ -28,9 +30,7 @@ def segment_planner(online: OnlineSetting, planner: SettingPlanner) -> SegmentPl
     return next_segment
 
 
-def _self_perplexity(
-    online: OnlineSetting, planner: SettingPlanner, segment: Segment
-) -> tuple[Indices, dict[str, Any]]:
+def _self_perplexity(online: OnlineSetting, planner: Planner, segment: Segment) -> tuple[Indices, dict[str, Any]]:
     """CLIMB: the first ranking is by the given scores, each later one by the model's own loss at that moment."""
     scores_X = np.asarray(segment.scores_X, dtype=np.float64)
     if segment.start_step:
@@ -39,7 +39,7 @@ def _self_perplexity(
     return np.ascontiguousarray(order_SB), {"scored": bool(segment.start_step)}
 
 
-def _skill_it(online: OnlineSetting, planner: SettingPlanner, segment: Segment) -> tuple[Indices, dict[str, Any]]:
+def _skill_it(online: OnlineSetting, planner: Planner, segment: Segment) -> tuple[Indices, dict[str, Any]]:
     """Chen et al. 2023 (Skill-it) with the identity as skills graph: w ~ exp(rate * losses summed over a window)."""
     sources_X = np.asarray(segment.scores_X, dtype=np.int64)
     sizes_F = np.bincount(np.abs(sources_X))

@@ -1,4 +1,4 @@
-"""Examples from easy to hard, and how many of them are in the pool at a percentile.
+"""Examples from easy to hard: how many are in the pool at a percentile, how often each part of them was seen.
 
 Shape suffixes: X examples, S steps.
 """
@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.arrays import Reals
 from e2lm.errors import E2LMError
 from e2lm_curriculum.plan.draws import LARGEST_INT32, every_example
 
 EXAMPLES_AT_ONCE = 1 << 22
+
+#: Exposure is told by tenths of the examples.
+PARTS = 10
 _SIGN_BIT = np.uint32(1 << 31)
 _HALVES = np.dtype([("place", "<i4"), ("key", "<u4")])
 
@@ -50,7 +54,7 @@ class Ranking:
         return np.concatenate([[0], np.flatnonzero(np.diff(self.keys_X)) + 1, [self.examples]]).astype(np.int64)
 
 
-def ranking(scores_X: NDArray[np.floating[Any]]) -> Ranking:
+def ranking(scores_X: Reals) -> Ranking:
     """The examples sorted by score, equal ones by index.
 
     >>> found = ranking(np.array([3.0, 1.0, 2.0, 1.0]))
@@ -71,14 +75,29 @@ def ranking(scores_X: NDArray[np.floating[Any]]) -> Ranking:
     return Ranking(halves_X["place"], halves_X["key"])
 
 
-def ranking_with_mixed_ties(scores_X: NDArray[np.floating[Any]], rng: np.random.Generator) -> Ranking:
+def ranking_with_mixed_ties(scores_X: Reals, rng: np.random.Generator) -> Ranking:
     """Like :func:`ranking`, with equal scores in random order."""
     mixed_X = rng.permutation(every_example(len(scores_X)))
     found = ranking(scores_X[mixed_X])
     return Ranking(mixed_X[found.order_X], found.keys_X)
 
 
-def _sortable(scores_X: NDArray[np.floating[Any]]) -> NDArray[np.uint32]:
+def exposure_by_part(counts_X: NDArray[np.int64], scores_X: Reals, parts: int = PARTS) -> NDArray[np.float64]:
+    """The draws of each of ``parts`` equal parts, by rising score, over what uniform sampling gives it.
+
+    >>> exposure_by_part(np.array([3, 1]), np.array([0.0, 1.0]), parts=2).tolist()
+    [1.5, 0.5]
+    """
+    ranked = ranking(scores_X)
+    starts_G = ranked.groups()
+    draws_G = np.add.reduceat(counts_X[ranked.order_X], starts_G[:-1])
+    # Draws up to a place: linear inside a run of equal scores.
+    places = np.linspace(0, len(scores_X), parts + 1)
+    drawn = np.interp(places, starts_G, np.concatenate([[0], np.cumsum(draws_G)]))
+    return np.asarray(np.diff(drawn) / np.diff(places) * len(scores_X) / counts_X.sum())
+
+
+def _sortable(scores_X: Reals) -> NDArray[np.uint32]:
     """Unsigned integers in the order of the floats: positive ones with the sign bit set, negative ones inverted."""
     bits_X = (scores_X.astype(np.float32) + np.float32(0.0)).view(np.uint32)
     return np.where(bits_X & _SIGN_BIT, ~bits_X, bits_X | _SIGN_BIT)

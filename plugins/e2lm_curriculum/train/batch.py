@@ -1,15 +1,12 @@
-"""From draws to what a model trains on at that step: pieces, vocabulary, masks and labels.
+"""From a plan to what a model trains on at each step: examples in order, pieces, vocabulary, masks and labels.
 
-Everything follows from the number of the draw: no counter is read, so loaders may read ahead, in any process.
+Entry n of the data set is the n-th example that training sees. The order lives in the data, not in a sampler: a sampler
+that reads the step counter lags behind by what the loader prefetches and replays wrongly on resume, while reading a
+planned data set in sequence cannot. All else follows from the number of the draw, so loaders may read ahead, in any
+process.
 
-Shape suffixes: B examples, T tokens per example, L tokens per piece, P pieces (B * T / L), S steps.
-
-The examples in planned order: entry n of the data set is the n-th example that training sees.
-
-The order lives in the data, not in a sampler: a sampler that reads the step counter lags behind by what the loader
-prefetches and replays wrongly on resume, while reading a planned data set in sequence cannot.
-
-Shape suffixes: K tokens, X examples, T tokens per example, S optimiser steps, B examples per step, N draws (S * B).
+Shape suffixes: K tokens, X examples, T tokens per example, L tokens per piece, P pieces (B * T / L), S optimiser steps,
+B examples per step, N draws (S * B).
 """
 
 from __future__ import annotations
@@ -23,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from e2lm.curriculum import Indices, Plan
-from e2lm_curriculum.config.curriculum import MASK_RATE
-from e2lm_curriculum.corpus.prepared import PREPARED_FOLDER, TAGS_FILE, TOKENS_FILE
+from e2lm.arrays import Indices
+from e2lm.curriculum import Plan
 from e2lm_curriculum.corpus.reader import LAST_TAG
 from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, UNKNOWN_ID
 from e2lm_curriculum.model.objective import IGNORED, masked_tokens, masking_rates, planned_labels
+from e2lm_curriculum.plan.setting import MASK_RATE
+from e2lm_curriculum.train.prepared import PREPARED_FOLDER, TAGS_FILE, TOKENS_FILE
 
 
 class Draw(NamedTuple):

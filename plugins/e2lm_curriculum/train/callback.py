@@ -9,13 +9,13 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from e2lm_curriculum.corpus.prepared import PreparedCorpus
 from e2lm_curriculum.model.family import TrainedModel
 from e2lm_curriculum.train.checkpoints import write_checkpoint, write_series
 from e2lm_curriculum.train.locks import is_main, process_count, wait_for_all
+from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.online import RunSegments
+from e2lm_curriculum.train.prepared import PreparedCorpus
 from e2lm_curriculum.train.resume import mark_complete
-from e2lm_curriculum.train.size_run import SizeRun
 
 #: Saving may take at most one part in this many of the time, whatever the interval asked for.
 SAVE_SHARE = 20
@@ -31,7 +31,7 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(
         self,
-        run: SizeRun,
+        run: ModelRun,
         prepared: PreparedCorpus,
         model: TrainedModel,
         segments: RunSegments,
@@ -42,7 +42,7 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
         self._prepared = prepared
         self._model = model
         self._segments = segments
-        self._stop_step = run.config.budget.steps
+        self._stop_step = run.budget.steps
         self._report = report
         self._grid = frozenset(run.grid)
         self._started = time.monotonic() - wall_before_s
@@ -56,14 +56,14 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
 
     def save_record(self) -> None:
         """Write ``run.json`` and ``series.json`` as they stand."""
-        write_series(self._run, self._prepared, self._run.grid)
+        write_series(self._run, self._prepared)
         self._run.write_record(self._prepared, time.monotonic() - self._started, finished=False)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by Trainer after every optimiser step."""
         step = state.global_step
         if step in self._grid and is_main():
-            write_checkpoint(self._model, self._run.config.out_folder, self._run.folder, step)
+            write_checkpoint(self._model, self._run.out, self._run.folder, step)
             self.save_record()
         is_end = step == self._stop_step and step < state.max_steps
         control.should_training_stop = control.should_training_stop or is_end
@@ -76,7 +76,7 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
         if process_count() > 1:
             # Clocks differ; every process must decide alike.
             return step % max(1, steps // STATES_OF_A_GROUP) == 0
-        interval_s = max(self._run.config.resume_interval_s, SAVE_SHARE * self._save_took_s)
+        interval_s = max(self._run.config.run.resume_interval_s, SAVE_SHARE * self._save_took_s)
         return time.monotonic() - self._saved >= interval_s
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +12,12 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.series import Series
 from e2lm.weights import SINGLE_FILE
-from e2lm_curriculum.corpus.prepared import PreparedCorpus, tokenizer_files
-from e2lm_curriculum.model.optimizer import HEADS
+from e2lm_curriculum.model.objective import HEADS
+from e2lm_curriculum.train.prepared import PreparedCorpus, tokenizer_files
 
 if TYPE_CHECKING:
     from e2lm_curriculum.model.family import TrainedModel
-    from e2lm_curriculum.train.size_run import SizeRun
+    from e2lm_curriculum.train.model_run import ModelRun
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
@@ -55,16 +54,16 @@ def write_checkpoint(model: TrainedModel, out: Path, run: Path, step: int) -> No
             shutil.copyfile(file, folder / file.name)
 
 
-def write_series(run: SizeRun, prepared: PreparedCorpus, steps: Sequence[int]) -> Series:
-    """``series.json`` with those checkpoints of ``steps`` that are there."""
-    tokens_per_step = run.config.batch_size * run.config.sequence_length
+def write_series(run: ModelRun, prepared: PreparedCorpus) -> Series:
+    """``series.json`` with those checkpoints of the run's grid that are there."""
+    tokens_per_step = run.budget.batch_size * run.budget.sequence_length
     checkpoints = tuple(
         Checkpoint(step=step, tokens=step * tokens_per_step, path=f"checkpoint-{step}")
-        for step in steps
+        for step in run.grid
         if checkpoint_folder(run.folder, step).is_dir()
     )
     series = Series(
-        name=run.config.label or run.size.name,
+        name=run.name,
         params=run.params(prepared.vocabulary),
         params_non_embedding=run.params_non_embedding,
         tokens_per_step=tokens_per_step,

@@ -17,8 +17,8 @@ from e2lm.errors import UserError
 from e2lm.samples import Samples
 from e2lm.series import Series
 from e2lm_curriculum.compare.runs import finished_runs, require_comparable
-from e2lm_curriculum.corpus.prepared import PREPARED_FOLDER
 from e2lm_curriculum.plan.file import read_plan
+from e2lm_curriculum.train.prepared import PREPARED_FOLDER
 from tests.e2lm_curriculum.conftest import comparison_settings
 
 

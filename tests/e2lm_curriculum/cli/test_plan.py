@@ -9,13 +9,13 @@ import pytest
 from e2lm.command_line import main
 from e2lm.curriculum import ObjectiveSpan, Plan, TrainingBudget
 from e2lm.errors import E2LMError
-from e2lm_curriculum.config.curriculum import CurriculumSetting
 from e2lm_curriculum.config.training import TrainingConfig
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.draws import plan_array
 from e2lm_curriculum.plan.file import read_plan, write_plan
 from e2lm_curriculum.plan.mixture import source_sequence
-from e2lm_curriculum.plan.preset import presets
+from e2lm_curriculum.plan.preset import preset_curricula
+from e2lm_curriculum.plan.setting import CurriculumSetting
 
 ASKED = ["--samples", "20000", "--steps", "20000", "--batch", "8", "--seed", "0", "--show", "--json"]
 SMALL = ["--samples", "200", "--steps", "50", "--batch", "4", "--json"]
@@ -68,7 +68,7 @@ def test_all_that_a_plan_sets_is_in_its_hash() -> None:
         Plan(indices_SB, mask_rates_S=np.full(3, 0.15))
 
 
-@pytest.mark.parametrize("curriculum", presets(), ids=lambda one: one.name)
+@pytest.mark.parametrize("curriculum", preset_curricula(), ids=lambda one: one.name)
 def test_every_preset_makes_a_plan_that_reads_back_as_it_was(curriculum: object, tmp_path: Path) -> None:
     from e2lm.curriculum import Curriculum
 
@@ -168,8 +168,8 @@ def test_the_plan_of_a_configuration_is_the_one_that_was_trained(
     trained: TrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "config.yml"
-    file.write_text(json.dumps(trained.model_dump(mode="json")), encoding="utf-8")
+    file.write_text(json.dumps(trained.fields), encoding="utf-8")
     found = report(capsys, str(file), "--show", "--json")
-    assert found["hash"] == read_plan(trained.out_folder / ".prepared").hash
+    assert found["hash"] == read_plan(trained.run.out_folder / ".prepared").hash
     assert found["curriculum"] == "shuffle"
     assert found["steps"] == 60

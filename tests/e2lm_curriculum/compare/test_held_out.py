@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM
 
-from e2lm_curriculum.compare.held_out import HeldOutText, read_held_out, score_held_out
+from e2lm_curriculum.compare.held_out import HeldOutPassages, read_held_out, score_held_out
 from e2lm_curriculum.compare.measures import held_out_measure
 from e2lm_curriculum.compare.runs import FinishedRun, finished_runs
 from e2lm_curriculum.config.training import TrainingConfig
 from e2lm_curriculum.corpus.tokenizer import MASK_ID
-from e2lm_curriculum.train.run import train
+from e2lm_curriculum.train.ladder import train
 from tests.e2lm_curriculum.conftest import minuscule_settings
 
 
@@ -25,7 +25,7 @@ def runs(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Fi
     folder = tmp_path_factory.mktemp("masked")
     for seed in (0, 1):
         data = {**minuscule_settings(corpus_file, folder / str(seed)), "sizes": ("1x16",), "family": "roberta"}
-        train(TrainingConfig.model_validate({**data, "checkpoints": 2, "init_seed": seed}), quiet=True)
+        train(TrainingConfig.from_data({**data, "checkpoints": 2, "init_seed": seed}, "test"), quiet=True)
     return finished_runs([folder])
 
 
@@ -44,7 +44,7 @@ def by_definition(checkpoint: Path, passage: np.ndarray, length: int) -> float:
 
 
 def test_pseudo_bits_are_those_of_the_definition(runs: list[FinishedRun]) -> None:
-    text = HeldOutText.of(runs[0], 150)
+    text = HeldOutPassages.of(runs[0], 150)
     score_held_out(runs, text, jobs=1, quiet=True)
     nats_KI = read_held_out(runs[0], text)
     assert nats_KI.shape == (len(runs[0].series.checkpoints), len(text.passages))
@@ -63,7 +63,7 @@ def test_pseudo_bits_are_those_of_the_definition(runs: list[FinishedRun]) -> Non
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 16))
 def test_pieces_hold_every_token_of_every_passage_once(sizes: list[int], length: int) -> None:
     passages = [np.arange(size) + 100 * place for place, size in enumerate(sizes)]
-    text = HeldOutText(tuple(passages), np.ones(len(sizes), dtype=np.int64), "key")
+    text = HeldOutPassages(tuple(passages), np.ones(len(sizes), dtype=np.int64), "key")
     seen: dict[int, list[int]] = {}
     for pieces_WT, owners_W in text.pieces(length):
         assert pieces_WT.shape[1] <= length

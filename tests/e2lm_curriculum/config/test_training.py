@@ -19,8 +19,8 @@ def test_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:
     file = tmp_path / "c.yml"
     file.write_text(GOOD.format(corpus="a.txt", out="o"), encoding="utf-8")
     config = read(file)
-    assert config.learning_rate == 0.003
-    assert config.tokens == 1000
+    assert config.run.learning_rate == 0.003
+    assert config.data.tokens == 1000
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2lm_curriculum.corpus.prepared import packed_corpus
 from e2lm_curriculum.corpus.reader import SplitCorpus
 from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, PADDING_ID, trained_tokenizer
+from e2lm_curriculum.train.prepared import packed_corpus
 
 TOKENIZER = trained_tokenizer(["the cat sat on the mat", "the dog sat on the log"] * 20, 300)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from e2lm import UserError
+from e2lm_curriculum.config.training import ModelConfig
 from e2lm_curriculum.model.family import new_llama
 from e2lm_curriculum.model.size import NAMED_SIZES, model_size
 
@@ -35,5 +36,5 @@ def test_counted_parameters_are_those_of_the_model(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["tiny", "4x", "0x64", "4x130", "x64", "4x128x2", ""])
 def test_an_unknown_size_is_an_error_that_names_the_field(text: str) -> None:
-    with pytest.raises(UserError, match="field 'sizes'"):
-        model_size(text)
+    with pytest.raises(UserError, match=r"c\.yml: field 'sizes'.*size"):
+        ModelConfig.from_data({"sizes": [text]}, "c.yml")

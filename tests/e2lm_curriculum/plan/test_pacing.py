@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from e2lm.curriculum import TrainingBudget
 from e2lm_curriculum.cli.plan import exposure_by_part
-from e2lm_curriculum.config.curriculum import CurriculumSetting
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.pacing import Pacing, step_fractions
-from e2lm_curriculum.plan.preset import preset_settings
+from e2lm_curriculum.plan.preset import presets
+from e2lm_curriculum.plan.setting import CurriculumSetting
 
 STEPS = 400_000
 AT = np.array([25_000, 50_000, 100_000, 200_000, 300_000]) / STEPS
@@ -111,7 +111,7 @@ def test_a_pacing_rises_from_its_start_to_its_maximum(
 
 
 def test_every_config_of_climb_is_a_preset_with_its_values() -> None:
-    settings = preset_settings()
+    settings = {one.name: one.setting for one in presets()}
     climb = {name: one for name, one in settings.items() if name.startswith("climb-")}
     assert len([name for name in climb if name.startswith("climb-vocabulary-")]) == 6
     assert len([name for name in climb if name.startswith("climb-objective-")]) == 8

@@ -13,9 +13,9 @@ from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, MASK_ID, UNKNOWN_ID
 from e2lm_curriculum.model.family import new_llama, new_roberta
 from e2lm_curriculum.model.loss import attention_of
 from e2lm_curriculum.model.objective import classes, masking_rates
-from e2lm_curriculum.model.optimizer import head_rate
 from e2lm_curriculum.model.size import model_size
 from e2lm_curriculum.train.batch import Draw, PlannedBatch, limited_tokens
+from e2lm_curriculum.train.recipe import head_rate
 
 STEPS = 8
 BATCH = 64
@@ -185,7 +185,7 @@ def test_a_head_warms_up_within_its_own_span_and_rests_outside_it() -> None:
 def test_heads_are_in_the_one_optimiser_that_clips_everything_and_are_paced_by_their_own_span() -> None:
     from transformers import Trainer, TrainingArguments
 
-    from e2lm_curriculum.model.optimizer import HEAD_LEARNING_RATE, add_head_groups
+    from e2lm_curriculum.train.recipe import HEAD_LEARNING_RATE, add_head_groups
 
     model = new_roberta(model_size("1x16"), VOCABULARY, LENGTH, 0, ("pos-all", "mlm"))
     arguments = TrainingArguments(output_dir="unused", max_steps=40, use_cpu=True, report_to="none", learning_rate=0.5)

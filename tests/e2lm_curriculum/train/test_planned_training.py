@@ -20,14 +20,13 @@ from e2lm import Series, UserError
 from e2lm.run_record import RunRecord
 from e2lm.weights import read_weight_index, weights_hash
 from e2lm_curriculum.config.training import TrainingConfig
-from e2lm_curriculum.corpus.prepared import prepare
-from e2lm_curriculum.corpus.reader import read_passages, split_corpus
 from e2lm_curriculum.model.size import model_size
 from e2lm_curriculum.plan.file import read_plan
-from e2lm_curriculum.train.online_record import planned_segments, segment_state, trained_plan
-from e2lm_curriculum.train.run import train
-from e2lm_curriculum.train.size_run import SizeRun
-from e2lm_curriculum.train.size_training import train_size
+from e2lm_curriculum.train.ladder import train
+from e2lm_curriculum.train.model_run import ModelRun
+from e2lm_curriculum.train.prepared import prepare
+from e2lm_curriculum.train.segments import planned_segments, segment_state, trained_plan
+from e2lm_curriculum.train.trainer import train_model
 
 STEPS = 12
 BATCH = 4
@@ -107,13 +106,13 @@ class KilledError(Exception):
     """Stands for a kill: nothing after it runs."""
 
 
-def train_here(config: TrainingConfig, kill_at: tuple[int, ...] = (), done_before: int = 1) -> SizeRun:
+def train_here(config: TrainingConfig, kill_at: tuple[int, ...] = (), done_before: int = 1) -> ModelRun:
     """Train in this process; an exception leaves exactly what a killed process leaves.
 
     The last time it must go on where ``kill_at``, or the kill after ``done_before`` steps, left it.
     """
-    run = SizeRun(config, config.model_sizes[0])
-    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+    run = ModelRun(config, config.model.ladder[0])
+    prepared = prepare(config)
     for step in kill_at:
 
         def report(done: int, step: int = step) -> None:
@@ -121,9 +120,9 @@ def train_here(config: TrainingConfig, kill_at: tuple[int, ...] = (), done_befor
                 raise KilledError
 
         with pytest.raises(KilledError):
-            train_size(run, prepared, report)
+            train_model(run, prepared, report)
     steps: list[int] = []
-    train_size(run, prepared, steps.append)
+    train_model(run, prepared, steps.append)
     assert steps[0] >= max((*kill_at, done_before)) - 1
     return run
 
@@ -134,12 +133,12 @@ def _a_state_after_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("e2lm_curriculum.train.callback.SAVE_SHARE", 0)
 
 
-def final_weights(run: SizeRun) -> str:
-    return weights_hash(read_weight_index(run.folder / f"checkpoint-{run.config.budget.steps}"))
+def final_weights(run: ModelRun) -> str:
+    return weights_hash(read_weight_index(run.folder / f"checkpoint-{run.budget.steps}"))
 
 
 @pytest.fixture(scope="module")
-def straight(tagged_files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, SizeRun]:
+def straight(tagged_files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelRun]:
     out = tmp_path_factory.mktemp("straight")
     return {name: train_here(config_of(kind, tagged_files, out / name)) for name, kind in KINDS.items()}
 
@@ -148,7 +147,7 @@ def straight(tagged_files: tuple[str, str], tmp_path_factory: pytest.TempPathFac
 @pytest.mark.usefixtures("_a_state_after_every_step")
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_killed_at_random_steps_has_the_weights_of_a_straight_run(
-    name: str, straight: dict[str, SizeRun], tagged_files: tuple[str, str], tmp_path: Path
+    name: str, straight: dict[str, ModelRun], tagged_files: tuple[str, str], tmp_path: Path
 ) -> None:
     chance = random.Random(name)
     steps = tuple(sorted(chance.sample(range(2, STEPS), 2)))
@@ -162,15 +161,15 @@ def test_a_run_killed_at_random_steps_has_the_weights_of_a_straight_run(
 
 def kill_9(config: TrainingConfig, step: int) -> None:
     """Train in a process of its own, which is killed by SIGKILL after ``step`` steps."""
-    run = SizeRun(config, config.model_sizes[0])
-    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+    run = ModelRun(config, config.model.ladder[0])
+    prepared = prepare(config)
 
     def die(done: int) -> None:
         if done == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def body() -> None:
-        train_size(run, prepared, die)
+        train_model(run, prepared, die)
 
     # A fork, as a new interpreter would spend ten times longer on its imports than on the steps.
     with warnings.catch_warnings():
@@ -186,7 +185,7 @@ def kill_9(config: TrainingConfig, step: int) -> None:
 @pytest.mark.parametrize("loader_workers", [0, 2])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_killed_by_sigkill_has_the_weights_of_a_straight_run_whoever_reads(
-    name: str, loader_workers: int, straight: dict[str, SizeRun], tagged_files: tuple[str, str], tmp_path: Path
+    name: str, loader_workers: int, straight: dict[str, ModelRun], tagged_files: tuple[str, str], tmp_path: Path
 ) -> None:
     config = config_of(KINDS[name], tagged_files, tmp_path / "out", loader_workers=loader_workers)
     step = random.Random(f"{name} {loader_workers}").randrange(2, STEPS)
@@ -198,52 +197,52 @@ def test_the_state_to_resume_from_holds_the_segments_of_an_online_curriculum(
     tagged_files: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("e2lm_curriculum.train.callback.SAVE_SHARE", 0)
-    run = SizeRun(config_of(KINDS["skill-it"], tagged_files, tmp_path / "out"), model_size("1x16"))
+    run = ModelRun(config_of(KINDS["skill-it"], tagged_files, tmp_path / "out"), model_size("1x16"))
     config = run.config
-    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+    prepared = prepare(config)
 
     def kill(done: int) -> None:
         if done == 10:
             raise KilledError
 
     with pytest.raises(KilledError):
-        train_size(run, prepared, kill)
+        train_model(run, prepared, kill)
     held = json.loads((run.folder / ".resume" / "checkpoint-9" / "curriculum.json").read_text(encoding="utf-8"))
     assert list(held) == ["0", "4", "8"]
     assert len(held["8"]["state"]["losses"]) == 2
     (planned_segments(run.folder)[1] / "state.json").write_text('{"hash": "x", "state": {}, "probed_tokens": 0}')
     with pytest.raises(UserError, match="segments of the curriculum were changed"):
-        train_size(run, prepared, lambda done: None)
+        train_model(run, prepared, lambda done: None)
 
 
-def test_probing_is_counted_and_its_segments_are_what_was_trained(straight: dict[str, SizeRun]) -> None:
+def test_probing_is_counted_and_its_segments_are_what_was_trained(straight: dict[str, ModelRun]) -> None:
     run = straight["self-perplexity"]
-    examples = len(np.load(run.config.out_folder / ".prepared" / "scores.npy"))
+    examples = len(np.load(run.out / ".prepared" / "scores.npy"))
     first, *later = [segment_state(folder)["probed_tokens"] for folder in planned_segments(run.folder)]
     assert first == 0
     assert later == [7 * examples * LENGTH] * 2  # every token masked once, in seven passes
     assert run.record is not None
     training = 6 * run.params_non_embedding * STEPS * BATCH * LENGTH
     assert run.record.flops == training + 2 * run.params_non_embedding * sum(later)
-    plan = trained_plan(run.config.out_folder / ".prepared", run.folder)
+    plan = trained_plan(run.out / ".prepared", run.folder)
     assert plan.indices_SB.shape == (STEPS, BATCH)
-    assert not np.array_equal(plan.indices_SB, read_plan(run.config.out_folder / ".prepared").indices_SB)
+    assert not np.array_equal(plan.indices_SB, read_plan(run.out / ".prepared").indices_SB)
 
 
-def test_two_objectives_at_once_are_counted_twice(straight: dict[str, SizeRun]) -> None:
+def test_two_objectives_at_once_are_counted_twice(straight: dict[str, ModelRun]) -> None:
     run = straight["objective"]
     # noun-verb for the first sixteenth, all tags after it, masked tokens from an eighth on: 12 + 10 or 11 of 12 steps.
-    plan = read_plan(run.config.out_folder / ".prepared")
+    plan = read_plan(run.out / ".prepared")
     assert plan.forward_passes == 22
     assert run.record is not None
     assert run.record.flops == 6 * run.params_non_embedding * 22 * BATCH * LENGTH
 
 
 @pytest.mark.parametrize("name", ["objective", "antlm"])
-def test_a_checkpoint_loads_without_the_heads_and_says_its_own_size(name: str, straight: dict[str, SizeRun]) -> None:
+def test_a_checkpoint_loads_without_the_heads_and_says_its_own_size(name: str, straight: dict[str, ModelRun]) -> None:
     run = straight[name]
     folder = run.folder / f"checkpoint-{STEPS}"
-    kind = AutoModelForMaskedLM if run.config.family == "roberta" else AutoModelForCausalLM
+    kind = AutoModelForMaskedLM if run.config.model.family == "roberta" else AutoModelForCausalLM
     model, problems = kind.from_pretrained(folder, output_loading_info=True)
     assert not problems["missing_keys"]
     assert not problems["unexpected_keys"]
@@ -257,7 +256,7 @@ def test_a_checkpoint_loads_without_the_heads_and_says_its_own_size(name: str, s
 
 
 def test_the_model_before_the_first_step_is_the_same_under_every_curriculum(
-    straight: dict[str, SizeRun], tagged_files: tuple[str, str], tmp_path: Path
+    straight: dict[str, ModelRun], tagged_files: tuple[str, str], tmp_path: Path
 ) -> None:
     first = [straight[name].folder / "checkpoint-0" for name in ("mask-rate", "vocabulary", "objective")]
     assert len({weights_hash(read_weight_index(folder)) for folder in first}) == 1
@@ -275,7 +274,7 @@ def masked_loss(folder: Path, text: str) -> float:
 
 def test_masked_training_lowers_the_pseudo_likelihood_loss(tagged_files: tuple[str, str], tmp_path: Path) -> None:
     config = config_of({"family": "roberta"}, tagged_files, tmp_path / "out", tokens=150 * BATCH * LENGTH)
-    run = train_here(config.model_copy(update={"resume_interval_s": 1e9}))
+    run = train_here(config.changed(resume_interval_s=1e9))
     text = "the small cat sees every house in some river ."
     before, after = (masked_loss(run.folder / f"checkpoint-{step}", text) for step in (0, 150))
     assert before == pytest.approx(np.log(320), abs=0.2)

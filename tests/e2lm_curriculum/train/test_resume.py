@@ -13,22 +13,20 @@ import torch
 
 from e2lm.weights import read_weight_index, weights_hash
 from e2lm_curriculum.config.training import TrainingConfig
-from e2lm_curriculum.corpus.prepared import prepare
-from e2lm_curriculum.corpus.reader import read_passages, split_corpus
+from e2lm_curriculum.train.ladder import train
 from e2lm_curriculum.train.locks import folder_lock
+from e2lm_curriculum.train.model_run import ModelRun
+from e2lm_curriculum.train.prepared import prepare
 from e2lm_curriculum.train.resume import mark_complete, newest_state, resume_folder, step_of
-from e2lm_curriculum.train.run import train
-from e2lm_curriculum.train.size_run import SizeRun
-from e2lm_curriculum.train.size_training import train_size
+from e2lm_curriculum.train.trainer import train_model
+from tests.e2lm_curriculum.conftest import command_words
 
 KILLS = 3
 DEADLINE_S = 240.0
 
 
 def command(config: TrainingConfig) -> list[str]:
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in config.effective().items() if name != "corpus"]
-    words = [sys.executable, "-m", "e2lm", "train", "--corpus", *config.corpus, "--out", config.out]
-    return [*words, "--sizes", ",".join(config.sizes), "--jobs", str(config.jobs), "--resume-interval-s=0", *options]
+    return [sys.executable, "-m", "e2lm", *command_words(config), "--resume-interval-s=0"]
 
 
 def start(config: TrainingConfig, stderr: int | None = None) -> subprocess.Popen[bytes]:
@@ -39,12 +37,13 @@ def start(config: TrainingConfig, stderr: int | None = None) -> subprocess.Popen
 
 
 def hashes(config: TrainingConfig) -> dict[str, str]:
-    folders = sorted(config.out_folder.glob("*/checkpoint-*"))
-    return {str(folder.relative_to(config.out_folder)): weights_hash(read_weight_index(folder)) for folder in folders}
+    out = config.run.out_folder
+    folders = sorted(out.glob("*/checkpoint-*"))
+    return {str(folder.relative_to(out)): weights_hash(read_weight_index(folder)) for folder in folders}
 
 
 def newest_step(config: TrainingConfig) -> int:
-    marks = config.out_folder.glob("*/.resume/checkpoint-*/complete")
+    marks = config.run.out_folder.glob("*/.resume/checkpoint-*/complete")
     return max((step_of(mark.parent) for mark in marks), default=0)
 
 
@@ -67,9 +66,9 @@ def test_a_run_killed_again_and_again_has_the_weights_of_a_straight_run(
     trained: TrainingConfig, tmp_path: Path
 ) -> None:
     changes = {"sizes": ("1x16",), "tokens": 1500 * 4 * 32, "schedule": "cosine", "checkpoints": 20}
-    straight = trained.model_copy(update={**changes, "out": str(tmp_path / "straight")})
+    straight = trained.changed(**changes, out=str(tmp_path / "straight"))
     train(straight, quiet=True)
-    killed = straight.model_copy(update={"out": str(tmp_path / "killed")})
+    killed = straight.changed(out=str(tmp_path / "killed"))
     chance = random.Random(0)
     step = 0
     for _ in range(KILLS):
@@ -81,15 +80,15 @@ def test_a_run_killed_again_and_again_has_the_weights_of_a_straight_run(
     assert (last.returncode, said) == (0, b"")
     assert len(hashes(killed)) == 21
     assert hashes(killed) == hashes(straight)
-    assert not resume_folder(killed.out_folder / "1x16").exists()
+    assert not resume_folder(killed.run.out_folder / "1x16").exists()
 
 
 @pytest.mark.slow
 def test_two_sizes_at_once_survive_the_death_of_their_parent(trained: TrainingConfig, tmp_path: Path) -> None:
     changes = {"tokens": 400 * 4 * 32, "jobs": 2}
-    straight = trained.model_copy(update={**changes, "jobs": 1, "out": str(tmp_path / "straight")})
+    straight = trained.changed(**{**changes, "jobs": 1}, out=str(tmp_path / "straight"))
     train(straight, quiet=True)
-    killed = straight.model_copy(update={**changes, "out": str(tmp_path / "killed")})
+    killed = straight.changed(**changes, out=str(tmp_path / "killed"))
     killed_at_a_random_step(killed, 0, random.Random(1))
     assert start(killed).wait() == 0
     assert hashes(killed) == hashes(straight)
@@ -98,21 +97,20 @@ def test_two_sizes_at_once_survive_the_death_of_their_parent(trained: TrainingCo
 def test_a_run_that_goes_on_starts_at_the_state_and_not_at_the_beginning(
     trained: TrainingConfig, tmp_path: Path
 ) -> None:
-    config = trained.model_copy(
-        update={"out": str(tmp_path / "out"), "sizes": ("1x16",), "tokens": 600 * 4 * 32, "resume_interval_s": 0.0}
-    )
-    run = SizeRun(config, config.model_sizes[0])
-    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
+    changes = {"sizes": ("1x16",), "tokens": 600 * 4 * 32, "resume_interval_s": 0.0}
+    config = trained.changed(**changes, out=str(tmp_path / "out"))
+    run = ModelRun(config, config.model.ladder[0])
+    prepared = prepare(config)
 
     def interrupt(step: int) -> None:
         if newest_step(config) > 100:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_size(run, prepared, interrupt)
+        train_model(run, prepared, interrupt)
     stopped = newest_step(config)
     steps: list[int] = []
-    train_size(run, prepared, steps.append)
+    train_model(run, prepared, steps.append)
     assert steps[:2] == [stopped, stopped + 1]
     assert steps[-1] == 600
 

@@ -1,4 +1,4 @@
-"""What an online curriculum left in the folder of a run. Imports no torch.
+"""Segments of a run whose order is planned while it trains, as they lie in its folder. Imports no torch.
 
 Shape suffixes: S optimiser steps, B examples per step.
 """
@@ -7,18 +7,37 @@ from __future__ import annotations
 
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from e2lm.curriculum import Plan
+from e2lm.errors import UserError
+from e2lm_curriculum.config.training import DataConfig
+from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.file import read_plan
 
 SEGMENTS_FOLDER = ".segments"
 STATE_FILE = "state.json"
 
+#: Arms that mean something while an order is planned by watching the model.
+ONLINE_ARMS = (None, "curriculum", "anti")
+
 _SEGMENT_NAME = re.compile(r"segment-(\d+)")
+
+
+def is_online(data: DataConfig) -> bool:
+    """Whether the order is planned while the model trains; a :class:`UserError` for an arm that cannot be."""
+    if chosen_curriculum(data.curriculum).next_segment is None or data.arm == "vanilla":
+        return False
+    if data.arm not in ONLINE_ARMS:
+        raise UserError(
+            f"field 'arm': {data.arm} needs an order that is known beforehand; {data.curriculum} is planned while it "
+            "trains: leave this arm out"
+        )
+    return True
 
 
 def segment_folder(run: Path, start_step: int) -> Path:
@@ -46,8 +65,6 @@ def probed_tokens(run: Path) -> int:
 
 def trained_plan_hash(run: Path) -> str:
     """One hash over the segments planned so far, empty without any."""
-    from hashlib import sha256
-
     hashes = [segment_state(folder)["hash"] for folder in planned_segments(run)]
     return sha256(json.dumps(hashes).encode()).hexdigest() if hashes else ""
 

@@ -1,4 +1,4 @@
-"""How a config writes a curriculum: a mapping of order, sequence length, objective and vocabulary."""
+"""What a configuration may say of a curriculum: order, mixture, sequence lengths, objectives, vocabulary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ VocabularyMap = Literal["token-id", "pos", "pos-and-token-id"]
 #: CLIMB and BERT (Devlin et al. 2019).
 MASK_RATE = 0.15
 
-Share = Annotated[float, Field(ge=0, le=1)]
+#: A moment of training, as a share of its tokens.
+Moment = Annotated[float, Field(ge=0, le=1)]
 
 
 class LengthStage(Noun):
@@ -30,8 +31,8 @@ class ObjectiveStage(Noun):
     """``objective`` is trained from ``start`` to ``end``, shares of the tokens."""
 
     objective: ObjectiveName
-    start: Share = 0.0
-    end: Share = 1.0
+    start: Moment = 0.0
+    end: Moment = 1.0
 
 
 class MaskRate(Noun):

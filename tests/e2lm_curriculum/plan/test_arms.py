@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from e2lm.curriculum import Curriculum, Plan, TrainingBudget
-from e2lm_curriculum.config.training import ARMS, Arm, arm_plan, reversed_scores
+from e2lm_curriculum.plan.arms import ARMS, Arm, arm_plan, reversed_scores
 
 
 def growing_pool(scores_X: NDArray[np.float64], budget: TrainingBudget, rng: np.random.Generator) -> Plan:

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm.command_line import main
-from e2lm_curriculum.config.training import TrainingConfig, babylm_words, checkpoint_steps, token_steps, word_steps
-from e2lm_curriculum.corpus.prepared import prepare
-from e2lm_curriculum.corpus.reader import read_passages, split_corpus
-from e2lm_curriculum.train.size_run import SizeRun
-from e2lm_curriculum.train.size_training import train_size
+from e2lm_curriculum.config.training import TrainingConfig
+from e2lm_curriculum.train.checkpoint_grid import babylm_words, log_steps, token_steps, word_steps
+from e2lm_curriculum.train.model_run import ModelRun
+from e2lm_curriculum.train.prepared import prepare
+from e2lm_curriculum.train.trainer import train_model
 
 
 @given(st.integers(1, 1_000_000), st.integers(1, 60))
 def test_the_grid_rises_from_0_to_the_last_step_and_has_the_count_asked_for(steps: int, count: int) -> None:
-    grid = checkpoint_steps(steps, count)
+    grid = log_steps(steps, count)
     assert grid[0] == 0
     assert grid[-1] == steps
     assert len(grid) == min(count, steps) + 1
@@ -26,7 +26,7 @@ def test_the_grid_rises_from_0_to_the_last_step_and_has_the_count_asked_for(step
 
 
 def test_steps_grow_by_a_constant_factor() -> None:
-    grid = checkpoint_steps(100_000, 9)[1:]
+    grid = log_steps(100_000, 9)[1:]
     ratios = [high / low for low, high in pairwise(grid)]
     assert max(ratios) / min(ratios) < 1.01
 
@@ -50,10 +50,10 @@ def test_checkpoints_on_the_babylm_grid_are_exported_under_its_names(
     trained: TrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = {"checkpoint_grid": "babylm", "word_unit": 200, "sizes": ("1x16",), "tokens": 20 * 4 * 32}
-    config = trained.model_copy(update={**changes, "out": str(tmp_path / "out")})
-    prepared = prepare(config, split_corpus(read_passages(config.corpus_files), config.held_out, config.seed))
-    run = SizeRun(config, config.model_sizes[0])
-    train_size(run, prepared, lambda step: None)
+    config = trained.changed(**changes, out=str(tmp_path / "out"))
+    prepared = prepare(config)
+    run = ModelRun(config, config.model.ladder[0])
+    train_model(run, prepared, lambda step: None)
     words_per_token = prepared.words_per_token
     assert words_per_token is not None
     assert 0.2 < words_per_token < 1.0

@@ -1,0 +1,199 @@
+"""The corpus as a run reads it: tokens, tokenizer, difficulties and plan, made once per output folder for every size.
+
+Shape suffixes: K tokens, X examples, S optimiser steps, B examples per step.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import numpy as np
+
+from e2lm.arrays import Values
+from e2lm.atomic_file import whole_folder, write_json, write_text
+from e2lm.curriculum import Curriculum, Plan, TrainingText
+from e2lm.errors import E2LMError, UserError, nearest_names
+from e2lm.noun import Noun
+from e2lm_curriculum.config.training import DataConfig, Family, TrainingConfig
+from e2lm_curriculum.corpus.reader import SplitCorpus, read_passages, split_corpus
+from e2lm_curriculum.corpus.tokenizer import (
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    PackedCorpus,
+    packed_corpus,
+    trained_tokenizer,
+    training_text,
+    write_tokenizer,
+)
+from e2lm_curriculum.difficulty.scores import ScoredDifficulty, difficulty_of, scored
+from e2lm_curriculum.plan.arms import CURRICULUM, arm_plan
+from e2lm_curriculum.plan.builder import chosen_curriculum
+from e2lm_curriculum.plan.file import write_plan
+from e2lm_curriculum.plan.setting import ObjectiveName
+
+PREPARED_FOLDER = ".prepared"
+DESCRIPTION_FILE = "prepared.json"
+TOKENS_FILE = "tokens.npy"
+TAGS_FILE = "tags.npy"
+SCORES_FILE = "scores.npy"
+HELD_OUT_FILE = "held_out.txt"
+
+#: Keeps the stream of orders apart from any other use of the same seed.
+ORDER_STREAM = 1
+
+
+class PreparedCorpus(Noun):
+    """What lies in the prepared folder. ``examples`` blocks of ``sequence_length`` tokens; hashes are SHA-256.
+
+    ``scoring_cpu_s`` is what the difficulty cost when it was computed, None if the curriculum has none.
+    """
+
+    vocabulary: int
+    tokens: int
+    sequence_length: int
+    examples: int
+    training_characters: int
+    held_out_characters: int
+    data_hash: str
+    tokenizer_hash: str
+    plan_hash: str
+    difficulty: str = ""
+    scoring_cpu_s: float | None = None
+    #: Words are what blanks separate.
+    training_words: int | None = None
+    #: Forward and backward passes of a batch: more than steps where several objectives are trained at once.
+    forward_passes: int | None = None
+
+    @property
+    def words_per_token(self) -> float | None:
+        """Words of the training text over its tokens; None for a corpus prepared before words were counted."""
+        return None if self.training_words is None else self.training_words / self.tokens
+
+    @classmethod
+    def read(cls, out: Path) -> Self | None:
+        """The description in the prepared folder of ``out``, if it was finished."""
+        file = out / PREPARED_FOLDER / DESCRIPTION_FILE
+        return cls.from_json_file(file) if file.is_file() else None
+
+    @classmethod
+    def of(cls, out: Path) -> Self:
+        """The same where it must be; a :class:`UserError` if it is gone."""
+        found = cls.read(out)
+        if found is None:
+            raise UserError(f"{out}: the prepared corpus was deleted; train into another --out")
+        return found
+
+
+def prepare(config: TrainingConfig) -> PreparedCorpus:
+    """Split the corpus, train the tokenizer, pack the training documents, decide the order; write all whole or not."""
+    data, out = config.data, config.run.out_folder
+    split = split_corpus(read_passages(data.corpus_files), data.held_out, config.run.seed)
+    curriculum = chosen_curriculum(data.curriculum)
+    with whole_folder(out / PREPARED_FOLDER) as folder:
+        masks = curriculum.needs_masks or config.model.family == "roberta"
+        tokenizer = trained_tokenizer(split.training, data.vocabulary, masks)
+        write_tokenizer(tokenizer, folder, data.sequence_length)
+        packed = packed_corpus(tokenizer, split)
+        text = _examples(data, packed, tokenizer)
+        _write_tokens(packed, folder)
+        data_hash = sha256(packed.tokens_K.astype("<u4").tobytes()).hexdigest()
+        tokenizer_hash = sha256((folder / TOKENIZER_FILE).read_bytes()).hexdigest()
+        scores = curriculum_scores(curriculum, text, data_hash + tokenizer_hash)
+        np.save(folder / SCORES_FILE, scores.scores_X)
+        plan = planned_order(data, curriculum, scores.scores_X, config.run.seed_of_order)
+        check_plan(plan, curriculum, config.model.family, tags=packed.tags_K is not None)
+        write_plan(plan, folder)
+        prepared = PreparedCorpus(
+            vocabulary=text.vocabulary,
+            tokens=len(packed.tokens_K),
+            sequence_length=data.sequence_length,
+            examples=len(text.blocks_XT),
+            **_sizes_of(split),
+            data_hash=data_hash,
+            tokenizer_hash=tokenizer_hash,
+            plan_hash=plan.hash,
+            difficulty=scores.name,
+            scoring_cpu_s=scores.cpu_s if scores.name else None,
+            forward_passes=plan.forward_passes,
+        )
+        write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
+    write_text(out / HELD_OUT_FILE, "\n\n".join(split.held_out) + "\n")
+    return prepared
+
+
+def _examples(data: DataConfig, packed: PackedCorpus, tokenizer: Any) -> TrainingText:
+    text = training_text(packed, tokenizer, data.sequence_length, tuple(file.stem for file in data.corpus_files))
+    if not len(text.blocks_XT):
+        raise UserError(
+            f"corpus: {len(packed.tokens_K)} training tokens, but one example takes sequence_length="
+            f"{data.sequence_length}; add text or lower sequence_length"
+        )
+    return text
+
+
+def _write_tokens(packed: PackedCorpus, folder: Path) -> None:
+    np.save(folder / TOKENS_FILE, packed.tokens_K)
+    if packed.tags_K is not None:
+        np.save(folder / TAGS_FILE, packed.tags_K)
+
+
+def _sizes_of(split: SplitCorpus) -> dict[str, int]:
+    return {
+        "training_characters": sum(map(len, split.training)),
+        "held_out_characters": sum(map(len, split.held_out)),
+        "training_words": sum(len(document.split()) for document in split.training),
+    }
+
+
+def curriculum_scores(curriculum: Curriculum, text: TrainingText, key: str) -> ScoredDifficulty:
+    """The scores that ``curriculum`` wants, stored under ``key``; zeros if it wants none."""
+    difficulty = difficulty_of(curriculum)
+    if difficulty is None:
+        return ScoredDifficulty("", np.zeros(len(text.blocks_XT)), 0.0)
+    return scored(difficulty, text, key)
+
+
+def order_generator(seed: int, *more: int) -> np.random.Generator:
+    """What decides the order of a run with this seed of order; ``more`` numbers are for a part of it."""
+    return np.random.default_rng([seed, ORDER_STREAM, *more])
+
+
+def planned_order(data: DataConfig, curriculum: Curriculum, scores_X: Values, seed: int) -> Plan:
+    """The plan of ``curriculum``: the same for every size, a function of corpus, budget and seed alone."""
+    budget = data.budget
+    plan = arm_plan(data.arm or CURRICULUM, curriculum, scores_X, budget, order_generator(seed))
+    indices_SB = plan.indices_SB
+    if indices_SB.shape != (budget.steps, budget.batch_size):
+        raise E2LMError(
+            f"curriculum {curriculum.name!r} planned shape {indices_SB.shape}, "
+            f"expected {(budget.steps, budget.batch_size)}"
+        )
+    if indices_SB.min() < 0 or indices_SB.max() >= len(scores_X):
+        raise E2LMError(f"curriculum {curriculum.name!r} planned an example outside 0..{len(scores_X) - 1}")
+    return plan
+
+
+def check_plan(plan: Plan, curriculum: Curriculum, family: Family, tags: bool) -> None:
+    """A :class:`UserError` for a plan that this model or this corpus cannot follow."""
+    objectives = {span.objective for span in plan.objectives}
+    by_tags = sorted(one for one in objectives if one.startswith("pos-"))
+    if plan.vocabulary_map.startswith("pos"):
+        by_tags.append(f"vocabulary by {plan.vocabulary_map}")
+    if by_tags and not tags:
+        raise UserError(
+            f"field 'curriculum': {by_tags[0]} needs parts of speech; give a .jsonl corpus with 'words' and 'tags'"
+        )
+    if family == "roberta" and "clm" in objectives:
+        raise UserError("field 'curriculum': objective clm with family roberta; use family llama, which can do both")
+    if (objectives or plan.vocabulary_map) and not curriculum.needs_masks:
+        raise E2LMError(f"curriculum {curriculum.name!r} plans objectives or a vocabulary: give it needs_masks=True")
+    known = get_args(ObjectiveName)
+    for unknown in sorted(objectives - set(known)):
+        raise E2LMError(f"curriculum {curriculum.name!r}: objective {unknown!r}. {nearest_names(unknown, known)}")
+
+
+def tokenizer_files(out: Path) -> tuple[Path, ...]:
+    """The files that every checkpoint carries."""
+    return tuple(out / PREPARED_FOLDER / name for name in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE))
