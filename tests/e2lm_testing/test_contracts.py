@@ -166,20 +166,21 @@ def test_a_judge_is_caught_at(fault: str) -> None:
     assert check in broken_checks(JudgeContract, "judge", Judge("thing", "A judge.", judge), oddity="white space")
 
 
+A_FUNCTION = "test_its_target_is_a_function_that_says_what_it_does"
+ITS_PARAMETERS = "test_its_signature_has_the_parameters_of_its_target"
 BAD_VERBS = {
-    "another name of a parameter": ("(text, *, width)", "textwrap:dedent", "signature"),
-    "a star that is missing": ("(width, initial_indent)", "textwrap:wrap", "signature"),
-    "no function": ("()", "math:pi", "function"),
-    "no such function": ("()", "math:tau_", "function"),
-    "no docstring": ("(action, description)", f"{__name__}:score_that", "function"),
+    "another name of a parameter": ("(text, *, width)", "textwrap:dedent", ITS_PARAMETERS),
+    "a star that is missing": ("(text, width, kwargs)", "textwrap:wrap", ITS_PARAMETERS),
+    "no function": ("()", "math:pi", A_FUNCTION),
+    "no such function": ("()", "math:tau_", A_FUNCTION),
+    "no docstring": ("(action, description)", f"{__name__}:score_that", A_FUNCTION),
 }
 
 
 @pytest.mark.parametrize("fault", BAD_VERBS)
 def test_a_verb_is_caught_at(fault: str) -> None:
     signature, target, check = BAD_VERBS[fault]
-    broken = broken_checks(VerbContract, "verb", Verb("thing", signature, "A verb.", target))
-    assert any(name.startswith(f"test_its_{check}") or f"_a_{check}_" in name for name in broken)
+    assert check in broken_checks(VerbContract, "verb", Verb("thing", signature, "A verb.", target))
 
 
 def test_a_good_verb_breaks_nothing() -> None:
