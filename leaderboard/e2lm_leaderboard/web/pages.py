@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from e2lm.chart import CATEGORIES, Chart, Line, Mark, svg
-from e2lm_leaderboard.ranking.pairs import PairTest, pair_test
+from e2lm_leaderboard.ranking.ranking import PairTest, pair_test
 from e2lm_leaderboard.ranking.table import SeasonTable, missing_numbers, visible_results
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Entry, Result, Store

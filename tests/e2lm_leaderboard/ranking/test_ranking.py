@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2lm_leaderboard.ranking.pairs import pair_test
-from e2lm_leaderboard.ranking.ranking import published_results, ranked, ranks_N
+from e2lm_leaderboard.ranking.ranking import pair_test, published_results, ranked, ranks_N
 from e2lm_leaderboard.store.store import Entry, Result
 
 NUMBERS = st.floats(-1, 1).map(lambda value: round(value, 3))

@@ -10,9 +10,9 @@ import pytest
 
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.intake import take_in
+from e2lm_leaderboard.cli.demo import demo_submissions
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files
 from e2lm_leaderboard.ranking.table import season_table
-from e2lm_leaderboard.season.demo import demo_submissions
 from e2lm_leaderboard.season.run import SeasonRun
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import database_url

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from e2lm.errors import UserError
-from e2lm_leaderboard.season import demo as demo_series
-from e2lm_leaderboard.season.demo import CHECKPOINT_TOKENS, TOKENS, demo_season, shuffled_words
+from e2lm_leaderboard.cli import demo as demo_series
+from e2lm_leaderboard.cli.demo import CHECKPOINT_TOKENS, TOKENS, demo_season, shuffled_words
 
 
 def test_the_season_has_a_control_series_early_late_and_hidden_checkpoints(tmp_path: Path) -> None:
