@@ -7,18 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from e2lm_tasks.building import agreement
-from e2lm_tasks.building.agreement import agreement_items
 from e2lm_tasks.building.cloze import cloze_items
 from e2lm_tasks.building.continuation import continuation_items
 from e2lm_tasks.building.copying import copying_items
-from e2lm_tasks.building.domain_term import term_items
+from e2lm_tasks.building.domain import fact_items, inference_items, term_items
 from e2lm_tasks.building.facts import easy_fact_items
-from e2lm_tasks.building.frequent_word import frequent_word_items
 from e2lm_tasks.building.item import CHOICES, Item
 from e2lm_tasks.building.prose import Prose, WordFrequency
-from e2lm_tasks.building.stated_fact import fact_items, inference_items
-from e2lm_tasks.building.two_steps import two_step_items
+from e2lm_tasks.building.rungs import FORMS, agreement_items, frequent_word_items, two_step_items
 from e2lm_tasks.building.word_order import shuffled_items, swapped_items
 
 Maker = Callable[[Prose, WordFrequency, np.random.Generator], Iterator[Item | None]]
@@ -102,7 +98,7 @@ LADDER = SuiteFamily(
             "agreement",
             "One of two forms of a small word (is, are; a, an; this, these), decided by its neighbour.",
             lambda prose, frequency, rng: agreement_items(prose, rng),
-            choices=agreement.CHOICES,
+            choices=FORMS,
         ),
         COPYING,
         ChoiceKind(

@@ -118,7 +118,7 @@ SCIENCE_JUDGE = Judge(
     "science-words",
     "About science, by its words: naive Bayes trained on 48 declared sentences; offline.",
     science_share,
-    source="this package, science_examples.py",
+    source="this package, season/judges.py",
 )
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from e2lm import UserError
 from e2lm.command_line import main
-from e2lm_tasks.building.domain_term import term_items, terms_and_common
+from e2lm_tasks.building.domain import NAMES, fact_items, inference_items, stated_facts, term_items, terms_and_common
 from e2lm_tasks.building.prose import CorpusText, Prose, WordFrequency, prose_of
-from e2lm_tasks.building.stated_fact import NAMES, fact_items, inference_items, stated_facts
 from e2lm_tasks.building.text_suite import build_suite
 from tests.e2lm_tasks.suite_data import made_domain
 

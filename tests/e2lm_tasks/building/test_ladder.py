@@ -10,13 +10,11 @@ import pytest
 from e2lm import Scores, UserError
 from e2lm.command_line import main
 from e2lm.scores import ScoreRow
-from e2lm_tasks.building.agreement import COUNTERPART, agreement_items
 from e2lm_tasks.building.families import LADDER
-from e2lm_tasks.building.frequent_word import FREQUENT_WORDS, frequent_word_items
 from e2lm_tasks.building.ladder import ladder_report, ladder_text, shown_by_runs, turned_on
 from e2lm_tasks.building.prose import CorpusText, Prose, WordFrequency, prose_of
+from e2lm_tasks.building.rungs import COUNTERPART, FREQUENT_WORDS, agreement_items, frequent_word_items, two_step_items
 from e2lm_tasks.building.text_suite import build_suite
-from e2lm_tasks.building.two_steps import two_step_items
 
 
 @pytest.fixture(scope="module")
