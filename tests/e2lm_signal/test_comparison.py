@@ -1,10 +1,12 @@
 import json
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from e2lm.command_line import main
+from e2lm_signal.comparison import Contender, ranked
 
 
 @pytest.fixture
@@ -71,3 +73,24 @@ def test_mistakes_get_one_line(capsys, scores_csv, options, said):
 def test_fewer_than_four_series_get_no_interval_and_are_told_so(capsys, scores_csv):
     assert main(["signal", "compare", str(scores_csv), "--series", "r[123]-1B"]) == 0
     assert "fewer than 4 series" in capsys.readouterr().out
+
+
+def contender(agreement, task):
+    return Contender(task, "acc", tuple("abcd"), agreement, 1.0)
+
+
+@pytest.mark.parametrize(("gap_in_errors", "groups"), [(1.4, [1, 1]), (1.9, [1, 2])])
+def test_two_are_told_apart_where_the_90_percent_interval_of_their_paired_difference_leaves_0(gap_in_errors, groups):
+    rng = np.random.default_rng(0)
+    first, second = (np.triu(0.1 * rng.normal(size=(4, 4)), 1) for _ in range(2))
+    first, second = first + first.T, second + second.T
+    difference = first - second
+    every = []
+    for chosen in product(range(4), repeat=4):
+        pairs = [(a, b) for i, a in enumerate(chosen) for b in chosen[:i] if a != b]
+        if pairs:
+            every.append(np.mean([difference[a, b] for a, b in pairs]))
+    places = np.triu_indices(4, 1)
+    gap = gap_in_errors * np.std(every) - difference[places].mean()
+    found = ranked([contender(0.7 + first + gap, "better"), contender(0.7 + second, "worse")], rng)
+    assert [(one.contender.task, one.group) for one in found] == list(zip(["better", "worse"], groups, strict=True))

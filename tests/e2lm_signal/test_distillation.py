@@ -5,7 +5,14 @@ import pytest
 
 from e2lm import UserError
 from e2lm.command_line import main
-from e2lm_signal.distillation import METHODS, chosen_items, distilled, early_checkpoints, held_out_measures, own_target
+from e2lm_signal.distillation import (
+    METHODS,
+    chosen_items,
+    distilled,
+    early_checkpoints,
+    held_out_measures,
+    own_target,
+)
 from e2lm_signal.item_table import ItemTable
 
 MODELS, CHECKPOINTS, ITEMS, GOOD = 12, 20, 200, 40
@@ -40,6 +47,15 @@ def test_chosen_items_beat_random_ones_on_models_that_had_no_say():
     assert report.measures["DA at early"]["chosen"].mean > report.measures["DA at early"]["random"].mean
     assert report.chosen_on + report.tested_on == MODELS
     assert 0.5 < report.overlap <= 1.0
+
+
+def test_a_spread_is_the_mean_and_the_middle_90_percent_of_the_splits_that_have_a_number(monkeypatch):
+    splits = [*map(float, np.random.default_rng(0).permutation(101)), float("nan"), float("nan")]
+    numbers = iter([one for one in splits for _arm in range(3)])
+    monkeypatch.setattr("e2lm_signal.distillation.held_out_measures", lambda *given: {"SNR": next(numbers)})
+    report = distilled(made(), 0.2, "slope", own_target(made()), {}, len(splits), np.random.default_rng(0))
+    for spread in report.measures["SNR"].values():
+        assert (spread.low, spread.mean, spread.high) == (5.0, 50.0, 95.0)
 
 
 def test_pure_noise_gains_nothing_from_being_chosen():

@@ -1,5 +1,7 @@
 """Scores of the field, against values worked out by hand or taken from their sources."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,23 @@ def test_signal_and_noise_of_two_series_by_hand():
     noise = np.mean([spread / (7 / 3), spread / (13 / 3)])
     assert family_score("sn_snr", rows).value == pytest.approx(2 / (10 / 3) / noise)
     assert curve_score("sn_noise", rows["a"]).value == pytest.approx(spread / (7 / 3))
+
+
+@pytest.mark.parametrize("name", ["sn_signal", "sn_snr"])
+def test_intervals_of_signal_and_noise_are_those_of_all_redraws_of_four_series(name):
+    rng = np.random.default_rng(5)
+    late_MK = np.array([1.0, 2.0, 2.5, 4.0])[:, None] + 0.2 * rng.normal(size=(4, 5))
+    rows = {f"s{m}": [0.0] * 5 + late_K.tolist() for m, late_K in enumerate(late_MK)}
+    every = []
+    for chosen in product(range(4), repeat=4):
+        means = late_MK[list(chosen)].mean(axis=1)
+        signal = np.ptp(means) / means.mean()
+        noise = (late_MK.std(axis=1, ddof=1) / late_MK.mean(axis=1))[list(chosen)].mean()
+        every.append(signal if name == "sn_signal" else signal / noise)
+    half = 1.6448536 * np.std(np.log([one for one in every if one > 0]))
+    found = family_score(name, rows)
+    assert np.log(found.high / found.value) == pytest.approx(half, rel=0.08)
+    assert np.log(found.value / found.low) == pytest.approx(half, rel=0.08)
 
 
 def test_finetasks_snr_and_nonrandomness_use_the_seeds():

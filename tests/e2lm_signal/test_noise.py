@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,15 @@ def test_subtracting_a_control_that_drifts_alike_cancels_the_drift_and_keeps_the
 def test_a_control_of_other_series_is_refused():
     with pytest.raises(UserError, match="other series or checkpoints"):
         without_control(table(made(0, 1.0)), table(made(0, 1.0, models=9)))
+
+
+def test_the_interval_of_the_drift_ratio_is_that_of_all_redraws_of_four_series():
+    report = decomposed(table(made(0.05, 1.0, models=4)), np.random.default_rng(1))
+    total_M, sampling_M = (
+        np.array([getattr(one, part) ** 2 for one in report.by_series.values()]) for part in ("total", "item_sampling")
+    )
+    every = [total_M[list(chosen)].sum() / sampling_M[list(chosen)].sum() for chosen in product(range(4), repeat=4)]
+    half = 1.6448536 * np.std(0.5 * np.log(every))
+    ratio = report.overall.drift_ratio
+    assert np.log(report.ratio_high / ratio) == pytest.approx(half, rel=0.06)
+    assert np.log(ratio / report.ratio_low) == pytest.approx(half, rel=0.06)

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from e2lm.command_line import main
+from e2lm_signal.cli.plot import curve_chart
+from e2lm_signal.curves import curve_of_values
 
 
 @pytest.fixture
@@ -57,3 +59,19 @@ def test_a_dry_run_writes_nothing_and_a_wrong_suffix_is_told(scores_csv, tmp_pat
     assert not out.exists()
     assert main(["signal", "plot", str(scores_csv), "--out", str(tmp_path / "page.pdf")]) == 2
     assert ".html and .png" in capsys.readouterr().err
+
+
+def test_bands_are_90_percent_intervals_from_the_items():
+    values = np.array([0.25, 0.4, 0.5])
+    _, line = curve_chart([curve_of_values(values, n_items_K=np.full(3, 100))]).lines
+    half = 1.6448536 * np.sqrt(values * (1 - values) / 100)
+    assert line.low == pytest.approx(values - half)
+    assert line.high == pytest.approx(values + half)
+
+
+@pytest.mark.parametrize(("items", "half"), [(10_000, 0.03 / np.sqrt(1.5)), (25, 0.1)])
+def test_the_band_of_a_model_that_learns_nothing_is_the_larger_of_item_noise_and_noise_between_checkpoints(items, half):
+    jagged = curve_of_values(0.5 + 0.015 * np.array([-1.0, 1.0] * 6), n_items_K=np.full(12, items), chance=0.25)
+    null, _ = curve_chart([jagged]).lines
+    assert null.low == pytest.approx([0.25 - 1.6448536 * half] * 2, abs=1e-3)
+    assert null.high == pytest.approx([0.25 + 1.6448536 * half] * 2, abs=1e-3)
