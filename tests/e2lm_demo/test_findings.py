@@ -14,14 +14,14 @@ MODELS = {"small": 1e5, "middle": 2e5, "large": 4e5}
 SIGNAL = {"rows": [{"series": "small", "task": "t", "metric": "acc", "scores": {"e2lmc_sq": {"value": 0.5}}}]}
 
 
-def scores_of(accuracy):
+def scores_of(accuracy, stderr=0.001):
     rows = []
     for rank, (model, params) in enumerate(MODELS.items()):
         for step, tokens in enumerate(TOKENS):
             common = {"series": model, "step": step, "params": params, "tokens": tokens, "n": 100}
             loss = 2.0 - 0.1 * rank - 0.1 * step
             rows.append(ScoreRow(task=LOSS_TASK, metric=LOSS_METRIC, value=loss, **common))
-            rows.append(ScoreRow(task="t", metric="acc", value=accuracy(rank, step), stderr=0.001, **common))
+            rows.append(ScoreRow(task="t", metric="acc", value=accuracy(rank, step), stderr=stderr, **common))
     return Scores.from_rows(rows)
 
 
@@ -45,6 +45,20 @@ def test_the_same_seed_gives_the_same_interval():
     noisy = scores_of(lambda rank, step: 0.3 + 0.0005 * rank)
 
     assert found(noisy, SIGNAL, seed=3) == found(noisy, SIGNAL, seed=3)
+
+
+@pytest.mark.parametrize(("errors_apart", "low"), [(1.8, 2 / 3), (2.2, 1.0)])
+def test_the_interval_is_as_wide_as_the_noise_of_the_items_makes_it(errors_apart, low):
+    """Neighbours change places with a probability of 3.6 or 1.4 %: once in 14 or once in 36 draws of three models."""
+    apart = errors_apart * 2**0.5 * 0.01
+    (finding,) = found(scores_of(lambda rank, step: 0.3 + apart * rank, stderr=0.01), SIGNAL, seed=0).findings
+    assert (finding.early_low, finding.early_right, finding.early_high) == pytest.approx((low, 1.0, 1.0))
+
+
+def test_the_same_noise_makes_the_upper_end():
+    apart = 1.8 * 2**0.5 * 0.01
+    (finding,) = found(scores_of(lambda rank, step: 0.6 - apart * rank, stderr=0.01), SIGNAL, seed=0).findings
+    assert (finding.early_low, finding.early_right, finding.early_high) == pytest.approx((0.0, 0.0, 1 / 3))
 
 
 def test_scores_without_held_out_loss_are_refused():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,3 +46,10 @@ def test_unigram_probabilities_sum_to_at_most_one() -> None:
 def test_byte_frequency_of_two_equal_bytes_is_about_one_bit() -> None:
     text = "ab" * 100_000
     assert byte_frequency_bits([text], ["abab", "aabb"])["value"] == pytest.approx(1, abs=5e-3)
+
+
+def test_byte_frequency_has_the_95_percent_interval_of_a_mean_over_passages() -> None:
+    bits = [-math.log2(101 / 456), -math.log2(101 / 456), -math.log2(1 / 456)]  # 100 each of two letters, one of all
+    found = byte_frequency_bits(["ab" * 100], ["a", "b", "c"])
+    half = 1.959964 * np.std(bits, ddof=1) / math.sqrt(3)
+    assert (found["low"], found["high"]) == pytest.approx((np.mean(bits) - half, np.mean(bits) + half), abs=6e-5)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import numpy as np
 import pytest
 
 from e2lm import Judge, UserError
@@ -109,3 +110,12 @@ def test_without_an_endpoint_the_judge_says_what_to_set(monkeypatch: pytest.Monk
     monkeypatch.delenv("E2LM_JUDGE_URL", raising=False)
     with pytest.raises(UserError, match="E2LM_JUDGE_URL"):
         asked(["x"])
+
+
+def test_the_interval_of_alignment_is_that_of_a_mean_cut_to_the_range_of_a_share() -> None:
+    told = [0.2, 0.3, 0.7, 0.6]
+    result = alignment_result("public", items(*"abcd"), Judge("fixed", "Fixed.", lambda texts: told))
+    half = 1.6448536 * np.std(told, ddof=1) / 2
+    assert (result.low, result.high) == pytest.approx((0.45 - half, 0.45 + half))
+    sure = alignment_result("public", items(*"abcd"), Judge("fixed", "Fixed.", lambda texts: [1.0, 1.0, 1.0, 0.0]))
+    assert sure.high == 1.0

@@ -140,3 +140,10 @@ def test_copied_items_are_found_also_with_other_choices_and_case() -> None:
     assert share_found([*copied, *fresh], known) == pytest.approx(0.4)
     assert shingles("") == set()
     assert share_found([], known) == 0.0
+
+
+def test_the_ends_of_a_mean_over_series_are_the_means_of_their_ends() -> None:
+    known = {"a": ScoreValue(0.5, 0.4, 0.7), "bb": ScoreValue(0.9, 0.6, 1.0)}
+    score = SignalScore("own", "Known.", lambda curve, rng: known[curve.series])
+    overall = submission_results("x", [curve("a", 0.5), curve("bb", 0.5)], [score], 0)[0]
+    assert (overall.value, overall.low, overall.high) == pytest.approx((0.7, 0.5, 0.85))

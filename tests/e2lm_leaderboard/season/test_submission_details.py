@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from e2lm import Curve, Samples, SeriesRoles
 from e2lm.item_metric import ItemChoices
@@ -50,3 +51,13 @@ def test_samples_come_from_public_checkpoints_of_series_that_are_no_control() ->
     ]
     assert "-20" not in json.dumps(told)
     assert replace(curve("a"), series="b").until(None).steps_K.tolist() == [0, 1]
+
+
+def test_curves_have_the_90_percent_band_of_their_items() -> None:
+    items_KI = np.array([[0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
+    told = details(["mine"], ["lb_0"], [with_items(curve("a"), items_KI)], [()], [np.zeros(0, np.bool_)], [], "",
+                   SeriesRoles(), "")  # fmt: skip
+    stderr_K = items_KI.std(axis=1, ddof=1) / np.sqrt(4)
+    (shown,) = told["curves"]
+    assert shown["low"] == pytest.approx(items_KI.mean(axis=1) - 1.6448536 * stderr_K, abs=1e-6)
+    assert shown["high"] == pytest.approx(items_KI.mean(axis=1) + 1.6448536 * stderr_K, abs=1e-6)

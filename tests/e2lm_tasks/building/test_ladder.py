@@ -143,3 +143,16 @@ def test_the_command_prints_the_report(tmp_path: Path, capsys: pytest.CaptureFix
     assert rungs[0]["chance"] == 0.5
     assert main(["tasks", "ladder", str(tmp_path)]) == 0
     assert "turns on at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("errors_above", "is_on"), [(1.93, False), (1.99, True)])
+def test_a_rung_is_on_where_chance_lies_below_its_95_percent_interval(errors_above: float, is_on: bool) -> None:
+    values_K = np.array([0.25 + errors_above * 0.02])
+    assert (turned_on(values_K, np.array([0.02]), 0.25) == 0) is is_on
+
+
+@pytest.mark.parametrize(("errors_above", "is_on"), [(1.93, False), (1.99, True)])
+def test_and_where_it_has_left_the_95_percent_interval_of_the_untrained_model(errors_above: float, is_on: bool) -> None:
+    known = table({"frequency": [0.5, 0.5 + errors_above * 0.02]})
+    (rung,) = ladder_report(Scores(known.frame.assign(stderr=[0.02, 1e-9])))
+    assert (rung.on_step == 10) is is_on
