@@ -6,9 +6,6 @@ from pathlib import Path
 
 from e2lm.command import Action, Command, CommandParser
 
-#: A made-up sample n has difficulty n: all that matters is that no two are alike.
-SYNTHETIC = "synthetic ranking: sample n is the n-th easiest"
-
 
 def _common(parser: CommandParser, dry_run: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help=dry_run)
@@ -81,7 +78,7 @@ def _export(parser: CommandParser) -> None:
 _ACTIONS = {
     "plan": Action(
         "Show what a curriculum would show when. With a CONFIG its corpus is scored; without one a corpus is made up "
-        f"({SYNTHETIC}). Without either the known curricula are listed.",
+        "(sample n is the n-th easiest). Without either the known curricula are listed.",
         _plan,
         "e2lm_curriculum.cli.plan:run_plan",
     ),

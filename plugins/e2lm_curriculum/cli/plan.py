@@ -17,12 +17,14 @@ from e2lm.atomic_file import whole_folder
 from e2lm.curriculum import Curriculum, Plan, TrainingBudget
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
-from e2lm_curriculum.cli.command import SYNTHETIC
 from e2lm_curriculum.config.training import TrainingConfig, config_data
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.file import write_plan
 from e2lm_curriculum.plan.ranking import PARTS, exposure_by_part
 from e2lm_curriculum.train.prepared import PREPARED_FOLDER, SCORES_FILE, PreparedCorpus, order_generator
+
+#: A made-up sample n has difficulty n: all that matters is that no two are alike.
+SYNTHETIC = "synthetic ranking: sample n is the n-th easiest"
 
 
 def run_plan(arguments: Namespace) -> int:
