@@ -1,8 +1,4 @@
-"""All numbers of a comparison: curves, differences from vanilla, verdicts, and what explains them.
-
-Shape suffixes: S seeds, K checkpoints, I items.
-
-How many tokens an arm needs to get where vanilla gets late: "steps saved", with an interval.
+"""All numbers of a comparison: curves, differences from vanilla, verdicts, what explains them, tokens to a threshold.
 
 Shape suffixes: S seeds, K checkpoints, I items, D draws.
 """
@@ -23,108 +19,6 @@ from e2lm_curriculum.compare.verdict import Course, Explanation, Verdict, course
 from e2lm_curriculum.plan.arms import CURRICULUM, EXPOSURE_MATCHED, VANILLA
 
 DRAWS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class TokensToThreshold:
-    """Tokens of the arm over tokens of vanilla (``goal_tokens``) for the same score ``goal``; below 1 is faster.
-
-    95 % interval. ``ratio`` or ``high`` is None where the arm does not get there within its training; the true one is
-    then above ``limit``.
-    """
-
-    goal: float
-    goal_tokens: float
-    ratio: float | None
-    low: float | None
-    high: float | None
-    limit: float
-
-    @property
-    def sentence(self) -> str:
-        """In words."""
-        if self.ratio is None:
-            return f"not reached: above {self.limit:.2f}x"
-        low = f"above {self.limit:.2f}" if self.low is None else f"{self.low:.2f}"
-        high = f"above {self.limit:.2f}" if self.high is None else f"{self.high:.2f}"
-        return f"{self.ratio:.2f}x [{low}, {high}]"
-
-
-def tokens_to_threshold(
-    vanilla_SKI: Values,
-    arm_SKI: Values,
-    tokens_K: tuple[float, ...],
-    share: float,
-    higher_is_better: bool,
-    rng: np.random.Generator,
-) -> TokensToThreshold:
-    """The ratio for the score that vanilla has after ``share`` of its tokens.
-
-    Curves are best-so-far and straight in log tokens between checkpoints. The interval is from redrawing seeds and
-    items (the same for both arms), stretched to Student's t for the number of seeds.
-    """
-    sign = 1.0 if higher_is_better else -1.0
-    where_K = _log_tokens(tokens_K)
-    goal_tokens = share * tokens_K[-1]
-    curves = [sign * one.mean(axis=(0, 2))[None] for one in (vanilla_SKI, arm_SKI)]
-    goal = float(np.interp(math.log(goal_tokens), where_K, _best_DK(curves[0])[0]))
-    centre = float(_crossing_D(_best_DK(curves[1]), where_K, np.asarray([goal]))[0]) - math.log(goal_tokens)
-    seeds, _, items = vanilla_SKI.shape
-    seed_DS, item_DI = (redrawn_counts_DI(count, DRAWS, rng) / count for count in (seeds, items))
-    drawn_vanilla_DK, drawn_arm_DK = (
-        _best_DK(sign * np.einsum("ds,ski,di->dk", seed_DS, one, item_DI, optimize=True))
-        for one in (vanilla_SKI, arm_SKI)
-    )
-    goal_D = np.asarray([np.interp(math.log(goal_tokens), where_K, row) for row in drawn_vanilla_DK])
-    ratio_D = _crossing_D(drawn_arm_DK, where_K, goal_D) - math.log(goal_tokens)
-    limit = 1 / share
-    if not math.isfinite(centre):
-        return TokensToThreshold(sign * goal, goal_tokens, None, _low(ratio_D), None, limit)
-    stretched_D = centre + widening(seeds) * (np.where(np.isfinite(ratio_D), ratio_D, np.inf) - centre)
-    low, high = percentile_interval(stretched_D, CONFIDENCE, "closest_observation")
-    return TokensToThreshold(
-        goal=sign * goal,
-        goal_tokens=goal_tokens,
-        ratio=math.exp(centre),
-        low=math.exp(low) if math.isfinite(low) else None,
-        high=math.exp(high) if math.exp(min(high, 50.0)) <= limit else None,
-        limit=limit,
-    )
-
-
-def _low(ratio_D: Values) -> float | None:
-    low = percentile_interval(ratio_D, CONFIDENCE, "closest_observation").low
-    return math.exp(low) if math.isfinite(low) else None
-
-
-def _log_tokens(tokens_K: tuple[float, ...]) -> Values:
-    """Logarithms, with step 0 a factor of ten before the first checkpoint."""
-    first = next(tokens for tokens in tokens_K if tokens > 0)
-    return np.log([tokens if tokens > 0 else first / 10 for tokens in tokens_K])
-
-
-def _best_DK(curve_DK: Values) -> Values:
-    return np.asarray(np.maximum.accumulate(curve_DK, axis=1))
-
-
-def _crossing_D(curve_DK: Values, where_K: Values, goal_D: Values) -> Values:
-    """Where each rising curve first reaches its goal; inf where it does not.
-
-    >>> _crossing_D(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.5]]), np.array([0.0, 1.0, 2.0]), np.array([1.5, 1.0]))
-    array([1.5, inf])
-    """
-    found_D = np.full(len(curve_DK), np.inf)
-    for row, (curve_K, goal) in enumerate(zip(curve_DK, goal_D, strict=True)):
-        place = int(np.searchsorted(curve_K, goal, side="left"))
-        if place == len(curve_K):
-            continue
-        if place == 0:
-            found_D[row] = where_K[0]
-            continue
-        before, after = curve_K[place - 1], curve_K[place]
-        share = (goal - before) / (after - before)
-        found_D[row] = where_K[place - 1] + share * (where_K[place] - where_K[place - 1])
-    return found_D
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,3 +143,118 @@ def area_weights(tokens_K: Sequence[float]) -> Values:
     weights_K[:-1] += gap / 2
     weights_K[1:] += gap / 2
     return np.asarray(weights_K / weights_K.sum())
+
+
+# -- tokens to a threshold -------------------------------------------------------------------------------------------
+
+DRAWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TokensToThreshold:
+    """Tokens of the arm over tokens of vanilla (``goal_tokens``) for the same score ``goal``; below 1 is faster.
+
+    95 % interval. ``ratio`` or ``high`` is None where the arm does not get there within its training; the true one is
+    then above ``limit``.
+    """
+
+    goal: float
+    goal_tokens: float
+    ratio: float | None
+    low: float | None
+    high: float | None
+    limit: float
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        if self.ratio is None:
+            return f"not reached: above {self.limit:.2f}x"
+        low = f"above {self.limit:.2f}" if self.low is None else f"{self.low:.2f}"
+        high = f"above {self.limit:.2f}" if self.high is None else f"{self.high:.2f}"
+        return f"{self.ratio:.2f}x [{low}, {high}]"
+
+
+def tokens_to_threshold(
+    vanilla_SKI: Values,
+    arm_SKI: Values,
+    tokens_K: tuple[float, ...],
+    share: float,
+    higher_is_better: bool,
+    rng: np.random.Generator,
+) -> TokensToThreshold:
+    """The ratio for the score that vanilla has after ``share`` of its tokens.
+
+    Curves are best-so-far and straight in log tokens between checkpoints. The interval is from redrawing seeds and
+    items (the same for both arms), stretched to Student's t for the number of seeds.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    where_K = _log_tokens(tokens_K)
+    goal_tokens = share * tokens_K[-1]
+    pair = sign * vanilla_SKI, sign * arm_SKI
+    best_1K = [_best_DK(one_SKI.mean(axis=(0, 2))[None]) for one_SKI in pair]
+    goal = float(np.interp(math.log(goal_tokens), where_K, best_1K[0][0]))
+    centre = float(_crossing_D(best_1K[1], where_K, np.asarray([goal]))[0]) - math.log(goal_tokens)
+    ratio_D = _redrawn_log_ratios_D(*pair, where_K, math.log(goal_tokens), rng)
+    limit = 1 / share
+    if not math.isfinite(centre):
+        low = percentile_interval(ratio_D, CONFIDENCE, "closest_observation").low
+        return TokensToThreshold(sign * goal, goal_tokens, None, _exp(low), None, limit)
+    stretched_D = centre + widening(len(vanilla_SKI)) * (ratio_D - centre)
+    low, high = percentile_interval(stretched_D, CONFIDENCE, "closest_observation")
+    return TokensToThreshold(
+        goal=sign * goal,
+        goal_tokens=goal_tokens,
+        ratio=math.exp(centre),
+        low=_exp(low),
+        high=_exp(high) if high <= math.log(limit) else None,
+        limit=limit,
+    )
+
+
+def _redrawn_log_ratios_D(
+    vanilla_SKI: Values, arm_SKI: Values, where_K: Values, log_goal_tokens: float, rng: np.random.Generator
+) -> Values:
+    """Log tokens of the arm over those of vanilla in each redraw; inf where the arm does not get there."""
+    seeds, _, items = vanilla_SKI.shape
+    seed_DS, item_DI = (redrawn_counts_DI(count, DRAWS, rng) / count for count in (seeds, items))
+    vanilla_DK, arm_DK = (
+        _best_DK(np.einsum("ds,ski,di->dk", seed_DS, one_SKI, item_DI, optimize=True))
+        for one_SKI in (vanilla_SKI, arm_SKI)
+    )
+    goal_D = np.asarray([np.interp(log_goal_tokens, where_K, row) for row in vanilla_DK])
+    return _crossing_D(arm_DK, where_K, goal_D) - log_goal_tokens
+
+
+def _exp(log_ratio: float) -> float | None:
+    return math.exp(log_ratio) if math.isfinite(log_ratio) else None
+
+
+def _log_tokens(tokens_K: tuple[float, ...]) -> Values:
+    """Logarithms, with step 0 a factor of ten before the first checkpoint."""
+    first = next(tokens for tokens in tokens_K if tokens > 0)
+    return np.log([tokens if tokens > 0 else first / 10 for tokens in tokens_K])
+
+
+def _best_DK(curve_DK: Values) -> Values:
+    return np.asarray(np.maximum.accumulate(curve_DK, axis=1))
+
+
+def _crossing_D(curve_DK: Values, where_K: Values, goal_D: Values) -> Values:
+    """Where each rising curve first reaches its goal; inf where it does not.
+
+    >>> _crossing_D(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.5]]), np.array([0.0, 1.0, 2.0]), np.array([1.5, 1.0]))
+    array([1.5, inf])
+    """
+    found_D = np.full(len(curve_DK), np.inf)
+    for row, (curve_K, goal) in enumerate(zip(curve_DK, goal_D, strict=True)):
+        place = int(np.searchsorted(curve_K, goal, side="left"))
+        if place == len(curve_K):
+            continue
+        if place == 0:
+            found_D[row] = where_K[0]
+            continue
+        before, after = curve_K[place - 1], curve_K[place]
+        share = (goal - before) / (after - before)
+        found_D[row] = where_K[place - 1] + share * (where_K[place] - where_K[place - 1])
+    return found_D

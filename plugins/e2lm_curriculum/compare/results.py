@@ -1,7 +1,4 @@
-"""A comparison as plain JSON values: what ``e2lm train compare --json`` prints.
-
-A comparison as text for a terminal.
-"""
+"""A comparison as plain JSON values and as text: what ``e2lm train compare`` prints."""
 
 from __future__ import annotations
 

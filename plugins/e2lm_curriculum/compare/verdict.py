@@ -1,6 +1,6 @@
-"""From differences to words: better, worse or no detectable difference; what explains an effect; when it fades.
+"""From differences to words: better, worse, or none that this comparison could have seen; why, and whether it lasts.
 
-What a comparison could have found: the smallest true difference that is seen in 80 of 100 such experiments.
+What it could have seen is the smallest true difference that is found in 80 of 100 such experiments.
 """
 
 from __future__ import annotations

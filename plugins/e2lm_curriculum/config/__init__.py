@@ -1,1 +1,1 @@
-"""What a user may write about a training, a curriculum and a comparison."""
+"""What a file of ``e2lm train`` may say, checked. (What it may say of a curriculum: plan/setting.py.)"""

@@ -1,8 +1,4 @@
-"""Difficulty by what the text looks like to a reader.
-
-Shape suffixes: X examples.
-
-Difficulty by how surprising tokens are to counts of the corpus itself.
+"""How hard examples are: to a reader, to counts of the corpus itself, by where they come from.
 
 Shape suffixes: X examples, T tokens per example, K tokens (X * T).
 """
@@ -13,7 +9,8 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +18,11 @@ from numpy.typing import NDArray
 
 from e2lm.curriculum import Difficulty, TrainingText
 from e2lm.errors import UserError
+
+PLATANIOS = "Platanios et al. 2019, arXiv 1903.09848"
+CLIMB = "Diehl Martinez et al. 2023, arXiv 2311.08886"
+
+# -- what a reader sees ---------------------------------------------------------------------------------------------
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)|\n\s*\n")
@@ -104,8 +106,6 @@ def unreadability(text: TrainingText) -> NDArray[np.float64]:
     return np.array([-flesch_reading_ease(one) for one in texts(text)])
 
 
-PLATANIOS = "Platanios et al. 2019, arXiv 1903.09848"
-
 TEXT_DIFFICULTIES = (
     Difficulty("length", "Words per sentence.", sentence_length, PLATANIOS),
     Difficulty("rarity", "Minus the log-frequencies of the words, summed.", word_rarity, PLATANIOS),
@@ -113,6 +113,8 @@ TEXT_DIFFICULTIES = (
     Difficulty("readability", "Minus the Flesch reading ease.", unreadability, "Flesch 1948, J. Appl. Psychol. 32(3)"),
 )
 
+
+# -- what surprises -------------------------------------------------------------------------------------------------
 
 #: Weights of the orders 1, 2 and 3 (Jelinek and Mercer 1980). Only ranks matter, and they change little with these.
 ORDER_WEIGHTS = (0.1, 0.3, 0.6)
@@ -182,8 +184,76 @@ NGRAM_DIFFICULTIES = (
         "unigram-perplexity",
         "Perplexity under the tokens' own frequencies.",
         unigram_perplexity,
-        "Diehl Martinez et al. 2023, arXiv 2311.08886",
+        CLIMB,
     ),
     Difficulty("ngram-perplexity", "Perplexity under a trigram model of the rest.", token_ngram_perplexity),
     Difficulty("pos-perplexity", "Trigram perplexity of the parts of speech, where tags are given.", pos_perplexity),
+)
+
+
+# -- where a text comes from ----------------------------------------------------------------------------------------
+
+#: BabyLM's parts from speech to writing.
+SPOKEN_FIRST = {
+    "aochildes": 1,
+    "bnc_spoken": 2,
+    "switchboard": 2,
+    "open_subtitles": 3,
+    "qed": 3,
+    "cbt": 4,
+    "children_stories": 4,
+    "simple_wikipedia": 5,
+    "wikipedia": 6,
+    "gutenberg": 6,
+}
+
+#: BabyLM's parts from edited to spontaneous language.
+GRAMMATICAL_FIRST = {
+    "cbt": 1,
+    "children_stories": 1,
+    "simple_wikipedia": 2,
+    "wikipedia": 3,
+    "gutenberg": 3,
+    "open_subtitles": 4,
+    "bnc_spoken": 5,
+    "switchboard": 5,
+    "qed": 6,
+    "aochildes": 6,
+}
+
+
+def file_number(text: TrainingText) -> NDArray[np.float64]:
+    """The place in the list of corpus files of the one that most tokens of an example come from."""
+    return np.asarray(text.sources_X, dtype=np.float64)
+
+
+def ranked_source(ranks: Mapping[str, int], text: TrainingText) -> NDArray[np.float64]:
+    """The rank of the example's corpus file; a :class:`UserError` names a file that has none."""
+    of_file = []
+    for name in text.source_names:
+        key = name.lower().replace("-", "_").removesuffix(".train").removesuffix(".txt")
+        if key not in ranks:
+            raise UserError(
+                f"field 'corpus': {name!r} has no place in this order; name the files {', '.join(sorted(ranks))}, "
+                "or use difficulty 'file', the order in which they are listed"
+            )
+        of_file.append(ranks[key])
+    return np.asarray(np.asarray(of_file, dtype=np.float64)[text.sources_X])
+
+
+def random_number(text: TrainingText) -> NDArray[np.float64]:
+    """A fixed random number per example."""
+    return np.random.default_rng(0).random(len(text.blocks_XT))
+
+
+SOURCE_DIFFICULTIES = (
+    Difficulty("file", "Corpus files in the order in which they are listed.", file_number),
+    Difficulty("source-spoken-first", "BabyLM's parts, speech first.", partial(ranked_source, SPOKEN_FIRST), CLIMB),
+    Difficulty(
+        "source-grammatical-first",
+        "BabyLM's parts, edited text first.",
+        partial(ranked_source, GRAMMATICAL_FIRST),
+        CLIMB,
+    ),
+    Difficulty("random", "A fixed random number.", random_number),
 )

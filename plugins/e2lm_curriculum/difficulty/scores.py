@@ -1,8 +1,6 @@
-"""The difficulties that curricula may name, and their scores, computed once for a text.
+"""The difficulties that curricula may name, and their scores, computed once for a text and kept in a cache.
 
 Shape suffixes: X examples.
-
-Difficulty by where a text comes from.
 """
 
 from __future__ import annotations
@@ -10,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +18,7 @@ from numpy.typing import NDArray
 from e2lm.atomic_file import whole_file, write_json
 from e2lm.curriculum import Curriculum, Difficulty, TrainingText
 from e2lm.errors import E2LMError, UserError, nearest_names
+from e2lm_curriculum.difficulty.measures import NGRAM_DIFFICULTIES, SOURCE_DIFFICULTIES, TEXT_DIFFICULTIES
 
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 
@@ -37,8 +34,6 @@ class ScoredDifficulty:
 
 def difficulties() -> dict[str, Difficulty]:
     """All named difficulties."""
-    from e2lm_curriculum.difficulty.measures import NGRAM_DIFFICULTIES, TEXT_DIFFICULTIES
-
     return {one.name: one for one in (*SOURCE_DIFFICULTIES, *NGRAM_DIFFICULTIES, *TEXT_DIFFICULTIES)}
 
 
@@ -85,71 +80,3 @@ def _cache_file(difficulty: Difficulty, text: TrainingText, data_hash: str) -> P
         digest.update(np.ascontiguousarray(text.tags_XT).tobytes())
     cache = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache")
     return cache / "e2lm" / "difficulty" / f"{difficulty.name}-{digest.hexdigest()[:32]}.npy"
-
-
-CLIMB = "Diehl Martinez et al. 2023, arXiv 2311.08886"
-
-#: BabyLM's parts from speech to writing.
-SPOKEN_FIRST = {
-    "aochildes": 1,
-    "bnc_spoken": 2,
-    "switchboard": 2,
-    "open_subtitles": 3,
-    "qed": 3,
-    "cbt": 4,
-    "children_stories": 4,
-    "simple_wikipedia": 5,
-    "wikipedia": 6,
-    "gutenberg": 6,
-}
-
-#: BabyLM's parts from edited to spontaneous language.
-GRAMMATICAL_FIRST = {
-    "cbt": 1,
-    "children_stories": 1,
-    "simple_wikipedia": 2,
-    "wikipedia": 3,
-    "gutenberg": 3,
-    "open_subtitles": 4,
-    "bnc_spoken": 5,
-    "switchboard": 5,
-    "qed": 6,
-    "aochildes": 6,
-}
-
-
-def file_number(text: TrainingText) -> NDArray[np.float64]:
-    """The place in the list of corpus files of the one that most tokens of an example come from."""
-    return np.asarray(text.sources_X, dtype=np.float64)
-
-
-def ranked_source(ranks: Mapping[str, int], text: TrainingText) -> NDArray[np.float64]:
-    """The rank of the example's corpus file; a :class:`UserError` names a file that has none."""
-    of_file = []
-    for name in text.source_names:
-        key = name.lower().replace("-", "_").removesuffix(".train").removesuffix(".txt")
-        if key not in ranks:
-            raise UserError(
-                f"field 'corpus': {name!r} has no place in this order; name the files {', '.join(sorted(ranks))}, "
-                "or use difficulty 'file', the order in which they are listed"
-            )
-        of_file.append(ranks[key])
-    return np.asarray(np.asarray(of_file, dtype=np.float64)[text.sources_X])
-
-
-def random_number(text: TrainingText) -> NDArray[np.float64]:
-    """A fixed random number per example."""
-    return np.random.default_rng(0).random(len(text.blocks_XT))
-
-
-SOURCE_DIFFICULTIES = (
-    Difficulty("file", "Corpus files in the order in which they are listed.", file_number),
-    Difficulty("source-spoken-first", "BabyLM's parts, speech first.", partial(ranked_source, SPOKEN_FIRST), CLIMB),
-    Difficulty(
-        "source-grammatical-first",
-        "BabyLM's parts, edited text first.",
-        partial(ranked_source, GRAMMATICAL_FIRST),
-        CLIMB,
-    ),
-    Difficulty("random", "A fixed random number.", random_number),
-)

@@ -1,1 +1,1 @@
-"""The models that are trained: families, sizes, objectives, losses, FLOPs."""
+"""The models that are trained: families, sizes, objectives, losses."""

@@ -1,4 +1,4 @@
-"""How big a model is: layers, width and feed-forward width of a Llama, by name or as LAYERSxWIDTH."""
+"""How big a model is, by name or as LAYERSxWIDTH: its shape, its weights by closed form, what its library is told."""
 
 from __future__ import annotations
 

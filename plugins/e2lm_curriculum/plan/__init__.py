@@ -1,1 +1,1 @@
-"""In which order examples are seen: made before training, kept as a file."""
+"""What is seen when: curricula from settings to plans, made before training and kept as a file. Knows no model."""

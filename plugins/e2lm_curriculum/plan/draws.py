@@ -1,12 +1,8 @@
-"""Draws of examples: without replacement within a batch, or in epochs that cover everything once.
+"""Draws of examples: without replacement within a batch, or in epochs that cover everything once, as ``shuffle`` does.
+
+Arrays of a plan are in memory while they are small, in an unnamed file beyond.
 
 Shape suffixes: X examples, S steps, B examples per step, C steps of one chunk, N draws (S * B), G examples of a group.
-
-Arrays of a plan: in memory while they are small, in an unnamed file beyond.
-
-The plain arm: every epoch a fresh permutation, each example once.
-
-Shape suffixes: X examples, S optimiser steps, B examples per step, N draws (N = S * B).
 """
 
 from __future__ import annotations
@@ -17,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.arrays import Indices
 from e2lm.curriculum import Curriculum, Plan, TrainingBudget
 
 #: Larger arrays are memory-mapped.
@@ -30,9 +27,9 @@ def index_type(examples: int) -> type[np.int32] | type[np.int64]:
     return np.int32 if examples < LARGEST_INT32 else np.int64
 
 
-def every_example(examples: int) -> NDArray[np.integer[Any]]:
+def every_example(examples: int) -> Indices:
     """0 to ``examples`` - 1."""
-    numbers_X: NDArray[np.integer[Any]] = np.arange(examples, dtype=index_type(examples))
+    numbers_X: Indices = np.arange(examples, dtype=index_type(examples))
     return numbers_X
 
 
@@ -51,9 +48,7 @@ def plan_array(length: int, dtype: Any) -> NDArray[Any]:
 DRAWS_PER_CHUNK = 1 << 21
 
 
-def pool_draws(
-    order_X: NDArray[np.integer[Any]], pool_sizes_S: NDArray[np.int64], batch_size: int, rng: np.random.Generator
-) -> NDArray[np.integer[Any]]:
+def pool_draws(order_X: Indices, pool_sizes_S: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Indices:
     """For each step ``batch_size`` different examples, uniform among the first ``pool_sizes_S`` of ``order_X``.
 
     With fewer examples in the pool than a batch has, as many rounds through the pool as a batch takes.
@@ -85,7 +80,7 @@ def _different_places(sizes_C: NDArray[np.int64], batch_size: int, rng: np.rando
     return places_CB
 
 
-def epoch_draws(group_G: NDArray[np.integer[Any]], draws: int, rng: np.random.Generator) -> NDArray[np.integer[Any]]:
+def epoch_draws(group_G: Indices, draws: int, rng: np.random.Generator) -> Indices:
     """``draws`` examples of ``group_G``: each epoch a fresh permutation, each example once; the last may be cut."""
     examples = len(group_G)
     indices_N = plan_array(draws, group_G.dtype)
@@ -93,6 +88,11 @@ def epoch_draws(group_G: NDArray[np.integer[Any]], draws: int, rng: np.random.Ge
         count = min(examples, draws - start)
         indices_N[start : start + count] = rng.permutation(group_G)[:count]
     return indices_N
+
+
+def epochs_SB(examples: int, budget: TrainingBudget, rng: np.random.Generator) -> Indices:
+    """Shuffled epochs of all examples, over the whole budget."""
+    return epoch_draws(every_example(examples), budget.draws, rng).reshape(budget.steps, budget.batch_size)
 
 
 def shuffled_plan(scores_X: NDArray[np.float64], budget: TrainingBudget, rng: np.random.Generator) -> Plan:
@@ -104,13 +104,7 @@ def shuffled_plan(scores_X: NDArray[np.float64], budget: TrainingBudget, rng: np
     >>> plan.indices_SB.shape, sorted(plan.indices_SB.ravel()[:6].tolist())
     ((3, 4), [0, 1, 2, 3, 4, 5])
     """
-    examples = len(scores_X)
-    draws = budget.steps * budget.batch_size
-    indices_N = np.empty(draws, dtype=np.int64)
-    for start in range(0, draws, examples):
-        count = min(examples, draws - start)
-        indices_N[start : start + count] = rng.permutation(examples)[:count]
-    return Plan(indices_N.reshape(budget.steps, budget.batch_size))
+    return Plan(epochs_SB(len(scores_X), budget, rng))
 
 
 SHUFFLE = Curriculum(

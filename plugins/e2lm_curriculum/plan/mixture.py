@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.arrays import Indices
 from e2lm.curriculum import TrainingBudget
 from e2lm.errors import UserError
 from e2lm_curriculum.plan.draws import epoch_draws, index_type, plan_array
@@ -23,7 +24,7 @@ def mixture_order(
     budget: TrainingBudget,
     stages: Sequence[MixtureStage],
     rng: np.random.Generator,
-) -> NDArray[np.integer[Any]]:
+) -> Indices:
     """Examples by the weights of each stage; each file is read in shuffled epochs that go on across stages."""
     sources_X = np.asarray(scores_X, dtype=np.int64)
     sizes_F = np.bincount(sources_X)
@@ -85,9 +86,7 @@ def source_sequence(weights_F: NDArray[np.float64], count: int, rng: np.random.G
     return np.minimum(np.searchsorted(np.cumsum(weights_F), points_N, side="right"), last)
 
 
-def draws_from_sources(
-    chosen_N: NDArray[np.integer[Any]], sources_X: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.integer[Any]]:
+def draws_from_sources(chosen_N: Indices, sources_X: NDArray[np.int64], rng: np.random.Generator) -> Indices:
     """For each file number of ``chosen_N`` one of its examples, each file in shuffled epochs."""
     indices_N = plan_array(len(chosen_N), index_type(len(sources_X)))
     for source in np.unique(chosen_N):

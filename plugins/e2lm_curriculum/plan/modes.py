@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from e2lm.arrays import Indices, Reals
 from e2lm.curriculum import TrainingBudget
-from e2lm_curriculum.plan.draws import epoch_draws, every_example, index_type, plan_array, pool_draws
+from e2lm_curriculum.plan.draws import epoch_draws, epochs_SB, index_type, plan_array, pool_draws
 from e2lm_curriculum.plan.pacing import Pacing, step_fractions
 from e2lm_curriculum.plan.ranking import ranking, ranking_with_mixed_ties
 
@@ -87,10 +87,8 @@ def warm_up_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions,
     warm = TrainingBudget(warm_steps, budget.batch_size, budget.sequence_length)
     indices_SB = plan_array(budget.draws, index_type(len(scores_X))).reshape(budget.steps, budget.batch_size)
     indices_SB[:warm_steps] = pool_order(scores_X, warm, options, rng)
-    everything_X = every_example(len(scores_X))
-    rest_steps = budget.steps - warm_steps
-    rest_N = epoch_draws(everything_X, rest_steps * budget.batch_size, rng)
-    indices_SB[warm_steps:] = rest_N.reshape(rest_steps, budget.batch_size)
+    rest = TrainingBudget(budget.steps - warm_steps, budget.batch_size, budget.sequence_length)
+    indices_SB[warm_steps:] = epochs_SB(len(scores_X), rest, rng)
     return indices_SB
 
 
@@ -115,8 +113,7 @@ def grouped_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions,
 
 def random_order(scores_X: Reals, budget: TrainingBudget, options: ModeOptions, rng: np.random.Generator) -> Indices:
     """Shuffled epochs, whatever the scores."""
-    everything_X = every_example(len(scores_X))
-    return epoch_draws(everything_X, budget.draws, rng).reshape(budget.steps, budget.batch_size)
+    return epochs_SB(len(scores_X), budget, rng)
 
 
 OrderMaker = Callable[[Reals, TrainingBudget, ModeOptions, np.random.Generator], Indices]

@@ -6,12 +6,11 @@ Shape suffixes: X examples, S steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.arrays import Reals
+from e2lm.arrays import Indices, Reals
 from e2lm.errors import E2LMError
 from e2lm_curriculum.plan.draws import LARGEST_INT32, every_example
 
@@ -30,7 +29,7 @@ class Ranking:
     Scores are compared in single precision: 1e8 of them are then sorted within 0.8 GB.
     """
 
-    order_X: NDArray[np.integer[Any]]
+    order_X: Indices
     keys_X: NDArray[np.uint32]
 
     @property

@@ -1,1 +1,1 @@
-"""Training along a plan, in steps that survive a kill."""
+"""Training along a plan, in steps that survive a kill: corpus prepared, ladder, one model, what it leaves on disk."""

@@ -1,6 +1,6 @@
-"""The processes of ``accelerate launch``: which writes, and where they wait for each other. Imports no torch.
+"""Who may write into a folder: one process at a time, and of those of ``accelerate launch`` the main one.
 
-One process at a time in a folder.
+Imports no torch.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import pytest
 from e2lm.curriculum import Curriculum, Difficulty, Plan, TrainingText
 from e2lm.errors import E2LMError, UserError
 from e2lm_curriculum.corpus.reader import tagged_text, token_tags
-from e2lm_curriculum.difficulty.measures import flesch_reading_ease, ngram_perplexity
-from e2lm_curriculum.difficulty.scores import GRAMMATICAL_FIRST, SPOKEN_FIRST, difficulties, difficulty_of, scored
+from e2lm_curriculum.difficulty.measures import GRAMMATICAL_FIRST, SPOKEN_FIRST, flesch_reading_ease, ngram_perplexity
+from e2lm_curriculum.difficulty.scores import difficulties, difficulty_of, scored
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "antidisestablishmentarianism", ".", "ran", "idiosyncratically"]
 
