@@ -53,8 +53,8 @@ def tails(confidence: float) -> tuple[float, float]:
     >>> tails(0.9), tails(0.95)
     ((0.05, 0.95), (0.025, 0.975))
     """
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence {confidence:g}: a share between 0 and 1 is expected")
+    if not 0.0 < confidence <= 1.0:
+        raise ValueError(f"confidence {confidence:g}: a share above 0 and up to 1 is expected")
     return round((1.0 - confidence) / 2.0, 15), (1.0 + confidence) / 2.0
 
 

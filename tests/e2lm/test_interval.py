@@ -54,9 +54,9 @@ def test_tails_hold_the_confidence_between_them_and_as_much_on_either_side(confi
     assert low == pytest.approx(1 - high, abs=1e-12)
 
 
-@pytest.mark.parametrize("confidence", [0.0, 1.0, 90.0, math.nan])
+@pytest.mark.parametrize("confidence", [0.0, 1.01, 90.0, math.nan])
 def test_a_confidence_that_is_no_share_is_refused(confidence: float) -> None:
-    with pytest.raises(ValueError, match="share between 0 and 1"):
+    with pytest.raises(ValueError, match="share above 0 and up to 1"):
         normal_interval(0.0, 1.0, confidence)
 
 
@@ -95,6 +95,11 @@ def test_percentile_intervals_leave_out_as_many_draws_as_they_say() -> None:
     assert (low, high) == pytest.approx((-math.log(0.9), -math.log(0.1)), rel=0.05)
     assert np.mean(draws_D < low) == pytest.approx(0.1, abs=1e-3)
     assert np.mean(draws_D > high) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_full_confidence_is_all_draws_and_says_nothing_of_a_normal_error() -> None:
+    assert percentile_interval(np.array([3.0, 1.0, 2.0]), 1.0) == (1.0, 3.0)
+    assert normal_interval(0.0, 1.0, 1.0) == (-math.inf, math.inf)
 
 
 def test_no_draws_and_draws_that_are_no_numbers_give_no_interval() -> None:

@@ -67,6 +67,8 @@ def plan(fit: Fit, flops: float, draws: Bootstrap, constraints: Constraints, cov
     """
     if not flops > 0:
         raise UserError(f"compute {flops:g}: a budget above 0 FLOPs is needed")
+    if not 0 < coverage <= 1:
+        raise UserError(f"--coverage: found {coverage:g}; a share above 0 and up to 1 is expected, such as 0.8")
     if fit.law.axis != "nd":
         raise UserError(f"law {fit.law.name!r} has no N and D to plan with; use chinchilla, chinchilla-tied or skaling")
     if ("E" in fit.at_bound and len(fit.at_bound) > 1) or (fit.at_bound and "E" not in fit.at_bound):

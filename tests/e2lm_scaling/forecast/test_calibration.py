@@ -5,7 +5,14 @@ import pytest
 
 from e2lm import UserError
 from e2lm_scaling.forecast.backtest import backtest, split_largest
-from e2lm_scaling.forecast.calibration import Calibration, calibrated, distance_beyond, fold_masks
+from e2lm_scaling.forecast.calibration import (
+    Calibration,
+    calibrated,
+    calibrated_predictor,
+    distance_beyond,
+    fold_errors,
+    fold_masks,
+)
 from e2lm_scaling.forecast.models import AVERAGED, MODELS, mean_model, models_named
 from e2lm_scaling.forecast.table import flops_of, table_of
 
@@ -94,3 +101,30 @@ def test_impossible_cuts_are_explained(by, ratio, words):
 def test_an_unknown_model_is_named():
     with pytest.raises(UserError, match="Did you mean 'average'"):
         models_named(["avrage"])
+
+
+def test_the_half_width_adds_noise_one_and_a_half_own_errors_and_drift_in_squares():
+    calibration = Calibration(0.003, 0.002, 0.004, 5)
+    assert calibration.half_width(0.0) == pytest.approx(np.sqrt(0.003**2 + 0.003**2))
+    assert calibration.half_width(2.0) == pytest.approx(np.sqrt(0.003**2 + 0.003**2 + 0.008**2))
+
+
+def test_noise_is_that_of_the_residuals_and_the_own_error_the_median_of_the_folds():
+    runs, model = table(0.01), MODELS["chinchilla-tied"]
+    curve = model.learn(runs)
+    found = calibrated(model, runs, curve)
+    residual_R = curve(runs.params_R, runs.tokens_R) - np.log(runs.loss_R)
+    assert found.noise == pytest.approx(np.sqrt(np.mean(residual_R**2)))
+    errors = fold_errors(model, runs)
+    assert found.folds == len(errors) > 3
+    assert found.own_error == pytest.approx(np.median([np.sqrt(np.mean(error**2)) for error in errors]))
+
+
+def test_a_forecast_lies_in_the_middle_of_its_half_widths_on_the_log_scale():
+    runs, model = table(0.01), MODELS["chinchilla-tied"]
+    predictor = calibrated_predictor(model, runs, model.learn(runs))
+    params, tokens = 3 * float(runs.params_R.max()), 3 * float(runs.tokens_R.max())
+    forecast = predictor.predict(params, tokens)
+    half = predictor.calibration.half_width(distance_beyond(runs, params, tokens))
+    assert np.log([forecast.low / forecast.value, forecast.high / forecast.value]) == pytest.approx([-half, half])
+    assert half > 0.01

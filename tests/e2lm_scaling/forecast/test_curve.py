@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from e2lm import UserError
-from e2lm_scaling.forecast.curve import compare_ends, forecast_with_schedule, forecast_without_schedule
+from e2lm_scaling.forecast.curve import (
+    _forecast,
+    compare_ends,
+    forecast_with_schedule,
+    forecast_without_schedule,
+)
 from e2lm_scaling.laws.schedule import (
     DROP_RATIO,
     SHAPE,
@@ -112,3 +117,45 @@ def test_equal_curves_are_a_coin_toss():
 def test_unusable_curves_are_explained(steps, loss, words):
     with pytest.raises(UserError, match=words):
         forecast_with_schedule(COSINE, steps, loss)
+
+
+def half_width(forecast) -> float:
+    assert np.log(forecast.high / forecast.value) == pytest.approx(np.log(forecast.value / forecast.low))
+    return float(np.log(forecast.high / forecast.value))
+
+
+def test_beyond_a_curve_without_noise_only_the_drift_makes_an_interval():
+    tokens = np.geomspace(1e8, 1e10, 12)
+    forecast = forecast_without_schedule(tokens, 40 / tokens**0.15, 1e11)
+    assert half_width(forecast) == pytest.approx(1.6448536 * 0.004 * np.log(10), rel=0.02)
+
+
+def test_what_the_schedule_still_has_to_drop_is_doubted_by_15_percent():
+    schedule = LearningRateSchedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
+    early = STEPS[STEPS <= 4000]
+    forecast = forecast_with_schedule(schedule, early, PUBLISHED.loss(schedule.rates_S, early))
+    before, after = multi_power_drop(schedule.rates_S, np.array([4000, 8000]), SHAPE)
+    total = np.cumsum(schedule.rates_S)
+    doubt = 0.15 * PUBLISHED.drop * (after - before) / forecast.value
+    drift = 0.004 * np.log(total[-1] / total[4000])
+    assert half_width(forecast) == pytest.approx(1.6448536 * np.hypot(doubt, drift), rel=0.02)
+
+
+@pytest.mark.parametrize(("distance", "growth"), [(0.0, 1.0), (np.log(1.5), 1.0), (4 * np.log(1.5), 4.0)])
+def test_the_error_on_the_last_third_grows_with_the_square_root_of_distance(distance, growth):
+    found = _forecast(np.log(3.0), 0.01, distance, "words", 0.02)
+    assert found.value == pytest.approx(3.0)
+    expected = 1.6448536 * np.sqrt(growth * 0.01**2 + (0.004 * distance) ** 2 + 0.02**2)
+    assert half_width(found) == pytest.approx(expected)
+
+
+def test_two_ends_differ_by_the_noise_of_now_and_then_and_by_the_wandering_in_between():
+    tokens = np.geomspace(1e9, 8e9, 8)
+    difference = np.array([0.0, 0.01, -0.01, 0.0, 0.03, 0.02, 0.03, 0.04])
+    found = compare_ends(tokens, 0.5 + difference, np.full(8, 0.5), 8e9 * np.e)
+    noise = np.var(difference[-6:], ddof=1)
+    moved = 0.03 - 0.0
+    span = np.log(tokens[4:]).mean() - np.log(tokens[:4]).mean()
+    assert found.difference == pytest.approx(0.03)
+    assert found.stderr == pytest.approx(np.sqrt(noise / 3 + noise + moved**2 / span))
+    assert compare_ends(tokens, 0.5 + difference, np.full(8, 0.5), 8e9).stderr == pytest.approx(np.sqrt(noise * 4 / 3))

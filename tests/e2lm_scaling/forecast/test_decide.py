@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from e2lm import UserError
+from e2lm_scaling.forecast.calibration import calibrated, distance_beyond
 from e2lm_scaling.forecast.comparison import compare_models, compare_recipes
 from e2lm_scaling.forecast.decide import Question, decide
 from e2lm_scaling.forecast.models import MODELS
@@ -107,3 +108,23 @@ def test_models_of_one_recipe_are_compared_by_their_forecasts():
     found = compare_models(MODELS["chinchilla-tied"], runs(), (1e9, 2e10), (1e9, 1e10))
     assert found.difference < 0
     assert found.first_is_better > 0.9
+
+
+def test_intervals_of_losses_and_gains_are_the_middle_90_percent(question, decision):
+    stop = next(one.loss for one in decision.valued if one.option.name == "stop")
+    assert len(decision.valued) == 3
+    for one in decision.valued:
+        half = 1.6448536 * float(np.hypot(one.option.common, one.option.own))
+        assert np.log(one.loss_interval[1] / one.loss) == pytest.approx(half, rel=0.06)
+        assert np.log(one.loss / one.loss_interval[0]) == pytest.approx(half, rel=0.06)
+        gains = (stop - np.array(one.loss_interval)) / 0.01 * question.value_per_point - one.option.cost
+        assert one.gain_interval == pytest.approx((gains[1], gains[0]), rel=1e-6, abs=1e-6)
+
+
+def test_an_option_is_as_unsure_as_the_backtest_of_its_model_says(question, decision):
+    model = MODELS[question.model_name]
+    calibration = calibrated(model, question.table, model.learn(question.table))
+    going_on = next(one.option for one in decision.valued if one.option.name == "continue")
+    half = calibration.half_width(distance_beyond(question.table, going_on.params, going_on.tokens))
+    assert np.hypot(going_on.common, going_on.own) == pytest.approx(half / 1.6448536)
+    assert going_on.own == pytest.approx(calibration.noise)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from e2lm import UserError
 from e2lm.scaling_predictor import Forecast
 from e2lm_scaling.forecast.link import LossLink, accuracy_link, chained, loss_link
+from e2lm_scaling.laws.downstream import fit_accuracy_law
 from e2lm_scaling.laws.loss_to_loss import fit_known_floors
 from tests.e2lm_scaling.cli.test_actions import COLUMNS, predict, write_runs
 
@@ -113,3 +114,18 @@ def test_curve_and_comparison_are_drawn(tmp_path, capsys):
     code, _, error = predict(capsys, *arguments, "--plot", tmp_path / "curve.png")
     assert code == 2
     assert ".html or .svg" in error
+
+
+def test_the_half_width_of_a_link_is_twice_the_largest_error_on_the_pairs_held_out():
+    rng = np.random.default_rng(0)
+    loss = np.linspace(2.0, 4.0, 20)
+    second = 1.1 * loss * np.exp(0.01 * rng.normal(size=20))
+    law = fit_known_floors(loss, second, 0.0, 0.0)
+    others = fit_known_floors(loss[4:], second[4:], 0.0, 0.0)
+    error = np.abs(others.translate(loss[:4]) / second[:4] - 1).max()
+    assert loss_link(law, loss, second).half_width(3.0) == pytest.approx(2 * error * 3.0)
+    accuracy = sigmoid(loss) + 0.003 * rng.normal(size=20)
+    without = fit_accuracy_law(loss[4:], accuracy[4:], 0.25)
+    missed = np.abs(without.accuracy(loss[:4]) - accuracy[:4]).max()
+    _, link = accuracy_link(loss, accuracy, 0.25)
+    assert link.half_width(0.5) == pytest.approx(2 * missed)

@@ -11,6 +11,7 @@ from e2lm_scaling.forecast.plan import Constraints, plan
 from e2lm_scaling.forecast.table import table_of
 from e2lm_scaling.laws.fit import bootstrap, fit, floor_profile
 from e2lm_scaling.laws.optimum import envelope_optima, isoflop_optima, optimum
+from e2lm_scaling.laws.power_sum import A
 
 FLOPS = 1e22
 
@@ -105,3 +106,27 @@ def test_the_profile_of_a_determined_floor_rises_on_both_sides(best):
     assert profile.determined
     lowest = profile.objectives.index(min(profile.objectives))
     assert profile.floors[lowest] == pytest.approx(best.params["E"])
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.5])
+def test_the_interval_of_n_is_that_of_the_draws_and_holds_the_sizes_that_are_equally_good(best, draws, coverage):
+    theta_BT = np.repeat(best.theta_T[None], 50, axis=0)
+    theta_BT[:, A] += np.linspace(-0.8, 0.8, 50)
+    spread = dataclasses.replace(draws, theta_BT=theta_BT)
+    found = plan(best, FLOPS, spread, Constraints(), coverage)
+    drawn = optimum(spread.theta_BT, FLOPS).params_B
+    low, high = np.quantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2])
+    assert low < found.equally_good[0]  # the draws have a say
+    assert high > found.equally_good[1]
+    assert found.params_interval[0] == pytest.approx(min(low, found.equally_good[0]), rel=0.01)
+    assert found.params_interval[1] == pytest.approx(max(high, found.equally_good[1]), rel=0.01)
+    assert [6 * found.params_interval[k] * found.tokens_interval[1 - k] for k in (0, 1)] == pytest.approx([FLOPS] * 2)
+
+
+def test_without_another_word_the_interval_of_n_is_one_of_80_percent(best, draws):
+    assert plan(best, FLOPS, draws, Constraints()) == plan(best, FLOPS, draws, Constraints(), 0.8)
+
+
+def test_a_coverage_that_is_no_share_is_refused(best, draws):
+    with pytest.raises(UserError, match="--coverage: found 80"):
+        plan(best, FLOPS, draws, Constraints(), 80.0)
