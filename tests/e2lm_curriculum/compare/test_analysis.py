@@ -1,0 +1,78 @@
+"""Steps saved: the ratio and its interval, where both can be worked out."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from e2lm_curriculum.compare.analysis import TokensToThreshold, tokens_to_threshold
+
+TOKENS = tuple(float(tokens) for tokens in np.geomspace(1e5, 1e9, 30))
+
+Values = NDArray[np.float64]
+
+
+def straight_SKI(shift_SI: Values) -> Values:
+    """Scores that rise by 1 per e-folding of tokens; a shift is a head start, in e-foldings."""
+    return shift_SI[:, None, :] + np.log(TOKENS)[None, :, None]
+
+
+def threshold(vanilla_SI: Values, arm_SI: Values) -> TokensToThreshold:
+    """At half of the tokens."""
+    return tokens_to_threshold(
+        straight_SKI(vanilla_SI), straight_SKI(arm_SI), TOKENS, 0.5, True, np.random.default_rng(0)
+    )
+
+
+def test_the_interval_over_seeds_is_that_of_students_t_for_the_paired_head_starts() -> None:
+    rng = np.random.default_rng(1)
+    shared_S1 = 0.5 * rng.normal(size=(12, 1))
+    own_S1 = 0.1 * rng.normal(size=(12, 1))
+    found = threshold(shared_S1, shared_S1 + 0.4 + own_S1)
+    half = float(stats.t.ppf(0.975, 11)) * own_S1.std(ddof=1) / math.sqrt(12)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.ratio == pytest.approx(math.exp(-0.4 - own_S1.mean()))
+    assert math.log(found.ratio / found.low) == pytest.approx(half, rel=0.15)
+    assert math.log(found.high / found.ratio) == pytest.approx(half, rel=0.15)
+
+
+def test_items_are_redrawn_too_and_stretched_alike() -> None:
+    own_I = 0.5 * np.random.default_rng(2).normal(size=100)
+    alike_SI = np.zeros((5, 100))
+    found = threshold(alike_SI, alike_SI + 0.3 + own_I)
+    stretched = float(stats.t.ppf(0.975, 4)) * math.sqrt(5 / 4)
+    half = stretched * own_I.std() / math.sqrt(100)
+    assert found.low is not None
+    assert found.high is not None
+    assert math.log(found.high / found.low) == pytest.approx(2 * half, rel=0.1)
+
+
+@pytest.mark.parametrize(("seeds", "higher"), [(3, True), (5, False)])
+def test_at_least_nineteen_in_twenty_intervals_hold_the_true_head_start(seeds: int, higher: bool) -> None:
+    rng = np.random.default_rng(3)
+    sign = 1.0 if higher else -1.0
+    held = []
+    for _ in range(200):
+        vanilla_SI, arm_SI = 0.1 * rng.normal(size=(seeds, 1)), 0.3 + 0.1 * rng.normal(size=(seeds, 1))
+        found = tokens_to_threshold(
+            sign * straight_SKI(vanilla_SI), sign * straight_SKI(arm_SI), TOKENS, 0.5, higher, rng
+        )
+        low, high = found.low or 0.0, found.high or math.inf
+        held.append(low <= math.exp(-0.3) <= high)
+    assert np.mean(held) >= 0.92
+
+
+def test_an_arm_that_does_not_get_there_has_no_ratio_and_a_lower_end_from_the_redraws_that_do() -> None:
+    own_S1 = np.array([[-0.3], [-0.12], [0.0], [0.05], [0.14], [0.23]])
+    found = threshold(np.zeros((6, 1)), own_S1 - own_S1.mean() - math.log(2) - 0.02)
+    assert (found.ratio, found.high) == (None, None)
+    every = [-np.mean(own_S1[list(chosen)] - own_S1.mean()) for chosen in product(range(6), repeat=6)]
+    assert found.low is not None
+    assert math.log(found.low) == pytest.approx(math.log(2) + 0.02 + np.quantile(every, 0.025), abs=0.015)
+    assert found.limit == 2.0
