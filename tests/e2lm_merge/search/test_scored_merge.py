@@ -23,9 +23,17 @@ from e2lm_merge.output.in_memory import load_tensors, merged_model, merged_tenso
 from e2lm_merge.output.lm_eval_model import recipe_of_arguments
 from e2lm_merge.plan.plan import plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
-from e2lm_merge.search.items import HeldOutItem, ItemScorer, encode_items, load_tokenizer, read_items, split_items
+from e2lm_merge.search.items import (
+    HeldOutItem,
+    ItemScorer,
+    encode_items,
+    load_tokenizer,
+    mean_and_error,
+    read_items,
+    split_items,
+)
 from e2lm_merge.search.layers import LayerMix, LayerProber, Share
-from e2lm_merge.search.scored_merge import greedy_soup
+from e2lm_merge.search.scored_merge import _interval, greedy_soup
 
 Models = Callable[..., list[str]]
 WORDS = [f"w{index}" for index in range(36)]
@@ -179,6 +187,15 @@ def test_a_greedy_soup_never_scores_below_its_best_model(values: list[int]) -> N
     assert soup.score == max(values)
     assert soup.evaluations == 2 * len(values) - 1
     assert {values[one] for one in soup.members} == {max(values)}
+
+
+def test_what_is_reported_has_the_95_percent_interval_of_a_mean() -> None:
+    values_I = np.random.default_rng(0).normal(size=40)
+    reported = _interval(mean_and_error(values_I))
+    half = 1.959964 * values_I.std(ddof=1) / np.sqrt(40)
+    assert reported == pytest.approx(
+        {"mean": values_I.mean(), "low": values_I.mean() - half, "high": values_I.mean() + half}
+    )
 
 
 def test_the_command_makes_a_greedy_soup(
