@@ -15,22 +15,29 @@ from unicodedata import east_asian_width
 
 from e2lm.messages import Html, say, short
 
-#: Blues from light to dark for ordered series (small to large); dark pages take them in reverse.
+#: Blues for ordered series (small to large): from light to dark, so that the largest stands out.
 RAMP = ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#08306b")
+#: What dark pages show in their place: from dark to light.
+_DARK_RAMP = ("#2f6f9f", "#4292c6", "#6baed6", "#9ecae1", "#deebf7")
 #: Colours for unordered series, told apart also by people who see few colours (Okabe and Ito 2008).
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
-_STYLE = """
-.e2lm-chart { font: 12px system-ui, sans-serif; }
-.e2lm-chart .ink { fill: #1f2328; } .e2lm-chart .soft { fill: #59636e; }
-.e2lm-chart .grid { stroke: #d1d9e0; stroke-width: 1; } .e2lm-chart .axis { stroke: #818b98; stroke-width: 1; }
-.e2lm-chart .mark { stroke: #59636e; stroke-width: 1; stroke-dasharray: 4 3; }
-.e2lm-chart .over { paint-order: stroke; stroke: #ffffffb0; stroke-width: 3; }
-@media (prefers-color-scheme: dark) {
-  .e2lm-chart .ink { fill: #e6edf3; } .e2lm-chart .soft { fill: #9198a1; }
-  .e2lm-chart .grid { stroke: #30363d; } .e2lm-chart .axis { stroke: #656c76; } .e2lm-chart .mark { stroke: #9198a1; }
-  .e2lm-chart .over { stroke: #0d1117b0; }
-}
+_DARK_BLUES = "\n".join(
+    f'  .e2lm-chart [stroke="{light}"] {{ stroke: {dark}; }} .e2lm-chart [fill="{light}"] {{ fill: {dark}; }}'
+    for light, dark in zip(RAMP, _DARK_RAMP, strict=True)
+)
+_STYLE = f"""
+.e2lm-chart {{ font: 12px system-ui, sans-serif; }}
+.e2lm-chart .ink {{ fill: #1f2328; }} .e2lm-chart .soft {{ fill: #59636e; }}
+.e2lm-chart .grid {{ stroke: #d1d9e0; stroke-width: 1; }} .e2lm-chart .axis {{ stroke: #818b98; stroke-width: 1; }}
+.e2lm-chart .mark {{ stroke: #59636e; stroke-width: 1; stroke-dasharray: 4 3; }}
+.e2lm-chart .over {{ paint-order: stroke; stroke: #ffffffb0; stroke-width: 3; }}
+@media (prefers-color-scheme: dark) {{
+  .e2lm-chart .ink {{ fill: #e6edf3; }} .e2lm-chart .soft {{ fill: #9198a1; }}
+  .e2lm-chart .grid {{ stroke: #30363d; }} .e2lm-chart .axis {{ stroke: #656c76; }}
+  .e2lm-chart .mark {{ stroke: #9198a1; }} .e2lm-chart .over {{ stroke: #0d1117b0; }}
+{_DARK_BLUES}
+}}
 """
 
 

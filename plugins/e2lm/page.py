@@ -46,8 +46,8 @@ thead th { border-bottom-width: 2px; vertical-align: bottom; }
 td.number, th.number { text-align: right; } td.number { white-space: nowrap; } td.long { min-width: 16rem; }
 pre { overflow-x: auto; font-size: .85rem; background: var(--band); padding: .6rem .8rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1rem; }
-figure { margin: 0; overflow-x: auto; } .charts svg { max-width: 100%; height: auto; }
-.charts .wide { grid-column: 1 / -1; } .wide svg { min-width: 30rem; }
+figure { margin: 0; overflow-x: auto; } .charts svg { display: block; width: 100%; max-width: 34rem; height: auto; }
+.charts .wide { grid-column: 1 / -1; } .charts .wide svg { min-width: 30rem; max-width: 42rem; }
 .drawing svg { display: block; width: 100%; min-width: 40rem; max-width: 64rem; height: auto; }
 @media print { figure, tr { break-inside: avoid; } }
 """

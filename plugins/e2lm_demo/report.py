@@ -3,78 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
-import numpy as np
 import pandas as pd
 
 from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, svg
-from e2lm.interval import normal_quantile
-from e2lm.messages import short
+from e2lm.interval import Interval, normal_quantile
+from e2lm.messages import Html, ends, interval, short
+from e2lm.page import Page, figures, note, section, strong, table
 from e2lm.scores import Scores
 from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, DemoFindings, PredictorResult, TaskFinding
+from e2lm_demo.messages import say
 
 #: Share of pairs that guessing orders rightly.
 BLIND = 0.5
-
-METRIC_NAMES = {
-    "acc": "accuracy",
-    "norm_correct_prob": "probability of the truth among the choices",
-    "gold_minus_mean_wrong_per_byte": "log-likelihood, truth minus mean of the wrong, per byte",
-    LOSS_METRIC: "bits per byte",
-}
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --paper: #ffffff; --good: #1a7f37; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --soft: #9198a1; --line: #30363d; --paper: #0d1117; --good: #3fb950; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 66rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .3rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-p.soft, .soft, figcaption { color: var(--soft); }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1rem; }
-.charts svg, figure svg { max-width: 100%; height: auto; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; } th, td { padding: .3rem .7rem; text-align: right; }
-td { white-space: nowrap; }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
-thead th { border-bottom: 2px solid var(--line); } tbody tr { border-bottom: 1px solid var(--line); }
-.good { color: var(--good); font-weight: 600; } figure { margin: 1rem 0; } code { font-size: .9em; }
-"""
+#: Letters of a name that is too long for an axis.
+LONG_NAME = 24
 
 
 def report_html(
     findings: DemoFindings, scores: Scores, versions: Mapping[str, str], wall_s: Mapping[str, float]
 ) -> str:
     """The whole page."""
-    body = [
-        "<h1>Which benchmark told the truth early?</h1>",
-        f"<p>{escape(answer(findings))}</p>",
-        '<div class="charts">',
-        *(svg(chart) for chart in main_charts(findings, scores.frame)),
-        "</div>",
-        "<h2>Every task and metric</h2>",
-        _table_note(findings),
+    curves = [curve_chart(scores.frame, f.task, f.metric, findings, f.chance) for f in _by_task(findings.findings)]
+    parts = [
+        answer(findings),
+        figures(main_charts(findings, scores.frame)),
+        section(say("every_task")),
+        note(say("every_task_note", tokens=findings.early_tokens)),
         _signal_table(findings.findings),
-        "<h2>The largest model's loss, predicted from the smaller ones</h2>",
-        f"<p>{escape(prediction_sentence(findings.predictors))}</p>",
-        f'<div class="charts">{svg(prediction_chart(findings, scores.frame))}</div>',
+        section(say("prediction")),
+        prediction_sentence(findings.predictors),
+        figures([prediction_chart(findings, scores.frame)]),
         _prediction_table(findings.predictors),
-        "<h2>All curves</h2>",
-        '<p class="soft">Bands: 90 % interval from the items of the task '
-        f"(mean &plusmn; {normal_quantile():.3f} standard errors).</p>",
-        '<div class="charts">',
-        *(svg(curve_chart(scores.frame, f.task, f.metric, findings, f.chance)) for f in _by_task(findings.findings)),
-        "</div>",
-        "<h2>How it was made</h2>",
-        f'<p class="soft">{escape(_made(versions, wall_s))}</p>',
+        section(say("all_curves")),
+        note(say("all_curves_note", quantile=normal_quantile())),
+        figures(curves),
+        section(say("how_made")),
+        note(_made(versions, wall_s)),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>e2lm demo</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
+    return Page(say("heading"), parts, title="e2lm demo", language=say.language).html()
 
 
 def picture_svg(findings: DemoFindings, scores: Scores) -> str:
@@ -98,26 +65,27 @@ def _height(element: str) -> int:
 def answer(findings: DemoFindings) -> str:
     """The finding in a few sentences."""
     best = findings.findings[0]
-    early = short(findings.early_tokens)
-    text = (
-        f"{len(findings.models)} language models were trained. At the end, text they never saw orders them "
-        f"{' < '.join(findings.true_order)} (lowest loss first). "
-    )
+    trained = say("trained", count=len(findings.models), order=" < ".join(findings.true_order))
+    told = {"tokens": findings.early_tokens, "name": name_of(best), "right": best.early_right, "range": _early(best)}
     if best.early_low <= BLIND:
-        return text + (
-            f"After {early} tokens no task told that order better than guessing: the nearest, {name_of(best)}, ordered "
-            f"{_right(best)} of the pairs of models that way."
-        )
-    text += f"After {early} tokens, {name_of(best)} already ordered {_right(best)} of the pairs of models that way"
-    twin = next((f for f in findings.findings if f.task == best.task and f.metric == "acc" and f is not best), None)
-    if twin is not None:
-        text += f"; accuracy on the same answers, {_right(twin)}"
+        return f"{trained} {say('nothing_early', **told)}"
+    sentences = [trained, _best_early(findings, told)]
     blind = sorted({_task(f) for f in findings.findings} - {_task(f) for f in findings.findings if f.early_low > BLIND})
-    return text + "." + (f" No better than guessing then: {', '.join(blind)}." if blind else "")
+    if blind:
+        sentences.append(say("blind", tasks=blind))
+    return " ".join(sentences)
 
 
-def _right(finding: TaskFinding) -> str:
-    return f"{finding.early_right:.0%} (90 % interval {finding.early_low:.0%} to {finding.early_high:.0%})"
+def _best_early(findings: DemoFindings, told: Mapping[str, object]) -> str:
+    best = findings.findings[0]
+    twin = next((f for f in findings.findings if f.task == best.task and f.metric == "acc" and f is not best), None)
+    if twin is None:
+        return say("best_early", **told)
+    return say("best_early_beside_accuracy", accuracy=twin.early_right, accuracy_range=_early(twin), **told)
+
+
+def _early(finding: TaskFinding) -> Interval:
+    return Interval(finding.early_low, finding.early_high)
 
 
 def _task(finding: TaskFinding) -> str:
@@ -126,7 +94,7 @@ def _task(finding: TaskFinding) -> str:
 
 def name_of(finding: TaskFinding) -> str:
     """Task and metric in words."""
-    return f"{_task(finding)} by {METRIC_NAMES.get(finding.metric, finding.metric)}"
+    return say("task_by_metric", task=_task(finding), metric=say.word("metric", finding.metric))
 
 
 def prediction_sentence(predictors: Sequence[PredictorResult]) -> str:
@@ -135,22 +103,20 @@ def prediction_sentence(predictors: Sequence[PredictorResult]) -> str:
     laws = [result for result in made if not result.is_baseline]
     baselines = [result for result in made if result.is_baseline]
     if not laws:
-        return "No law could be fitted: " + "; ".join(f"{result.name}: {result.why_not}" for result in predictors)
+        return say("no_law", reasons="; ".join(f"{result.name}: {result.why_not}" for result in predictors))
     first = laws[0]
     assert first.forecast is not None
-    assert first.error is not None
-    low, high = first.forecast.low, first.forecast.high
-    interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
-    text = (
-        f"The {first.name} law forecast {first.forecast.value:.3f}{interval} bits per byte; "
-        f"{first.truth:.3f} came out ({first.error:+.1%})"
-    )
-    if baselines:
-        near = min(baselines, key=lambda result: abs(result.error or 0.0))
-        assert near.forecast is not None
-        assert near.error is not None
-        text += f". The best of the baselines, {near.name}, said {near.forecast.value:.3f} ({near.error:+.1%})"
-    return text + "."
+    told = {
+        "name": first.name,
+        "forecast": interval(first.forecast.value, first.forecast),
+        "truth": first.truth,
+        "error": first.error,
+    }
+    if not baselines:
+        return say("law_forecast", **told)
+    near = min(baselines, key=lambda result: abs(result.error or 0.0))
+    assert near.forecast is not None
+    return say("law_and_baseline", baseline=near.name, said=near.forecast.value, baseline_error=near.error, **told)
 
 
 # -- charts -------------------------------------------------------------------------------------------------------
@@ -187,16 +153,20 @@ def curve_chart(frame: pd.DataFrame, task: str, metric: str, findings: DemoFindi
         )
     return Chart(
         title=f"{task.removeprefix('e2lm_early_')}: {metric}",
-        x_label="training tokens (log scale)",
-        y_label=METRIC_NAMES.get(metric, metric)
-        if len(METRIC_NAMES.get(metric, metric)) < 24
-        else "nats per byte"
-        if metric.endswith("per_byte")
-        else "probability",
+        x_label=say("training_tokens"),
+        y_label=_axis(metric),
         lines=lines,
-        marks=[] if chance is None else [Mark("chance", chance)],
+        marks=[] if chance is None else [Mark(say("chance"), chance)],
         log_x=True,
     )
+
+
+def _axis(metric: str) -> str:
+    """The metric, or its unit where its name is long."""
+    name = say.word("metric", metric)
+    if len(name) < LONG_NAME:
+        return name
+    return say("nats_per_byte") if metric.endswith("per_byte") else say("probability")
 
 
 def prediction_chart(findings: DemoFindings, frame: pd.DataFrame) -> Chart:
@@ -210,12 +180,14 @@ def prediction_chart(findings: DemoFindings, frame: pd.DataFrame) -> Chart:
             continue  # the table has them all; here the first law's interval can be seen
         low = forecast.value if forecast.low is None else forecast.low
         high = forecast.value if forecast.high is None else forecast.high
-        lines.append(Line(f"forecast ({result.name})", [end, end, end], [low, forecast.value, high], color=color))
+        lines.append(
+            Line(say("forecast_of", name=result.name), [end, end, end], [low, forecast.value, high], color=color)
+        )
         break
     return Chart(
-        title="held-out text: bits per byte",
+        title=say("loss_chart"),
         x_label=base.x_label,
-        y_label="bits per byte (lower is better)",
+        y_label=say("loss_axis"),
         lines=lines,
         log_x=True,
         width=560,
@@ -230,70 +202,56 @@ def _by_task(findings: Sequence[TaskFinding]) -> list[TaskFinding]:
     return sorted(findings, key=lambda finding: (finding.task, finding.metric))
 
 
-def _table_note(findings: DemoFindings) -> str:
-    return (
-        '<p class="soft">Pairs right: share of pairs of models ordered as their final held-out loss orders them, '
-        f"after {short(findings.early_tokens)} tokens, ties one half, with a 90 % interval from the items. Settled: "
-        "from how many tokens on every checkpoint orders all pairs rightly. Signal scores: mean over the models.</p>"
-    )
-
-
 def table_columns(findings: Sequence[TaskFinding]) -> list[str]:
     """Signal scores worth a column: the official total, and the corrected one where it is installed."""
     known = findings[0].scores if findings else {}
     return [name for name in ("e2lmc_sq", "signal_quality") if name in known]
 
 
-def _signal_table(findings: Sequence[TaskFinding]) -> str:
+def _signal_table(findings: Sequence[TaskFinding]) -> Html:
     columns = table_columns(findings)
-    head = ["task", "metric", "chance", "largest model, last", "pairs right early", "pairs right last", "settled at"]
-    rows = []
-    for finding in findings:
-        clear = finding.early_low > BLIND
-        right = f"{finding.early_right:.0%} [{finding.early_low:.0%}, {finding.early_high:.0%}]"
-        cells = [
-            finding.task.removeprefix("e2lm_early_"),
+    head = ("task", "metric", "chance", "largest_last", "right_early", "right_last", "settled_at")
+    rows = [
+        [
+            _task(finding),
             finding.metric,
             "" if finding.chance is None else f"{finding.chance:.2f}",
-            f"{finding.last_value:.3f} &plusmn; {normal_quantile() * finding.last_stderr:.3f}",
-            f'<span class="good">{right}</span>' if clear else right,
+            f"{finding.last_value:.3f} ± {normal_quantile() * finding.last_stderr:.3f}",
+            _right_early(finding),
             f"{finding.last_right:.0%}",
-            "never" if finding.settled_tokens is None else short(finding.settled_tokens),
-            *(_number(finding.scores.get(name)) for name in columns),
+            say("never") if finding.settled_tokens is None else short(finding.settled_tokens),
+            *(_defined(finding.scores.get(name)) for name in columns),
         ]
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return _table([*head, *columns], rows)
+        for finding in findings
+    ]
+    return table(say("every_task"), [*map(say, head), *columns], rows, numbers=range(2, len(head) + len(columns)))
 
 
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
+def _right_early(finding: TaskFinding) -> str:
+    right = interval(finding.early_right, _early(finding), ".0%")
+    return strong(right, good=True) if finding.early_low > BLIND else right
 
 
-def _prediction_table(predictors: Sequence[PredictorResult]) -> str:
-    rows = []
-    for result in predictors:
-        kind = "baseline" if result.is_baseline else "law"
-        forecast = result.forecast
-        if forecast is None or result.error is None:
-            why = escape(result.why_not or "")
-            rows.append(f"<tr><td>{result.name}</td><td>{kind}</td><td colspan=4>{why}</td></tr>")
-            continue
-        interval = forecast.reason or ""
-        if forecast.low is not None and forecast.high is not None:
-            interval = f"{forecast.low:.3f} to {forecast.high:.3f}"
-        rows.append(
-            f"<tr><td>{result.name}</td><td>{kind}</td><td>{forecast.value:.3f}</td><td>{escape(interval)}</td>"
-            f"<td>{result.truth:.3f}</td><td>{result.error:+.1%}</td></tr>"
-        )
-    return _table(["predictor", "kind", "forecast", "90 % interval", "came out", "error"], rows)
+def _defined(value: float | None) -> str:
+    return say("undefined") if value is None else f"{value:.3f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+def _prediction_table(predictors: Sequence[PredictorResult]) -> Html:
+    head = ("predictor", "kind", "forecast", "interval", "came_out", "error")
+    return table(say("prediction"), [say(one) for one in head], map(_prediction_row, predictors), numbers=range(2, 6))
+
+
+def _prediction_row(result: PredictorResult) -> list[str]:
+    kind = say.word("kind", "baseline" if result.is_baseline else "law")
+    forecast = result.forecast
+    if forecast is None or result.error is None:
+        return [result.name, kind, result.why_not or ""]
+    has_interval = forecast.low is not None and forecast.high is not None
+    shown = ends(forecast) if has_interval else forecast.reason or ""
+    return [result.name, kind, f"{forecast.value:.3f}", shown, f"{result.truth:.3f}", f"{result.error:+.1%}"]
 
 
 def _made(versions: Mapping[str, str], wall_s: Mapping[str, float]) -> str:
-    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in wall_s.items())
-    packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    return f"One command: e2lm demo. Time: {steps} ({np.sum(list(wall_s.values())):.0f} s in all). {packages}."
+    steps = [f"{name} {seconds:.0f} s" for name, seconds in wall_s.items()]
+    packages = [f"{name} {version}" for name, version in sorted(versions.items())]
+    return say("made", steps=steps, seconds=sum(wall_s.values()), packages=packages)

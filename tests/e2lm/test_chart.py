@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2lm.chart import Chart, Line, Mark, log_ticks, ramp, svg, ticks
+from e2lm.chart import RAMP, Chart, Line, Mark, log_ticks, ramp, svg, ticks
 
 NUMBERS = st.floats(-1e9, 1e9) | st.just(math.nan) | st.just(math.inf)
 PLACES = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=8)
@@ -132,3 +132,20 @@ def test_a_text_that_is_too_long_is_squeezed_into_its_place_and_a_much_too_long_
 def test_the_name_of_a_mark_stands_over_bands_and_lines() -> None:
     drawn = svg(chart(Line("a", [1, 2], [0, 1], low=[0, 0], high=[1, 1]), marks=(Mark("chance", 0.5),)))
     assert drawn.index(">chance<") > drawn.index("<circle") > drawn.index("<polygon") > drawn.index('class="mark"')
+
+
+def luminance(color: str) -> float:
+    """Relative, of WCAG 2.2."""
+    shares = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
+    return sum(weight * one for weight, one in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_on_dark_paper_every_blue_can_be_seen_and_the_largest_stands_out_most() -> None:
+    drawn = svg(chart(Line("a", [1, 2], [0, 1])))
+    dark = [re.search(rf'\[stroke="{blue}"\] {{ stroke: (#\w+);', drawn) for blue in RAMP]
+    levels = [luminance(found[1]) for found in dark if found]
+    assert len(levels) == len(RAMP)
+    contrasts = [(level + 0.05) / (luminance("#0d1117") + 0.05) for level in levels]
+    assert contrasts == sorted(contrasts)
+    assert contrasts[0] > 3
