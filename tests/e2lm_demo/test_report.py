@@ -16,5 +16,5 @@ def test_bands_and_last_values_have_the_90_percent_interval_of_the_items():
         assert line.low == pytest.approx([0.3 + 0.1 * rank - 1.6448536 * 0.02] * 4)
         assert line.high == pytest.approx([0.3 + 0.1 * rank + 1.6448536 * 0.02] * 4)
     page = report_html(findings, scores, {}, {})
-    assert "0.500 &plusmn; 0.033" in page
-    assert "mean &plusmn; 1.645 standard errors" in page
+    assert "0.500 ± 0.033" in page
+    assert "mean ± 1.645 standard errors" in page
