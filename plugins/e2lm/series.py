@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,12 +12,10 @@ from e2lm.atomic_file import write_json
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.noun import Noun
-from e2lm.weights import WeightIndex, read_weight_index
+from e2lm.step_name import NamedStep, step_in_path, step_of
+from e2lm.weights import WeightIndex, holds_weights, read_weight_index
 
 SERIES_FILE = "series.json"
-
-#: Folder names that say which step they hold: ``checkpoint-100``, ``iter_0002000``, ``step1000``.
-STEP_FOLDER = re.compile(r"(?:checkpoint-|iter_|step[-_]?)0*(\d+)")
 
 #: Forward and backward pass of a dense transformer, per parameter and token (Kaplan et al. 2020, section 2.1).
 FLOPS_PER_PARAMETER_TOKEN = 6
@@ -87,8 +84,9 @@ class Series(Noun):
     ) -> Series:
         """The series in ``folder``: from its ``series.json``, else from the names of its checkpoint folders.
 
-        Paths of checkpoints come out absolute. ``index_of`` counts the parameters of one. Raises :class:`UserError` for
-        a missing folder or an empty series.
+        Paths of checkpoints come out absolute. Tokens in names of folders are rounded, so ``tokens_per_step`` replaces
+        them; what ``series.json`` says of a checkpoint stays. ``index_of`` counts the parameters of one. Raises
+        :class:`UserError` for a missing folder or an empty series.
         """
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give the folder of a training run")
@@ -96,11 +94,14 @@ class Series(Noun):
         if not series.checkpoints:
             raise UserError(
                 f"{folder}: the series is empty; expected sub-folders named checkpoint-<step>, iter_<step> or "
-                f"step<step>, each with model.safetensors, or a {SERIES_FILE} that lists some"
+                f"step<step>, each with model.safetensors, or a {SERIES_FILE} that lists some{_without_step(folder)}"
             )
-        if tokens_per_step is not None:
-            series = series.model_copy(update={"tokens_per_step": tokens_per_step})
-        return series
+        if tokens_per_step is None:
+            return series
+        points = series.checkpoints
+        if not (folder / SERIES_FILE).is_file():
+            points = tuple(point.model_copy(update={"tokens": None}) for point in points)
+        return series.model_copy(update={"tokens_per_step": tokens_per_step, "checkpoints": points})
 
     @classmethod
     def _described(cls, folder: Path) -> Series:
@@ -121,25 +122,60 @@ class Series(Noun):
 
     @classmethod
     def _found(cls, folder: Path, index_of: Callable[[Path], WeightIndex]) -> Series:
-        by_step: dict[int, Path] = {}
-        for child in sorted(folder.iterdir()):
-            match = STEP_FOLDER.fullmatch(child.name)
-            if match is None or not child.is_dir():
-                continue
-            step = int(match.group(1))
-            if step in by_step:
-                raise UserError(f"{folder}: step {step} is there twice: {by_step[step].name} and {child.name}")
-            by_step[step] = child
-        checkpoints = tuple(Checkpoint(step=step, path=str(by_step[step].resolve())) for step in sorted(by_step))
-        if not checkpoints:
+        by_step = _checkpoint_folders(folder)
+        if not by_step:
             return cls(name=folder.resolve().name, params=1, params_non_embedding=1, checkpoints=())
-        index = index_of(by_step[checkpoints[-1].step])
+        newest, _ = by_step[max(by_step)]
+        index = index_of(newest)
+        named = step_in_path(str(folder.resolve() / newest.name))
+        assert named is not None
         return cls(
-            name=folder.resolve().name,
+            name=named[0] or folder.resolve().name,
             params=index.params,
             params_non_embedding=index.params_non_embedding,
-            checkpoints=checkpoints,
+            checkpoints=tuple(
+                Checkpoint(step=step, tokens=one.tokens, path=str(place.resolve()))
+                for step, (place, one) in sorted(by_step.items())
+            ),
         )
+
+
+def _checkpoint_folders(folder: Path) -> dict[int, tuple[Path, NamedStep]]:
+    """The sub-folders that :func:`step_of` takes for checkpoints, by step; a :class:`UserError` for two of one step.
+
+    Those of a track (``stage1-step500``, ``best-checkpoint-500``) count where there are no others.
+    """
+    named = _named_folders(folder)
+    plain = [(place, one) for place, one in named if not one.track]
+    tracks = sorted({one.track for _, one in named if one.track})
+    if not plain and len(tracks) > 1:
+        raise UserError(
+            f"{folder}: its checkpoints are of {len(tracks)} runs or stages: {', '.join(tracks[:5])}; "
+            "give each a folder of its own"
+        )
+    by_step: dict[int, tuple[Path, NamedStep]] = {}
+    for place, one in plain or named:
+        if one.step in by_step:
+            raise UserError(f"{folder}: step {one.step} is there twice: {by_step[one.step][0].name} and {place.name}")
+        by_step[one.step] = (place, one)
+    return by_step
+
+
+def _without_step(folder: Path) -> str:
+    """A sentence on the folders of weights whose names tell no step for certain, such as ``1000`` or ``epoch-3``."""
+    names = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and holds_weights(child)]
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return f"; {shown}: {len(names)} with weights, but which step do the names mean?" if names else ""
+
+
+def _named_folders(folder: Path) -> list[tuple[Path, NamedStep]]:
+    children = ((child, step_of(child.name)) for child in sorted(folder.iterdir()) if child.is_dir())
+    return [(child, one) for child, one in children if one is not None and (not one.track or _is_checkpoint(child))]
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether weights are there, and not those that a run (``tuned-from-step500``) has beside its checkpoints."""
+    return holds_weights(folder) and not _named_folders(folder)
 
 
 def series_folders(folder: Path) -> list[Path]:
@@ -155,4 +191,4 @@ def series_folders(folder: Path) -> list[Path]:
 def _holds_series(folder: Path) -> bool:
     if (folder / SERIES_FILE).is_file():
         return True
-    return any(STEP_FOLDER.fullmatch(child.name) and child.is_dir() for child in folder.iterdir())
+    return bool(_named_folders(folder))

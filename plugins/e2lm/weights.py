@@ -74,6 +74,12 @@ class WeightIndex:
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
 
+def holds_weights(folder: Path) -> bool:
+    """Whether weights lie directly in ``folder``, pickled ones and single shards included."""
+    names = (SINGLE_FILE, SHARD_INDEX, *PICKLES)
+    return any((folder / name).is_file() for name in names) or any(folder.glob("model-*-of-*.safetensors"))
+
+
 def read_weight_index(folder: Path) -> WeightIndex:
     """The index of the checkpoint in ``folder``; a :class:`UserError` for missing, damaged or pickled weights."""
     files = _weight_files(folder)

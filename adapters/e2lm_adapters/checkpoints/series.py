@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, nearest_names
 from e2lm.series import Series
+from e2lm.step_name import NamedStep, step_of
 from e2lm.weights import read_weight_index
 from e2lm_adapters.checkpoints.listing import hub_listing
 from e2lm_adapters.checkpoints.source import CheckpointSource
-
-#: ``step1000`` (Pythia), ``step1000-tokens4B``, ``stage1-step1000-tokens4B``, ``stage2-ingredient1-step1000`` (OLMo),
-#: ``iter_0002000``, ``checkpoint-500``.
-REVISION = re.compile(
-    r"(?:(?P<track>.+?)[-_])??(?:step|iter|checkpoint)[-_]?0*(?P<step>\d+)"
-    r"(?:[-_]tokens?[-_]?(?P<tokens>\d+(?:\.\d+)?)(?P<unit>[KMBT]?))?",
-    re.IGNORECASE,
-)
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPoint:
-    """``track`` is what stands before the step (a stage of training that counts its own steps), often empty."""
-
-    track: str
-    step: int
-    tokens: int | None
-
-
-def training_point(revision: str) -> TrainingPoint | None:
-    """Where in training the revision is; None for names that do not say so, such as ``main``.
-
-    >>> training_point("step1000")
-    TrainingPoint(track='', step=1000, tokens=None)
-    >>> training_point("stage1-step1000-tokens4B")
-    TrainingPoint(track='stage1', step=1000, tokens=4000000000)
-    >>> training_point("stage2-ingredient3-step0500-tokens2.5B").track
-    'stage2-ingredient3'
-    >>> training_point("main") is None
-    True
-    """
-    match = REVISION.fullmatch(revision)
-    if match is None:
-        return None
-    tokens = match["tokens"]
-    count = None if tokens is None else round(float(tokens) * UNITS[match["unit"].upper()])
-    return TrainingPoint(match["track"] or "", int(match["step"]), count)
-
 
 #: ``owner/name`` or ``owner/name@revision,revision``; revisions may hold ``*``.
 REFERENCE = re.compile(r"(?:hf://)?(?P<repo>\w[\w.-]*/[\w.-]+)(?:@(?P<revisions>[^@]+))?")
@@ -80,7 +41,7 @@ def hub_series(reference: str, source: CheckpointSource, tokens_per_step: float 
     repo, patterns = match["repo"], [one.strip() for one in (match["revisions"] or "*").split(",")]
 
     def wanted(name: str) -> bool:
-        return training_point(name) is not None and any(fnmatchcase(name, pattern) for pattern in patterns)
+        return step_of(name) is not None and any(fnmatchcase(name, pattern) for pattern in patterns)
 
     listing = hub_listing(repo, wanted, source.cache)
     source.note(listing)
@@ -89,9 +50,9 @@ def hub_series(reference: str, source: CheckpointSource, tokens_per_step: float 
         what = ", ".join(patterns)
         raise UserError(f"{repo}: no revision that names a step (step1000, stage1-step1000-tokens4B) matches {what}")
     _require_match(reference, patterns, names)
-    tracks: dict[str, dict[int, tuple[str, TrainingPoint]]] = {}
+    tracks: dict[str, dict[int, tuple[str, NamedStep]]] = {}
     for name in names:
-        point = training_point(name)
+        point = step_of(name)
         assert point is not None
         there = tracks.setdefault(point.track, {})
         if point.step in there:

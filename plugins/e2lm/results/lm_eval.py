@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -32,14 +34,15 @@ from e2lm.results.lm_eval_items import logged_items, samples_in
 from e2lm.results.tables import loaded_json
 from e2lm.samples import Samples
 from e2lm.scores import ScoreRow
+from e2lm.step_name import NamedStep, step_at_start, step_in_path
 
 #: Keys that results of every version have, and hardly another JSON file.
 RESULT_KEYS = ("results", "configs", "versions")
 DATED = "results_"
 #: ``--output_path NAME.json`` gives ``NAME_<date>.json`` from 0.4.9 on.
 NAMED_AND_DATED = re.compile(r".*_(\d{4}-\d\d-\d\dT[\d.-]+)")
-#: ``checkpoint-500``, ``iter_0002000``, ``step1000``, ``stage1-step5000-tokens3B``: which step a path or name means.
-STEP_IN_NAME = re.compile(r"(?:checkpoint|iter|step)[-_]?0*(\d+)", re.IGNORECASE)
+#: Model arguments that say where the weights are: adapters before the model that they change.
+PLACES = ("peft", "delta", "pretrained", "model", "path")
 
 
 def result_files(root: Path) -> list[Path]:
@@ -72,18 +75,109 @@ def sample_files(results: Path, data: dict[str, Any]) -> dict[str, Path]:
     return {task: file for task, file in named.items() if file.is_file()}
 
 
-def lm_eval_rows(file: Path, root: Path) -> list[ScoreRow]:
-    """What the results in ``file`` say, and item metrics of the samples beside them; ``root`` is what was given."""
-    data = loaded_json(file)
-    if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
-        raise UserError(f"{file}: not lm-eval results (no key 'results')")
-    described = data.get("e2lm", {})
-    series, step = _named(data, file, root)
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The checkpoint that results are of; ``model`` is what the file calls it, ``""`` where ``e2lm`` wrote it.
+
+    ``step`` is 0 where no name tells one for certain, and ``has_step`` false.
+    """
+
+    series: str
+    step: int
+    tokens: float
+    model: str
+    has_step: bool = True
+
+    def may_be(self, other: Subject) -> bool:
+        """Whether both files may be about one model: one path may be relative and the other not."""
+        one, two = f"/{self.model}", f"/{other.model}"
+        return "" in (self.model, other.model) or one.endswith(two) or two.endswith(one)
+
+
+def subject_of(data: dict[str, Any], file: Path, root: Path) -> Subject:
+    """What the results in ``file`` (below ``root``) are of, by the model's arguments, else by the names around it."""
+    described = data.get("e2lm") or {}
+    if "series" in described and "step" in described:
+        return Subject(str(described["series"]), int(described["step"]), _number(described.get("tokens")), "")
+    arguments = _model_arguments(data)
+    place = next((arguments[name] for name in PLACES if arguments.get(name)), str(data.get("model_name") or ""))
+    inside = [arguments[name] for name in ("revision", "subfolder", "gguf_file") if arguments.get(name)]
+    model = "@".join([posixpath.normpath(place) if place else "", *inside])
+    short = PurePosixPath(place).name
+    for text in inside:
+        if (found := step_in_path(text)) is not None:
+            return _subject(f"{short}-{found[0]}" if found[0] else short, found[1], model)
+    if (found := step_in_path(place) or _around(file, root)) is not None:
+        return _subject(found[0] or short or root.name, found[1], model)
+    return Subject(short or root.name, 0, math.nan, model, has_step=False)
+
+
+def _subject(series: str, named: NamedStep, model: str) -> Subject:
+    return Subject(series or "series", named.step, math.nan if named.tokens is None else float(named.tokens), model)
+
+
+def _model_arguments(data: dict[str, Any]) -> dict[str, str]:
+    config = data.get("config") or {}
+    arguments = config.get("model_args") or {}
+    if isinstance(arguments, str):
+        arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
+    revision = {} if config.get("model_revision") in (None, "", "main") else {"revision": config["model_revision"]}
+    return {str(name): str(value) for name, value in {**revision, **arguments}.items()}
+
+
+def _around(file: Path, root: Path) -> tuple[str, NamedStep] | None:
+    """What the name of the file says, else the nearest folder below ``root`` that says something."""
+    dated = NAMED_AND_DATED.fullmatch(file.stem)
+    own = file.stem[: dated.start(1)].rstrip("_").removesuffix("results").rstrip("_") if dated else file.stem
+    if (named := step_at_start(own)) is not None:
+        return named.track, named
+    folder = file.parent.relative_to(root).as_posix() if file.is_relative_to(root) else file.parent.name
+    parts = folder.replace("__", "/").split("/")  # lm-eval writes runs/a/checkpoint-5 as runs__a__checkpoint-5
+    paths = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((found for path in paths if (found := step_in_path(path)) is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LmEvalRun:
+    """One file of results: what it holds, and of what."""
+
+    file: Path
+    data: dict[str, Any]
+    subject: Subject
+
+
+def lm_eval_runs(root: Path) -> Iterator[LmEvalRun]:
+    """Every file of results below ``root`` (or that file), those of one folder in order of date, the newest last.
+
+    Raises :class:`UserError` where two models would become one checkpoint of one series.
+    """
+    seen: dict[tuple[str, int], LmEvalRun] = {}
+    files, folder = (result_files(root), root) if root.is_dir() else ([root], root.parent)
+    for file in files:
+        data = loaded_json(file)
+        if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
+            raise UserError(f"{file}: not lm-eval results (no key 'results')")
+        run = LmEvalRun(file, data, subject_of(data, file, folder))
+        other = seen.setdefault((run.subject.series, run.subject.step), run)
+        if not run.subject.may_be(other.subject):
+            raise UserError(
+                f"{file}: {run.subject.model!r} and {other.subject.model!r} ({other.file}) would both be step "
+                f"{run.subject.step} of series {run.subject.series!r}; let names tell runs and steps apart "
+                "(RUN/step1000), or read the files from folders of their own"
+            )
+        yield run
+
+
+def lm_eval_rows(run: LmEvalRun) -> list[ScoreRow]:
+    """What the results say, and item metrics of the samples logged with them."""
+    data = run.data
+    described = data.get("e2lm") or {}
+    series, step, tokens = run.subject.series, run.subject.step, run.subject.tokens
     counts = data.get("n-samples") or {}
-    logged = sample_files(file, data)
-    samples = {one.task: one for one in _samples(data, file, root)}
+    logged = sample_files(run.file, data)
+    samples = {one.task: one for one in _samples(run)}
     params = float(described.get("params") or data.get("config", {}).get("model_num_parameters") or math.nan)
-    tokens, flops = _number(described.get("tokens")), _number(described.get("flops"))
+    flops = _number(described.get("flops"))
     rows = []
     for task, values in data["results"].items():
         own = samples.get(str(task))
@@ -109,16 +203,15 @@ def lm_eval_rows(file: Path, root: Path) -> list[ScoreRow]:
 def read_lm_eval_samples(path: Path) -> list[Samples]:
     """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
     found: dict[tuple[str, str, int], Samples] = {}
-    for file in result_files(path):
-        for one in _samples(loaded_json(file), file, path):
+    for run in lm_eval_runs(path):
+        for one in _samples(run):
             found[one.series, one.task, one.step] = one
     return [found[key] for key in sorted(found)]
 
 
-def _samples(data: Any, file: Path, root: Path) -> Iterator[Samples]:
-    series, step = _named(data, file, root)
-    for task, place in sample_files(file, data).items():
-        samples = samples_in(place, task, data["configs"][task], series, step)
+def _samples(run: LmEvalRun) -> Iterator[Samples]:
+    for task, place in sample_files(run.file, run.data).items():
+        samples = samples_in(place, task, run.data["configs"][task], run.subject.series, run.subject.step)
         if samples is not None:
             yield samples
 
@@ -135,33 +228,5 @@ def _item_values(samples: Samples) -> Iterator[tuple[str, float, float]]:
         yield metric.name, float(np.mean(values_I)), mean_stderr(values_I)
 
 
-def _named(data: dict[str, Any], file: Path, root: Path) -> tuple[str, int]:
-    described = data.get("e2lm", {})
-    series, step = _series_and_step(data, file, root)
-    return str(described.get("series", series)), int(described.get("step", step))
-
-
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-
-
-def _series_and_step(data: dict[str, Any], file: Path, root: Path) -> tuple[str, int]:
-    """Which run and step a results file is about: from the model's arguments, else from the folder names."""
-    arguments = data.get("config", {}).get("model_args") or {}
-    if isinstance(arguments, str):
-        arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
-    pretrained = str(arguments.get("pretrained") or data.get("model_name") or "")
-    for text in (arguments.get("revision"), arguments.get("subfolder"), pretrained):
-        if text and (match := _last_step(str(text))):
-            name = pretrained[: match.start()].rstrip("/_.-") if text == pretrained else pretrained
-            return Path(name or pretrained).name or "series", int(match.group(1))
-    relative = str(file.relative_to(root).parent) if file.is_relative_to(root) else file.parent.name
-    if match := _last_step(relative):
-        return Path(relative[: match.start()].rstrip("/_-.") or pretrained or root.name).name, int(match.group(1))
-    return Path(pretrained).name or root.name, 0
-
-
-def _last_step(text: str) -> re.Match[str] | None:
-    """The last step in a path: folders above the run may look like steps too (``iter2/run/checkpoint-100``)."""
-    matches = list(STEP_IN_NAME.finditer(text))
-    return matches[-1] if matches else None

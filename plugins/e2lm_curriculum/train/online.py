@@ -33,7 +33,7 @@ from e2lm_curriculum.plan.file import read_plan, write_plan
 from e2lm_curriculum.train.batch import example_blocks
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.prepared import PREPARED_FOLDER, SCORES_FILE, PreparedCorpus, order_generator
-from e2lm_curriculum.train.resume import step_of
+from e2lm_curriculum.train.resume import state_step
 from e2lm_curriculum.train.segments import STATE_FILE, is_online, planned_segments, segment_folder, segment_state
 
 #: In each state to resume from: the segments that led to it.
@@ -120,7 +120,7 @@ class RunSegments:
         """A :class:`UserError` if the state to resume from was reached by other segments than those in the folder."""
         if state is None or not self.is_online:
             return
-        if json.loads((state / SEGMENTS_FILE).read_text(encoding="utf-8")) != self._until(step_of(state)):
+        if json.loads((state / SEGMENTS_FILE).read_text(encoding="utf-8")) != self._until(state_step(state)):
             raise UserError(f"{self.run.folder}: the segments of the curriculum were changed; train into another --out")
 
     def _until(self, step: int) -> dict[str, Any]:

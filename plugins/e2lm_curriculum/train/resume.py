@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
 from e2lm.atomic_file import PARTIAL_MARK, sync_folder
+from e2lm.step_name import step_of
 
 RESUME_FOLDER = ".resume"
 COMPLETE_MARK = "complete"
 
 #: While one is being written the one before it must stay.
 KEPT_STATES = 2
-
-_STATE_NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def resume_folder(run: Path) -> Path:
@@ -47,21 +45,18 @@ def newest_state(run: Path) -> Path | None:
     by_step: dict[int, Path] = {}
     folder = resume_folder(run)
     for state in sorted(folder.iterdir()) if folder.is_dir() else []:
-        match = _STATE_NAME.fullmatch(state.name)
-        if match and (state / COMPLETE_MARK).is_file():
-            by_step[int(match.group(1))] = state
+        named = step_of(state.name)
+        if named is not None and (state / COMPLETE_MARK).is_file():
+            by_step[named.step] = state
         else:
             shutil.rmtree(state, ignore_errors=True)
     return by_step[max(by_step)] if by_step else None
 
 
-def step_of(state: Path | None) -> int:
+def state_step(state: Path | None) -> int:
     """The step at which ``state`` was taken, 0 without one."""
-    if state is None:
-        return 0
-    match = _STATE_NAME.fullmatch(state.name)
-    assert match is not None
-    return int(match.group(1))
+    named = None if state is None else step_of(state.name)
+    return 0 if named is None else named.step
 
 
 def discard_states(run: Path) -> None:

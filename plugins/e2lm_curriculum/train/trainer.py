@@ -28,7 +28,7 @@ from e2lm_curriculum.train.resume import (
     discard_states,
     newest_state,
     resume_folder,
-    step_of,
+    state_step,
     sweep_partials,
 )
 
@@ -68,10 +68,10 @@ def _train(run: ModelRun, prepared: PreparedCorpus, report: Report, wall_before_
         callback.save_record()
         newest_state(run.folder)  # throws away what is incomplete, before the others look
     wait_for_all()
-    report(step_of(newest_state(run.folder)))
+    report(state_step(newest_state(run.folder)))
     for start, end in segments.spans:
         state = newest_state(run.folder)
-        if step_of(state) >= end and end < run.budget.steps:
+        if state_step(state) >= end and end < run.budget.steps:
             continue
         segments.check_state(state)
         if not segments.is_planned(start) and is_main():

@@ -16,6 +16,7 @@ from typing import Any
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.series import Series
+from e2lm.step_name import step_of
 from e2lm.weights import StoredTensor, WeightIndex, read_weight_index
 
 CONFIG_FILE = "config.json"
@@ -159,9 +160,10 @@ def _located(reference: str, near: Path | None) -> Path:
 
 def _step_folder(folder: Path, reference: str, revision: str) -> Path:
     checkpoints = open_series(str(folder), None)
-    wanted = revision.removeprefix("checkpoint-").removeprefix("step")
+    named = step_of(revision)
+    wanted = named.step if named is not None else int(revision) if revision.isdecimal() else None
     for checkpoint in checkpoints:
-        if str(checkpoint.step) == wanted and checkpoint.folder is not None:
+        if checkpoint.step == wanted and checkpoint.folder is not None:
             return checkpoint.folder
     steps = [checkpoint.step for checkpoint in checkpoints]
     raise UserError(f"model {reference!r}: no local checkpoint at step {revision!r}; the run has {_few(steps)}")

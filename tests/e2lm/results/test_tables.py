@@ -38,6 +38,75 @@ def test_an_lm_eval_folder_says_series_and_step_by_its_model_arguments(tmp_path,
     assert (row.value, row.stderr, row.n, row.params) == (0.7, 0.1, 20, 1000.0)
 
 
+@pytest.mark.parametrize(
+    ("model_args", "series", "step"),
+    [
+        ("pretrained=/ck/runA/global_step1000,dtype=float32", "runA", 1000),
+        ("pretrained=/ck/run/epoch=16-step=16000.ckpt", "run", 16000),
+        ({"pretrained": "org/base", "peft": "/ck/lora/checkpoint-8"}, "lora", 8),
+        ({"pretrained": "allenai/OLMo-2-1B", "revision": "stage1-step16-tokens1B"}, "OLMo-2-1B-stage1", 16),
+        ({"model": "org/tiny-step8", "base_url": "http://localhost:8000/v1"}, "tiny", 8),
+        ({"pretrained": "/ck/mpt/ep0-ba16/hf"}, "mpt", 16),
+        ({"pretrained": "stepfun-ai/Step-3-mini", "revision": "v1"}, "Step-3-mini", 0),
+        ({"pretrained": "org/tiny"}, "tiny", 0),
+    ],
+)
+def test_whatever_moves_with_training_says_the_step(tmp_path, model_args, series, step):
+    lm_eval_results(tmp_path / "out", "2026-01-01", model_args, 0.7)
+    [row] = read_scores(tmp_path).scores.rows()
+    assert (row.series, row.step) == (series, step)
+
+
+def test_the_name_of_the_file_or_a_folder_above_says_the_step_where_the_model_does_not(tmp_path):
+    for step in (1000, 2000):
+        more = {"configs": {}, "versions": {}}
+        lm_eval_results(tmp_path / "flat", "2026-01-01", {"pretrained": "/data/dense/"}, step / 1e4, **more)
+        (tmp_path / "flat" / "results_2026-01-01.json").rename(
+            tmp_path / "flat" / f"step{step}_made_results_2026-01-01T10-00-00.1.json"
+        )
+        lm_eval_results(tmp_path / "deep" / "wide" / f"step{step}" / "org__m", "2026-01-01", {"pretrained": "org/m"}, 0)
+    assert [(row.series, row.step, row.value) for row in read_scores(tmp_path / "flat").scores.rows()] == [
+        ("dense", 1000, 0.1),
+        ("dense", 2000, 0.2),
+    ]
+    assert [(row.series, row.step) for row in read_scores(tmp_path / "deep").scores.rows()] == [
+        ("wide", 1000),
+        ("wide", 2000),
+    ]
+
+
+def test_two_models_never_become_one_checkpoint(tmp_path):
+    for name in ("orgA/tiny", "orgB/tiny"):
+        lm_eval_results(tmp_path / name, "2026-01-01", {"pretrained": name, "revision": "step10"}, 0.1)
+    with pytest.raises(UserError, match=r"'orgB/tiny@step10' and 'orgA/tiny@step10' .* would both be step 10 of"):
+        read_scores(tmp_path)
+    for month in (1, 2):
+        model_args = {"pretrained": "org/tiny", "revision": f"chck_{month}M"}
+        lm_eval_results(tmp_path / "words", f"2026-0{month}-01", model_args, 0.1)
+    with pytest.raises(UserError, match="would both be step 0 of series 'tiny'"):
+        read_scores(tmp_path / "words")
+
+
+def test_a_path_may_be_written_from_the_root_or_not(tmp_path):
+    for date, place in (("2026-01-01", "/data/run/checkpoint-5"), ("2026-01-02", "./run/checkpoint-5")):
+        lm_eval_results(tmp_path, date, {"pretrained": place}, 0.1)
+    assert "more than once" in read_scores(tmp_path).notes[0]
+
+
+def test_models_without_a_step_are_said_to_stand_at_step_0(tmp_path):
+    for epoch in (1, 2):
+        lm_eval_results(tmp_path / str(epoch), "2026-01-01", {"pretrained": f"run/epoch-{epoch}"}, 0.1)
+    source = read_scores(tmp_path)
+    assert {(row.series, row.step) for row in source.scores.rows()} == {("epoch-1", 0), ("epoch-2", 0)}
+    assert "2 models name no step (epoch-1, epoch-2 ...)" in source.notes[0]
+
+
+def test_tokens_in_a_name_are_those_of_its_scores(tmp_path):
+    lm_eval_results(tmp_path, "2026-01-01", {"pretrained": "org/m", "revision": "step1000-tokens4B"}, 0.1)
+    [row] = read_scores(tmp_path).scores.rows()
+    assert row.tokens == 4e9
+
+
 def test_of_two_evaluations_of_a_checkpoint_the_newest_counts_and_it_is_said(tmp_path):
     for date, acc in (("2026-01-02", 0.8), ("2026-01-01", 0.7)):
         lm_eval_results(tmp_path, date, {"pretrained": "run/checkpoint-5"}, acc)

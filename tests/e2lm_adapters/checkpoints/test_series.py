@@ -19,7 +19,7 @@ from e2lm.command_line import main
 from e2lm.errors import UserError
 from e2lm.series import Series
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, read_weight_index
-from e2lm_adapters.checkpoints.series import hub_series, training_point
+from e2lm_adapters.checkpoints.series import hub_series
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from tests.e2lm_adapters.conftest import STEPS, Run, no_model_is_built
 from tests.e2lm_adapters.fake_hub import FakeHub
@@ -48,33 +48,6 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     (line,) = [line for line in err.splitlines() if line.startswith("e2lm: error:")]
     assert "Traceback" not in err
     return line
-
-
-# -- names --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("revision", "track", "step", "tokens"),
-    [
-        ("step1000", "", 1000, None),
-        ("step0", "", 0, None),
-        ("stage1-step1000-tokens4B", "stage1", 1000, 4_000_000_000),
-        ("stage2-ingredient3-step11931-tokens50B", "stage2-ingredient3", 11931, 50_000_000_000),
-        ("step99000-tokens415B", "", 99000, 415_000_000_000),
-        ("step10-tokens1.5M", "", 10, 1_500_000),
-        ("iter_0002000", "", 2000, None),
-        ("checkpoint-500", "", 500, None),
-    ],
-)
-def test_step_and_tokens_are_read_from_the_name(revision: str, track: str, step: int, tokens: int | None) -> None:
-    point = training_point(revision)
-    assert point is not None
-    assert (point.track, point.step, point.tokens) == (track, step, tokens)
-
-
-@pytest.mark.parametrize("revision", ["main", "v1.0", "stepwise", "step", "footstep-guide", "refs/pr/1", "steps-100"])
-def test_other_names_are_no_checkpoints(revision: str) -> None:
-    assert training_point(revision) is None
 
 
 # -- series -------------------------------------------------------------------------------------------------------

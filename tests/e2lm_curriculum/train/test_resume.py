@@ -17,7 +17,7 @@ from e2lm_curriculum.train.ladder import train
 from e2lm_curriculum.train.locks import folder_lock
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.prepared import prepare
-from e2lm_curriculum.train.resume import mark_complete, newest_state, resume_folder, step_of
+from e2lm_curriculum.train.resume import mark_complete, newest_state, resume_folder, state_step
 from e2lm_curriculum.train.trainer import train_model
 from tests.e2lm_curriculum.conftest import command_words
 
@@ -44,7 +44,7 @@ def hashes(config: TrainingConfig) -> dict[str, str]:
 
 def newest_step(config: TrainingConfig) -> int:
     marks = config.run.out_folder.glob("*/.resume/checkpoint-*/complete")
-    return max((step_of(mark.parent) for mark in marks), default=0)
+    return max((state_step(mark.parent) for mark in marks), default=0)
 
 
 def killed_at_a_random_step(config: TrainingConfig, after: int, chance: random.Random) -> int:
@@ -124,7 +124,7 @@ def test_half_written_states_are_thrown_away(tmp_path: Path) -> None:
             mark_complete(state)
     found = newest_state(tmp_path)
     assert found is not None
-    assert step_of(found) == 30
+    assert state_step(found) == 30
     assert not (resume_folder(tmp_path) / "checkpoint-200").exists()
 
 
