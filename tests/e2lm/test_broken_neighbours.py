@@ -116,7 +116,7 @@ def test_an_import_that_never_ends_can_be_interrupted_and_left_out(install) -> N
     site = install("stuck", {"stuck": "stuck_module"}, {"stuck_module": HANGS})
     # Whoever runs the tests in the background may have had Ctrl-C ignored.
     heard = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    impatient = "from e2lm import plugin_watch\nplugin_watch.PATIENCE_S = 0.2"
+    impatient = "from e2lm._core import plugin_watch\nplugin_watch.PATIENCE_S = 0.2"
     running = e2lm("plugins", "list", site=site, code=heard + impatient)
     assert running.stderr is not None
     said = running.stderr.readline()
