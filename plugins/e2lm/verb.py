@@ -15,6 +15,20 @@ from e2lm.kind import checked_name, checked_target, imported
 TAKEN = "hookimpl"
 
 
+def checked_verb_name(name: str) -> str:
+    """``name`` itself if a verb may have it, else an :class:`E2LMError`.
+
+    >>> checked_verb_name("evaluate")
+    'evaluate'
+    """
+    checked_name(name, "verb")
+    if not name.isidentifier() or keyword.iskeyword(name) or keyword.issoftkeyword(name):
+        raise E2LMError(f"verb name {name!r} is not allowed: it must be a name of Python, like 'evaluate'")
+    if name == TAKEN or find_spec(f"e2lm.{name}") is not None:
+        raise E2LMError(f"verb name {name!r} is not allowed: e2lm.{name} is there already")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Verb:
     """``name(...)`` from Python: calling the verb calls ``target``, ``"module:function"``, imported on the first call.
@@ -29,11 +43,7 @@ class Verb:
     target: str
 
     def __post_init__(self) -> None:
-        checked_name(self.name, "verb")
-        if not self.name.isidentifier() or keyword.iskeyword(self.name) or keyword.issoftkeyword(self.name):
-            raise E2LMError(f"verb name {self.name!r} is not allowed: it must be a name of Python, like 'evaluate'")
-        if self.name == TAKEN or find_spec(f"e2lm.{self.name}") is not None:
-            raise E2LMError(f"verb name {self.name!r} is not allowed: e2lm.{self.name} is there already")
+        checked_verb_name(self.name)
         checked_target(self.target, f"verb {self.name!r}")
         self._arguments()
 

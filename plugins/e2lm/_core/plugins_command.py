@@ -22,7 +22,7 @@ from typing import Any
 from e2lm.atomic_file import whole_folder
 from e2lm.command import Action, Command
 from e2lm.curriculum import Curriculum
-from e2lm.errors import UserError
+from e2lm.errors import E2LMError, UserError
 from e2lm.evaluation_model import EvaluationModel
 from e2lm.item_metric import ItemMetric
 from e2lm.judge import Judge
@@ -31,7 +31,7 @@ from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.scaling_predictor import ScalingPredictor
 from e2lm.signal_score import SignalScore
 from e2lm.task_suite import TaskSuite
-from e2lm.verb import Verb
+from e2lm.verb import Verb, checked_verb_name
 
 #: A distribution, an entry point, a module and a registered object are named alike, so the strictest rule counts.
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -88,6 +88,12 @@ KINDS: dict[str, PluginKind] = {
         "A judge of items", "e2lm_register_judges", "e2lm leaderboard run SEASON    # with judge: $name", _MODULE
     ),
     "command": PluginKind("A command", "e2lm_register_commands", "e2lm $name --help", _MODULE),
+    "verb": PluginKind(
+        "A verb",
+        "e2lm_register_verbs",
+        "python -c 'from e2lm.plugin_manager import plugin_manager as p; print(p().verb(\"$module\")([1, 2]))'",
+        _MODULE,
+    ),
 }
 
 
@@ -131,9 +137,18 @@ def check_name(kind: str, name: str, manager: PluginManager) -> None:
         raise UserError(f"NAME {name!r}: the installed {owners[0]} has a module {module!r}; choose another name")
 
     hook = KINDS[kind].hook
-    for claim in manager.registered(hook, REGISTER_HOOKS[hook]).get(name, []):
+    called = name if kind != "verb" else _checked_verb(module)
+    for claim in manager.registered(hook, REGISTER_HOOKS[hook]).get(called, []):
         if claim.plugin.distribution != name:
             raise UserError(f"NAME {name!r}: the plugin {claim.plugin.label} has a {kind} of that name; choose another")
+
+
+def _checked_verb(module: str) -> str:
+    """A verb is called from Python, so it has the name of the module."""
+    try:
+        return checked_verb_name(module)
+    except E2LMError as error:
+        raise UserError(f"NAME: {error}; choose another") from error
 
 
 def free_plugin_name(kind: str, name: str, manager: PluginManager) -> str:

@@ -107,6 +107,7 @@ def test_without_out_the_folder_is_called_as_the_plugin(tmp_path: Path, monkeypa
         ("signal-score", "signal-quality", ""),
         ("command", "merge", "the plugin 'merge' (e2lm 0.1.0) has a command of that name"),
         ("signal-score", "e2lmc_sq", "the plugin 'signal' (e2lm 0.1.0) has a signal-score of that name"),
+        ("verb", "series", "NAME: verb name 'series' is not allowed: e2lm.series is there already; choose another"),
         ("sginal-score", "fine", "invalid choice: 'sginal-score'"),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_json_report_has_exactly_the_promised_fields_and_a_traceback_for_wha
     done = e2lm("plugins", "list", "--json", path=neighbours)
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
-    assert set(report) == {"plugins", "conflicts", "remarks"}
+    assert set(report) == {"plugins", "conflicts", "remarks", "verbs"}
     assert all(set(plugin) == FIELDS for plugin in report["plugins"])
     by_name = {plugin["name"]: plugin for plugin in report["plugins"]}
     assert by_name["bad-import"]["status"] == by_name["bad-hook"]["status"] == "failed"
