@@ -138,7 +138,8 @@ def svg(chart: Chart, standalone: bool = False) -> Html:
     across, up = _scales(chart, points)
     parts = [
         head,
-        _axes(chart, across, up),
+        _up_axis(chart, up),
+        _across_axis(chart, across),
         *(_mark(mark, up, chart) for mark in chart.marks),
         *(_band(line, across, up, chart.log_x) for line in chart.lines),
         *(_line(line, across, up, chart.log_x) for line in chart.lines),
@@ -162,13 +163,17 @@ def _fitted(text: str, room: float) -> str:
     """The end of a ``<text`` tag and its text: squeezed where it may be wider than ``room`` pixels, its middle left out
     where that would not do.
     """
+    most = MOST_SQUEEZED * room
     pixels = _pixels(text, _WIDE_LETTER)
-    if pixels <= room:
-        return f">{escape(text)}"
-    if pixels > MOST_SQUEEZED * room:
-        half = int(len(text) * MOST_SQUEEZED * room / pixels) // 2 - 1
+    if pixels > most:
+        half = int(len(text) * most / pixels) // 2 - 1
         text = f"{text[:half]}…{text[-half:]}"
-    return f' textLength="{room:.0f}" lengthAdjust="spacingAndGlyphs">{escape(text)}'
+    return f"{_squeezed(text, room)}>{escape(text)}"
+
+
+def _squeezed(text: str, room: float) -> str:
+    wide = _pixels(text, _WIDE_LETTER) > room
+    return f' textLength="{room:.0f}" lengthAdjust="spacingAndGlyphs"' if wide else ""
 
 
 def _shown(x: float, y: float, log_x: bool) -> bool:
@@ -193,29 +198,33 @@ def _scales(chart: Chart, points: list[tuple[float, float]]) -> tuple[_Scale, _S
     )
 
 
-def _axes(chart: Chart, across: _Scale, up: _Scale) -> str:
-    bottom, right = chart.height - _BOTTOM, chart.width - _RIGHT
+def _up_axis(chart: Chart, up: _Scale) -> str:
+    right = chart.width - _RIGHT
     parts = []
     for tick in ticks(up.low, up.high, 5):
-        y = up(tick)
+        y, number = up(tick), short(tick)
+        shown = f'text-anchor="end"{_squeezed(number, _LEFT - 20)}>{number}</text>'
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="soft" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>')
-    places = log_ticks(across.low, across.high) if chart.log_x else ticks(across.low, across.high, 5)
-    for tick in places:
+        parts.append(f'<text class="soft" x="{_LEFT - 6}" y="{y + 4:.1f}" {shown}')
+    half = (_TOP + chart.height - _BOTTOM) / 2
+    label = _fitted(chart.y_label, chart.height - 2 * _EDGE)
+    turned = f'transform="translate(10 {half:.0f}) rotate(-90)" text-anchor="middle"'
+    return "".join([*parts, f'<text class="soft" {turned}{label}</text>'])
+
+
+def _across_axis(chart: Chart, across: _Scale) -> str:
+    bottom, right = chart.height - _BOTTOM, chart.width - _RIGHT
+    parts = []
+    for tick in log_ticks(across.low, across.high) if chart.log_x else ticks(across.low, across.high, 5):
         x = across(tick)
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
         parts.append(f'<text class="soft" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{short(tick)}</text>')
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     middle = (_LEFT + right) / 2
-    parts.append(
-        f'<text class="soft" x="{middle:.0f}" y="{bottom + 34}" text-anchor="middle">{escape(chart.x_label)}</text>'
+    label = _fitted(chart.x_label, right - _LEFT)
+    return "".join(
+        [*parts, f'<text class="soft" x="{middle:.0f}" y="{bottom + 34}" text-anchor="middle"{label}</text>']
     )
-    half = (_TOP + bottom) / 2
-    parts.append(
-        f'<text class="soft" transform="translate(12 {half:.0f}) rotate(-90)" text-anchor="middle"'
-        f"{_fitted(chart.y_label, chart.height - 2 * _EDGE)}</text>"
-    )
-    return "".join(parts)
 
 
 def _mark(mark: Mark, up: _Scale, chart: Chart) -> str:

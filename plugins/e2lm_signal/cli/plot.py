@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,16 @@ import numpy as np
 
 from e2lm import Curve, UserError
 from e2lm.atomic_file import whole_file, write_text
-from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, svg
+from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp
 from e2lm.interval import normal_quantile
+from e2lm.page import Page, figures
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.cli.input import read_input
 from e2lm_signal.comparison import Contender, contender_in_time
 from e2lm_signal.curves import common_grid
 from e2lm_signal.decisions import EARLY_SHARE, FINAL_CHECKPOINTS, decision_accuracy
 from e2lm_signal.item_noise import item_noise
+from e2lm_signal.messages import say
 from e2lm_signal.noise import noise_of
 
 NULL_COLOR = "#818b98"
@@ -35,9 +36,9 @@ MOST_LINES = 12
 def horizontal(curve: Curve) -> tuple[list[float], str]:
     """Tokens in billions and their label, or steps where tokens are unknown."""
     if np.isfinite(curve.tokens_K).all():
-        scale, unit = (BILLION, "billion tokens") if curve.tokens_K[-1] >= BILLION / 10 else (1e6, "million tokens")
-        return (curve.tokens_K / scale).tolist(), unit
-    return curve.steps_K.astype(float).tolist(), "step"
+        scale, unit = (BILLION, "billion_tokens") if curve.tokens_K[-1] >= BILLION / 10 else (1e6, "million_tokens")
+        return (curve.tokens_K / scale).tolist(), say(unit)
+    return curve.steps_K.astype(float).tolist(), say("step")
 
 
 def curve_chart(curves: Sequence[Curve]) -> Chart:
@@ -54,13 +55,13 @@ def curve_chart(curves: Sequence[Curve]) -> Chart:
         lines.append(Line(curve.series, x, curve.values_K.tolist(), band[0], band[1], color))
     chance = ordered[0].chance
     left_out = len(curves) - len(ordered)
-    more = f" ({left_out} series not shown)" if left_out else ""
+    named = {"task": ordered[0].task, "metric": ordered[0].metric}
     return Chart(
-        title=f"{ordered[0].task}: {ordered[0].metric}{more}",
+        title=say("curves_of_some", left_out=left_out, **named) if left_out else say("curves", **named),
         x_label=horizontal(ordered[0])[1],
         y_label=ordered[0].metric,
         lines=lines,
-        marks=() if chance is None else (Mark("chance", chance),),
+        marks=() if chance is None else (Mark(say("chance"), chance),),
     )
 
 
@@ -74,9 +75,8 @@ def _null_band(curves: Sequence[Curve]) -> Line:
     centre = curves[0].chance if curves[0].chance is not None else first
     ends = sorted({position for curve in curves for position in (horizontal(curve)[0][0], horizontal(curve)[0][-1])})
     span = [ends[0], ends[-1]]
-    return Line(
-        "null band", span, [centre] * 2, [centre - half] * 2, [centre + half] * 2, NULL_COLOR, points=False, dashed=True
-    )
+    low, high = [centre - half] * 2, [centre + half] * 2
+    return Line(say("null_band"), span, [centre] * 2, low, high, NULL_COLOR, points=False, dashed=True)
 
 
 def ordering_chart(groups: Sequence[Sequence[Curve]]) -> Chart:
@@ -91,13 +91,14 @@ def ordering_chart(groups: Sequence[Sequence[Curve]]) -> Chart:
         color = CATEGORIES[len(lines) % len(CATEGORIES)]
         label = f"{curves[0].task} {curves[0].metric}"
         lines.append(Line(label, (100.0 * grid.share_K).tolist(), accuracy, color=color, dashed=len(lines) >= 6))
+    left_out = max(0, len(lines) - MOST_LINES)
     return Chart(
-        title="Ordering over time",
-        x_label="% of the run",
-        y_label="pairs in final order",
+        title=say("ordering_of_some", left_out=left_out) if left_out else say("ordering"),
+        x_label=say("share_of_run"),
+        y_label=say("pairs_in_order"),
         lines=lines[:MOST_LINES],
-        marks=(Mark("coin toss", 0.5),),
-        description="Share of pairs of series whose order is the final one, over the run",
+        marks=(Mark(say("coin_toss"), 0.5),),
+        description=say("ordering_description"),
     )
 
 
@@ -109,28 +110,16 @@ def decision_chart(contenders: Sequence[Contender]) -> Chart:
         for index, one in enumerate(sorted(known, key=lambda one: -one.value))
     ]
     return Chart(
-        title="Signal-to-noise against early decisions",
-        x_label="SNR",
-        y_label="decision accuracy",
+        title=say("decisions"),
+        x_label=say("snr"),
+        y_label=say("decision_accuracy"),
         lines=lines,
-        marks=(Mark("coin toss", 0.5),),
+        marks=(Mark(say("coin_toss"), 0.5),),
         log_x=True,
-        description="Signal-to-noise ratio and decision accuracy of every task and metric",
+        description=say("decisions_description"),
     )
 
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }}
-figure {{ display: inline-block; margin: .5rem; vertical-align: top; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #0d1117; color: #e6edf3; }} }}
-</style></head><body>
-<h1>{title}</h1>
-<p>{text}</p>
-{figures}
-</body></html>
-"""
 #: Charts per row of a PNG.
 COLUMNS = 3
 
@@ -138,8 +127,7 @@ COLUMNS = 3
 def write_charts(path: Path, title: str, text: str, charts: Sequence[Chart]) -> None:
     """Write all charts into one ``.html`` or ``.png`` file, whole or not at all."""
     if path.suffix == ".html":
-        figures = "\n".join(f"<figure>{svg(chart)}</figure>" for chart in charts)
-        write_text(path, PAGE.format(title=escape(title), text=escape(text), figures=figures))
+        write_text(path, Page(title, [text, figures(charts)], language=say.language).html())
     elif path.suffix == ".png":
         _write_png(path, title, charts)
     else:
@@ -185,10 +173,6 @@ def _draw(axes: Any, chart: Chart) -> None:
 
 #: More charts than this make no readable page; the user is asked to choose.
 MOST_CHARTS = 60
-TEXT = (
-    "Bands are central 90 % intervals of the items. The grey band is where one checkpoint of a model that learns "
-    "nothing would lie: chance, or the first value, and the noise of a checkpoint."
-)
 
 
 def run_plot(arguments: Namespace) -> int:
@@ -212,6 +196,6 @@ def run_plot(arguments: Namespace) -> int:
     if arguments.dry_run:
         print(f"would write {path} with {len(charts)} charts")
         return 0
-    write_charts(path, f"Early signal of {Path(arguments.path).name}", TEXT, charts)
+    write_charts(path, say("heading", name=Path(arguments.path).name), say("how_to_read"), charts)
     print(f"wrote {path} with {len(charts)} charts")
     return 0

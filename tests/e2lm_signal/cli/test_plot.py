@@ -75,3 +75,19 @@ def test_the_band_of_a_model_that_learns_nothing_is_the_larger_of_item_noise_and
     null, _ = curve_chart([jagged]).lines
     assert null.low == pytest.approx([0.25 - 1.6448536 * half] * 2, abs=1e-3)
     assert null.high == pytest.approx([0.25 + 1.6448536 * half] * 2, abs=1e-3)
+
+
+def test_what_a_chart_leaves_out_is_said(tmp_path):
+    rows = [
+        (f"s{series}", step, f"task{task}", "acc", 0.25 + 0.01 * series * step, 500)
+        for series in range(14)
+        for task in range(13)
+        for step in range(1, 5)
+    ]
+    path = tmp_path / "scores.csv"
+    pd.DataFrame(rows, columns=["series", "step", "task", "metric", "value", "n"]).to_csv(path, index=False)
+    out = tmp_path / "page.html"
+    assert main(["signal", "plot", str(path), "--out", str(out)]) == 0
+    page = out.read_text()
+    assert "Ordering over time (1 not shown)" in page
+    assert page.count("acc (2 series not shown)</text>") == 13
