@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ ROOTS = ("plugins", "adapters", "leaderboard", ".")
 
 #: Calls whose first argument is the name of a module.
 IMPORT_CALLS = frozenset({"import_module", "__import__"})
+#: ``"module:function"`` of an action, a verb, a model: imported when it is used, and so an import.
+TARGET = re.compile(r"(e2lm\w*(?:\.\w+)+):\w+")
 
 
 def package_folders(root: Path) -> dict[str, Path]:
@@ -36,7 +39,7 @@ def package_folders(root: Path) -> dict[str, Path]:
 
 
 def imported_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of everything a module imports, at whatever depth, by statement or by call."""
+    """Line and dotted name of everything a module imports, at whatever depth, by statement, call or target."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -47,6 +50,8 @@ def imported_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
             first = node.args[0]
             if called in IMPORT_CALLS and isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield node.lineno, first.value
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and TARGET.fullmatch(node.value):
+            yield node.lineno, node.value.partition(":")[0]
 
 
 def broken_rules(root: Path) -> list[str]:
@@ -78,6 +83,7 @@ def test_no_package_imports_another_that_it_must_not_know(repository: Path) -> N
         "def f():\n    from e2lm_merge.methods.linear import merged",
         "import importlib\nimportlib.import_module('e2lm_merge')",
         "__import__('e2lm_merge.methods.linear')",
+        "RUN = 'e2lm_merge.cli.command:run'",
         "from . import other",
     ],
 )
