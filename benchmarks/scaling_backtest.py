@@ -18,9 +18,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from scaling_splits import CHOSEN_ON, splits
 
+from e2lm.errors import UserError
 from e2lm.progress import progress_bar
 from e2lm_scaling.forecast.backtest import judge
-from e2lm_scaling.forecast.models import MODELS
+from e2lm_scaling.forecast.predictors import scaling_predictors
+
+PREDICTORS = {one.name: one for one in scaling_predictors() if one.fit is not None and not one.is_narrow}
+
+
+def judged_or_none(name, split):
+    """How the predictor did; None where it refuses the small runs."""
+    try:
+        return judge(PREDICTORS[name], split.train, split.held)
+    except UserError:
+        return None
 
 
 def summary(judged, names, keep):
@@ -42,7 +53,7 @@ def summary(judged, names, keep):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", default=",".join(MODELS), help="models to judge, comma-separated")
+    parser.add_argument("--models", default=",".join(PREDICTORS), help="models to judge, comma-separated")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     names = arguments.models.split(",")
@@ -50,7 +61,7 @@ def main():
     judged = {}
     with progress_bar(len(every), "split", "backtest") as bar:
         for split in every:
-            ones = {name: judge(MODELS[name], split.train, split.held) for name in names}
+            ones = {name: judged_or_none(name, split) for name in names}
             judged[split.name] = {name: one for name, one in ones.items() if one is not None}
             bar.update()
     groups = {

@@ -30,7 +30,7 @@ from scipy.stats import beta
 from e2lm.atomic_file import write_text
 from e2lm.chart import CATEGORIES, Chart, Line, svg
 from e2lm_scaling.forecast.comparison import compare_models, compare_recipes, matched_differences
-from e2lm_scaling.forecast.models import MODELS
+from e2lm_scaling.forecast.predictors import AVERAGE
 from e2lm_scaling.forecast.table import flops_of, subset, table_of
 
 BUDGET_SHARE = 0.05
@@ -92,7 +92,7 @@ def model_choices(folder: Path = DATA):
                 continue
             train = subset(table, np.isin(np.arange(len(flops)), cheap))
             pair = [(float(table.params_R[k]), float(table.tokens_R[k])) for k in (i, j)]
-            found = compare_models(MODELS["average"], train, *pair)
+            found = compare_models(AVERAGE.fitted(train, np.random.default_rng(0)), *pair)
             # Persisting means that whoever spends more compute stays ahead.
             yield "models", found.first_is_better, bool(flops[i] > flops[j]), bool(table.loss_R[i] < table.loss_R[j])
 

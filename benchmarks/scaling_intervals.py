@@ -24,7 +24,7 @@ from scaling_splits import CHOSEN_ON, Split, splits
 
 from e2lm.progress import progress_bar
 from e2lm_scaling.forecast.calibration import COVERAGE, OWN_ERROR_FACTOR, distance_beyond, fold_masks
-from e2lm_scaling.forecast.models import AVERAGED, DRIFT
+from e2lm_scaling.forecast.predictors import AVERAGED, DRIFT
 from e2lm_scaling.forecast.table import subset
 
 FACTORS = np.arange(0, 3.01, 0.25)

@@ -116,6 +116,9 @@ def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
 def e2lm_register_scaling_predictors() -> Iterable[ScalingPredictor]:
     """Register ways to forecast a big run from small ones. Called by ``e2lm predict`` and ``e2lm demo``.
 
+    Every action of ``predict`` takes one by its name and prints the interval that it gives; ``curve`` and ``translate``
+    take only those that declare it. e2lm's own laws and baselines come the same way.
+
     >>> from e2lm import Forecast, ScalingPredictor, hookimpl
     >>> class Best:
     ...     def __init__(self, table):

@@ -112,6 +112,9 @@ def _as_json(findings: DemoFindings) -> dict[str, Any]:
     from dataclasses import asdict
 
     data = asdict(findings)
+    for one in data["predictors"]:
+        if one["forecast"] is not None:
+            one["forecast"].pop("draws_S")
     data["findings"] = [{**entry, "scores": dict(entry["scores"])} for entry in data["findings"]]
     return data
 

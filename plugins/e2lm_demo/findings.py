@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from e2lm.errors import UserError
+from e2lm.errors import UserError, one_line
 from e2lm.interval import percentile_interval
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
@@ -30,7 +30,8 @@ EARLY_SHARE = 0.1
 DRAWS = 2_000
 #: Checkpoints before this share of training are left out of the forecast: the warm-up is no part of any scaling law.
 FORECAST_FROM_SHARE = 0.05
-PREDICTORS = ("chinchilla-tied", "chinchilla", "persistence", "log-linear")
+#: Predictors that are shown first; whatever else is registered follows.
+FIRST_PREDICTORS = ("chinchilla-tied", "chinchilla", "persistence", "log-linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +214,28 @@ def _predictions(loss: pd.DataFrame, models: tuple[str, ...], rng: np.random.Gen
         loss_R=small["value"].to_numpy(dtype=np.float64),
         series_R=tuple(small["series"]),
     )
-    known = plugin_manager().registered("e2lm_register_scaling_predictors", ScalingPredictor)
-    results = []
-    for name in (name for name in PREDICTORS if name in known):
-        predictor = known[name][0].item
-        forecast, why_not = None, None
-        try:
-            forecast = predictor.fit(table, rng).predict(float(largest["params"]), float(largest["tokens"]))
-        except UserError as error:
-            why_not = str(error)
-        results.append(PredictorResult(name, predictor.is_baseline, forecast, why_not, float(largest["value"])))
-    return results
+    target = float(largest["params"]), float(largest["tokens"])
+    return [_predicted(predictor, table, target, float(largest["value"]), rng) for predictor in _predictors()]
+
+
+def _predictors() -> list[ScalingPredictor]:
+    """Every registered predictor of a table of losses, the first ones first."""
+    registered = plugin_manager().registered("e2lm_register_scaling_predictors", ScalingPredictor)
+    known: list[ScalingPredictor] = [claims[0].item for claims in registered.values() if len(claims) == 1]
+    whole = {one.name: one for one in known if one.fit is not None and not one.is_narrow}
+    first = [whole.pop(name) for name in FIRST_PREDICTORS if name in whole]
+    return [*first, *whole.values()]
+
+
+def _predicted(
+    predictor: ScalingPredictor, table: LossTable, target: tuple[float, float], truth: float, rng: np.random.Generator
+) -> PredictorResult:
+    """What ``predictor`` says of the model ``target``; one that fails costs itself only."""
+    forecast, why_not = None, None
+    try:
+        forecast = replace(predictor.fitted(table, rng).predict(*target), draws_S=None)
+    except UserError as error:
+        why_not = str(error)
+    except Exception as error:  # a stranger's code
+        why_not = f"it raised {type(error).__name__}: {one_line(error)}"
+    return PredictorResult(predictor.name, predictor.is_baseline, forecast, why_not, truth)

@@ -5,7 +5,6 @@ Shape suffix: R rows, one per trained model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
@@ -14,13 +13,14 @@ import numpy as np
 import pytest
 
 from e2lm.errors import UserError
-from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
+from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor, UnfinishedRun
+from e2lm.signal_score import Curve
 from e2lm_testing.contract import check_described, outcome, own_randomness_only, resolved
 
 SEED = 20
 
-#: A model larger, and trained longer, than any in the sample.
-TARGET = (4e9, 8e10)
+#: A model larger, and trained longer, than any in the sample; and one inside it.
+TARGET, SMALL_TARGET = (4e9, 8e10), (1e8, 2e9)
 
 
 def sample_table() -> LossTable:
@@ -30,6 +30,16 @@ def sample_table() -> LossTable:
     noise_R = np.random.default_rng(SEED).normal(scale=0.005, size=20)
     loss_R = (1.7 + 400 / params_R**0.34 + 410 / tokens_R**0.28) * np.exp(noise_R)
     return LossTable(params_R, tokens_R, loss_R, tuple(f"run-{row}" for row in range(20)))
+
+
+def sample_run(with_schedule: bool) -> UnfinishedRun:
+    """Twelve checkpoints of the first half of a run of 8,000 steps, whose rate falls in a straight line."""
+    steps_K = np.arange(1, 13) * 330
+    loss_K = (2.5 + 12 / steps_K**0.5) * np.exp(np.random.default_rng(SEED).normal(scale=0.002, size=12))
+    none_K, n_items_K = np.full(12, np.nan), np.zeros(12, dtype=np.int64)
+    tokens_K = np.asarray(steps_K * 1e6, dtype=np.float64)
+    curve = Curve("run", "", "loss", steps_K, tokens_K, loss_K, none_K, n_items_K, higher_is_better=False)
+    return UnfinishedRun(curve, 8e9, np.linspace(3e-4, 3e-5, 8001) if with_schedule else None)
 
 
 def _rows(count: int) -> LossTable:
@@ -60,6 +70,8 @@ class PredictorContract:
         return resolved(self.predictor, "e2lm_register_scaling_predictors", ScalingPredictor, "scaling predictor")
 
     def _forecast(self, table: LossTable) -> Forecast:
+        if self._predictor.fit is None:
+            pytest.skip("it follows single runs and takes no table")
         fitted = self._predictor.fit(table, np.random.default_rng(SEED))
         forecast = fitted.predict(*TARGET)
         assert isinstance(forecast, Forecast), f"returned {forecast!r}; expected a Forecast"
@@ -84,12 +96,31 @@ class PredictorContract:
         if not isinstance(found, UserError):
             check_forecast(found)
 
+    def test_its_draws_are_the_same_twice_and_as_many_for_every_model(self) -> None:
+        predictor = self._predictor
+        if predictor.fit is None:
+            pytest.skip("it follows single runs and takes no table")
+        fits = [predictor.fit(sample_table(), np.random.default_rng(SEED)) for _ in range(2)]
+        first, again, other = fits[0].predict(*TARGET), fits[1].predict(*TARGET), fits[0].predict(*SMALL_TARGET)
+        if first.draws_S is not None:
+            assert again.draws_S is not None, "fitted again, it has no draws"
+            assert other.draws_S is not None, "only some of its forecasts have draws"
+            assert first.draws_S.tobytes() == again.draws_S.tobytes(), "same table and seed, other draws"
+            assert len(first.draws_S) == len(other.draws_S), "draws that belong together are as many"
+
+    @pytest.mark.parametrize("known", ["schedule", "no schedule"])
+    def test_the_end_of_a_run_is_forecast_or_refused_in_one_line(self, known: str) -> None:
+        predictor = self._predictor
+        if predictor.end_of_run is None:
+            pytest.skip("it declares no end_of_run")
+        end_of_run, run = predictor.end_of_run, sample_run(known == "schedule")
+        found = outcome(lambda: end_of_run(run, np.random.default_rng(SEED)))
+        if not isinstance(found, UserError):
+            check_forecast(found)
+            assert repr(end_of_run(sample_run(known == "schedule"), np.random.default_rng(SEED))) == repr(found)
+
 
 def check_forecast(forecast: Forecast) -> None:
     """A loss is a finite number above 0; its interval holds it, or there is a reason why there is none."""
-    assert math.isfinite(forecast.value), f"the forecast is {forecast.value}"
-    assert forecast.value > 0, f"the forecast is {forecast.value}; a loss lies above 0"
-    if forecast.low is None or forecast.high is None:
-        assert forecast.reason, "a forecast without an interval needs a reason"
-    else:
-        assert forecast.low <= forecast.value <= forecast.high, "the interval does not hold the forecast"
+    assert forecast.fault is None, forecast.fault
+    assert forecast.has_interval or forecast.reason, "a forecast without an interval needs a reason"

@@ -13,9 +13,10 @@ import pytest
 
 from e2lm_scaling.forecast.backtest import Judged, judge
 from e2lm_scaling.forecast.curve import forecast_with_schedule
-from e2lm_scaling.forecast.models import MODELS
+from e2lm_scaling.forecast.predictors import scaling_predictors
 from e2lm_scaling.laws.schedule import LearningRateSchedule
 
+PREDICTORS = {predictor.name: predictor for predictor in scaling_predictors()}
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".." / "shared" / "data" / "scaling"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="no public runs beside the repository")
@@ -39,8 +40,8 @@ def judged() -> dict[str, tuple[str, dict[str, Judged]]]:
     """Per split: its corpus and the average and its two best members."""
     found = {}
     for split in benchmark("scaling_splits").splits(DATA):
-        ones = {name: judge(MODELS[name], split.train, split.held) for name in ("average", "chinchilla-tied")}
-        found[split.name] = split.corpus, {name: one for name, one in ones.items() if one is not None}
+        ones = {name: judge(PREDICTORS[name], split.train, split.held) for name in ("average", "chinchilla-tied")}
+        found[split.name] = split.corpus, ones
     return found
 
 
@@ -68,8 +69,7 @@ def test_known_backtest_errors_come_out(judged):
     assert 100 * judged["ladder-hellaswag 7B 13B"][1]["chinchilla-tied"].mean_error == pytest.approx(0.27, abs=0.1)
     splits = {split.name: split for split in benchmark("scaling_splits").splits(DATA)}
     for name, error in (("chinchilla 1e21", 1.05), ("chinchilla 1e20", 1.59), ("ladder-hellaswag 7B 13B", 0.73)):
-        one = judge(MODELS["chinchilla"], splits[name].train, splits[name].held)
-        assert one is not None
+        one = judge(PREDICTORS["chinchilla"], splits[name].train, splits[name].held)
         assert 100 * one.mean_error == pytest.approx(error, abs=0.1)
 
 
@@ -116,7 +116,7 @@ def test_forecasts_under_a_known_schedule_hold_the_final_loss(share):
         for name, schedule in schedules.items():
             frame = pd.read_csv(DATA / f"multipowerlaw/loss_curve_repo/csv_{size}/{name}.csv")
             early = frame[frame["step"] <= share * frame["step"].max()]
-            forecast = forecast_with_schedule(schedule, early["step"].to_numpy(), early["loss"].to_numpy())
+            forecast = forecast_with_schedule(schedule.rates_S, early["step"].to_numpy(), early["loss"].to_numpy())
             truth = float(frame["loss"].iloc[-5:].mean())
             assert forecast.low is not None
             assert forecast.high is not None

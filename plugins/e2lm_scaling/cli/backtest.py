@@ -1,14 +1,26 @@
-"""``e2lm predict backtest``: which law would have predicted the largest runs of this table."""
+"""``e2lm predict backtest``: which predictor would have forecast the largest runs of this table."""
 
 from __future__ import annotations
 
+import math
+import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from e2lm_scaling.cli.input import add_input_arguments, add_plot_arguments, print_json, read_input, write_plots
+from e2lm_scaling.cli.input import (
+    add_input_arguments,
+    add_plot_arguments,
+    known_predictors,
+    predictor_named,
+    print_json,
+    read_input,
+    write_plots,
+)
 
 if TYPE_CHECKING:
+    from e2lm.scaling_predictor import ScalingPredictor
     from e2lm_scaling.forecast.backtest import Backtest
+    from e2lm_scaling.laws.objective import Array
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -18,27 +30,39 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--ratio", type=float, default=10.0, help="hold out runs above 1/RATIO of the largest (default 10)"
     )
-    parser.add_argument("--models", metavar="A,B,...", help="models to judge (default all; baselines are always in)")
+    parser.add_argument(
+        "--models",
+        metavar="A,B,...",
+        help="predictors to judge (default all but laws of one quantity; baselines are always in)",
+    )
     add_plot_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Backtest, report."""
     from e2lm_scaling.forecast.backtest import backtest
-    from e2lm_scaling.forecast.models import known_models, models_named
     from e2lm_scaling.forecast.table import checked
 
     source = read_input(arguments)
-    known = known_models(arguments.seed)
-    models = models_named(arguments.models.split(","), known) if arguments.models else list(known.values())
-    result = backtest(checked(source.table, source.source), models, arguments.by, arguments.ratio)
+    table = checked(source.table, source.source)
+    result = backtest(table, _wanted(arguments.models), arguments.by, arguments.ratio, arguments.seed)
     report = backtest_report(result) | {"data": source.source, "warnings": list(source.warnings)}
+    for one in report["left_out"]:
+        print(f"e2lm: {one['what']} is left out: {one['why']}", file=sys.stderr)
     write_plots(arguments, "backtest", lambda: _figures(result))
     if arguments.json:
         print_json(report)
     else:
         _print_text(report)
     return 0
+
+
+def _wanted(names: str | None) -> list[ScalingPredictor]:
+    known = known_predictors("forecast")
+    if names is None:
+        return [one for one in known if not one.is_narrow]
+    chosen = {predictor_named(name).name for name in names.split(",")}
+    return [one for one in known if one.name in chosen or one.is_baseline]
 
 
 def backtest_report(result: Backtest) -> dict[str, Any]:
@@ -58,17 +82,27 @@ def backtest_report(result: Backtest) -> dict[str, Any]:
                 "mean_error": one.mean_error,
                 "worst_error": one.worst_error,
                 "coverage_90": one.covered,
-                "half_width": float(one.half_width_R.mean()),
+                "half_width": _mean(one.half_width_R),
             }
             for one in result.judged
         ],
+        "left_out": [{"what": name, "why": why, "file": None} for name, why in result.left_out.items()],
     }
+
+
+def _mean(half_width_R: Array) -> float:
+    known = [float(half) for half in half_width_R if not math.isnan(half)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _figures(result: Backtest) -> list[Any]:
     from e2lm_scaling.cli.figures import backtest_figure
 
     return [backtest_figure(result)]
+
+
+def _share(value: float | None, digits: int) -> str:
+    return f"{'-':>8}" if value is None or math.isnan(value) else f"{value:>8.{digits}%}"
 
 
 def _print_text(report: dict[str, Any]) -> None:
@@ -81,6 +115,6 @@ def _print_text(report: dict[str, Any]) -> None:
         mark = " (baseline)" if one["is_baseline"] else ""
         print(
             f"{one['model']:<16} {one['inner_error']:>12.2%} {one['mean_error']:>8.2%} {one['worst_error']:>8.2%} "
-            f"{one['coverage_90']:>8.0%} {one['half_width']:>8.2%}{mark}"
+            f"{_share(one['coverage_90'], 0)} {_share(one['half_width'], 2)}{mark}"
         )
     print(f"the training part alone chooses {report['chosen']}; best in hindsight: {report['best_in_hindsight']}")

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm_scaling.cli.input import add_plot_arguments, print_json, write_charts
+from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, print_json, write_charts
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from e2lm.chart import Chart
+    from e2lm.scaling_predictor import UnfinishedRun
+
+#: Who forecasts the end of a run where nobody is named.
+WITH_SCHEDULE, WITHOUT_SCHEDULE = "multi-power", "token-power"
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -31,6 +35,12 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--metric", help="metric of a Scores table")
     parser.add_argument("--schedule", help="kind:peak=...,steps=...[,final=...,warmup=...,decay_from=...]")
     parser.add_argument("--to", type=float, help="tokens (or steps, with --columns) at the end of the run")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"predictor of the end (default {WITH_SCHEDULE} with --schedule, else {WITHOUT_SCHEDULE})",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of every random draw (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plot_arguments(parser, "FILE.html or FILE.svg")
 
@@ -104,25 +114,41 @@ def _run_of(frame: pd.DataFrame, name: str | None, option: str) -> tuple[str, pd
 
 
 def _forecast(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
-    from e2lm_scaling.forecast.curve import forecast_with_schedule, forecast_without_schedule
-    from e2lm_scaling.laws.schedule import schedule_of
+    import numpy as np
 
     name, rows = _run_of(frame, arguments.series, "--series")
-    values = rows["value"].to_numpy(dtype=float)
+    run, end = _unfinished(arguments, name, rows)
+    predictor = predictor_named(arguments.model or (WITH_SCHEDULE if arguments.schedule else WITHOUT_SCHEDULE), "curve")
+    forecast = predictor.at_end(run, np.random.default_rng(arguments.seed))
+    return {
+        "series": name, "checkpoints": len(rows), "last": float(rows["at"].iloc[-1]), "end": end,
+        "last_value": float(run.curve.values_K[-1]), "value": forecast.value, "low": forecast.low,
+        "high": forecast.high, "method": forecast.method, "reason": forecast.reason, "model": predictor.name,
+    }  # fmt: skip
+
+
+def _unfinished(arguments: Namespace, name: str, rows: pd.DataFrame) -> tuple[UnfinishedRun, float]:
+    """The run, and its end as it was given: steps of the schedule, or ``--to``."""
+    import numpy as np
+
+    from e2lm.scaling_predictor import UnfinishedRun
+    from e2lm.signal_score import Curve
+    from e2lm_scaling.laws.schedule import schedule_of
+
+    steps_K, at_K, values_K = (rows[column].to_numpy(dtype=np.float64) for column in ("step", "at", "value"))
+    unknown_K = np.full(len(rows), np.nan)
+    n_items_K = np.zeros(len(rows), dtype=np.int64)
+    curve = Curve(
+        name, "", arguments.metric or "loss", steps_K.astype(np.int64), at_K, values_K, unknown_K, n_items_K,
+        higher_is_better=False,
+    )  # fmt: skip
     if arguments.schedule:
         schedule = schedule_of(arguments.schedule)
         end = float(schedule.steps)
-        forecast = forecast_with_schedule(schedule, rows["step"].to_numpy(dtype=float), values)
-    elif arguments.to:
-        end = arguments.to
-        forecast = forecast_without_schedule(rows["at"].to_numpy(dtype=float), values, end)
-    else:
-        raise UserError("predict curve needs --schedule (which says where the run ends) or --to")
-    return {
-        "series": name, "checkpoints": len(rows), "last": float(rows["at"].iloc[-1]), "end": end,
-        "last_value": float(values[-1]), "value": forecast.value, "low": forecast.low, "high": forecast.high,
-        "method": forecast.method,
-    }  # fmt: skip
+        return UnfinishedRun(curve, end * float(at_K[-1] / max(steps_K[-1], 1.0)), schedule.rates_S), end
+    if arguments.to:
+        return UnfinishedRun(curve, arguments.to), arguments.to
+    raise UserError("predict curve needs --schedule (which says where the run ends) or --to")
 
 
 def _compared(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
@@ -131,6 +157,8 @@ def _compared(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
     first_name, first = _run_of(frame, arguments.series, "--series")
     second_name, second = _run_of(frame, arguments.against, "--against")
     both = first.merge(second, on="at", suffixes=("_first", "_second")).sort_values("at")
+    if arguments.model:
+        raise UserError("--against compares the runs themselves, without a predictor: leave out --model")
     if not arguments.to:
         raise UserError("--against needs --to: the tokens at the end of both runs")
     found = compare_ends(
@@ -151,8 +179,10 @@ def _words(report: dict[str, Any]) -> list[str]:
             f"(difference now {report['difference']:+.4g}, at the end +- {report['stderr_at_end']:.2g}; "
             f"{report['checkpoints']} checkpoints; {report['method']})"
         ]
+    value = f"{report['series']}: {report['last_value']:.4f} at {report['last']:.4g}, {report['value']:.4f}"
+    if report["low"] is None or report["high"] is None:
+        return [f"{value} at {report['end']:.4g}", f"  {interval_words(report)}"]
     return [
-        f"{report['series']}: {report['last_value']:.4f} at {report['last']:.4g}, {report['value']:.4f} "
-        f"({report['low']:.4f} to {report['high']:.4f}) at {report['end']:.4g}",
+        f"{value} ({report['low']:.4f} to {report['high']:.4f}) at {report['end']:.4g}",
         f"  {report['method']}",
     ]

@@ -11,6 +11,7 @@ from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
     named_numbers,
+    predictor_named,
     print_json,
     read_input,
     write_plots,
@@ -37,7 +38,7 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--peak-flops", type=float, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
     parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak reached (default 0.4)")
-    parser.add_argument("--model", default="average", help="model of the forecasts (default average)")
+    parser.add_argument("--model", default="average", help="predictor of the forecasts (default average)")
     add_plot_arguments(parser)
 
 
@@ -47,7 +48,6 @@ def run(arguments: Namespace) -> int:
 
     from e2lm_scaling.forecast.decide import Question, decide
     from e2lm_scaling.forecast.losses import read_losses
-    from e2lm_scaling.forecast.models import models_named
     from e2lm_scaling.forecast.table import checked
 
     source = read_input(arguments)
@@ -60,10 +60,11 @@ def run(arguments: Namespace) -> int:
         if not equals:
             raise UserError(f"--option {text!r}: write NAME=FILE")
         others[name] = read_losses(Path(file), arguments.columns, arguments.task, arguments.metric).table
-    models_named([arguments.model])
-    question = Question(table, current, flops, cost_per_flop, arguments.value_per_point, others, arguments.model)
+    predictor = predictor_named(arguments.model)
+    question = Question(table, current, flops, cost_per_flop, arguments.value_per_point, others, predictor)
     found = decide(question, np.random.default_rng(arguments.seed))
     report = decision_report(found) | {
+        "model": predictor.name,
         "budget_flops": flops,
         "cost_per_flop": cost_per_flop,
         "value_per_point": arguments.value_per_point,
@@ -126,6 +127,7 @@ def decision_report(found: Decision) -> dict[str, Any]:
         "decided": found.decided,
         "regret_probability": found.regret_probability,
         "expected_regret": found.expected_regret,
+        "errors": "independent" if found.independent else "shared",
         "options": [
             {
                 "name": one.option.name,
@@ -135,6 +137,7 @@ def decision_report(found: Decision) -> dict[str, Any]:
                 "cost": one.option.cost,
                 "loss": one.loss,
                 "loss_interval": list(one.loss_interval),
+                "loss_method": one.option.forecast.method,
                 "gain": one.gain,
                 "gain_interval": list(one.gain_interval),
                 "best_probability": one.best_probability,
@@ -187,9 +190,20 @@ def decision_words(report: dict[str, Any]) -> list[str]:
         )
     lines.append(
         f"A point is 0.01 of loss, worth {report['value_per_point']:,.4g} each; budget {report['budget_flops']:.3g} "
-        f"FLOPs; intervals are backtest-calibrated on {report['data']}."
+        f"FLOPs; losses are those of {report['model']} on {report['data']}, with its intervals: {_method(report)}."
     )
+    if report["errors"] == "independent":
+        lines.append(
+            f"The errors of its forecasts are taken as independent, for {report['model']} gives no draws: what two "
+            "options have in common does not cancel."
+        )
     return lines
+
+
+def _method(report: dict[str, Any]) -> str:
+    """How the interval of the best option with a forecast was made."""
+    methods = [one["loss_method"] for one in report["options"] if one["name"] != "stop" and one["loss_method"]]
+    return methods[0] if methods else "it does not say how it made them"
 
 
 def _figures(found: Decision) -> list[Any]:

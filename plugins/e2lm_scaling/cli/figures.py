@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from e2lm.chart import Chart
+    from e2lm.scaling_predictor import Forecaster
     from e2lm_scaling.forecast.backtest import Backtest
     from e2lm_scaling.forecast.decide import Decision
     from e2lm_scaling.forecast.link import LossLink
     from e2lm_scaling.forecast.plan import ComputePlan
-    from e2lm_scaling.laws.fit import Fit
     from e2lm_scaling.laws.objective import Array
 
 
@@ -49,16 +49,18 @@ def new_figure(panels: int = 1) -> tuple[Any, list[Any]]:
     return figure, list(axes)
 
 
-def fit_figure(fit: Fit) -> Any:
+def fit_figure(forecaster: Forecaster) -> Any:
     """Observed and predicted loss against compute, and the residuals."""
     figure, (left, right) = new_figure(2)
-    table = fit.table
+    table, name = forecaster.table, forecaster.predictor.name
     flops_R = flops_of(table)
-    predicted_R = fit.loss(table.params_R, table.tokens_R)
+    predicted_R = forecaster.losses(table.params_R, table.tokens_R)
     shown = left.scatter(flops_R, table.loss_R, c=np.log10(table.params_R), s=14, cmap="viridis")
     figure.colorbar(shown, ax=left, label="log10 N")
-    left.scatter(flops_R, predicted_R, marker="x", s=14, color="black", linewidths=0.7, label=fit.law.formula)
-    left.set(xscale="log", xlabel="training FLOPs (6 N D)", ylabel="loss", title=f"{fit.law.name}: data and fit")
+    left.scatter(
+        flops_R, predicted_R, marker="x", s=14, color="black", linewidths=0.7, label=forecaster.predictor.description
+    )
+    left.set(xscale="log", xlabel="training FLOPs (6 N D)", ylabel="loss", title=f"{name}: data and fit")
     left.legend(fontsize="small")
     right.axhline(0.0, color="grey", linewidth=0.8)
     right.scatter(flops_R, 100 * (predicted_R / table.loss_R - 1), s=14)
@@ -86,19 +88,22 @@ def backtest_figure(result: Backtest) -> Any:
     return figure
 
 
-def isoflop_figure(fit: Fit, found: ComputePlan) -> Any:
+def isoflop_figure(forecaster: Forecaster, found: ComputePlan) -> Any:
     """Loss along compute budgets of the data and of the plan."""
     from e2lm_scaling.forecast.plan import isoflop_curve
     from e2lm_scaling.laws.optimum import FEWEST_RUNS, budgets_of
 
     figure, (axis,) = new_figure(1)
-    groups = [group for group in budgets_of(fit.table) if len(group[1]) >= FEWEST_RUNS][-MOST_BUDGETS:]
+    table = forecaster.table
+    groups = [group for group in budgets_of(table) if len(group[1]) >= FEWEST_RUNS][-MOST_BUDGETS:]
     for flops, rows in groups:
-        sizes = np.geomspace(fit.table.params_R[rows].min() / 1.5, fit.table.params_R[rows].max() * 1.5, 100)
-        (line,) = axis.plot(sizes, isoflop_curve(fit, flops, sizes), linewidth=1, label=f"{flops:.1e} FLOPs")
-        axis.scatter(fit.table.params_R[rows], fit.table.loss_R[rows], s=12, color=line.get_color())
+        sizes = np.geomspace(table.params_R[rows].min() / 1.5, table.params_R[rows].max() * 1.5, 100)
+        (line,) = axis.plot(sizes, isoflop_curve(forecaster, flops, sizes), linewidth=1, label=f"{flops:.1e} FLOPs")
+        axis.scatter(table.params_R[rows], table.loss_R[rows], s=12, color=line.get_color())
     sizes = np.geomspace(found.params / 10, found.params * 10, 200)
-    axis.plot(sizes, isoflop_curve(fit, found.flops, sizes), color="black", label=f"{found.flops:.1e} FLOPs (plan)")
+    axis.plot(
+        sizes, isoflop_curve(forecaster, found.flops, sizes), color="black", label=f"{found.flops:.1e} FLOPs (plan)"
+    )
     axis.scatter([found.params], [found.loss.value], color="black", marker="*", s=90, zorder=3)
     axis.axvspan(*found.params_interval, color="grey", alpha=0.15)
     axis.set(xscale="log", xlabel="N (parameters)", ylabel="loss", title="isoFLOP curves; grey: interval of N*")
@@ -183,13 +188,14 @@ WIDTH = 640
 def forecast_chart(rows: pd.DataFrame, report: Mapping[str, Any], x_label: str) -> Chart:
     """The checkpoints so far, and the forecast of the end with its interval."""
     last, end = report["last"], report["end"]
-    ahead = Line(
-        f"forecast {report['value']:.4g}", [last, end], [report["last_value"], report["value"]],
-        [report["last_value"], report["low"]], [report["last_value"], report["high"]],
-        CATEGORIES[1], dashed=True,
-    )  # fmt: skip
+    known = report["low"] is not None and report["high"] is not None
+    low, high = ([report["last_value"], report[side]] if known else None for side in ("low", "high"))
+    value = f"forecast {report['value']:.4g}"
+    way = [report["last_value"], report["value"]]
+    ahead = Line(value, [last, end], way, low, high, CATEGORIES[1], dashed=True)
     seen = Line(report["series"], _list(rows["at"]), _list(rows["value"]))
-    title = f"{report['series']}: {report['value']:.4g} ({report['low']:.4g} to {report['high']:.4g}) at the end"
+    between = f" ({report['low']:.4g} to {report['high']:.4g})" if known else ""
+    title = f"{report['series']}: {report['value']:.4g}{between} at the end"
     return Chart(title, x_label, "value", [seen, ahead], log_x=bool(rows["at"].min() > 0), width=WIDTH)
 
 

@@ -1,4 +1,4 @@
-"""``e2lm predict fit``: a law, its parameters, and how well the data determine them."""
+"""``e2lm predict fit``: a law (or any other predictor), its parameters, and how well the data determine them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from e2lm_scaling.cli.input import (
     add_input_arguments,
-    add_objective_arguments,
+    add_law_arguments,
     add_plot_arguments,
+    fitted,
+    interval_words,
     named_numbers,
     print_json,
     read_input,
@@ -16,7 +18,7 @@ from e2lm_scaling.cli.input import (
 )
 
 if TYPE_CHECKING:
-    from e2lm.scaling_predictor import Forecast
+    from e2lm.scaling_predictor import Forecaster
     from e2lm_scaling.forecast.losses import LossSource
     from e2lm_scaling.laws.fit import Bootstrap, Fit
 
@@ -27,9 +29,9 @@ LARGEST_CONDITION = 1e8
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of ``predict fit``."""
     add_input_arguments(parser)
-    add_objective_arguments(parser, "chinchilla")
+    add_law_arguments(parser, "chinchilla")
     parser.add_argument(
-        "--bootstrap", type=int, default=200, metavar="DRAWS", help="draws for standard errors, 0: none"
+        "--bootstrap", type=int, default=200, metavar="DRAWS", help="draws for standard errors of a law, 0: none"
     )
     parser.add_argument("--at", metavar="N=...,D=...", help="also predict the loss of this model, with an interval")
     add_plot_arguments(parser)
@@ -37,14 +39,10 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Fit, report."""
-    from e2lm_scaling.laws.fit import fit
-    from e2lm_scaling.laws.objective import Objective
-
     source = read_input(arguments)
-    objective = Objective(arguments.objective, arguments.delta)
-    best = fit(source.table, arguments.law, objective, source=source.source)
-    report = fit_report(best, source, arguments)
-    write_plots(arguments, "fit", lambda: _figures(best))
+    forecaster = fitted(arguments, source, arguments.model, thorough=True)
+    report = fit_report(forecaster, source, arguments)
+    write_plots(arguments, "fit", lambda: _figures(forecaster))
     if arguments.json:
         print_json(report)
     else:
@@ -52,31 +50,24 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def fit_report(best: Fit, source: LossSource, arguments: Namespace) -> dict[str, Any]:
-    """Everything about the fit as plain values."""
-    import numpy as np
+def fit_report(forecaster: Forecaster, source: LossSource, arguments: Namespace) -> dict[str, Any]:
+    """Everything about the fit as plain values; what only the fit of a law has is None for other predictors."""
+    from dataclasses import replace
 
+    from e2lm_scaling.forecast.predictors import FittedLaw
     from e2lm_scaling.forecast.table import flops_of
-    from e2lm_scaling.laws.fit import bootstrap, floor_profile
 
-    table = best.table
-    rng = np.random.default_rng(arguments.seed)
+    table, predictor, own = forecaster.table, forecaster.predictor, forecaster.own
     report: dict[str, Any] = {
-        "law": best.law.name,
-        "formula": best.law.formula,
-        "source": best.law.source,
-        "params": dict(best.params),
-        "units": {parameter.name: parameter.unit for parameter in best.law.parameters},
-        "stderr": None,
-        "objective": best.value,
-        "objective_kind": best.objective.kind,
-        "delta": best.objective.delta if best.objective.kind == "huber" else None,
-        "converged": True,  # an unconverged fit is an error, never a report
+        "law": predictor.name,
+        "formula": predictor.description,
+        "source": predictor.source,
+        "params": dict(forecaster.parameters),
+        "units": {},
+        **dict.fromkeys(("stderr", "objective", "objective_kind", "delta", "converged")),
         "rows": len(table.loss_R),
-        "starts_at_optimum": best.starts_at_optimum,
-        "condition": best.condition,
-        "identifiable": best.condition < LARGEST_CONDITION and not best.at_bound,
-        "at_bound": list(best.at_bound),
+        **dict.fromkeys(("starts_at_optimum", "condition", "identifiable")),
+        "at_bound": [],
         "range": {
             name: [float(values.min()), float(values.max())]
             for name, values in (("N", table.params_R), ("D", table.tokens_R), ("C", flops_of(table)))
@@ -84,82 +75,97 @@ def fit_report(best: Fit, source: LossSource, arguments: Namespace) -> dict[str,
         "data": source.source,
         "warnings": list(source.warnings),
     }
+    if isinstance(own, FittedLaw):
+        draws = _bootstrap(own.fit, arguments)
+        report |= _law_report(own.fit) | _bootstrap_report(draws, arguments)
+        forecaster = replace(forecaster, own=replace(own, draws=draws))
+    if arguments.at:
+        report["forecast"] = _forecast(forecaster, named_numbers(arguments.at, "--at", ("N", "D")))
+    return report
+
+
+def _law_report(best: Fit) -> dict[str, Any]:
+    from e2lm_scaling.laws.fit import floor_profile
+
+    report = {
+        "units": {parameter.name: parameter.unit for parameter in best.law.parameters},
+        "objective": best.value,
+        "objective_kind": best.objective.kind,
+        "delta": best.objective.delta if best.objective.kind == "huber" else None,
+        "converged": True,  # an unconverged fit is an error, never a report
+        "starts_at_optimum": best.starts_at_optimum,
+        "condition": best.condition,
+        "identifiable": best.condition < LARGEST_CONDITION and not best.at_bound,
+        "at_bound": list(best.at_bound),
+    }
     profile = floor_profile(best)
     if profile is not None:
         report["floor_profile"] = {
             "E": list(profile.floors), "objective": list(profile.objectives), "determined": profile.determined,
         }  # fmt: skip
-    draws = None
-    if arguments.bootstrap > 0:
-        draws = bootstrap(best, arguments.bootstrap, rng)
-        report["stderr"] = draws.stderr
-        report["bootstrap"] = {
-            "draws": draws.draws,
-            "converged_share": draws.converged_share,
-            "interval_95": {name: list(draws.interval(name)) for name in best.params},
-            "seed": arguments.seed,
-        }
-    if arguments.at:
-        report["forecast"] = _forecast(best, named_numbers(arguments.at, "--at", ("N", "D")), draws)
     return report
 
 
-def _figures(best: Fit) -> list[Any]:
+def _bootstrap(best: Fit, arguments: Namespace) -> Bootstrap | None:
+    import numpy as np
+
+    from e2lm_scaling.laws.fit import bootstrap
+
+    if arguments.bootstrap <= 0:
+        return None
+    return bootstrap(best, arguments.bootstrap, np.random.default_rng(arguments.seed))
+
+
+def _bootstrap_report(draws: Bootstrap | None, arguments: Namespace) -> dict[str, Any]:
+    if draws is None:
+        return {}
+    found = {
+        "draws": draws.draws,
+        "converged_share": draws.converged_share,
+        "interval_95": {name: list(draws.interval(name)) for name in draws.fit.params},
+        "seed": arguments.seed,
+    }
+    return {"stderr": draws.stderr, "bootstrap": found}
+
+
+def _figures(forecaster: Forecaster) -> list[Any]:
     from e2lm_scaling.cli.figures import fit_figure
 
-    return [fit_figure(best)]
+    return [fit_figure(forecaster)]
 
 
-def _forecast(best: Fit, at: dict[str, float], draws: Bootstrap | None) -> dict[str, Any]:
+def _forecast(forecaster: Forecaster, at: dict[str, float]) -> dict[str, Any]:
     from e2lm.errors import UserError
-    from e2lm_scaling.forecast.calibration import calibrated_predictor, distance_beyond
-    from e2lm_scaling.forecast.models import law_model
 
     if len(at) != 2:
         raise UserError("--at needs both N and D, as in --at N=7e9,D=2e12")
-    if draws is not None and distance_beyond(best.table, at["N"], at["D"]) <= 0:
-        forecast = _inside(best, at, draws)
-    else:
-        theta_1T = best.theta_T[None]
-        model = law_model(best.law.name, best.objective)
-        predictor = calibrated_predictor(model, best.table, lambda n, d: best.law.log_loss(theta_1T, n, d)[0])
-        forecast = predictor.predict(at["N"], at["D"])
+    forecast = forecaster.predict(at["N"], at["D"])
     return {
         "N": at["N"], "D": at["D"], "loss": forecast.value, "low": forecast.low, "high": forecast.high,
         "method": forecast.method, "reason": forecast.reason,
     }  # fmt: skip
 
 
-def _inside(best: Fit, at: dict[str, float], draws: Bootstrap) -> Forecast:
-    """Inside the data the bootstrap of the fit and the noise of a single run are what is uncertain."""
-    import numpy as np
-
-    from e2lm.interval import normal_quantile, ratio_interval
-    from e2lm.scaling_predictor import Forecast
-
-    drawn_B = np.log(draws.loss(np.array([at["N"]]), np.array([at["D"]]))[:, 0])
-    half = normal_quantile() * float(np.sqrt(np.var(drawn_B) + np.mean(best.residual_R**2)))
-    value = float(best.loss(at["N"], at["D"]))
-    method = f"90%, inside the data: bootstrap of {draws.draws} draws and residual noise"
-    return Forecast(value, *ratio_interval(value, half), method=method)
-
-
 def _print_text(report: dict[str, Any]) -> None:
     print(f"{report['law']}: {report['formula']}   ({report['rows']} rows of {report['data']})")
     for name, value in report["params"].items():
         error = f" +- {report['stderr'][name]:.3g}" if report["stderr"] else ""
-        print(f"  {name:<6} {value:.6g}{error}   ({report['units'].get(name, '')})")
+        unit = report["units"].get(name)
+        print(f"  {name:<6} {value:.6g}{error}{f'   ({unit})' if unit else ''}")
+    if report["converged"]:
+        _print_quality(report)
+    if "forecast" in report:
+        forecast = report["forecast"]
+        at = f"N={forecast['N']:.3g}, D={forecast['D']:.3g}"
+        print(f"loss at {at}: {forecast['loss']:.4f}; {interval_words(forecast)}")
+    elif not report["params"]:
+        print("it has no parameters to show; --at N=...,D=... gives its forecast of a model")
+
+
+def _print_quality(report: dict[str, Any]) -> None:
     print(f"objective {report['objective']:.10g} ({report['objective_kind']}), converged")
     print(f"{report['starts_at_optimum']:.0%} of starts ended here; condition number {report['condition']:.2g}")
     if report["at_bound"]:
         print(f"at its bound, so not determined by the data: {', '.join(report['at_bound'])}")
     if "floor_profile" in report and not report["floor_profile"]["determined"]:
         print("E is not determined: other floors fit about as well")
-    if "forecast" in report:
-        forecast = report["forecast"]
-        interval = (
-            f"{forecast['low']:.4f} to {forecast['high']:.4f} ({forecast['method']})"
-            if forecast["low"] is not None
-            else forecast["reason"]
-        )
-        print(f"loss at N={forecast['N']:.3g}, D={forecast['D']:.3g}: {forecast['loss']:.4f}; {interval}")

@@ -1,4 +1,4 @@
-"""Arguments that the actions of ``e2lm predict`` share."""
+"""Arguments that the actions of ``e2lm predict`` share, the predictors that they name, and how a forecast is shown."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
+from e2lm.plugin_manager import plugin_manager
+from e2lm.scaling_predictor import Capability, ScalingPredictor
 
 if TYPE_CHECKING:
     from e2lm.chart import Chart
+    from e2lm.scaling_predictor import Forecast, Forecaster
     from e2lm_scaling.forecast.losses import LossSource
+
+HOOK, WHAT = "e2lm_register_scaling_predictors", "scaling predictor"
+#: What a predictor is asked for, and what one that cannot do it lacks.
+LACKS: Mapping[Capability, str] = {
+    "forecast": "it follows single runs (predict curve) and has no fit",
+    "curve": "it declares no end_of_run",
+    "translate": "it does not declare that its intervals may be sent through a link (translates)",
+}
 
 
 def add_input_arguments(parser: ArgumentParser) -> None:
@@ -44,11 +55,66 @@ def add_input_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def add_objective_arguments(parser: ArgumentParser, law: str) -> None:
-    """``--law`` and what a fit minimises."""
-    parser.add_argument("--law", default=law, help=f"the law (default {law})")
-    parser.add_argument("--objective", default="huber", help="huber, l1 or mse of ln L (default huber)")
-    parser.add_argument("--delta", type=float, default=1e-3, help="delta of huber (default 1e-3)")
+def add_law_arguments(parser: ArgumentParser, default: str) -> None:
+    """``--law`` and what its fit minimises."""
+    parser.add_argument(
+        "--law", "--model", dest="model", default=default, metavar="NAME",
+        help=f"the law, or any other predictor (default {default})",
+    )  # fmt: skip
+    parser.add_argument("--objective", help="what the fit of a law minimises: huber, l1 or mse of ln L (default huber)")
+    parser.add_argument("--delta", type=float, help="delta of huber (default 1e-3)")
+
+
+def known_predictors(capability: Capability) -> list[ScalingPredictor]:
+    """Every registered predictor that can do this, built-in or not."""
+    found: list[ScalingPredictor] = plugin_manager().all(HOOK, ScalingPredictor, WHAT)
+    return [one for one in found if capability in one.capabilities]
+
+
+def predictor_named(name: str, capability: Capability = "forecast") -> ScalingPredictor:
+    """The predictor of that name, built-in or not; :class:`UserError` where there is none or it cannot do this."""
+    found: ScalingPredictor = plugin_manager().find(HOOK, ScalingPredictor, name, WHAT)
+    if capability not in found.capabilities:
+        able = ", ".join(sorted(one.name for one in known_predictors(capability)))
+        raise UserError(f"scaling predictor {name!r} cannot do this: {LACKS[capability]}; those that can: {able}")
+    return found
+
+
+def fitted(
+    arguments: Namespace, source: LossSource, name: str, capability: Capability = "forecast", thorough: bool = False
+) -> Forecaster:
+    """The predictor of that name on the losses of ``source``; each fit of a command has the generator of its seed.
+
+    ``thorough``: a law is fitted from many starts, minimising what ``--objective`` and ``--delta`` say.
+    """
+    import numpy as np
+
+    from e2lm_scaling.forecast.predictors import LawPredictor
+    from e2lm_scaling.laws.objective import Objective
+
+    predictor = predictor_named(name, capability)
+    options = {"kind": getattr(arguments, "objective", None), "delta": getattr(arguments, "delta", None)}
+    given = {name: value for name, value in options.items() if value is not None}
+    if thorough and isinstance(predictor, LawPredictor):
+        predictor = predictor.minimising(Objective(**given))
+    elif given:
+        raise UserError(f"--objective and --delta are about the fit of a law, and {predictor.name!r} is none")
+    return predictor.fitted(source.table, np.random.default_rng(arguments.seed), source.source)
+
+
+def interval_words(forecast: Forecast | Mapping[str, Any]) -> str:
+    """``1.90 to 2.10; how it was made``, or why there is no interval.
+
+    >>> interval_words({"low": 1.9, "high": 2.1, "method": "by hand", "reason": None})
+    '1.9000 to 2.1000; by hand'
+    >>> interval_words({"low": None, "high": None, "method": None, "reason": "too few runs"})
+    'no interval: too few runs'
+    """
+    names = ("low", "high", "method", "reason")
+    low, high, method, reason = (forecast[n] if isinstance(forecast, Mapping) else getattr(forecast, n) for n in names)
+    if low is None or high is None:
+        return f"no interval: {reason}"
+    return f"{low:.4f} to {high:.4f}{f'; {method}' if method else ''}"
 
 
 def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE.png") -> None:

@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING, Any
 from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
     add_input_arguments,
-    add_objective_arguments,
+    add_law_arguments,
     add_plot_arguments,
+    fitted,
+    interval_words,
     print_json,
     read_input,
     write_plots,
 )
 
 if TYPE_CHECKING:
+    from e2lm.scaling_predictor import Forecaster
     from e2lm_scaling.forecast.plan import ComputePlan
+    from e2lm_scaling.laws.fit import Bootstrap
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of ``predict plan``."""
     add_input_arguments(parser)
-    add_objective_arguments(parser, "chinchilla")
+    add_law_arguments(parser, "chinchilla")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--flops", type=float, help="the budget in FLOPs")
     budget.add_argument("--gpu-hours", type=float, help="the budget in GPU hours")
@@ -40,35 +44,32 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--coverage", type=float, default=0.8, help="coverage of the intervals of N and D (default 0.8)"
     )
-    parser.add_argument("--bootstrap", type=int, default=200, metavar="DRAWS", help="bootstrap draws (default 200)")
+    parser.add_argument(
+        "--bootstrap", type=int, default=200, metavar="DRAWS", help="bootstrap draws of a law (default 200)"
+    )
     add_plot_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Plan, report."""
-    import numpy as np
-
     from e2lm_scaling.forecast.plan import Constraints, plan
-    from e2lm_scaling.laws.fit import bootstrap, fit
-    from e2lm_scaling.laws.objective import Objective
 
     source = read_input(arguments)
-    best = fit(source.table, arguments.law, Objective(arguments.objective, arguments.delta), source=source.source)
+    forecaster = fitted(arguments, source, arguments.model, thorough=True)
     price = HardwarePrice(arguments.peak_flops, arguments.utilisation, arguments.price_per_gpu_hour)
     flops = arguments.flops if arguments.flops is not None else price.flops(arguments.gpu_hours, arguments.money)
     constraints = Constraints(
         arguments.max_params, arguments.unique_tokens, arguments.min_tokens_per_param, arguments.inference_tokens
     )
-    draws = bootstrap(best, arguments.bootstrap, np.random.default_rng(arguments.seed))
-    found = plan(best, flops, draws, constraints, arguments.coverage)
+    found = plan(forecaster, flops, constraints, _bootstrap(forecaster, arguments), arguments.coverage)
     report = plan_report(found) | {
-        "law": best.law.name,
-        "params": dict(best.params),
+        "law": forecaster.predictor.name,
+        "params": dict(forecaster.parameters),
         "gpu_hours": flops / price.flops_per_gpu_hour,
         "data": source.source,
         "warnings": list(source.warnings),
     }
-    write_plots(arguments, "plan", lambda: _figures(best, found))
+    write_plots(arguments, "plan", lambda: _figures(forecaster, found))
     if arguments.json:
         print_json(report)
     else:
@@ -96,10 +97,21 @@ def plan_report(found: ComputePlan) -> dict[str, Any]:
     }
 
 
-def _figures(best: Any, found: ComputePlan) -> list[Any]:
+def _bootstrap(forecaster: Forecaster, arguments: Namespace) -> Bootstrap | None:
+    import numpy as np
+
+    from e2lm_scaling.forecast.predictors import FittedLaw
+    from e2lm_scaling.laws.fit import bootstrap
+
+    if not isinstance(forecaster.own, FittedLaw):
+        return None
+    return bootstrap(forecaster.own.fit, arguments.bootstrap, np.random.default_rng(arguments.seed))
+
+
+def _figures(forecaster: Forecaster, found: ComputePlan) -> list[Any]:
     from e2lm_scaling.cli.figures import isoflop_figure
 
-    return [isoflop_figure(best, found)]
+    return [isoflop_figure(forecaster, found)]
 
 
 def _print_text(report: dict[str, Any]) -> None:
@@ -111,11 +123,9 @@ def _print_text(report: dict[str, Any]) -> None:
         f"  D* {report['D']:.3g} tokens   ({low_d:.3g} to {high_d:.3g}), {report['tokens_per_param']:.3g} per parameter"
     )
     print(f"     intervals: {report['interval_method']}")
-    if report["loss_interval"]:
-        low, high = report["loss_interval"]
-        print(f"  L* {report['loss']:.4f}   ({low:.4f} to {high:.4f}; {report['loss_method']})")
-    else:
-        print(f"  L* {report['loss']:.4f}   (no interval: {report['loss_method']})")
+    low, high = report["loss_interval"] or (None, None)
+    words = interval_words({"low": low, "high": high, "method": report["loss_method"], "reason": report["loss_method"]})
+    print(f"  L* {report['loss']:.4f}   ({words})")
     if report["binding"]:
         print(f"  constraints that bind: {', '.join(report['binding'])}")
     if report["epochs"] > 1:

@@ -9,6 +9,8 @@ from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
+    fitted,
+    interval_words,
     named_numbers,
     print_json,
     read_input,
@@ -17,7 +19,7 @@ from e2lm_scaling.cli.input import (
 
 if TYPE_CHECKING:
     from e2lm.chart import Chart
-    from e2lm.scaling_predictor import Forecast, LossTable
+    from e2lm.scaling_predictor import Forecast, Forecaster
     from e2lm_scaling.forecast.link import LossLink
     from e2lm_scaling.forecast.losses import LossSource
     from e2lm_scaling.laws.objective import Array
@@ -35,7 +37,11 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--to-columns", metavar="N=...,D=...,C=...,L=...", help="columns of --to")
     parser.add_argument("--to-task", help="task of --to")
     parser.add_argument("--to-metric", help="metric of --to")
-    parser.add_argument("--law", default="kaplan-floor", help="law that gives the floors E (default kaplan-floor)")
+    parser.add_argument(
+        "--law", default="kaplan-floor", help="law (or other predictor with a parameter E) of the floors (default "
+        "kaplan-floor)"
+    )  # fmt: skip
+    parser.add_argument("--model", default="average", help="predictor of --at-model (default average)")
     parser.add_argument(
         "--floors",
         choices=["fitted", "first", "none"],
@@ -64,6 +70,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Pair, fit, translate, report."""
+    from dataclasses import replace
     from pathlib import Path
 
     from e2lm_scaling.forecast.losses import read_losses
@@ -76,18 +83,18 @@ def run(arguments: Namespace) -> int:
         arguments.to_metric or arguments.metric,
     )  # fmt: skip
     dropped = 0 if arguments.link == "accuracy" else arguments.drop_largest_loss
-    second_table = without_largest_losses(second.table, dropped)
-    from_P, to_P = paired_losses(first.table, second_table)
+    second = replace(second, table=without_largest_losses(second.table, dropped))
+    from_P, to_P = paired_losses(first.table, second.table)
     if arguments.link == "accuracy":
         found, link = _accuracy(arguments, from_P, to_P)
     else:
-        found, link = _law(arguments, first, second_table, second.source, (from_P, to_P))
+        found, link = _law(arguments, first, second, (from_P, to_P))
     report = {"from": first.source, "to": second.source, "warnings": [*first.warnings, *second.warnings]} | found
     report |= {
         "link": arguments.link,
         "pairs": len(from_P),
         "backtest_error": None if link.error is None else link.error / _error_factor(),
-        "translated": [*_translated(arguments.at, link, from_P), *_forecast(arguments.at_model, link, first, from_P)],
+        "translated": [*_translated(arguments.at, link, from_P), *_forecast(arguments, link, first, from_P)],
     }
     words = _words(report)
     write_charts(arguments, "translate", lambda: [_chart(report, link, from_P, to_P)], tuple(words))
@@ -113,27 +120,33 @@ def _accuracy(arguments: Namespace, from_P: Array, to_P: Array) -> tuple[dict[st
 
 
 def _law(
-    arguments: Namespace, first: LossSource, second: LossTable, source: str, pairs: tuple[Array, Array]
+    arguments: Namespace, first: LossSource, second: LossSource, pairs: tuple[Array, Array]
 ) -> tuple[dict[str, Any], LossLink]:
     from e2lm_scaling.forecast.link import loss_link
-    from e2lm_scaling.laws.fit import fit
+    from e2lm_scaling.forecast.predictors import FittedLaw
     from e2lm_scaling.laws.loss_to_loss import fit_known_first_floor, fit_known_floors, fit_unknown_floors
 
     found: dict[str, Any] = {}
     if arguments.floors == "none":
         law = fit_unknown_floors(*pairs)
     else:
-        first_fit = fit(first.table, arguments.law, source=first.source)
-        if not first_fit.law.has_floor:
-            raise UserError(f"--law {arguments.law}: it has no floor E; use kaplan-floor, chinchilla or skaling")
+        first_fit = _with_floor(arguments, first)
         if arguments.floors == "first":
-            law = fit_known_first_floor(*pairs, first_fit.params["E"])
+            law = fit_known_first_floor(*pairs, first_fit.parameters["E"])
         else:
-            second_fit = fit(second, arguments.law, source=source)
-            law = fit_known_floors(*pairs, first_fit.params["E"], second_fit.params["E"])
-        found["translated_law"] = dict(law.translate_fit(first_fit).params)
+            second_fit = _with_floor(arguments, second)
+            law = fit_known_floors(*pairs, first_fit.parameters["E"], second_fit.parameters["E"])
+        if isinstance(first_fit.own, FittedLaw):
+            found["translated_law"] = dict(law.translate_fit(first_fit.own.fit).params)
     numbers = {"kappa": law.exponent, "K": law.factor, "E_from": law.floor_from, "E_to": law.floor_to}
     return found | numbers | {"r_squared": law.r_squared}, loss_link(law, *pairs)
+
+
+def _with_floor(arguments: Namespace, source: LossSource) -> Forecaster:
+    found = fitted(arguments, source, arguments.law, thorough=True)
+    if "E" not in found.parameters:
+        raise UserError(f"--law {arguments.law}: it has no floor E; use kaplan-floor, chinchilla or skaling")
+    return found
 
 
 def _translated(wanted: list[float], link: LossLink, from_P: Array) -> list[dict[str, Any]]:
@@ -148,21 +161,19 @@ def _translated(wanted: list[float], link: LossLink, from_P: Array) -> list[dict
     return found
 
 
-def _forecast(wanted: list[str], link: LossLink, first: LossSource, from_P: Array) -> list[dict[str, Any]]:
+def _forecast(arguments: Namespace, link: LossLink, first: LossSource, from_P: Array) -> list[dict[str, Any]]:
     """First losses that are forecasts themselves: their error goes through the link."""
     from e2lm_scaling.forecast.link import chained
-    from e2lm_scaling.forecast.models import MODELS
-    from e2lm_scaling.forecast.predictors import fitted_predictor
 
-    if not wanted:
+    if not arguments.at_model:
         return []
-    predictor = fitted_predictor(MODELS["average"], first.table)
+    forecaster = fitted(arguments, first, arguments.model, "translate")
     found = []
-    for text in wanted:
+    for text in arguments.at_model:
         at = named_numbers(text, "--at-model", ("N", "D"))
         if len(at) != 2:
             raise UserError(f"--at-model {text!r}: both N and D are needed")
-        loss = predictor.predict(at["N"], at["D"])
+        loss = forecaster.predict(at["N"], at["D"])
         row = _as_row(loss.value, chained(loss, link), from_P)
         found.append(row | {"N": at["N"], "D": at["D"], "from_low": loss.low, "from_high": loss.high})
     return found
@@ -198,8 +209,6 @@ def _words(report: dict[str, Any]) -> list[str]:
         unit = "" if "sigmoid" in report else " of the loss"
         lines.append(f"  error on the lowest losses, held out: {report['backtest_error']:.2%}{unit}")
     for one in report["translated"]:
-        known = one["low"] is not None
-        interval = f"{one['low']:.4f} to {one['high']:.4f}; {one['method']}" if known else str(one["reason"])
         given = f"N={one['N']:.3g}, D={one['D']:.3g}: " if "N" in one else ""
-        lines.append(f"  {given}{one['from']:.4f} -> {one['loss']:.4f} ({interval})")
+        lines.append(f"  {given}{one['from']:.4f} -> {one['loss']:.4f} ({interval_words(one)})")
     return lines

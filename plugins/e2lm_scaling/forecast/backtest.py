@@ -5,16 +5,15 @@ Shape suffixes: R held-out rows, F folds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from e2lm.errors import UserError, nearest_names
-from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.forecast.calibration import calibrated, distance_beyond, fold_errors
-from e2lm_scaling.forecast.models import PointModel
+from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
+from e2lm_scaling.forecast.calibration import Learn, LogLoss, fold_errors, own_error
 from e2lm_scaling.forecast.table import flops_of, subset
 from e2lm_scaling.laws.objective import Array
 
@@ -24,9 +23,10 @@ RUN_SIZES: tuple[RunSize, ...] = ("flops", "N", "D")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One model on one backtest: errors are relative, in shares; ``covered`` is the share inside the 90 % interval.
+    """One predictor on one backtest: errors are relative, in shares; the half-width is that of ln L, NaN without one.
 
-    ``inner_error`` is the model's own error on folds of the training part: what one knows before the big run.
+    ``covered`` is the share of the held-out runs with an interval that lie inside it, None where there is no interval.
+    ``inner_error`` is its error on folds of the training part: what one knows before the big run.
     """
 
     model: str
@@ -36,19 +36,23 @@ class Judged:
     signed_R: Array
     predicted_R: Array
     half_width_R: Array
-    covered: float
+    covered: float | None
     inner_error: float
 
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """All models on one split, best first by what the training part alone says (``inner_error``)."""
+    """All predictors on one split, best first by what the training part alone says (``inner_error``).
+
+    ``left_out`` are the names of those that could not be judged, and why.
+    """
 
     by: RunSize
     threshold: float
     train: LossTable
     held: LossTable
     judged: tuple[Judged, ...]
+    left_out: Mapping[str, str]
 
     @property
     def chosen(self) -> Judged:
@@ -83,44 +87,59 @@ def split_largest(table: LossTable, by: RunSize, ratio: float) -> tuple[LossTabl
     return subset(table, small_R), subset(table, ~small_R), threshold
 
 
-def backtest(table: LossTable, models: Iterable[PointModel], by: RunSize = "flops", ratio: float = 10.0) -> Backtest:
-    """Every model that the small runs can identify, judged on the large ones."""
+def backtest(
+    table: LossTable, predictors: Iterable[ScalingPredictor], by: RunSize = "flops", ratio: float = 10.0, seed: int = 0
+) -> Backtest:
+    """Every predictor that the small runs can identify, judged on the large ones; one that fails costs itself only."""
     train, held, threshold = split_largest(table, by, ratio)
-    judged = [one for model in models if (one := judge(model, train, held)) is not None]
+    judged, left_out = [], {}
+    for predictor in predictors:
+        try:
+            judged.append(judge(predictor, train, held, seed))
+        except UserError as error:
+            left_out[predictor.name] = str(error)
+        except Exception as error:  # a stranger's code
+            left_out[predictor.name] = f"it raised {type(error).__name__}: {one_line(error)}"
     if not judged:
         raise UserError(
             f"no model can be fitted to the {len(train.loss_R)} rows below 1/{ratio:g} of the largest {by}; "
             "choose a smaller --ratio"
         )
-    return Backtest(by, threshold, train, held, tuple(sorted(judged, key=lambda one: one.inner_error)))
+    ranked = tuple(sorted(judged, key=lambda one: one.inner_error))
+    return Backtest(by, threshold, train, held, ranked, left_out)
 
 
-def judge(model: PointModel, train: LossTable, held: LossTable) -> Judged | None:
-    """One model learned from ``train`` and judged on ``held``; None where it cannot be fitted."""
-    curve = model.learn(train)
-    if curve is None:
-        return None
-    log_predicted_R = curve(held.params_R, held.tokens_R)
-    error_R = log_predicted_R - np.log(held.loss_R)
-    relative_R = np.expm1(error_R)
-    calibration = calibrated(model, train, curve)
-    if calibration is None:
-        half_R = np.full(len(error_R), np.nan)
-    else:
-        rows = zip(held.params_R, held.tokens_R, strict=True)
-        half_R = np.array([calibration.half_width(distance_beyond(train, float(n), float(d))) for n, d in rows])
+def judge(predictor: ScalingPredictor, train: LossTable, held: LossTable, seed: int = 0) -> Judged:
+    """One predictor fitted to ``train`` and judged on ``held``, by its own intervals; it may refuse the table."""
+    forecaster = predictor.fitted(train, np.random.default_rng(seed), "the small runs")
+    rows = zip(held.params_R, held.tokens_R, strict=True)
+    forecasts = [forecaster.predict(float(params), float(tokens)) for params, tokens in rows]
+    predicted_R = np.array([forecast.value for forecast in forecasts])
+    relative_R = predicted_R / held.loss_R - 1
     return Judged(
-        model.name, model.is_baseline, float(np.abs(relative_R).mean()), float(np.abs(relative_R).max()), relative_R,
-        np.exp(log_predicted_R), half_R, float(np.mean(np.abs(error_R) <= half_R)),
-        float("inf") if calibration is None else calibration.own_error,
+        predictor.name, predictor.is_baseline, float(np.abs(relative_R).mean()), float(np.abs(relative_R).max()),
+        relative_R, predicted_R, np.array([forecast.log_half_width for forecast in forecasts]),
+        _covered(forecasts, held.loss_R), own_error(fold_errors(_learner(predictor, seed), train)),
     )  # fmt: skip
 
 
-def inner_errors(models: Iterable[PointModel], table: LossTable) -> dict[str, float]:
-    """Median over folds of each model's root mean square error of ln L on runs held out of ``table``."""
-    found = {}
-    for model in models:
-        errors = fold_errors(model, table)
-        if errors:
-            found[model.name] = float(np.median([np.sqrt(np.mean(error**2)) for error in errors]))
-    return found
+def _covered(forecasts: list[Forecast], loss_R: Array) -> float | None:
+    inside = [
+        one.low <= loss <= one.high
+        for one, loss in zip(forecasts, loss_R, strict=True)
+        if one.low is not None and one.high is not None
+    ]
+    return float(np.mean(inside)) if inside else None
+
+
+def _learner(predictor: ScalingPredictor, seed: int) -> Learn:
+    """What ``predictor`` learns from a part of the table; None where it refuses it."""
+
+    def learn(table: LossTable) -> LogLoss | None:
+        try:
+            forecaster = predictor.fitted(table, np.random.default_rng(seed))
+        except UserError:
+            return None
+        return lambda params_R, tokens_R: np.log(forecaster.losses(params_R, tokens_R))
+
+    return learn

@@ -16,14 +16,15 @@ Shape suffixes: R rows, F folds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.interval import ratio_interval
+from e2lm.interval import normal_quantile, ratio_interval
 from e2lm.scaling_predictor import Forecast, LossTable
-from e2lm_scaling.forecast.models import LogLoss, PointModel
 from e2lm_scaling.forecast.table import flops_of, subset
 from e2lm_scaling.laws.objective import Array
 
@@ -33,6 +34,13 @@ OWN_ERROR_FACTOR = 1.5
 #: Where folds cut the range of ln C, as shares of it.
 FOLD_CUTS = tuple(float(share) for share in np.linspace(0.3, 0.95, 10))
 FEWEST_TRAINING_ROWS = 8
+#: Losses drawn with every forecast, for those who weigh options against each other.
+DRAWS = 4000
+
+#: ln loss at N and D.
+LogLoss = Callable[[Array, Array], Array]
+#: What a model learns from a table; None where that does not suffice.
+Learn = Callable[[LossTable], LogLoss | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +74,29 @@ def fold_masks(table: LossTable) -> list[NDArray[np.bool_]]:
     return list(masks.values())
 
 
-def fold_errors(model: PointModel, table: LossTable) -> list[Array]:
+def fold_errors(learn: Learn, table: LossTable) -> list[Array]:
     """Errors of ln L on the held-out runs of every fold that could be fitted."""
     found = []
     for mask_R in fold_masks(table):
-        curve = model.learn(subset(table, mask_R))
-        if curve is not None:
+        log_loss = learn(subset(table, mask_R))
+        if log_loss is not None:
             held = subset(table, ~mask_R)
-            found.append(curve(held.params_R, held.tokens_R) - np.log(held.loss_R))
+            found.append(log_loss(held.params_R, held.tokens_R) - np.log(held.loss_R))
     return found
 
 
-def calibrated(model: PointModel, table: LossTable, curve: LogLoss) -> Calibration | None:
-    """The calibration of ``model``, whose fit to the whole table is ``curve``; None where no fold could be fitted."""
-    errors = fold_errors(model, table)
+def own_error(errors: list[Array]) -> float:
+    """The root mean square of a fold's errors, median over the folds; infinite where there is none."""
+    return float(np.median([np.sqrt(np.mean(error**2)) for error in errors])) if errors else float("inf")
+
+
+def calibrated(learn: Learn, drift: float, table: LossTable, log_loss: LogLoss) -> Calibration | None:
+    """The calibration of what ``learn`` gives, on the whole table ``log_loss``; None where no fold could be fitted."""
+    errors = fold_errors(learn, table)
     if not errors:
         return None
-    residual_R = curve(table.params_R, table.tokens_R) - np.log(table.loss_R)
-    own = float(np.median([np.sqrt(np.mean(error**2)) for error in errors]))
-    return Calibration(float(np.sqrt(np.mean(residual_R**2))), own, model.drift, len(errors))
+    residual_R = log_loss(table.params_R, table.tokens_R) - np.log(table.loss_R)
+    return Calibration(float(np.sqrt(np.mean(residual_R**2))), own_error(errors), drift, len(errors))
 
 
 def distance_beyond(table: LossTable, params: float, tokens: float) -> float:
@@ -94,30 +106,51 @@ def distance_beyond(table: LossTable, params: float, tokens: float) -> float:
     return float(np.log(max(beyond)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CalibratedPredictor:
-    """A fitted model whose interval comes from its own backtest."""
+    """A fitted predictor whose interval comes from its own backtest, made when the first forecast is asked for.
 
-    model_name: str
-    curve: LogLoss
-    calibration: Calibration | None
+    ``learn`` gave ``log_loss`` from ``table``; its ``drift`` is per e-folding. ``seed`` is that of its draws, which
+    spread as far as the interval says, less the noise of a run.
+    """
+
+    name: str
+    learn: Learn
+    drift: float
     table: LossTable
+    log_loss: LogLoss
+    seed: int
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How wrong it is; None where too few runs could be held out."""
+        return calibrated(self.learn, self.drift, self.table, self.log_loss)
+
+    def losses(self, params_R: Array, tokens_R: Array) -> Array:
+        """The values of many forecasts at once."""
+        result: Array = np.exp(self.log_loss(params_R, tokens_R))
+        return result
 
     def predict(self, params: float, tokens: float) -> Forecast:
         """The forecast at N and D with a 90 % interval, or a reason why there is none."""
-        value = float(np.exp(self.curve(np.array([float(params)]), np.array([float(tokens)]))[0]))
+        value = float(self.losses(np.array([float(params)]), np.array([float(tokens)]))[0])
         if self.calibration is None:
             return Forecast(value, reason="too few runs to hold some out: no interval can be measured")
         distance = distance_beyond(self.table, params, tokens)
         half = self.calibration.half_width(distance)
         reach = f", {np.exp(distance):.3g}x beyond the data" if distance > 0 else ", inside the data"
         method = (
-            f"backtest-calibrated {COVERAGE:.0%}: residuals, error of {self.model_name} on the largest runs held out "
+            f"backtest-calibrated {COVERAGE:.0%}: residuals, error of {self.name} on the largest runs held out "
             f"({self.calibration.folds} folds), drift{reach}"
         )
-        return Forecast(value, *ratio_interval(value, half), method=method)
+        total = half / normal_quantile()
+        common = float(np.sqrt(max(total**2 - self.calibration.noise**2, 0.0)))
+        draws_S = value * np.exp(common * self._world_S)
+        return Forecast(value, *ratio_interval(value, half), method=method, draws_S=draws_S)
 
-
-def calibrated_predictor(model: PointModel, table: LossTable, curve: LogLoss) -> CalibratedPredictor:
-    """``curve``, learned by ``model`` from ``table``, with the interval of its backtest."""
-    return CalibratedPredictor(model.name, curve, calibrated(model, table, curve), table)
+    @cached_property
+    def _world_S(self) -> Array:
+        """Normal errors, common to all forecasts, whose spread is exactly 1."""
+        drawn_S = np.random.default_rng(self.seed).standard_normal(DRAWS)
+        result: Array = (drawn_S - drawn_S.mean()) / drawn_S.std()
+        return result

@@ -15,8 +15,7 @@ from scipy.stats import norm
 
 from e2lm.errors import UserError
 from e2lm.interval import Interval, normal_interval
-from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.forecast.models import PointModel
+from e2lm.scaling_predictor import Forecaster, LossTable
 from e2lm_scaling.forecast.table import flops_of
 from e2lm_scaling.laws.objective import Array
 
@@ -83,20 +82,21 @@ def matched_differences(first: LossTable, second: LossTable) -> tuple[Array, Arr
     return pairs[:, 0], pairs[:, 1]
 
 
-def compare_models(
-    model: PointModel, table: LossTable, first: tuple[float, float], second: tuple[float, float]
-) -> LossDifference:
-    """Two models (N, D) of the recipe of ``table``, by the forecasts of ``model``.
+def compare_models(forecaster: Forecaster, first: tuple[float, float], second: tuple[float, float]) -> LossDifference:
+    """Two models (N, D) of the recipe that ``forecaster`` was fitted to.
 
     Most of a forecast's error is common to both; what differs grows with how far apart they are in N and in D.
     """
-    curve = model.learn(table)
-    if curve is None:
-        raise UserError(f"{len(table.loss_R)} rows do not determine model {model.name!r}; add runs of other sizes")
-    predicted = curve(np.array([first[0], second[0]]), np.array([first[1], second[1]]))
-    residual_R = curve(table.params_R, table.tokens_R) - np.log(table.loss_R)
-    apart = abs(float(np.log(first[0] / second[0]))) + abs(float(np.log(first[1] / second[1])))
-    parts = (np.sqrt(2) * float(np.sqrt(np.mean(residual_R**2))), SHAPE_DRIFT * apart)
-    return LossDifference(
-        float(predicted[0] - predicted[1]), max(float(np.sqrt(np.sum(np.square(parts)))), SMALLEST_STDERR)
-    )
+    n_2, d_2 = np.array([first[0], second[0]]), np.array([first[1], second[1]])
+    predicted_2 = np.log(forecaster.losses(n_2, d_2))
+    apart = abs(float(np.log(n_2[0] / n_2[1]))) + abs(float(np.log(d_2[0] / d_2[1])))
+    parts = (np.sqrt(2) * _noise(forecaster), SHAPE_DRIFT * apart)
+    stderr = max(float(np.sqrt(np.sum(np.square(parts)))), SMALLEST_STDERR)
+    return LossDifference(float(predicted_2[0] - predicted_2[1]), stderr)
+
+
+def _noise(forecaster: Forecaster) -> float:
+    """Root mean square of the residuals of ln L on the runs that ``forecaster`` was fitted to."""
+    table = forecaster.table
+    residual_R = np.log(forecaster.losses(table.params_R, table.tokens_R)) - np.log(table.loss_R)
+    return float(np.sqrt(np.mean(residual_R**2)))

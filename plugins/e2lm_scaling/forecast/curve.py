@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from e2lm.errors import UserError
 from e2lm.interval import normal_quantile, ratio_interval
-from e2lm.scaling_predictor import Forecast
+from e2lm.scaling_predictor import Forecast, ScalingPredictor, UnfinishedRun
 from e2lm_scaling.forecast.table import table_of
 from e2lm_scaling.laws.fit import fitted
 from e2lm_scaling.laws.law import LAWS
@@ -20,7 +20,6 @@ from e2lm_scaling.laws.objective import Array, Objective
 from e2lm_scaling.laws.schedule import (
     DROP_RATIO,
     SHAPE,
-    LearningRateSchedule,
     MultiPowerLaw,
     ObservedCurve,
     Steps,
@@ -34,23 +33,23 @@ HELD_OUT_SHARE = 1 / 3
 #: Checkpoints averaged at the end of a noisy score curve.
 SMOOTHED = 3
 #: Residual drift of ln L per e-folding of tokens beyond the last checkpoint (half of that between models of different
-#: size, see ``point_model.DRIFT``: one run keeps its recipe).
+#: size, see ``predictors.DRIFT``: one run keeps its recipe).
 CURVE_DRIFT = 0.004
 #: Standard deviation of the drop that is still to come, as a share of it: the spread of published drop ratios.
 DROP_DOUBT = 0.15
 
 
-def forecast_with_schedule(schedule: LearningRateSchedule, steps_J: Array, loss_J: Array) -> Forecast:
-    """Loss at the last step of ``schedule`` by the multi-power law, with an interval.
+def forecast_with_schedule(rates_S: Array, steps_J: Array | Steps, loss_J: Array) -> Forecast:
+    """Loss at the last step of a schedule of learning rates by the multi-power law, with an interval.
 
     The interval holds the error on the last third of the observed curve, held out, a drift, and a share of the drop
     that the schedule still has to make.
     """
     step_J: Steps = np.asarray(steps_J, dtype=np.int64)
     _check(step_J, loss_J, "loss")
-    if step_J.max() > schedule.steps:
-        raise UserError(f"step {step_J.max()} lies beyond the schedule's {schedule.steps} steps")
-    rates_S = schedule.rates_S
+    steps = len(rates_S) - 1
+    if step_J.max() > steps:
+        raise UserError(f"step {step_J.max()} lies beyond the schedule's {steps} steps")
 
     def learned(kept: slice) -> MultiPowerLaw:
         return fit_multi_power([ObservedCurve(rates_S, step_J[kept], loss_J[kept])], drop_ratio=DROP_RATIO)
@@ -59,9 +58,9 @@ def forecast_with_schedule(schedule: LearningRateSchedule, steps_J: Array, loss_
     held = learned(slice(0, cut)).loss(rates_S, step_J[cut:])
     error = float(np.sqrt(np.mean((np.log(held) - np.log(loss_J[cut:])) ** 2)))
     law = learned(slice(None))
-    end = np.array([schedule.steps])
+    end = np.array([steps])
     value = float(law.loss(rates_S, end)[0])
-    now_then = multi_power_drop(rates_S, np.array([step_J[-1], schedule.steps]), SHAPE)
+    now_then = multi_power_drop(rates_S, np.array([step_J[-1], steps]), SHAPE)
     drop = abs(float(law.drop * (now_then[1] - now_then[0]))) / value
     total = np.cumsum(rates_S)
     distance = float(np.log(total[-1] / total[step_J[-1]]))
@@ -105,6 +104,26 @@ def _forecast(log_loss: float, error: float, distance: float, words: str, doubt:
         f"{words}; error on the last third of the curve, held out, grown with the square root of distance, and drift"
     )
     return Forecast(value, *ratio_interval(value, half), method=method)
+
+
+def _multi_power(run: UnfinishedRun, rng: np.random.Generator) -> Forecast:
+    if run.rates_J is None:
+        raise UserError("multi-power needs the learning rate of every step: give --schedule, or --model token-power")
+    return forecast_with_schedule(run.rates_J, run.curve.steps_K, run.curve.values_K)
+
+
+def _token_power(run: UnfinishedRun, rng: np.random.Generator) -> Forecast:
+    return forecast_without_schedule(run.at_K, run.curve.values_K, run.end)
+
+
+MULTI_POWER = ScalingPredictor(
+    "multi-power", "where a run ends by the multi-power law of its learning-rate schedule", None,
+    "Luo et al. 2025 (arXiv 2503.12811)", end_of_run=_multi_power,
+)  # fmt: skip
+TOKEN_POWER = ScalingPredictor(
+    "token-power", "where a run ends by power laws of its tokens, mean of ln L with and without a floor", None,
+    "Kaplan et al. 2020 (arXiv 2001.08361), eq. 1.2", end_of_run=_token_power,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
 """Continue, stop, or move the budget? The options' forecasts, what they are worth, and how sure one can be.
 
-Shape suffixes: O options, M Monte Carlo draws.
+Options are weighed by draws. Where the predictor gives draws of its own, those of one number belong together, so that
+errors which options have in common cancel, and every run adds its own noise; where it gives none, options err
+independently, within their intervals.
+Shape suffixes: O options, M draws.
 """
 
 from __future__ import annotations
@@ -12,17 +15,15 @@ import numpy as np
 from scipy.stats import norm
 
 from e2lm.errors import UserError
-from e2lm.interval import Interval, normal_quantile, percentile_interval
-from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.forecast.calibration import Calibration, calibrated, distance_beyond
-from e2lm_scaling.forecast.comparison import compare_recipes
-from e2lm_scaling.forecast.models import MODELS
+from e2lm.interval import Interval, normal_quantile, percentile_interval, ratio_interval
+from e2lm.scaling_predictor import Forecast, Forecaster, LossTable, ScalingPredictor
+from e2lm_scaling.forecast.calibration import DRAWS
+from e2lm_scaling.forecast.comparison import LossDifference, compare_recipes
 from e2lm_scaling.forecast.table import flops_of
 from e2lm_scaling.laws.fit import fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
 
-DRAWS = 4000
 #: A point is a hundredth of the unit of the loss.
 POINT = 0.01
 #: Below this probability of being best the data do not decide.
@@ -33,14 +34,17 @@ EXPERIMENT_SHARES = (0.003, 0.01, 0.03, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What one could do: its final model, cost, and ln L with two standard deviations, common to a table and own."""
+    """What one could do: its final model, cost, and forecast.
+
+    ``common`` and ``own`` are standard deviations of ln L: of what all options of a table share, and of it alone.
+    """
 
     name: str
     words: str
     params: float
     tokens: float
     cost: float
-    log_loss: float
+    forecast: Forecast
     common: float
     own: float
     traced_to: str
@@ -48,7 +52,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """An option with its gain over stopping (in money, after cost) and the probability that it is best."""
+    """An option with its gain over stopping (in money, after cost) and the probability that it is best.
+
+    ``loss_interval`` is the forecast's own.
+    """
 
     option: Option
     loss: float
@@ -70,13 +77,17 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All options, the best first; ``decided`` is False where the data cannot tell the first two apart."""
+    """All options, the best first; ``decided`` is False where the data cannot tell the first two apart.
+
+    ``independent``: the predictor gives no draws, so that the errors of its forecasts were taken as independent.
+    """
 
     valued: tuple[Valued, ...]
     decided: bool
     regret_probability: float
     expected_regret: float
     experiment: Experiment | None
+    independent: bool
 
     @property
     def chosen(self) -> Valued:
@@ -97,18 +108,21 @@ class Question:
     cost_per_flop: float
     value_per_point: float
     others: Mapping[str, LossTable]
-    model_name: str = "average"
+    predictor: ScalingPredictor
 
 
 def decide(question: Question, rng: np.random.Generator) -> Decision:
     """The decision of highest expected gain, its chance of regret, and the experiment most worth making."""
-    options = _options(question)
-    gain_MO, loss_MO = _gains(question, options, rng)
+    if not question.flops > 0 or not question.cost_per_flop >= 0 or not question.value_per_point > 0:
+        raise UserError("decide needs a budget above 0, a cost of at least 0 and a value per point above 0")
+    forecaster = question.predictor.fitted(question.table, rng)
+    options, loss_MO = _options(question, forecaster, rng)
+    gain_MO = _gains(question, options, loss_MO)
     best_M = gain_MO.argmax(axis=1)
     valued = [
         Valued(
-            option, float(np.exp(option.log_loss)), percentile_interval(loss_MO[:, index]),
-            float(gain_MO[:, index].mean()), percentile_interval(gain_MO[:, index]), float(np.mean(best_M == index)),
+            option, option.forecast.value, _ends(option.forecast), float(gain_MO[:, index].mean()),
+            percentile_interval(gain_MO[:, index]), float(np.mean(best_M == index)),
         )
         for index, option in enumerate(options)
     ]  # fmt: skip
@@ -117,59 +131,96 @@ def decide(question: Question, rng: np.random.Generator) -> Decision:
     regret = float((gain_MO.max(axis=1) - gain_MO[:, chosen]).mean())
     probability = valued[chosen].best_probability
     experiment = _experiment(question, [valued[index] for index in order[:2]]) if len(order) > 1 else None
+    independent = any(option.forecast.draws_S is None for option in options[1:])
     ranked = tuple(valued[index] for index in order)
-    return Decision(ranked, probability >= DECIDED, 1.0 - probability, regret, experiment)
+    return Decision(ranked, probability >= DECIDED, 1.0 - probability, regret, experiment, independent)
 
 
-def _options(question: Question) -> list[Option]:
-    table, flops = question.table, question.flops
-    if not flops > 0 or not question.cost_per_flop >= 0 or not question.value_per_point > 0:
-        raise UserError("decide needs a budget above 0, a cost of at least 0 and a value per point above 0")
-    model = MODELS[question.model_name]
-    curve = model.learn(table)
-    calibration = None if curve is None else calibrated(model, table, curve)
-    if curve is None or calibration is None:
+def _ends(forecast: Forecast) -> Interval:
+    if forecast.low is None or forecast.high is None:
         raise UserError(
-            f"{len(table.loss_R)} rows are too few to hold some out, so no forecast has an interval and no option can "
-            "be judged; add small runs (8 and more, of several sizes)"
+            f"the forecast has no interval ({forecast.reason}), so no option can be judged; take a predictor that "
+            "gives one, or add small runs (8 and more, of several sizes)"
         )
+    return Interval(forecast.low, forecast.high)
 
-    def forecast(params: float, tokens: float) -> tuple[float, float, float]:
-        value = float(curve(np.array([params]), np.array([tokens]))[0])
-        total = calibration.half_width(distance_beyond(table, params, tokens)) / normal_quantile()
-        return value, *_parts(total, calibration)
 
-    cost = flops * question.cost_per_flop
+def _options(question: Question, forecaster: Forecaster, rng: np.random.Generator) -> tuple[list[Option], Array]:
+    """What one could do, and the losses drawn of each."""
+    options = [_stop(question), *_own_options(question, forecaster)]
+    drawn = [_drawn(option, rng) for option in options[1:]]
+    if len({len(loss_M) for loss_M in drawn}) > 1:
+        raise UserError(f"predictor {question.predictor.name!r}: its forecasts have different numbers of draws")
+    drawn.insert(0, np.full(len(drawn[0]), options[0].forecast.value))
+    base = min(range(1, len(options)), key=lambda index: options[index].forecast.value)
+    for name, other in question.others.items():
+        target = FLOPS_PER_PARAMETER_TOKEN * options[base].params * options[base].tokens
+        found = compare_recipes(other, question.table, target)
+        option = _other_data(name, options[base], found)
+        options.append(option)
+        drawn.append(_drawn(option, rng))
+    return options, np.stack(drawn, axis=1)
+
+
+def _stop(question: Question) -> Option:
     params, tokens = question.current
-    seen = _observed(table, params, tokens)
-    options = [Option("stop", "stop here", params, tokens, 0.0, seen, 0.0, 0.0, "observed")]
+    seen = _observed(question.table, params, tokens)
+    known = Forecast(seen, seen, seen, method="observed")
+    return Option("stop", "stop here", params, tokens, 0.0, known, 0.0, 0.0, "observed")
+
+
+def _own_options(question: Question, forecaster: Forecaster) -> list[Option]:
+    """To continue, and to move the budget to another size: what the predictor itself can forecast."""
+    table, flops = question.table, question.flops
+    params, tokens = question.current
     more = tokens + flops / FLOPS_PER_PARAMETER_TOKEN / params
     candidates = {"continue": (f"continue the run of {params:.3g} parameters to {more:.3g} tokens", params, more)}
-    split = fit(table, "chinchilla-tied")
-    best_params = _best_size(split.theta_T, flops)
+    best_params = _best_size(fit(table, "chinchilla-tied").theta_T, flops)
     fresh = flops / FLOPS_PER_PARAMETER_TOKEN / best_params
     direction, size = ("N", "larger") if best_params > params else ("D", "smaller")
     words = f"start a {size} model of {best_params:.3g} parameters on {fresh:.3g} tokens"
     candidates[f"move-to-{direction}"] = (words, best_params, fresh)
+    cost = flops * question.cost_per_flop
+    traced_to = f"{forecaster.predictor.name} of {len(table.loss_R)} rows"
+    options = []
     for name, (words, n, d) in candidates.items():
-        value, common, own = forecast(n, d)
-        options.append(Option(name, words, n, d, cost, value, common, own, f"{model.name} of {len(table.loss_R)} rows"))
-    base = max(options[1:], key=lambda option: -option.log_loss)
-    for name, other in question.others.items():
-        found = compare_recipes(other, table, FLOPS_PER_PARAMETER_TOKEN * base.params * base.tokens)
-        options.append(
-            replace(
-                base, name=f"data-{name}", words=f"train on {name} instead: {base.params:.3g} parameters from scratch",
-                log_loss=base.log_loss + found.difference, own=float(np.hypot(base.own, found.stderr)),
-                traced_to=f"{base.traced_to}; matched runs of {name}",
-            )
-        )  # fmt: skip
+        forecast = forecaster.predict(n, d)
+        options.append(Option(name, words, n, d, cost, forecast, *_parts(forecast), traced_to))
     return options
 
 
-def _parts(total: float, calibration: Calibration) -> tuple[float, float]:
-    own = min(calibration.noise, total)
-    return float(np.sqrt(total**2 - own**2)), own
+def _parts(forecast: Forecast) -> tuple[float, float]:
+    """Standard deviations of ln L: that of the predictor's draws, and what its interval allows beyond them."""
+    low, high = _ends(forecast)
+    total = (forecast.log_half_width if low > 0 else 0.5 * (high - low) / forecast.value) / normal_quantile()
+    common = 0.0 if forecast.draws_S is None else float(np.std(np.log(forecast.draws_S)))
+    return common, float(np.sqrt(max(total**2 - common**2, 0.0)))
+
+
+def _drawn(option: Option, rng: np.random.Generator) -> Array:
+    """Losses of one run: the predictor's draws and the noise of a run, or the two sides of its interval."""
+    forecast = option.forecast
+    if forecast.draws_S is not None:
+        loss_M: Array = forecast.draws_S * np.exp(option.own * rng.standard_normal(len(forecast.draws_S)))
+        return loss_M
+    low, high = _ends(forecast)
+    error_M = rng.standard_normal(DRAWS) / normal_quantile()
+    side_M = np.where(error_M > 0, high - forecast.value, forecast.value - low)
+    return np.maximum(forecast.value + error_M * side_M, 0.0)
+
+
+def _other_data(name: str, base: Option, found: LossDifference) -> Option:
+    """``base`` on other data: its forecast moved by the difference of matched runs, whose error is added."""
+    own = float(np.hypot(base.own, found.stderr))
+    half = normal_quantile() * float(np.hypot(base.common, own))
+    ratio, before = float(np.exp(found.difference)), base.forecast
+    moved = None if before.draws_S is None else before.draws_S * ratio
+    method = f"{before.method or 'own interval'}; difference of matched runs, its error added in squares"
+    interval = ratio_interval(before.value * ratio, half)
+    forecast = Forecast(before.value * ratio, *interval, method=method, draws_S=moved)
+    words = f"train on {name} instead: {base.params:.3g} parameters from scratch"
+    traced_to = f"{base.traced_to}; matched runs of {name}"
+    return replace(base, name=f"data-{name}", words=words, forecast=forecast, own=own, traced_to=traced_to)
 
 
 def _best_size(theta_T: Array, flops: float) -> float:
@@ -185,20 +236,14 @@ def _observed(table: LossTable, params: float, tokens: float) -> float:
         raise UserError(
             f"--current N={params:g},D={tokens:g}: no row of the table has that N and D; name one that does"
         )
-    return float(np.log(table.loss_R[nearest]))
+    return float(table.loss_R[nearest])
 
 
-def _gains(question: Question, options: list[Option], rng: np.random.Generator) -> tuple[Array, Array]:
-    common_M1 = rng.standard_normal((DRAWS, 1))
-    own_MO = rng.standard_normal((DRAWS, len(options)))
-    mean_O = np.array([option.log_loss for option in options])
-    common_O = np.array([option.common for option in options])
-    own_O = np.array([option.own for option in options])
-    loss_MO = np.exp(mean_O + common_M1 * common_O + own_MO * own_O)
-    stop = np.exp(options[0].log_loss)
+def _gains(question: Question, options: list[Option], loss_MO: Array) -> Array:
+    """Worth of every option over stopping, after cost, in every draw."""
     cost_O = np.array([option.cost for option in options])
-    gain_MO: Array = (stop - loss_MO) / POINT * question.value_per_point - cost_O
-    return gain_MO, loss_MO
+    gain_MO: Array = (loss_MO[:, :1] - loss_MO) / POINT * question.value_per_point - cost_O
+    return gain_MO
 
 
 def _experiment(question: Question, two: list[Valued]) -> Experiment | None:

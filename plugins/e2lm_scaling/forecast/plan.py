@@ -1,5 +1,7 @@
 """The best model for a budget, with intervals and under constraints.
 
+A law has its optimum in closed form and, with bootstrap draws, an interval of it; of any other predictor the sizes of a
+grid are asked, and its interval is that of the sizes which are as good as the best.
 Shape suffixes: B bootstrap draws, M sizes tried.
 """
 
@@ -11,17 +13,21 @@ import numpy as np
 
 from e2lm.errors import UserError
 from e2lm.interval import Interval, percentile_interval
-from e2lm.scaling_predictor import Forecast
-from e2lm_scaling.forecast.calibration import calibrated_predictor
-from e2lm_scaling.forecast.models import law_model
+from e2lm.scaling_predictor import Forecast, Forecaster
+from e2lm_scaling.forecast.predictors import FittedLaw
+from e2lm_scaling.forecast.table import flops_of
 from e2lm_scaling.laws.fit import Bootstrap, Fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
 from e2lm_scaling.laws.optimum import optimum
 from e2lm_scaling.laws.repeated_data import MUENNIGHOFF
 
-#: Sizes tried when constraints leave no closed form, per e-folding of N.
-SIZES = 2000
+#: Sizes tried where no closed form gives the best one.
+SMALLEST_SIZE, LARGEST_SIZE = 1e4, 1e14
+SIZES = 10_000
+#: The same for a predictor that is asked size by size, and how many are then tried between the best one's neighbours.
+SIZES_ASKED = 401
+SIZES_REFINED = 41
 #: Forward pass only: FLOPs per parameter and token of inference (Kaplan et al. 2020, section 2.1).
 INFERENCE_FLOPS_PER_PARAMETER_TOKEN = 2.0
 #: Loss given up for the sizes that count as equally good.
@@ -59,52 +65,53 @@ class ComputePlan:
     beyond_data: float
 
 
-def plan(fit: Fit, flops: float, draws: Bootstrap, constraints: Constraints, coverage: float = 0.8) -> ComputePlan:
-    """The plan of a fitted law for ``flops`` of training (and inference) compute.
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """The best split, and the sizes between which it lies; ``free_params`` is the best size without constraints."""
 
-    The interval of N* and D* is the bootstrap's, widened by the sizes that are as good as the best: a bootstrap alone
-    is too sure far from the data. The interval of the loss is backtest-calibrated.
+    params: float
+    tokens: float
+    free_params: float
+    params_interval: Interval
+    equally_good: Interval
+    method: str
+
+
+def plan(
+    forecaster: Forecaster,
+    flops: float,
+    constraints: Constraints,
+    draws: Bootstrap | None = None,
+    coverage: float = 0.8,
+) -> ComputePlan:
+    """The plan of a fitted predictor for ``flops`` of training (and inference) compute.
+
+    The interval of N* and D* is that of the sizes as good as the best; of a law with ``draws`` it is the bootstrap's,
+    widened by them: a bootstrap alone is too sure far from the data. That of the loss is the forecast's own.
     """
     if not flops > 0:
         raise UserError(f"compute {flops:g}: a budget above 0 FLOPs is needed")
     if not 0 < coverage <= 1:
         raise UserError(f"--coverage: found {coverage:g}; a share above 0 and up to 1 is expected, such as 0.8")
-    if fit.law.axis != "nd":
-        raise UserError(f"law {fit.law.name!r} has no N and D to plan with; use chinchilla, chinchilla-tied or skaling")
-    if ("E" in fit.at_bound and len(fit.at_bound) > 1) or (fit.at_bound and "E" not in fit.at_bound):
-        raise UserError(
-            f"the fit lies at its bound in {', '.join(fit.at_bound)}, so the data do not say how to split compute; add "
-            "runs of other N at equal compute"
-        )
-    sizes_M = np.exp(np.linspace(np.log(1e4), np.log(1e14), SIZES * 5))
-    params, tokens, losses_M = _best(fit.theta_T, fit, flops, constraints, sizes_M)
-    drawn = np.array([_best(theta_T, fit, flops, constraints, sizes_M)[:2] for theta_T in draws.theta_BT[:400]])
-    if constraints == Constraints():  # exact, not to the grid
-        free = optimum(fit.theta_T[None], flops)
-        params, tokens = float(free.params_B[0]), float(free.tokens_B[0])
-    drawn_n = percentile_interval(drawn[:, 0], coverage) if len(drawn) else Interval(params, params)
-    good_M = sizes_M[losses_M <= losses_M.min() * (1 + EQUALLY_GOOD)]
-    equally_good = (float(good_M.min()), float(good_M.max()))
-    low_n, high_n = drawn_n.holding(equally_good[0]).holding(equally_good[1])
-    theta_1T = fit.theta_T[None]
-    predictor = calibrated_predictor(
-        law_model(fit.law.name, fit.objective), fit.table, lambda n, d: fit.law.log_loss(theta_1T, n, d)[0]
-    )
-    worth = _worth(params, tokens, constraints)
-    forecast = predictor.predict(params, worth)
-    epochs = tokens / constraints.unique_tokens if constraints.unique_tokens else 1.0
+    if isinstance(forecaster.own, FittedLaw):
+        split = _law_split(forecaster.own.fit, flops, constraints, draws, coverage)
+    else:
+        split = _asked_split(forecaster, flops, constraints)
+    low_n, high_n = split.params_interval
+    epochs = split.tokens / constraints.unique_tokens if constraints.unique_tokens else 1.0
     return ComputePlan(
-        flops, params, tokens, forecast, (low_n, high_n),
-        (_tokens(flops, high_n, constraints), _tokens(flops, low_n, constraints)), equally_good,
-        f"{coverage:.0%} bootstrap of {len(drawn)} draws, widened by sizes whose loss is within {EQUALLY_GOOD:.1%}",
-        _binding(params, flops, fit.theta_T, constraints), max(epochs, 1.0),
-        flops / float((FLOPS_PER_PARAMETER_TOKEN * fit.table.params_R * fit.table.tokens_R).max()),
+        flops, split.params, split.tokens, forecaster.predict(split.params, _worth(split.tokens, constraints)),
+        split.params_interval, (_tokens(flops, high_n, constraints), _tokens(flops, low_n, constraints)),
+        split.equally_good, split.method, _binding(split, flops, constraints), max(epochs, 1.0),
+        flops / float(flops_of(forecaster.table).max()),
     )  # fmt: skip
 
 
-def isoflop_curve(fit: Fit, flops: float, sizes_M: Array) -> Array:
-    """Loss of the law along one budget."""
-    return fit.loss(sizes_M, flops / FLOPS_PER_PARAMETER_TOKEN / sizes_M)
+def isoflop_curve(forecaster: Forecaster, flops: float, sizes_M: Array) -> Array:
+    """Forecast losses along one budget; NaN where the predictor gives none."""
+    losses_M = _losses_M(forecaster, sizes_M, flops / FLOPS_PER_PARAMETER_TOKEN / sizes_M)
+    result: Array = np.where(np.isfinite(losses_M), losses_M, np.nan)
+    return result
 
 
 def _tokens(flops: float, params: float, constraints: Constraints) -> float:
@@ -112,16 +119,15 @@ def _tokens(flops: float, params: float, constraints: Constraints) -> float:
     return max(flops - served, 0.0) / FLOPS_PER_PARAMETER_TOKEN / params
 
 
-def _worth(params: float, tokens: float, constraints: Constraints) -> float:
+def _worth(tokens: float, constraints: Constraints) -> float:
     """Fresh tokens that the (repeated) ones are worth."""
     if constraints.unique_tokens is None or tokens <= constraints.unique_tokens:
         return tokens
     return float(MUENNIGHOFF.effective_tokens(np.array([tokens]), np.array([constraints.unique_tokens]))[0])
 
 
-def _best(
-    theta_T: Array, fit: Fit, flops: float, constraints: Constraints, sizes_M: Array
-) -> tuple[float, float, Array]:
+def _affordable(flops: float, constraints: Constraints, sizes_M: Array) -> tuple[Array, Array, Array]:
+    """The sizes that meet the constraints, their tokens, and what those are worth as fresh ones."""
     served_M = INFERENCE_FLOPS_PER_PARAMETER_TOKEN * sizes_M * constraints.inference_tokens
     tokens_M = np.maximum(flops - served_M, 0.0) / FLOPS_PER_PARAMETER_TOKEN / sizes_M
     allowed_M = tokens_M > 0
@@ -131,21 +137,106 @@ def _best(
         allowed_M &= tokens_M >= constraints.min_tokens_per_param * sizes_M
     if not allowed_M.any():
         raise UserError("no model meets the constraints within this budget; relax one, or raise the budget")
+    sizes_M, tokens_M = sizes_M[allowed_M], tokens_M[allowed_M]
     worth_M = tokens_M.copy()
     if constraints.unique_tokens is not None:
-        unique_M = np.full(len(sizes_M), constraints.unique_tokens)
         repeated_M = tokens_M > constraints.unique_tokens
-        worth_M[repeated_M] = MUENNIGHOFF.effective_tokens(tokens_M[repeated_M], unique_M[repeated_M])
-    losses_M = np.full(len(sizes_M), np.inf)
-    losses_M[allowed_M] = np.exp(fit.law.log_loss(theta_T[None], sizes_M[allowed_M], worth_M[allowed_M])[0])
-    best = int(np.argmin(losses_M))
-    return float(sizes_M[best]), float(tokens_M[best]), losses_M
+        unique_M = np.full(int(repeated_M.sum()), constraints.unique_tokens)
+        worth_M[repeated_M] = MUENNIGHOFF.effective_tokens(tokens_M[repeated_M], unique_M)
+    return sizes_M, tokens_M, worth_M
 
 
-def _binding(params: float, flops: float, theta_T: Array, constraints: Constraints) -> tuple[str, ...]:
+def _equally_good(sizes_M: Array, losses_M: Array) -> Interval:
+    good_M = sizes_M[losses_M <= losses_M.min() * (1 + EQUALLY_GOOD)]
+    return Interval(float(good_M.min()), float(good_M.max()))
+
+
+def _law_split(fit: Fit, flops: float, constraints: Constraints, draws: Bootstrap | None, coverage: float) -> _Split:
+    if fit.law.axis != "nd":
+        raise UserError(f"law {fit.law.name!r} has no N and D to plan with; use chinchilla, chinchilla-tied or skaling")
+    if ("E" in fit.at_bound and len(fit.at_bound) > 1) or (fit.at_bound and "E" not in fit.at_bound):
+        raise UserError(
+            f"the fit lies at its bound in {', '.join(fit.at_bound)}, so the data do not say how to split compute; add "
+            "runs of other N at equal compute"
+        )
+    whole_M = np.exp(np.linspace(np.log(SMALLEST_SIZE), np.log(LARGEST_SIZE), SIZES))
+    sizes_M, tokens_M, worth_M = _affordable(flops, constraints, whole_M)
+
+    def losses_M(theta_T: Array) -> Array:
+        result: Array = np.exp(fit.law.log_loss(theta_T[None], sizes_M, worth_M)[0])
+        return result
+
+    point_M = losses_M(fit.theta_T)
+    best, free = int(np.argmin(point_M)), optimum(fit.theta_T[None], flops)
+    params, tokens = float(sizes_M[best]), float(tokens_M[best])
+    if constraints == Constraints():  # exact, not to the grid
+        params, tokens = float(free.params_B[0]), float(free.tokens_B[0])
+    good = _equally_good(sizes_M, point_M)
+    theta_BT = fit.theta_T[None][:0] if draws is None else draws.theta_BT[:400]
+    drawn_B = np.array([sizes_M[int(np.argmin(losses_M(theta_T)))] for theta_T in theta_BT])
+    drawn_n = percentile_interval(drawn_B, coverage) if len(drawn_B) else Interval(params, params)
+    method = (
+        f"{coverage:.0%} bootstrap of {len(drawn_B)} draws, widened by sizes whose loss is within {EQUALLY_GOOD:.1%}"
+    )
+    return _Split(params, tokens, float(free.params_B[0]), drawn_n.holding(good.low).holding(good.high), good, method)
+
+
+def _asked_split(forecaster: Forecaster, flops: float, constraints: Constraints) -> _Split:
+    """The best of the sizes asked; :class:`UserError` where those as good as the best have no end."""
+    name = forecaster.predictor.name
+    free = _asked(forecaster, flops, Constraints())
+    low, high = _equally_good(free[0], free[2])
+    if low <= free[0][0] or high >= free[0][-1]:
+        raise UserError(
+            f"predictor {name!r} does not say how to split {flops:.3g} FLOPs: every size from {low:.3g} to {high:.3g} "
+            f"is as good to it, within {EQUALLY_GOOD:.1%}, and it forecasts none beyond; plan with another one"
+        )
+    sizes_M, tokens_M, losses_M = free if constraints == Constraints() else _asked(forecaster, flops, constraints)
+    best, good = int(np.argmin(losses_M)), _equally_good(sizes_M, losses_M)
+    method = f"sizes whose loss is within {EQUALLY_GOOD:.1%}; the error of {name} itself is not in them"
+    free_params = float(free[0][int(np.argmin(free[2]))])
+    return _Split(float(sizes_M[best]), float(tokens_M[best]), free_params, good, good, method)
+
+
+def _asked(forecaster: Forecaster, flops: float, constraints: Constraints) -> tuple[Array, Array, Array]:
+    """Sizes in order, more of them around the best, their tokens, and the losses forecast."""
+
+    def asked(low: float, high: float, count: int) -> tuple[Array, Array, Array]:
+        sizes_M, tokens_M, worth_M = _affordable(flops, constraints, np.geomspace(low, high, count))
+        return sizes_M, tokens_M, _losses_M(forecaster, sizes_M, worth_M)
+
+    found = asked(SMALLEST_SIZE, LARGEST_SIZE, SIZES_ASKED)
+    for _ in range(2):
+        sizes_M, best = found[0], int(np.argmin(found[2]))
+        more = asked(sizes_M[max(best - 1, 0)], sizes_M[min(best + 1, len(sizes_M) - 1)], SIZES_REFINED)
+        sizes_M, first_M = np.unique(np.concatenate([found[0], more[0]]), return_index=True)
+        tokens_M, losses_M = (np.concatenate(both)[first_M] for both in zip(found[1:], more[1:], strict=True))
+        found = sizes_M, tokens_M, losses_M
+    known_M = np.isfinite(found[2])
+    if not known_M.any():
+        raise UserError(f"predictor {forecaster.predictor.name!r} forecasts no loss at any size of {flops:.3g} FLOPs")
+    return found[0][known_M], found[1][known_M], found[2][known_M]
+
+
+def _losses_M(forecaster: Forecaster, sizes_M: Array, tokens_M: Array) -> Array:
+    """Losses forecast for models up to any size; infinite where the predictor gives none."""
+
+    def loss(params: float, tokens: float) -> float:
+        try:
+            return float(forecaster.losses(np.array([params]), np.array([tokens]))[0])
+        except UserError:
+            return np.inf
+
+    with np.errstate(all="ignore"):  # far from the data formulas overflow
+        losses_M = np.array([loss(params, tokens) for params, tokens in zip(sizes_M, tokens_M, strict=True)])
+    result: Array = np.where(np.isfinite(losses_M) & (losses_M > 0), losses_M, np.inf)
+    return result
+
+
+def _binding(split: _Split, flops: float, constraints: Constraints) -> tuple[str, ...]:
     """Constraints that moved the plan away from the free optimum by more than 2 %."""
-    free = float(optimum(theta_T[None], flops).params_B[0])
-    if abs(np.log(params / free)) < 0.02:
+    params = split.params
+    if abs(np.log(params / split.free_params)) < 0.02:
         return ()
     found = []
     if constraints.max_params is not None and params > 0.98 * constraints.max_params:

@@ -9,9 +9,6 @@ import pytest
 
 from e2lm.command_line import main
 from e2lm.scores import ScoreRow, Scores
-from e2lm_scaling.cli.fit import _inside
-from e2lm_scaling.forecast.table import table_of
-from e2lm_scaling.laws.fit import bootstrap, fit
 
 COLUMNS = "N=Model Size,C=Training FLOP,L=loss"
 
@@ -167,18 +164,3 @@ def test_mixed_parameter_counts_and_repeated_data_are_warned_about(table, capsys
     assert "counted with embeddings in some rows" in warnings
     assert "epochs" in warnings
     assert "bits per byte" in warnings
-
-
-def test_inside_the_data_a_forecast_has_the_spread_of_its_draws_and_the_noise_of_a_run():
-    rng = np.random.default_rng(0)
-    flops = np.repeat(np.geomspace(1e18, 1e21, 6), 9)
-    params = np.sqrt(flops / 120) * np.tile(np.geomspace(0.2, 5, 9), 6)
-    tokens = flops / 6 / params
-    loss = (1.7 + 400 / params**0.34 + 1000 / tokens**0.34) * np.exp(0.01 * rng.normal(size=54))
-    best = fit(table_of(params, tokens, loss), "chinchilla-tied")
-    draws = bootstrap(best, 50, rng)
-    found = _inside(best, {"N": float(params[20]), "D": float(tokens[20])}, draws)
-    drawn = np.log(draws.loss(params[20:21], tokens[20:21])[:, 0])
-    half = 1.6448536 * np.sqrt(drawn.var() + np.mean(best.residual_R**2))
-    assert np.log([found.low / found.value, found.high / found.value]) == pytest.approx([-half, half])
-    assert half > 0.01

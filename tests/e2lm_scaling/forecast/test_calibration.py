@@ -5,15 +5,8 @@ import pytest
 
 from e2lm import UserError
 from e2lm_scaling.forecast.backtest import backtest, split_largest
-from e2lm_scaling.forecast.calibration import (
-    Calibration,
-    calibrated,
-    calibrated_predictor,
-    distance_beyond,
-    fold_errors,
-    fold_masks,
-)
-from e2lm_scaling.forecast.models import AVERAGED, MODELS, mean_model, models_named
+from e2lm_scaling.forecast.calibration import Calibration, calibrated, distance_beyond, fold_errors, fold_masks
+from e2lm_scaling.forecast.predictors import AVERAGE, AVERAGED, DRIFT, law_predictor, scaling_predictors
 from e2lm_scaling.forecast.table import flops_of, table_of
 
 
@@ -52,12 +45,12 @@ def test_distance_is_the_largest_of_compute_parameters_and_tokens():
 
 def test_more_noise_gives_wider_intervals():
     quiet, loud = table(0.001), table(0.02)
-    model = MODELS["chinchilla-tied"]
+    learn = law_predictor("chinchilla-tied").learn
     widths = []
     for runs in (quiet, loud):
-        curve = model.learn(runs)
-        assert curve is not None
-        calibration = calibrated(model, runs, curve)
+        log_loss = learn(runs)
+        assert log_loss is not None
+        calibration = calibrated(learn, DRIFT["chinchilla-tied"], runs, log_loss)
         assert calibration is not None
         widths.append(calibration.half_width(1.0))
     assert widths[0] < widths[1]
@@ -65,15 +58,16 @@ def test_more_noise_gives_wider_intervals():
 
 def test_the_average_is_the_mean_of_log_losses():
     runs = table()
-    curves = [model.learn(runs) for model in AVERAGED]
+    members = [member.learn(runs) for member in AVERAGED]
     at = np.array([1e9]), np.array([2e10])
-    mean = mean_model("average", AVERAGED).learn(runs)
+    mean = AVERAGE.learn(runs)
     assert mean is not None
-    assert mean(*at) == pytest.approx(np.mean([curve(*at) for curve in curves if curve is not None], axis=0))
+    assert mean(*at) == pytest.approx(np.mean([one(*at) for one in members if one is not None], axis=0))
 
 
 def test_a_backtest_ranks_by_the_training_part_and_keeps_baselines():
-    result = backtest(table(), models_named(["chinchilla", "chinchilla-tied"]), ratio=10)
+    chosen = [one for one in scaling_predictors() if one.is_baseline or one.name in ("chinchilla", "chinchilla-tied")]
+    result = backtest(table(), chosen, ratio=10)
     names = [one.model for one in result.judged]
     assert {"persistence", "log-linear"} < set(names)
     inner = [one.inner_error for one in result.judged]
@@ -98,11 +92,6 @@ def test_impossible_cuts_are_explained(by, ratio, words):
         split_largest(table(), by, ratio)
 
 
-def test_an_unknown_model_is_named():
-    with pytest.raises(UserError, match="Did you mean 'average'"):
-        models_named(["avrage"])
-
-
 def test_the_half_width_adds_noise_one_and_a_half_own_errors_and_drift_in_squares():
     calibration = Calibration(0.003, 0.002, 0.004, 5)
     assert calibration.half_width(0.0) == pytest.approx(np.sqrt(0.003**2 + 0.003**2))
@@ -110,19 +99,19 @@ def test_the_half_width_adds_noise_one_and_a_half_own_errors_and_drift_in_square
 
 
 def test_noise_is_that_of_the_residuals_and_the_own_error_the_median_of_the_folds():
-    runs, model = table(0.01), MODELS["chinchilla-tied"]
-    curve = model.learn(runs)
-    found = calibrated(model, runs, curve)
-    residual_R = curve(runs.params_R, runs.tokens_R) - np.log(runs.loss_R)
+    runs, learn = table(0.01), law_predictor("chinchilla-tied").learn
+    log_loss = learn(runs)
+    found = calibrated(learn, 0.016, runs, log_loss)
+    residual_R = log_loss(runs.params_R, runs.tokens_R) - np.log(runs.loss_R)
     assert found.noise == pytest.approx(np.sqrt(np.mean(residual_R**2)))
-    errors = fold_errors(model, runs)
+    errors = fold_errors(learn, runs)
     assert found.folds == len(errors) > 3
     assert found.own_error == pytest.approx(np.median([np.sqrt(np.mean(error**2)) for error in errors]))
 
 
 def test_a_forecast_lies_in_the_middle_of_its_half_widths_on_the_log_scale():
-    runs, model = table(0.01), MODELS["chinchilla-tied"]
-    predictor = calibrated_predictor(model, runs, model.learn(runs))
+    runs = table(0.01)
+    predictor = law_predictor("chinchilla-tied").fitted(runs, np.random.default_rng(0)).own
     params, tokens = 3 * float(runs.params_R.max()), 3 * float(runs.tokens_R.max())
     forecast = predictor.predict(params, tokens)
     half = predictor.calibration.half_width(distance_beyond(runs, params, tokens))

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from e2lm.scaling_predictor import Forecaster, LossTable
 from e2lm_scaling.forecast.comparison import SMALLEST_STDERR, LossDifference, compare_models, compare_recipes
-from e2lm_scaling.forecast.models import MODELS
+from e2lm_scaling.forecast.predictors import law_predictor
 from e2lm_scaling.forecast.table import table_of
 
 PARAMS = np.geomspace(1e7, 1e9, 6)
 TOKENS = 20 * PARAMS
+
+
+def fitted(runs: LossTable) -> Forecaster:
+    return law_predictor("chinchilla-tied").fitted(runs, np.random.default_rng(0))
 
 
 def test_the_interval_of_a_difference_is_one_of_90_percent_and_agrees_with_its_probability():
@@ -37,7 +42,7 @@ def test_recipes_differ_as_at_the_largest_matched_run_and_their_error_is_noise_a
 def test_two_models_of_a_law_without_noise_are_known_to_a_hundredth_per_e_folding_between_them(apart, stderr):
     params, tokens = (grid.ravel() for grid in np.meshgrid(PARAMS, TOKENS))
     runs = table_of(params, tokens, 1.7 + 400 / params**0.34 + 1000 / tokens**0.34)
-    found = compare_models(MODELS["chinchilla-tied"], runs, (1e9, 2e10 * apart), (1e9, 2e10))
+    found = compare_models(fitted(runs), (1e9, 2e10 * apart), (1e9, 2e10))
     assert found.stderr == pytest.approx(stderr, rel=0.01)
 
 
@@ -46,8 +51,7 @@ def test_the_noise_of_single_runs_counts_twice_in_a_difference():
     params, tokens = (grid.ravel() for grid in np.meshgrid(PARAMS, TOKENS))
     exact = 1.7 + 400 / params**0.34 + 1000 / tokens**0.34
     runs = table_of(params, tokens, exact * np.exp(0.01 * rng.normal(size=36)))
-    model = MODELS["chinchilla-tied"]
-    curve = model.learn(runs)
-    residual = np.sqrt(np.mean((curve(params, tokens) - np.log(runs.loss_R)) ** 2))
-    found = compare_models(model, runs, (1e9, 2e10), (1e9, 2e10))
+    forecaster = fitted(runs)
+    residual = np.sqrt(np.mean((np.log(forecaster.losses(params, tokens)) - np.log(runs.loss_R)) ** 2))
+    found = compare_models(forecaster, (1e9, 2e10), (1e9, 2e10))
     assert found.stderr == pytest.approx(np.sqrt(2) * residual)

@@ -76,7 +76,7 @@ def test_a_forecast_under_the_schedule_foresees_the_anneal():
     rng = np.random.default_rng(0)
     early = STEPS[STEPS <= 4000]
     loss = PUBLISHED.loss(schedule.rates_S, early) * np.exp(0.001 * rng.normal(size=len(early)))
-    forecast = forecast_with_schedule(schedule, early, loss)
+    forecast = forecast_with_schedule(schedule.rates_S, early, loss)
     truth = float(PUBLISHED.loss(schedule.rates_S, np.array([8000]))[0])
     assert forecast.low is not None
     assert forecast.high is not None
@@ -116,7 +116,7 @@ def test_equal_curves_are_a_coin_toss():
 )
 def test_unusable_curves_are_explained(steps, loss, words):
     with pytest.raises(UserError, match=words):
-        forecast_with_schedule(COSINE, steps, loss)
+        forecast_with_schedule(COSINE.rates_S, steps, loss)
 
 
 def half_width(forecast) -> float:
@@ -133,7 +133,7 @@ def test_beyond_a_curve_without_noise_only_the_drift_makes_an_interval():
 def test_what_the_schedule_still_has_to_drop_is_doubted_by_15_percent():
     schedule = LearningRateSchedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
     early = STEPS[STEPS <= 4000]
-    forecast = forecast_with_schedule(schedule, early, PUBLISHED.loss(schedule.rates_S, early))
+    forecast = forecast_with_schedule(schedule.rates_S, early, PUBLISHED.loss(schedule.rates_S, early))
     before, after = multi_power_drop(schedule.rates_S, np.array([4000, 8000]), SHAPE)
     total = np.cumsum(schedule.rates_S)
     doubt = 0.15 * PUBLISHED.drop * (after - before) / forecast.value

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from e2lm import UserError
+from e2lm import Forecast, ScalingPredictor, UserError
 from e2lm_scaling.cli.plan import HardwarePrice
 from e2lm_scaling.forecast.plan import Constraints, plan
+from e2lm_scaling.forecast.predictors import FittedLaw, law_predictor
 from e2lm_scaling.forecast.table import table_of
-from e2lm_scaling.laws.fit import bootstrap, fit, floor_profile
+from e2lm_scaling.laws.fit import Fit, bootstrap, floor_profile
+from e2lm_scaling.laws.objective import Objective
 from e2lm_scaling.laws.optimum import envelope_optima, isoflop_optima, optimum
 from e2lm_scaling.laws.power_sum import A
 
@@ -17,13 +20,20 @@ FLOPS = 1e22
 
 
 @pytest.fixture(scope="module")
-def best():
+def forecaster():
     rng = np.random.default_rng(0)
     flops = np.repeat(np.geomspace(1e18, 1e21, 6), 9)
     params = np.sqrt(flops / 120) * np.tile(np.geomspace(0.2, 5, 9), 6)
     tokens = flops / 6 / params
     loss = (1.7 + 400 / params**0.34 + 1000 / tokens**0.34) * np.exp(0.002 * rng.normal(size=54))
-    return fit(table_of(params, tokens, loss), "chinchilla-tied")
+    predictor = law_predictor("chinchilla-tied").minimising(Objective())
+    return predictor.fitted(table_of(params, tokens, loss), np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def best(forecaster) -> Fit:
+    assert isinstance(forecaster.own, FittedLaw)
+    return forecaster.own.fit
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +41,8 @@ def draws(best):
     return bootstrap(best, 50, np.random.default_rng(0))
 
 
-def test_a_free_plan_is_the_closed_form_with_intervals_around_it(best, draws):
-    found = plan(best, FLOPS, draws, Constraints())
+def test_a_free_plan_is_the_closed_form_with_intervals_around_it(forecaster, best, draws):
+    found = plan(forecaster, FLOPS, Constraints(), draws)
     exact = optimum(best.theta_T[None], FLOPS)
     assert found.params == pytest.approx(float(exact.params_B[0]))
     assert 6 * found.params * found.tokens == pytest.approx(FLOPS)
@@ -42,37 +52,66 @@ def test_a_free_plan_is_the_closed_form_with_intervals_around_it(best, draws):
     assert found.binding == ()
 
 
-def test_a_smaller_model_trains_longer_and_is_worse(best, draws):
-    free = plan(best, FLOPS, draws, Constraints())
-    small = plan(best, FLOPS, draws, Constraints(max_params=free.params / 4))
+def test_a_smaller_model_trains_longer_and_is_worse(forecaster, draws):
+    free = plan(forecaster, FLOPS, Constraints(), draws)
+    small = plan(forecaster, FLOPS, Constraints(max_params=free.params / 4), draws)
     assert small.params <= free.params / 4
     assert small.tokens > free.tokens
     assert small.loss.value > free.loss.value
     assert small.binding == ("max_params",)
 
 
-def test_scarce_data_favours_larger_models_and_says_epochs(best, draws):
-    free = plan(best, FLOPS, draws, Constraints())
-    scarce = plan(best, FLOPS, draws, Constraints(unique_tokens=free.tokens / 20))
+def test_scarce_data_favours_larger_models_and_says_epochs(forecaster, draws):
+    free = plan(forecaster, FLOPS, Constraints(), draws)
+    scarce = plan(forecaster, FLOPS, Constraints(unique_tokens=free.tokens / 20), draws)
     assert scarce.params > free.params
     assert scarce.epochs > 1
     assert scarce.loss.value > free.loss.value
 
 
-def test_inference_and_over_training_favour_smaller_models(best, draws):
-    free = plan(best, FLOPS, draws, Constraints())
-    served = plan(best, FLOPS, draws, Constraints(inference_tokens=5 * free.tokens))
-    longer = plan(best, FLOPS, draws, Constraints(min_tokens_per_param=10 * free.tokens / free.params))
+def test_inference_and_over_training_favour_smaller_models(forecaster, draws):
+    free = plan(forecaster, FLOPS, Constraints(), draws)
+    served = plan(forecaster, FLOPS, Constraints(inference_tokens=5 * free.tokens), draws)
+    longer = plan(forecaster, FLOPS, Constraints(min_tokens_per_param=10 * free.tokens / free.params), draws)
     assert served.params < free.params
     assert longer.params < free.params
     assert longer.tokens / longer.params >= 0.99 * 10 * free.tokens / free.params
 
 
-def test_constraints_that_no_model_meets_are_explained(best, draws):
+def test_constraints_that_no_model_meets_are_explained(forecaster, draws):
     with pytest.raises(UserError, match="no model meets"):
-        plan(best, 1e15, draws, Constraints(max_params=1e5, min_tokens_per_param=1e12))
+        plan(forecaster, 1e15, Constraints(max_params=1e5, min_tokens_per_param=1e12), draws)
     with pytest.raises(UserError, match="above 0 FLOPs"):
-        plan(best, 0.0, draws, Constraints())
+        plan(forecaster, 0.0, Constraints(), draws)
+
+
+def test_a_stranger_who_is_asked_size_by_size_finds_the_optimum_of_the_same_law(forecaster, best):
+    class Asked:
+        def predict(self, params: float, tokens: float) -> Forecast:
+            return Forecast(float(best.loss(params, tokens)), reason="none")
+
+    stranger = ScalingPredictor("asked", "The same law.", lambda table, rng: Asked())
+    asked = stranger.fitted(best.table, np.random.default_rng(0))
+    for constraints in (
+        Constraints(), Constraints(max_params=1e9), Constraints(unique_tokens=1e10),
+        Constraints(min_tokens_per_param=100, inference_tokens=1e12),
+    ):  # fmt: skip
+        found, exact = plan(asked, FLOPS, constraints), plan(forecaster, FLOPS, constraints)
+        assert found.params == pytest.approx(exact.params, rel=0.003)
+        assert found.loss.value == pytest.approx(exact.loss.value, rel=1e-4)
+        assert found.binding == exact.binding
+        assert found.equally_good == pytest.approx(exact.equally_good, rel=0.07)
+        assert found.params_interval == found.equally_good
+        assert "the error of asked itself is not in them" in found.interval_method
+
+
+def test_a_plan_is_refused_where_the_predictor_forecasts_no_size_of_the_budget(best):
+    def refuse(params: float, tokens: float) -> Forecast:
+        raise UserError("not here")
+
+    stranger = ScalingPredictor("shy", "Nothing.", lambda table, rng: SimpleNamespace(predict=refuse))
+    with pytest.raises(UserError, match="'shy' forecasts no loss at any size"):
+        plan(stranger.fitted(best.table, np.random.default_rng(0)), FLOPS, Constraints())
 
 
 def test_money_buys_gpu_hours_at_a_price():
@@ -109,11 +148,11 @@ def test_the_profile_of_a_determined_floor_rises_on_both_sides(best):
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.5])
-def test_the_interval_of_n_is_that_of_the_draws_and_holds_the_sizes_that_are_equally_good(best, draws, coverage):
+def test_the_interval_of_n_is_that_of_the_draws_and_holds_sizes_as_good(forecaster, best, draws, coverage):
     theta_BT = np.repeat(best.theta_T[None], 50, axis=0)
     theta_BT[:, A] += np.linspace(-0.8, 0.8, 50)
     spread = dataclasses.replace(draws, theta_BT=theta_BT)
-    found = plan(best, FLOPS, spread, Constraints(), coverage)
+    found = plan(forecaster, FLOPS, Constraints(), spread, coverage)
     drawn = optimum(spread.theta_BT, FLOPS).params_B
     low, high = np.quantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2])
     assert low < found.equally_good[0]  # the draws have a say
@@ -123,10 +162,10 @@ def test_the_interval_of_n_is_that_of_the_draws_and_holds_the_sizes_that_are_equ
     assert [6 * found.params_interval[k] * found.tokens_interval[1 - k] for k in (0, 1)] == pytest.approx([FLOPS] * 2)
 
 
-def test_without_another_word_the_interval_of_n_is_one_of_80_percent(best, draws):
-    assert plan(best, FLOPS, draws, Constraints()) == plan(best, FLOPS, draws, Constraints(), 0.8)
+def test_without_another_word_the_interval_of_n_is_one_of_80_percent(forecaster, draws):
+    assert plan(forecaster, FLOPS, Constraints(), draws) == plan(forecaster, FLOPS, Constraints(), draws, 0.8)
 
 
-def test_a_coverage_that_is_no_share_is_refused(best, draws):
+def test_a_coverage_that_is_no_share_is_refused(forecaster, draws):
     with pytest.raises(UserError, match="--coverage: found 80"):
-        plan(best, FLOPS, draws, Constraints(), 80.0)
+        plan(forecaster, FLOPS, Constraints(), draws, 80.0)
