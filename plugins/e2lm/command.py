@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NoReturn, Self
 
 from e2lm.errors import UserError, nearest_names, one_line
@@ -20,6 +21,7 @@ from e2lm.kind import checked_name, imported
 
 #: How alike a word is to an action for it to be a slip, where any other first word is a file's name: ``nosie``.
 ALIKE = 0.75
+HELP_WIDTH = 100
 
 
 class CommandParser(ArgumentParser):
@@ -40,6 +42,8 @@ class CommandParser(ArgumentParser):
         options.setdefault("allow_abbrev", False)
         super().__init__(*positional, **options)
         self.actions: Mapping[str, Action] = {}
+        #: Listed in the help of this parser, which is that of the default one among them.
+        self._shown: Mapping[str, Action] = {}
         self._default: Action | None = None
         self._words: Sequence[str] = ()
 
@@ -53,7 +57,8 @@ class CommandParser(ArgumentParser):
         action = self.actions[name] if name is not None else self._default
         assert action is not None
         prog = self.prog if name is None else f"{self.prog} {name}"
-        parser = CommandParser(prog=prog, description=action.help, epilog=self._other_forms() if name is None else None)
+        parser = CommandParser(prog=prog, description=action.help)
+        parser._shown = self.actions if name is None else {}
         action.called(action.configure)(parser)
         parser.set_defaults(action=name)
         return parser
@@ -77,13 +82,20 @@ class CommandParser(ArgumentParser):
         raise UserError(f"{self.prog}: {one_line(message)}{'. ' if hints else ''}{hints} (see {self.prog} --help)")
 
     def format_help(self) -> str:
-        """Usage, and the actions where an action is required."""
-        if not self.actions or self._default is not None:
+        """What argparse says, and a line for each action that may be typed."""
+        if self._shown:
+            return f"{super().format_help()}\nother forms:\n{self._listed(self._shown)}"
+        if not self.actions:
             return super().format_help()
-        width = max(map(len, self.actions))
-        lines = [f"  {name:<{width}}  {action.help}" for name, action in self.actions.items()]
-        tail = f"{self.prog} ACTION --help tells more about one."
-        return "\n".join([f"usage: {self.prog} ACTION ...", "", self.description or "", "", *lines, "", tail, ""])
+        return f"usage: {self.prog} ACTION ...\n\n{self.description or ''}\n\n{self._listed(self.actions)}"
+
+    def _listed(self, actions: Mapping[str, Action]) -> str:
+        width = max(map(len, actions))
+        lines = [
+            fill(one.help, HELP_WIDTH, initial_indent=f"  {name:<{width}}  ", subsequent_indent=" " * (width + 4))
+            for name, one in actions.items()
+        ]
+        return "\n".join([*lines, "", f"{self.prog} ACTION --help tells more about one.", ""])
 
     def _mistyped_options(self) -> Iterator[tuple[str, list[str]]]:
         known = list(self._option_string_actions)
@@ -94,9 +106,6 @@ class CommandParser(ArgumentParser):
                 close = get_close_matches(name, known, n=1)
                 if close:
                     yield name, close
-
-    def _other_forms(self) -> str:
-        return "Other forms: " + "; ".join(f"{self.prog} {name}: {one.help}" for name, one in self.actions.items())
 
     def _typed_action(self, words: Sequence[str]) -> str | None:
         word = words[0] if words else None

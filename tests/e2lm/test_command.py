@@ -92,7 +92,8 @@ def test_help_of_the_command_lists_the_actions_and_help_of_an_action_its_options
             assert ended.value.code == 0
             printed = capsys.readouterr().out
             assert printed.startswith(usage)
-            assert all(name in printed and action.help in printed for name, action in ACTIONS.items())
+            assert all(f"  {name:<6}  {action.help}\n" in printed for name, action in ACTIONS.items())
+            assert printed.endswith("\ne2lm work ACTION --help tells more about one.\n")
         with pytest.raises(SystemExit) as ended:
             command.parser().parse_args(["distil", "--help"])
         printed = capsys.readouterr().out
