@@ -118,11 +118,13 @@ def test_item_metrics_are_the_same_whether_lm_eval_or_samples_give_them(
     tiny_series: Path, tmp_path: Path, evaluate: Run
 ) -> None:
     assert evaluate(tiny_series, "--quiet") == 0
-    table = read_scores(tmp_path / "out").scores.frame.set_index(["metric", "step"])["value"]
+    table = read_scores(tmp_path / "out").scores.frame.set_index(["metric", "step"])
     for one in read_samples(tmp_path / "out" / "samples"):
         wrong = one.choices.without_gold(one.choices.loglik_IC)
-        margin = float(np.mean(one.choices.gold_loglik_I - np.nanmax(wrong, axis=1)))
-        assert table["margin", one.step] == pytest.approx(margin, rel=1e-9)
+        margin_I = one.choices.gold_loglik_I - np.nanmax(wrong, axis=1)
+        row = table.loc[("margin", one.step)]
+        assert row["value"] == pytest.approx(margin_I.mean(), rel=1e-9)
+        assert row["stderr"] == pytest.approx(margin_I.std(ddof=1) / math.sqrt(ITEMS), rel=1e-9)
 
 
 # -- nothing twice ------------------------------------------------------------------------------------------------
