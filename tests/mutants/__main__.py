@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,14 +32,20 @@ REACHED = BUILD / "reach.json"
 def main(arguments: list[str] | None = None) -> int:
     """0 if every planted change was noticed, 1 if one was not or is stale, 2 if what was asked for is not there."""
     options = _parser().parse_args(arguments)
-    return int(options.run(options))
+    # As a keyboard's interrupt, which removes the copies, and which a process in the background never gets.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__, allow_abbrev=False)
     actions = parser.add_subparsers(required=True)
     run = actions.add_parser("run", help="plant every change and fail if a test notices none of it")
-    run.add_argument("--only", nargs="+", default=[], help="names, packages, or parts of a file's path")
+    run.add_argument("--only", nargs="+", default=[], help="names, packages or files")
     run.add_argument("--sample", type=int, help="so many, drawn at random")
     run.add_argument("--seed", type=int, help="of the sample; from the commit unless given")
     run.add_argument("--jobs", type=int, help="at a time")
@@ -81,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
         planting, ROOT, results, jobs=nice_jobs(options.jobs), limit_s=options.limit, told=_teller(len(planting))
     )
     if options.record:
-        write(_recorded(mutants, found))
+        write(_recorded(read(), found))
     print(table(chosen, found))
     print(f"{len(planting)} planted in {monotonic() - began:.0f} s")
     return 1 if gone or any(one.outcome != KILLED for one in found.values()) else 0
@@ -92,7 +99,7 @@ def _chosen(mutants: list[Mutant], options: argparse.Namespace) -> list[Mutant]:
         mutants = [
             one
             for one in mutants
-            if any(word in (one.name, one.change.package) or word in one.change.file for word in options.only)
+            if any(word in (one.name, one.change.package, one.change.file) for word in options.only)
         ]
     if options.sample:
         seed = options.seed if options.seed is not None else _seed_of_commit()

@@ -67,11 +67,17 @@ class Ended:
         return {str(one["test"]) for one in self.told if one.get("outcome") == "passed"} - set(self.failed)
 
 
-@dataclass(frozen=True)
+class StoppedError(RuntimeError):
+    """Tests were asked for in a copy that is on its way out."""
+
+
+@dataclass
 class TreeCopy:
-    """A copy of the tree in a folder of its own."""
+    """A copy of the tree in a folder of its own, in which one run of tests goes on at a time."""
 
     folder: Path
+    started: subprocess.Popen[bytes] | None = None
+    stopped: bool = False
 
     @classmethod
     def of(cls, root: Path, folder: Path) -> TreeCopy:
@@ -101,6 +107,8 @@ class TreeCopy:
 
         Same seeds every time, one thread, and at the limit everything that was started is killed.
         """
+        if self.stopped:
+            raise StoppedError
         report = self.folder / "mutants-report.jsonl"
         report.unlink(missing_ok=True)
         files = dict.fromkeys([*(test.partition("::")[0] for test in first), *whole])
@@ -111,7 +119,7 @@ class TreeCopy:
         command += ["-p", "no:cacheprovider", "--hypothesis-seed=0", *(["-x"] if stop else []), *targets]
         output = self.folder / "mutants-output.txt"
         with output.open("wb") as stream:
-            started = subprocess.Popen(
+            self.started = subprocess.Popen(
                 command,
                 cwd=self.folder,
                 env=self._environment(report, first, whole),
@@ -121,13 +129,21 @@ class TreeCopy:
                 start_new_session=True,
             )
             try:
-                code = started.wait(limit_s)
+                code = self.started.wait(limit_s)
             except subprocess.TimeoutExpired:
                 code = None
             finally:
-                _kill_group(started)
+                _kill_group(self.started)
+        if self.stopped:
+            raise StoppedError
         lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
         return Ended(code, [json.loads(line) for line in lines], output.read_text(encoding="utf-8", errors="replace"))
+
+    def stop(self) -> None:
+        """End the tests that run, and begin no others."""
+        self.stopped = True
+        if self.started is not None:
+            _kill_group(self.started)
 
     def _environment(self, report: Path, first: Sequence[str], whole: Sequence[str]) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("E2LM_", "PYTEST"))}

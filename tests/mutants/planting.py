@@ -105,12 +105,16 @@ class Results:
 def copies(root: Path, count: int) -> Iterator[SimpleQueue[TreeCopy]]:
     """So many copies of the tree in a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="e2lm-mutants-"))
+    made: list[TreeCopy] = []
     try:
         queue: SimpleQueue[TreeCopy] = SimpleQueue()
         for number in range(count):
-            queue.put(TreeCopy.of(root, folder / str(number)))
+            made.append(TreeCopy.of(root, folder / str(number)))
+            queue.put(made[-1])
         yield queue
     finally:
+        for copy in made:
+            copy.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -129,7 +133,7 @@ def planted_all(
     left = [one for one in mutants if one.name not in found]
     if not left:
         return found
-    with copies(root, min(jobs, len(left))) as queue, ThreadPoolExecutor(jobs) as threads:
+    with ThreadPoolExecutor(jobs) as threads, copies(root, min(jobs, len(left))) as queue:
 
         def judged(mutant: Mutant) -> Verdict:
             copy = queue.get()
@@ -145,9 +149,8 @@ def planted_all(
                 results.add(one)
                 found[one.name] = one
                 told(one)
-        except BaseException:
+        finally:
             threads.shutdown(wait=False, cancel_futures=True)
-            raise
     return found
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -169,6 +174,25 @@ def test_a_second_run_asks_only_what_the_first_left_open(tree: Path, tmp_path: P
     assert len(told) == 1
     (tree / TEST).write_text("", encoding="utf-8")
     assert Results(results.file, tree_digest(tree, "")).known() == {}
+
+
+def test_a_run_that_is_stopped_takes_its_tests_and_copies_with_it(tree: Path, tmp_path: Path) -> None:
+    with_test(tree, "import os, time; open(os.environ['SAID'], 'w').write(str(os.getpid())); time.sleep(600)")
+    said = tmp_path / "said"
+    (tree / "tests" / "mutants" / "drawn.toml").write_text("", encoding="utf-8")
+    for file in Path(recording.__file__).parent.glob("*.py"):
+        shutil.copy(file, tree / "tests" / "mutants" / file.name)
+    write([Mutant(TWICE, (f"{TEST}::test_half",))], tree / "tests" / "mutants" / "drawn.toml")
+    environment = {**os.environ, "SAID": str(said), "TMPDIR": str(tmp_path), "PYTHONPATH": str(tree)}
+    started = subprocess.Popen([sys.executable, "-m", "tests.mutants", "run"], cwd=tree, env=environment)
+    while not said.exists() or not said.read_text(encoding="utf-8"):
+        assert started.poll() is None
+        time.sleep(0.1)
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said.read_text(encoding="utf-8")), 0)
+    assert list(tmp_path.glob("e2lm-mutants-*")) == []
 
 
 def test_a_line_cut_off_by_a_kill_costs_itself_only(tmp_path: Path) -> None:
