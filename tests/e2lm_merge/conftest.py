@@ -92,16 +92,17 @@ def merge_one(
         value = parameters.pop(key)
         for one in own:
             one[key] = value
+    settled = {**found.defaults, **parameters}
     names = labels or [f"m{index}" for index in range(len(tensors))]
     merge = TensorMerge(
         name=name,
         shape=tuple(tensors[0].shape),
         dtype="F32",
-        strategy=found,
+        strategy=found.settled(settled),
         sources=tuple(TensorNumbers(label, tensor) for label, tensor in zip(names, tensors, strict=True)),
         base=None if base is None else TensorNumbers("base", base),
         weights=tuple(weights or [1.0] * len(tensors)),
-        parameters={**found.defaults, **parameters},
+        parameters=settled,
         model_parameters=tuple(own),
         seed=seed,
         layer=0,
@@ -112,7 +113,7 @@ def merge_one(
     def sink(start: int, bytes_: Any) -> None:
         memory[start : start + len(bytes_)] = bytes_
 
-    merge_tensor(merge, Workspace(), sink, look_at_all(found, [merge]))
+    merge_tensor(merge, Workspace(), sink, look_at_all([merge]))
     return output
 
 

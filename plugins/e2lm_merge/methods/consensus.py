@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from e2lm.merge_strategy import MergeStrategy, TensorGroup
-from e2lm_merge.methods.deltas import SHARED_DEFAULTS, add_to_base, total, weighted_deltas_
+from e2lm.merge_strategy import ElementwiseMerge, MergeStrategy, Parameter, TensorGroup
+from e2lm_merge.methods.deltas import SHARED_PARAMETERS, add_to_base, total, weighted_deltas_
+from e2lm_merge.methods.linear import MODEL_WEIGHT
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,7 @@ def merge_consensus(group: TensorGroup) -> torch.Tensor:
 def consensus_strategies() -> list[MergeStrategy]:
     """Nearswap and consensus."""
     return [
-        MergeStrategy(
+        ElementwiseMerge(
             "nearswap",
             "Take the other model where it is near, stay with the base where it is far.",
             merge_nearswap,
@@ -51,22 +52,22 @@ def consensus_strategies() -> list[MergeStrategy]:
             ordered=True,
             inputs=(1, 1),
             formula="(1−w)θ₀ + wθ₁, w = clip(t/|θ₀−θ₁|, 0, 1)",
-            defaults={"t": 0.001},
-            ranges={"t": "[0, inf)"},
             source="mergekit (alchemonaut/QuartetAnemoi-70B-t0.0001)",
-            scope="element",
+            parameters={"t": Parameter(0.001, "[0, inf)")},
         ),
-        MergeStrategy(
+        ElementwiseMerge(
             "consensus",
             "Task arithmetic on the numbers that several models have use for.",
             merge_consensus,
             needs_base=True,
             inputs=(2, None),
             formula="θ₀ + λ Σ wᵢδᵢ · [at least k of |δᵢ| > λₘ|Σwδ − δᵢ|]",
-            defaults={"agreement": 2.0, "mask_lambda": 0.4, **SHARED_DEFAULTS},
-            model_defaults={"weight": 1.0},
-            ranges={"agreement": "[0, inf)", "mask_lambda": "[0, inf)"},
             source="Wang et al. 2024 (TALL masks, Consensus TA), arXiv 2405.07813",
-            scope="element",
+            parameters={
+                "agreement": Parameter(2.0, "[0, inf)"),
+                "mask_lambda": Parameter(0.4, "[0, inf)"),
+                **SHARED_PARAMETERS,
+            },
+            model_parameters=MODEL_WEIGHT,
         ),
     ]

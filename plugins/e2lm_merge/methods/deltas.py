@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from e2lm.merge_strategy import TensorGroup
+from e2lm.merge_strategy import Parameter, TensorGroup
 from e2lm_merge.methods.linear import ZERO_WEIGHT
 from e2lm_merge.numbers import plain
 from e2lm_merge.numbers.compiled import compiled_sums
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 #: Parameters that every method on deltas shares. ``int8_mask`` is accepted for the sake of mergekit's configs: here
 #: masks live for one block, so there is no memory to save.
-SHARED_DEFAULTS = {"lambda": 1.0, "int8_mask": False}
-DENSITY_RANGES = {"density": "(0, 1]"}
+SHARED_PARAMETERS = {"lambda": Parameter(1.0), "int8_mask": Parameter(False)}
+
+#: The share of a model's deltas that is kept.
+MODEL_DENSITY = {"density": Parameter(1.0, "(0, 1]")}
 
 
 def deltas_(group: TensorGroup) -> list[torch.Tensor]:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
+from e2lm.merge_strategy import WEIGHT, Combination, MergeStrategy, Parameter, TensorGroup, WeightedSum
 
 #: Below this the sum of weights counts as zero and cannot be divided by; mergekit's bound.
 ZERO_WEIGHT = 1e-8
+
+#: How much a model counts.
+MODEL_WEIGHT = {WEIGHT: Parameter(1.0)}
 
 
 def shares(weights: Sequence[float], where: str) -> tuple[float, ...]:
@@ -37,24 +40,22 @@ def combine_passthrough(group: TensorGroup, products: Any) -> Combination:
 def linear_strategies() -> list[MergeStrategy]:
     """Linear and passthrough."""
     return [
-        MergeStrategy(
+        WeightedSum(
             "linear",
             "Weighted mean of the models.",
-            combine=combine_linear,
+            combine_linear,
             formula="Σ wᵢθᵢ / Σ wᵢ",
-            defaults={"normalize": True},
             source="Wortsman et al. 2022 (model soups), arXiv 2203.05482",
-            scope="sum",
-            model_defaults={"weight": 1.0},
+            parameters={"normalize": Parameter(True)},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "passthrough",
             "One model as it is, or scaled; with slices, layers of several models stacked.",
-            combine=combine_passthrough,
+            combine_passthrough,
             formula="s·θ",
-            defaults={"scale": 1.0},
             source="mergekit",
-            scope="sum",
             inputs=(1, 1),
+            parameters={"scale": Parameter(1.0)},
         ),
     ]

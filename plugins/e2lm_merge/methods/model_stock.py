@@ -5,11 +5,21 @@ Shape suffixes: M models, R rows, C columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
+from e2lm.merge_strategy import (
+    Combination,
+    MergeStrategy,
+    Parameter,
+    RowwiseMerge,
+    SwitchedMerge,
+    TensorGroup,
+    Value,
+    WeightedSum,
+)
 from e2lm_merge.methods.deltas import deltas_
 from e2lm_merge.numbers.combination import Matrix
 
@@ -76,20 +86,27 @@ def _row_shares(deltas: list[torch.Tensor]) -> torch.Tensor:
     return torch.where(singular, torch.zeros_like(cosine), count * cosine / denominator.masked_fill(singular, 1))
 
 
+_OF_TENSOR = WeightedSum(
+    "model_stock", "One share for the tensor.", combine_model_stock, products_of=lambda group: "deltas"
+)
+_OF_ROWS = RowwiseMerge("model_stock", "A share for every row.", merge_model_stock)
+
+
+def _model_stock_of(parameters: Mapping[str, Value]) -> MergeStrategy:
+    return _OF_ROWS if parameters["filter_wise"] else _OF_TENSOR
+
+
 def model_stock_strategies() -> list[MergeStrategy]:
     """model_stock."""
     return [
-        MergeStrategy(
+        SwitchedMerge(
             "model_stock",
             "Interpolate between the base and the mean of fine-tunes by the angle between them.",
-            merge_model_stock,
+            _model_stock_of,
             needs_base=True,
             inputs=(2, None),
             formula="θ₀ + t·mean(δᵢ), t = N cos θ / (1 + (N−1) cos θ)",
-            defaults={"filter_wise": False},
             source="Jang et al. 2024, arXiv 2403.19522; filter_wise as in mergekit",
-            scope=lambda parameters: "row" if parameters["filter_wise"] else "sum",
-            combine=combine_model_stock,
-            products_of=lambda group: "deltas",
+            parameters={"filter_wise": Parameter(False)},
         )
     ]

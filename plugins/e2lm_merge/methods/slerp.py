@@ -7,16 +7,25 @@ gathers the inner products in float64 and another combines. Shape suffix: M mode
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
+from e2lm.merge_strategy import (
+    Combination,
+    MergeStrategy,
+    Parameter,
+    SwitchedMerge,
+    TensorGroup,
+    Value,
+    WeightedSum,
+    WholeTensorMerge,
+)
 from e2lm_merge.methods.deltas import deltas_
-from e2lm_merge.methods.linear import shares
+from e2lm_merge.methods.linear import MODEL_WEIGHT, shares
 from e2lm_merge.numbers.combination import Matrix
 
 if TYPE_CHECKING:
@@ -189,60 +198,61 @@ def _of_deltas(group: TensorGroup, coefficients: Iterable[float]) -> Combination
     return Combination(found, form="deltas" if group.with_base else "sum", wide=True)
 
 
+_NUSLERP_FLAT = WeightedSum(
+    "nuslerp", "All of the tensor as one vector.", combine_nuslerp, products_of=products_of_several
+)
+_NUSLERP_ALONG = WholeTensorMerge("nuslerp", "Row by row or column by column.", merge_nuslerp)
+
+
+def _nuslerp_of(parameters: Mapping[str, Value]) -> MergeStrategy:
+    return _NUSLERP_FLAT if parameters["nuslerp_flatten"] else _NUSLERP_ALONG
+
+
 def spherical_strategies() -> list[MergeStrategy]:
     """slerp, nuslerp, multislerp and karcher."""
     return [
-        MergeStrategy(
+        WeightedSum(
             "slerp",
             "Spherical interpolation from the base model to another.",
+            combine_slerp,
+            products_of=products_of_slerp,
             needs_base=True,
             ordered=True,
             inputs=(1, 1),
             formula="[sin((1−t)Ω) θ₀ + sin(tΩ) θ₁] / sin Ω; linear where |cos Ω| > 0.9995",
-            defaults={"t": 0.5},
-            ranges={"t": "[0, 1]"},
             source="Shoemake 1985, SIGGRAPH 19(3)",
-            scope="sum",
-            combine=combine_slerp,
-            products_of=products_of_slerp,
+            parameters={"t": Parameter(0.5, "[0, 1]")},
         ),
-        MergeStrategy(
+        SwitchedMerge(
             "nuslerp",
             "Spherical interpolation of two models by weight, or of their differences from a base.",
-            merge_nuslerp,
+            _nuslerp_of,
             takes_base=True,
             ordered=True,
             inputs=(2, 2),
             formula="slerp with t = w₂/(w₁+w₂); nuslerp_flatten: false works along the last axis, row_wise the first",
-            defaults={"nuslerp_flatten": True, "nuslerp_row_wise": False},
-            model_defaults={"weight": 1.0},
             source="mergekit (NuSLERP)",
-            scope=lambda parameters: "sum" if parameters["nuslerp_flatten"] else "tensor",
-            combine=combine_nuslerp,
-            products_of=products_of_several,
+            parameters={"nuslerp_flatten": Parameter(True), "nuslerp_row_wise": Parameter(False)},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "multislerp",
             "Barycentre of several models on the sphere.",
+            combine_multislerp,
+            products_of=products_of_several,
             takes_base=True,
             formula="exp map at m = Σwᵢuᵢ/‖·‖ of Σ wᵢ(uᵢ − ⟨uᵢ,m⟩m), times Σ wᵢ‖θᵢ‖",
-            defaults={"normalize_weights": True, "eps": 1e-8},
-            model_defaults={"weight": 1.0},
-            ranges={"eps": "(0, 1)"},
             source="Goddard 2025, multislerp (goddard.blog)",
-            scope="sum",
-            combine=combine_multislerp,
-            products_of=products_of_several,
+            parameters={"normalize_weights": Parameter(True), "eps": Parameter(1e-8, "(0, 1)")},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "karcher",
             "Riemannian mean of the models' directions, at their mean norm.",
-            formula="argmin_u Σ angle(u, θᵢ)², times the mean of ‖θᵢ‖",
-            defaults={"max_iter": 10.0, "tol": 1e-5},
-            ranges={"max_iter": "[1, 10000]", "tol": "(0, 1)"},
-            source="Karcher 1977; arXiv 2603.04972",
-            scope="sum",
-            combine=combine_karcher,
+            combine_karcher,
             products_of=products_of_several,
+            formula="argmin_u Σ angle(u, θᵢ)², times the mean of ‖θᵢ‖",
+            source="Karcher 1977; arXiv 2603.04972",
+            parameters={"max_iter": Parameter(10.0, "[1, 10000]"), "tol": Parameter(1e-5, "(0, 1)")},
         ),
     ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
-from e2lm_merge.methods.deltas import SHARED_DEFAULTS
-from e2lm_merge.methods.linear import ZERO_WEIGHT
+from e2lm.merge_strategy import Combination, MergeStrategy, Parameter, TensorGroup, WeightedSum
+from e2lm_merge.methods.deltas import SHARED_PARAMETERS
+from e2lm_merge.methods.linear import MODEL_WEIGHT, ZERO_WEIGHT
 
 
 def _scaled(group: TensorGroup, scale: float) -> Combination:
@@ -43,27 +43,30 @@ def combine_lines(group: TensorGroup, products: Any) -> Combination:
 def task_arithmetic_strategies() -> list[MergeStrategy]:
     """task_arithmetic and lines."""
     return [
-        MergeStrategy(
+        WeightedSum(
             "task_arithmetic",
             "Weighted sum of differences from the base, added to it.",
-            combine=combine_task_arithmetic,
+            combine_task_arithmetic,
             needs_base=True,
             formula="θ₀ + λ Σ wᵢ(θᵢ − θ₀)",
-            defaults={"normalize": False, **SHARED_DEFAULTS},
-            model_defaults={"weight": 1.0},
             source="Ilharco et al. 2023, arXiv 2212.04089",
-            scope="sum",
+            parameters={"normalize": Parameter(False), **SHARED_PARAMETERS},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "lines",
             "Task arithmetic that changes shallow layers less than deep ones.",
-            combine=combine_lines,
+            combine_lines,
             needs_base=True,
             formula="θ₀ + λ (α + β·l/(L−1)) Σ wᵢ(θᵢ − θ₀)",
-            # With M models of weight 1/M, α = 1/M and β = 1 − 1/M keep the deepest layer at its full task vector.
-            defaults={"alpha": 0.3, "beta": 0.7, "normalize": False, **SHARED_DEFAULTS},
-            model_defaults={"weight": 1.0},
             source="Wang et al. 2024 (LiNeS), arXiv 2410.17146; α and β are the user's, the defaults add up to 1",
-            scope="sum",
+            # With M models of weight 1/M, α = 1/M and β = 1 − 1/M keep the deepest layer at its full task vector.
+            parameters={
+                "alpha": Parameter(0.3),
+                "beta": Parameter(0.7),
+                "normalize": Parameter(False),
+                **SHARED_PARAMETERS,
+            },
+            model_parameters=MODEL_WEIGHT,
         ),
     ]

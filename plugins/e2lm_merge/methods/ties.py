@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import MergeStrategy, TensorBlocks, TensorGroup
+from e2lm.merge_strategy import ElementwiseMerge, MergeStrategy, Parameter, TensorBlocks, TensorGroup
 from e2lm_merge.methods.deltas import (
-    DENSITY_RANGES,
-    SHARED_DEFAULTS,
+    MODEL_DENSITY,
+    SHARED_PARAMETERS,
     add_to_base,
     deltas_,
     elected_total_,
     magnitudes_,
     weighted_total_,
 )
+from e2lm_merge.methods.linear import MODEL_WEIGHT
 from e2lm_merge.numbers.top_cut import EVERYTHING, NOTHING, TopCut, top_cuts, top_cuts_of_all
 
 if TYPE_CHECKING:
@@ -178,49 +179,49 @@ def trimming_strategies() -> list[MergeStrategy]:
     """ties, prune_scale, breadcrumbs and breadcrumbs_ties."""
     trimming: dict[str, Any] = {
         "needs_base": True,
-        "scope": "element",
-        "model_defaults": {"weight": 1.0, "density": 1.0},
+        "model_parameters": {**MODEL_WEIGHT, **MODEL_DENSITY},
         "look": look_at_magnitudes,
         "look_at_all": look_at_all_magnitudes,
-        "choices": {"trim_scope": TRIM_SCOPES},
-        "ranges": DENSITY_RANGES,
     }
     outliers: dict[str, Any] = {
         "needs_base": True,
-        "scope": "element",
-        "model_defaults": {"weight": 1.0, "density": 1.0, "gamma": 0.01},
-        "look": look_at_outliers,
-        "ranges": {**DENSITY_RANGES, "gamma": "[0, 1)"},
-        "defaults": {"normalize": False, "rescale": False, **SHARED_DEFAULTS},
         "source": "Davari and Belilovsky 2023, arXiv 2312.06795; per tensor, as mergekit",
+        "parameters": {"normalize": Parameter(False), "rescale": Parameter(False), **SHARED_PARAMETERS},
+        "model_parameters": {**MODEL_WEIGHT, **MODEL_DENSITY, "gamma": Parameter(0.01, "[0, 1)")},
+        "look": look_at_outliers,
+    }
+    trimmed = {
+        "trim_scope": Parameter("tensor", choices=TRIM_SCOPES),
+        "rescale": Parameter(False),
+        **SHARED_PARAMETERS,
     }
     return [
-        MergeStrategy(
+        ElementwiseMerge(
             "ties",
             "Trim small differences, elect a sign, average those that agree.",
             merge_ties,
             formula="θ₀ + λ Σ wᵢδ̂ᵢ[sign agrees] / Σ wᵢ[sign agrees], δ̂ᵢ = the top density share of |δᵢ|",
-            defaults={"normalize": True, "trim_scope": "tensor", "rescale": False, **SHARED_DEFAULTS},
             source="Yadav et al. 2023, arXiv 2306.01708: trim_scope global; mergekit: tensor",
+            parameters={"normalize": Parameter(True), **trimmed},
             **trimming,
         ),
-        MergeStrategy(
+        ElementwiseMerge(
             "prune_scale",
             "Keep the largest differences of every model and add them, scaled: Hi-Merging's first stage.",
             merge_prune_scale,
             formula="θ₀ + λ Σ wᵢ·TopKᵢ(δᵢ)",
-            defaults={"trim_scope": "tensor", "rescale": False, **SHARED_DEFAULTS},
             source="Fu et al. 2025 (Hi-Merging), arXiv 2506.12379",
+            parameters=trimmed,
             **trimming,
         ),
-        MergeStrategy(
+        ElementwiseMerge(
             "breadcrumbs",
             "Drop the largest and the smallest differences, add the rest.",
             merge_breadcrumbs,
             formula="θ₀ + λ Σ wᵢmᵢδᵢ, mᵢ without the top gamma share and with density in all",
             **outliers,
         ),
-        MergeStrategy(
+        ElementwiseMerge(
             "breadcrumbs_ties",
             "Breadcrumbs with sign election.",
             merge_breadcrumbs_ties,

@@ -160,7 +160,7 @@ def _merged(
         return
     own = local()
     with one_torch_thread():
-        found = look_at_all(plan.strategy, plan.merges)
+        found = look_at_all(plan.merges)
     compiled = compiled_for(plan.merges)
 
     def work_on(merge: TensorMerge) -> FinishedTensor:

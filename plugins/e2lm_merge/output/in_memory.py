@@ -24,7 +24,7 @@ def merged_tensors(plan: MergePlan, threads: int = 2) -> dict[str, torch.Tensor]
     """Every output tensor of ``plan`` by name: the same bits as a merge into a folder writes."""
     own = local()
     with one_torch_thread():
-        found = look_at_all(plan.strategy, plan.merges)
+        found = look_at_all(plan.merges)
     compiled = compiled_for(plan.merges)
 
     def work_on(merge: TensorMerge) -> tuple[str, torch.Tensor]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from e2lm_merge.methods.built_in import built_in_strategies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from e2lm import UserError
-from e2lm_merge.methods.built_in import built_in_strategies
 from e2lm_merge.plan.plan import find_strategy
 
 MergeOne = Callable[..., torch.Tensor]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from e2lm_merge.search.scored_merge import greedy_soup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -28,12 +29,11 @@ from e2lm_merge.search.items import (
     ItemScorer,
     encode_items,
     load_tokenizer,
-    mean_and_error,
+    interval_of,
     read_items,
     split_items,
 )
 from e2lm_merge.search.layers import LayerMix, LayerProber, Share
-from e2lm_merge.search.scored_merge import _interval, greedy_soup
 
 Models = Callable[..., list[str]]
 WORDS = [f"w{index}" for index in range(36)]
@@ -191,7 +191,7 @@ def test_a_greedy_soup_never_scores_below_its_best_model(values: list[int]) -> N
 
 def test_what_is_reported_has_the_95_percent_interval_of_a_mean() -> None:
     values_I = np.random.default_rng(0).normal(size=40)
-    reported = _interval(mean_and_error(values_I))
+    reported = interval_of(values_I)
     half = 1.959964 * values_I.std(ddof=1) / np.sqrt(40)
     assert reported == pytest.approx(
         {"mean": values_I.mean(), "low": values_I.mean() - half, "high": values_I.mean() + half}
