@@ -190,12 +190,13 @@ class MergeStrategy(metaclass=_Front):
 
     ``MergeStrategy(name, description, merge)`` gives a :class:`WholeTensorMerge`, which sees whole tensors; with
     ``scope="element"`` it is an :class:`ElementwiseMerge`, with ``scope="row"`` a :class:`RowwiseMerge`, which see
-    blocks, so that memory does not grow with the model. The other kinds (weighted sums, averages along a run, merges
-    that score candidates) are types of their own in ``e2lm.merge_strategy``; every strategy is a ``MergeStrategy``.
+    blocks, so that memory does not grow with the model. Every kind is a type of its own in ``e2lm.merge_strategy`` and
+    a ``MergeStrategy``; the older keywords ``combine``, ``look``, ``weigh`` and so on give these kinds too.
 
     ``defaults`` are the parameters that all models share and ``model_defaults`` those that each model has, ``weight``
     among them if models may count differently; their types are the types allowed. ``ranges`` bounds numbers
-    (``"(0, 1]"``), ``choices`` lists texts. ``inputs`` is the least and the greatest number of models beside the base.
+    (``"(0, 1]"``), ``choices`` lists texts. The kinds take all of it in one: ``parameters={"t": Parameter(0.5, "[0,
+    1]")}``, and ``model_parameters``. ``inputs`` is the least and the greatest number of models beside the base.
     ``ordered`` says that the models' order matters. ``check(group)`` refuses parameters that do not go together.
     """
 
@@ -289,12 +290,7 @@ def _declared(
 
 @dataclass(frozen=True)
 class FunctionMerge(MergeStrategy):
-    """What the three kinds share that merge numbers by a function; make one of those.
-
-    ``look_at_all(tensors)`` sees every tensor once before any is merged. ``look(blocks, found_in_all)`` sees one tensor
-    before it is merged, and what ``look_at_all`` gave; ``group.found`` is what it gives, or without it what
-    ``look_at_all`` gave.
-    """
+    """What the three kinds share that merge numbers by a function; make one of those."""
 
     merge: Callable[[TensorGroup], torch.Tensor]
     _: KW_ONLY
@@ -317,12 +313,17 @@ class WholeTensorMerge(FunctionMerge):
 
 @dataclass(frozen=True)
 class ElementwiseMerge(FunctionMerge):
-    """``merge`` works number by number: it sees flat blocks of any length."""
+    """``merge`` works number by number: it sees flat blocks of any length.
+
+    ``look_at_all(tensors)`` sees every tensor once before any is merged; what it gives is ``look``'s second argument.
+    ``look(blocks, found_in_all)`` sees a tensor before it is merged; what it gives is ``group.found``. Without ``look``
+    that is what ``look_at_all`` gave.
+    """
 
 
 @dataclass(frozen=True)
 class RowwiseMerge(FunctionMerge):
-    """``merge`` works row by row: it sees matrices of whole rows. A tensor that is no matrix is one row."""
+    """As :class:`ElementwiseMerge`, but ``merge`` sees matrices of whole rows. A vector is one row."""
 
 
 @dataclass(frozen=True)
