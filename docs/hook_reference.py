@@ -123,7 +123,7 @@ def _call(kind: type, parameters: list[inspect.Parameter], shared: str = "") -> 
     for parameter in parameters:
         empty = parameter.default is inspect.Parameter.empty
         default = "" if empty else " = ..." if "factory" in repr(parameter.default) else f" = {parameter.default!r}"
-        fields.append(f"    {parameter.name}: {str(parameter.annotation)}{default},")
+        fields.append(f"    {parameter.name}: {parameter.annotation!s}{default},")
     return "\n".join([f"{kind.__name__}(", *([shared] if shared else []), *fields, ")"])
 
 

@@ -233,7 +233,7 @@ class MergeStrategy(metaclass=_Front):
         **of_other_kinds: Any,
     ) -> Self:
         """The strategy of the kind that the arguments describe; see :func:`_of_arguments` for ``of_other_kinds``."""
-        if cls is not MergeStrategy:
+        if cls is not MergeStrategy:  # ``__init__`` of the kind follows, which takes no more than three by place
             return object.__new__(cls)
         facts = {
             "formula": formula,
@@ -374,6 +374,7 @@ class TrajectoryMerge(MergeStrategy):
     them; ``along(series, parameters)`` gives the average at every checkpoint of a run in one pass over its weights.
     """
 
+    _: KW_ONLY
     weigh: Callable[[Sequence[int], Mapping[str, Value]], tuple[float, ...]]
     along: Callable[[Series, Mapping[str, Value]], Iterator[MergedCheckpoint]]
     numbers: MergeStrategy
@@ -457,7 +458,7 @@ def _of_arguments(
         numbers = of_scope(scope)
     if weigh is None and along is None:
         return numbers
-    return TrajectoryMerge(name, description, weigh, along, numbers, **facts)
+    return TrajectoryMerge(name, description, weigh=weigh, along=along, numbers=numbers, **facts)
 
 
 def _no_search(name: str) -> Callable[[Mapping[str, Any], Path], CandidateSearch]:

@@ -282,5 +282,11 @@ def _strategy(
 ) -> MergeStrategy:
     facts: dict[str, Any] = {"formula": formula, "source": source, "ordered": True, "parameters": parameters}
     mean = WeightedSum(name, description, combine_linear, **facts)
-    weigh = partial(trajectory_weights, weights_of)
-    return TrajectoryMerge(name, description, weigh, partial(_along, mean, weights_of), mean, **facts)
+    return TrajectoryMerge(
+        name,
+        description,
+        weigh=partial(trajectory_weights, weights_of),
+        along=partial(_along, mean, weights_of),
+        numbers=mean,
+        **facts,
+    )
