@@ -10,8 +10,8 @@ from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
+    fitted,
     named_numbers,
-    predictor_named,
     print_json,
     read_input,
     write_plots,
@@ -60,11 +60,11 @@ def run(arguments: Namespace) -> int:
         if not equals:
             raise UserError(f"--option {text!r}: write NAME=FILE")
         others[name] = read_losses(Path(file), arguments.columns, arguments.task, arguments.metric).table
-    predictor = predictor_named(arguments.model)
-    question = Question(table, current, flops, cost_per_flop, arguments.value_per_point, others, predictor)
+    forecaster = fitted(arguments, source, arguments.model)
+    question = Question(forecaster, current, flops, cost_per_flop, arguments.value_per_point, others)
     found = decide(question, np.random.default_rng(arguments.seed))
     report = decision_report(found) | {
-        "model": predictor.name,
+        "model": arguments.model,
         "budget_flops": flops,
         "cost_per_flop": cost_per_flop,
         "value_per_point": arguments.value_per_point,

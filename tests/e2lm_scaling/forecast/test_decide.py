@@ -27,7 +27,8 @@ def question() -> Question:
     table = runs()
     row = int(np.argmax(table.params_R * table.tokens_R))
     current = float(table.params_R[row]), float(table.tokens_R[row])
-    return Question(table, current, 1e22, 1e-19, 1000.0, {}, law_predictor("chinchilla-tied"))
+    forecaster = law_predictor("chinchilla-tied").fitted(table, np.random.default_rng(0))
+    return Question(forecaster, current, 1e22, 1e-19, 1000.0, {})
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_intervals_of_losses_and_gains_are_the_middle_90_percent(question, decis
 
 
 def test_an_option_is_as_unsure_as_the_backtest_of_its_model_says(question, decision):
-    learn = question.predictor.learn
+    learn = question.forecaster.predictor.learn
     calibration = calibrated(learn, DRIFT["chinchilla-tied"], question.table, learn(question.table))
     going_on = next(one.option for one in decision.valued if one.option.name == "continue")
     half = calibration.half_width(distance_beyond(question.table, going_on.params, going_on.tokens))
