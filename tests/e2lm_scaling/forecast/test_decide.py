@@ -155,7 +155,8 @@ def test_a_forecast_that_gives_no_draws_is_drawn_from_the_two_sides_of_its_own_i
             return Forecast(2.0, 1.9, 2.3, method="known")
 
     known = ScalingPredictor("known", "Says the same of every model.", lambda table, rng: Known())
-    decision = decide(dataclasses.replace(question, predictor=known), np.random.default_rng(0))
+    forecaster = known.fitted(question.table, np.random.default_rng(0))
+    decision = decide(dataclasses.replace(question, forecaster=forecaster), np.random.default_rng(0))
     stop = next(one.loss for one in decision.valued if one.option.name == "stop")
     for one in decision.valued:
         if one.option.name != "stop":
