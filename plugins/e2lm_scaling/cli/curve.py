@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
 from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, print_json, write_charts
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def run(arguments: Namespace) -> int:
 def _chart(arguments: Namespace, frame: pd.DataFrame, report: dict[str, Any]) -> Chart:
     from e2lm_scaling.cli.figures import comparison_chart, forecast_chart
 
-    x_label = "step" if arguments.columns or frame["at"].equals(frame["step"].astype(float)) else "tokens"
+    x_label = say("step" if arguments.columns or frame["at"].equals(frame["step"].astype(float)) else "tokens")
     rows = _run_of(frame, report["series"], "--series")[1]
     if "against" in report:
         return comparison_chart(rows, _run_of(frame, report["against"], "--against")[1], report, x_label)
@@ -168,21 +169,15 @@ def _compared(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "series": first_name, "against": second_name, "checkpoints": found.checkpoints, "end": arguments.to,
         "difference": found.difference, "stderr_at_end": found.stderr, "probability_above": found.above_probability,
-        "method": "the difference persists and wanders as much as it has so far; slopes are not extrapolated",
+        "method": say("above_method"),
     }  # fmt: skip
 
 
 def _words(report: dict[str, Any]) -> list[str]:
     if "against" in report:
-        return [
-            f"{report['series']} ends above {report['against']} with probability {report['probability_above']:.0%} "
-            f"(difference now {report['difference']:+.4g}, at the end +- {report['stderr_at_end']:.2g}; "
-            f"{report['checkpoints']} checkpoints; {report['method']})"
-        ]
-    value = f"{report['series']}: {report['last_value']:.4f} at {report['last']:.4g}, {report['value']:.4f}"
+        told = {name: report[name] for name in ("series", "against", "difference", "checkpoints", "method")}
+        return [say("above", probability=report["probability_above"], stderr=report["stderr_at_end"], **told)]
+    told = {name: report[name] for name in ("series", "last_value", "last", "value", "end")}
     if report["low"] is None or report["high"] is None:
-        return [f"{value} at {report['end']:.4g}", f"  {interval_words(report)}"]
-    return [
-        f"{value} ({report['low']:.4f} to {report['high']:.4f}) at {report['end']:.4g}",
-        f"  {report['method']}",
-    ]
+        return [say("end", **told), f"  {interval_words(report)}"]
+    return [say("end_with_interval", low=report["low"], high=report["high"], **told), f"  {report['method']}"]

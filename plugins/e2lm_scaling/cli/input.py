@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm.scaling_predictor import Capability, ScalingPredictor
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     from e2lm.chart import Chart
@@ -113,8 +114,10 @@ def interval_words(forecast: Forecast | Mapping[str, Any]) -> str:
     names = ("low", "high", "method", "reason")
     low, high, method, reason = (forecast[n] if isinstance(forecast, Mapping) else getattr(forecast, n) for n in names)
     if low is None or high is None:
-        return f"no interval: {reason}"
-    return f"{low:.4f} to {high:.4f}{f'; {method}' if method else ''}"
+        return say("no_interval", reason=reason)
+    if method:
+        return say("interval_and_method", low=low, high=high, method=method)
+    return say("interval", low=low, high=high)
 
 
 def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE.png") -> None:
@@ -124,7 +127,7 @@ def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE
 
 
 def write_plots(
-    arguments: Namespace, title: str, figures: Callable[[], list[Any]], paragraphs: tuple[str, ...] = ()
+    arguments: Namespace, action: str, figures: Callable[[], list[Any]], paragraphs: tuple[str, ...] = ()
 ) -> None:
     """Write the figures that ``--plot`` asks for, or say so in a dry run."""
     if arguments.plot is None:
@@ -135,11 +138,11 @@ def write_plots(
     if arguments.dry_run:
         print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
         return
-    write_figures(arguments.plot, f"e2lm predict {title}", figures(), paragraphs)
+    write_figures(arguments.plot, say("page", action=action), figures(), paragraphs)
 
 
 def write_charts(
-    arguments: Namespace, title: str, charts: Callable[[], list[Chart]], paragraphs: tuple[str, ...] = ()
+    arguments: Namespace, action: str, charts: Callable[[], list[Chart]], paragraphs: tuple[str, ...] = ()
 ) -> None:
     """Write the charts (SVG) that ``--plot`` asks for, or say so in a dry run."""
     if arguments.plot is None:
@@ -151,7 +154,7 @@ def write_charts(
     if arguments.dry_run:
         print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
         return
-    write(arguments.plot, f"e2lm predict {title}", charts(), paragraphs)
+    write(arguments.plot, say("page", action=action), charts(), paragraphs)
 
 
 def read_input(arguments: Namespace) -> LossSource:

@@ -23,6 +23,7 @@ from e2lm_scaling.forecast.table import flops_of
 from e2lm_scaling.laws.fit import fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
+from e2lm_scaling.messages import say
 
 #: A point is a hundredth of the unit of the loss.
 POINT = 0.01
@@ -171,7 +172,7 @@ def _stop(question: Question) -> Option:
     params, tokens = question.current
     seen = _observed(question.table, params, tokens)
     known = Forecast(seen, seen, seen, method="observed")
-    return Option("stop", "stop here", params, tokens, 0.0, known, 0.0, 0.0, "observed")
+    return Option("stop", say("option_stop"), params, tokens, 0.0, known, 0.0, 0.0, say("observed"))
 
 
 def _own_options(question: Question) -> list[Option]:
@@ -179,14 +180,13 @@ def _own_options(question: Question) -> list[Option]:
     table, flops = question.table, question.flops
     params, tokens = question.current
     more = tokens + flops / FLOPS_PER_PARAMETER_TOKEN / params
-    candidates = {"continue": (f"continue the run of {params:.3g} parameters to {more:.3g} tokens", params, more)}
+    candidates = {"continue": (say("option_continue", params=params, tokens=more), params, more)}
     best_params = _best_size(fit(table, "chinchilla-tied").theta_T, flops)
     fresh = flops / FLOPS_PER_PARAMETER_TOKEN / best_params
-    direction, size = ("N", "larger") if best_params > params else ("D", "smaller")
-    words = f"start a {size} model of {best_params:.3g} parameters on {fresh:.3g} tokens"
-    candidates[f"move-to-{direction}"] = (words, best_params, fresh)
+    direction, size = ("N", "option_larger") if best_params > params else ("D", "option_smaller")
+    candidates[f"move-to-{direction}"] = (say(size, params=best_params, tokens=fresh), best_params, fresh)
     cost = flops * question.cost_per_flop
-    traced_to = f"{question.forecaster.predictor.name} of {len(table.loss_R)} rows"
+    traced_to = say("forecast_from", predictor=question.forecaster.predictor.name, rows=len(table.loss_R))
     options = []
     for name, (words, n, d) in candidates.items():
         forecast = question.forecaster.predict(n, d)
@@ -223,8 +223,8 @@ def _other_data(name: str, base: Option, found: LossDifference) -> Option:
     method = f"{before.method or 'own interval'}; difference of matched runs, its error added in squares"
     interval = ratio_interval(before.value * ratio, half)
     forecast = Forecast(before.value * ratio, *interval, method=method, draws_S=moved)
-    words = f"train on {name} instead: {base.params:.3g} parameters from scratch"
-    traced_to = f"{base.traced_to}; matched runs of {name}"
+    words = say("option_data", name=name, params=base.params)
+    traced_to = say("matched_runs", before=base.traced_to, name=name)
     return replace(base, name=f"data-{name}", words=words, forecast=forecast, own=own, traced_to=traced_to)
 
 
@@ -280,7 +280,7 @@ def _experiment(question: Question, two: list[Valued]) -> Experiment | None:
         ratio = mean / removed
         value = removed * float(norm.pdf(ratio) - ratio * norm.sf(ratio))
         cost = flops * question.cost_per_flop
-        words = f"a run of {flops:.3g} FLOPs ({share:.1%} of the budget) in the manner of '{two[1].option.name}'"
+        words = say("experiment", flops=flops, share=share, option=other.name)
         if value > cost and (best is None or value - cost > best.value - best.cost):
             best = Experiment(words, flops, cost, value)
     return best
