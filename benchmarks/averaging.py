@@ -23,9 +23,9 @@ from scipy import stats
 
 from e2lm import Series
 from e2lm.merge_strategy import TrajectoryMerge, parse_merge_spec
-from e2lm_merge.numbers.torch_tensors import read_tensors
+from e2lm_merge.methods.trajectory import read_tensors
 from e2lm_merge.output.in_memory import empty_model, load_tensors
-from e2lm_merge.plan.plan import find_strategy
+from e2lm_merge.plan.merge_plan import find_strategy
 from e2lm_merge.plan.source import open_checkpoint
 from e2lm_merge.search.items import HeldOutItem, ItemScorer, encode_items, load_tokenizer
 

@@ -109,7 +109,7 @@ RANGE = re.compile(r"([\[(])\s*([-+.\deinf]+)\s*,\s*([-+.\deinf]+)\s*([\])])")
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class MergeParameter:
     """A number, switch or text that a config may set: its type is that of ``default``.
 
     ``range`` bounds a number, written as in mathematics; ``choices`` lists the texts allowed.
@@ -128,7 +128,7 @@ class Parameter:
 
         Numbers that YAML 1.1 reads as text (``1e-4``) become numbers, and a text that is one number a text again.
 
-        >>> Parameter(0.5, "(0, 1]").checked("1e-4", "density"), Parameter("linear").checked(0.9, "curve")
+        >>> MergeParameter(0.5, "(0, 1]").checked("1e-4", "density"), MergeParameter("linear").checked(0.9, "curve")
         (0.0001, '0.9')
         """
         if isinstance(self.default, bool):
@@ -195,9 +195,9 @@ class MergeStrategy(metaclass=_Front):
 
     ``defaults`` are the parameters that all models share and ``model_defaults`` those that each model has, ``weight``
     among them if models may count differently; their types are the types allowed. ``ranges`` bounds numbers
-    (``"(0, 1]"``), ``choices`` lists texts. The kinds take all of it in one: ``parameters={"t": Parameter(0.5, "[0,
-    1]")}``, and ``model_parameters``. ``inputs`` is the least and the greatest number of models beside the base.
-    ``ordered`` says that the models' order matters. ``check(group)`` refuses parameters that do not go together.
+    (``"(0, 1]"``), ``choices`` lists texts; the kinds take a :class:`MergeParameter`, which says it all. ``inputs`` is
+    the least and the greatest number of models beside the base. ``ordered`` says that the models' order matters.
+    ``check(group)`` refuses parameters that do not go together.
     """
 
     name: str
@@ -209,8 +209,8 @@ class MergeStrategy(metaclass=_Front):
     takes_base: bool = False
     ordered: bool = False
     inputs: tuple[int, int | None] = (1, None)
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    model_parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, MergeParameter] = field(default_factory=dict)
+    model_parameters: Mapping[str, MergeParameter] = field(default_factory=dict)
     check: Callable[[TensorGroup], None] | None = None
 
     def __new__(
@@ -281,9 +281,9 @@ def _declared(
     defaults: Mapping[str, Value] | None,
     ranges: Mapping[str, str] | None,
     choices: Mapping[str, tuple[str, ...]] | None,
-) -> dict[str, Parameter]:
+) -> dict[str, MergeParameter]:
     return {
-        name: Parameter(value, (ranges or {}).get(name, ""), tuple((choices or {}).get(name, ())))
+        name: MergeParameter(value, (ranges or {}).get(name, ""), tuple((choices or {}).get(name, ())))
         for name, value in (defaults or {}).items()
     }
 

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 @hookimpl
 def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
     """Every built-in strategy, in the order of ``e2lm merge strategies``."""
-    from e2lm_merge.methods.consensus import consensus_strategies
     from e2lm_merge.methods.dare import random_drop_strategies
-    from e2lm_merge.methods.iso_tsv import spectral_strategies
+    from e2lm_merge.methods.iso_c_tsv_m import spectral_strategies
     from e2lm_merge.methods.linear import linear_strategies
     from e2lm_merge.methods.model_stock import model_stock_strategies
     from e2lm_merge.methods.pcb import pcb_strategies
@@ -39,7 +38,6 @@ def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
         *random_drop_strategies(),
         *model_stock_strategies(),
         *sce_strategies(),
-        *consensus_strategies(),
         *spectral_strategies(),
         *pcb_strategies(),
     ]

@@ -15,7 +15,7 @@ from e2lm.merge_strategy import (
     Combination,
     ElementwiseMerge,
     FunctionMerge,
-    Parameter,
+    MergeParameter,
     RowwiseMerge,
     ScoredMerge,
     SwitchedMerge,
@@ -87,8 +87,11 @@ def test_a_parameter_told_in_three_places_becomes_one() -> None:
         ranges={"t": "[0, 1]", "weight": "(0, inf)"},
         choices={"how": ("fast", "slow")},
     )
-    assert strategy.parameters == {"t": Parameter(0.5, "[0, 1]"), "how": Parameter("fast", choices=("fast", "slow"))}
-    assert strategy.model_parameters == {"weight": Parameter(1.0, "(0, inf)")}
+    assert strategy.parameters == {
+        "t": MergeParameter(0.5, "[0, 1]"),
+        "how": MergeParameter("fast", choices=("fast", "slow")),
+    }
+    assert strategy.model_parameters == {"weight": MergeParameter(1.0, "(0, inf)")}
     assert (strategy.defaults, strategy.model_defaults) == ({"t": 0.5, "how": "fast"}, {"weight": 1.0})
 
 
@@ -157,7 +160,7 @@ def test_a_scored_merge_merges_no_numbers_and_without_a_search_says_so() -> None
 
 @pytest.mark.parametrize("kind", [WholeTensorMerge, ElementwiseMerge, RowwiseMerge])
 def test_a_strategy_can_be_copied_pickled_and_changed(kind: type[FunctionMerge]) -> None:
-    strategy = kind("thing", "A merge.", first, parameters={"t": Parameter(0.5)})
+    strategy = kind("thing", "A merge.", first, parameters={"t": MergeParameter(0.5)})
     assert copy.copy(strategy) == copy.deepcopy(strategy) == strategy
     assert pickle.loads(pickle.dumps(strategy)) == strategy
     changed = dataclasses.replace(strategy, name="other")
@@ -167,14 +170,14 @@ def test_a_strategy_can_be_copied_pickled_and_changed(kind: type[FunctionMerge])
 @pytest.mark.parametrize(
     ("parameter", "value", "taken"),
     [
-        (Parameter(0.5, "(0, 1]"), 1, 1.0),
-        (Parameter(0.5, "(0, 1]"), "1e-4", 1e-4),
-        (Parameter(True), False, False),
-        (Parameter("tensor", choices=("tensor", "global")), "global", "global"),
-        (Parameter("1-sqrt"), 0.9, "0.9"),
+        (MergeParameter(0.5, "(0, 1]"), 1, 1.0),
+        (MergeParameter(0.5, "(0, 1]"), "1e-4", 1e-4),
+        (MergeParameter(True), False, False),
+        (MergeParameter("tensor", choices=("tensor", "global")), "global", "global"),
+        (MergeParameter("1-sqrt"), 0.9, "0.9"),
     ],
 )
-def test_a_value_is_taken_in_the_type_of_the_default(parameter: Parameter, value: Any, taken: Any) -> None:
+def test_a_value_is_taken_in_the_type_of_the_default(parameter: MergeParameter, value: Any, taken: Any) -> None:
     found = parameter.checked(value, "t")
     assert found == taken
     assert type(found) is type(taken)
@@ -183,17 +186,17 @@ def test_a_value_is_taken_in_the_type_of_the_default(parameter: Parameter, value
 @pytest.mark.parametrize(
     ("parameter", "value", "said"),
     [
-        (Parameter(0.5, "(0, 1]"), 0.0, r"t: found 0; allowed is \(0, 1\]"),
-        (Parameter(0.5, "(0, 1]"), 1.01, r"t: found 1.01; allowed is \(0, 1\]"),
-        (Parameter(0.5), float("nan"), "expected a finite number"),
-        (Parameter(0.5), "half", "t: found 'half'; expected a finite number"),
-        (Parameter(0.5), True, "t: found True; expected a finite number"),
-        (Parameter(True), 1.0, "t: found 1.0; expected true or false"),
-        (Parameter("tensor", choices=("tensor", "global")), "tensr", "t: found 'tensr'. Did you mean 'tensor'"),
-        (Parameter("tensor", choices=("tensor", "global")), 1.0, "t: found 1.0"),
-        (Parameter("1-sqrt"), True, "t: found True"),
+        (MergeParameter(0.5, "(0, 1]"), 0.0, r"t: found 0; allowed is \(0, 1\]"),
+        (MergeParameter(0.5, "(0, 1]"), 1.01, r"t: found 1.01; allowed is \(0, 1\]"),
+        (MergeParameter(0.5), float("nan"), "expected a finite number"),
+        (MergeParameter(0.5), "half", "t: found 'half'; expected a finite number"),
+        (MergeParameter(0.5), True, "t: found True; expected a finite number"),
+        (MergeParameter(True), 1.0, "t: found 1.0; expected true or false"),
+        (MergeParameter("tensor", choices=("tensor", "global")), "tensr", "t: found 'tensr'. Did you mean 'tensor'"),
+        (MergeParameter("tensor", choices=("tensor", "global")), 1.0, "t: found 1.0"),
+        (MergeParameter("1-sqrt"), True, "t: found True"),
     ],
 )
-def test_a_value_of_another_type_range_or_choice_is_refused(parameter: Parameter, value: Any, said: str) -> None:
+def test_a_value_of_another_type_range_or_choice_is_refused(parameter: MergeParameter, value: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         parameter.checked(value, "t")

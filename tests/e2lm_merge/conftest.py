@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from e2lm_merge.numbers.blocks import TensorMerge, Workspace
+from e2lm_merge.numbers.formats import Bytes
 from e2lm_merge.numbers.tensor_merge import look_at_all, merge_tensor
-from e2lm_merge.numbers.torch_tensors import TensorNumbers, empty_tensor
+from e2lm_merge.numbers.torch_tensors import TORCH_TYPES, empty_tensor, tensor_bytes
 from e2lm_merge.output.in_memory import merged_tensors
-from e2lm_merge.plan.plan import find_strategy, plan_merge
+from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
 
 Tensors = dict[str, torch.Tensor]
@@ -70,6 +72,28 @@ def write_model(folder: Path, tensors: Mapping[str, torch.Tensor], **config: Any
 def merge_recipe(data: dict[str, Any], threads: int = 1) -> Tensors:
     """The merged tensors of a recipe given as data."""
     return merged_tensors(plan_merge(recipe_from_data(data, "test")), threads)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorNumbers:
+    """A tensor in memory as an input of a merge."""
+
+    label: str
+    tensor: torch.Tensor
+
+    @property
+    def dtype(self) -> str:
+        """The type of the tensor."""
+        return next(name for name, kind in TORCH_TYPES.items() if kind == self.tensor.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return tuple(self.tensor.shape)
+
+    def read(self, start: int, into: Bytes) -> None:
+        """Fill ``into`` with bytes of the tensor from byte ``start`` on."""
+        into[:] = tensor_bytes(self.tensor)[start : start + len(into)]
 
 
 def merge_one(

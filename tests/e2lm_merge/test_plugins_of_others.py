@@ -16,7 +16,7 @@ from e2lm.command_line import main
 PLUGIN = '''
 import torch
 from e2lm import MergeStrategy, hookimpl
-from e2lm.merge_strategy import CandidateSearch, Combination, ElementwiseMerge, Parameter, ScoredMerge
+from e2lm.merge_strategy import CandidateSearch, Combination, ElementwiseMerge, MergeParameter, ScoredMerge
 
 def middle(group):
     return torch.stack(group.tensors).median(dim=0).values

@@ -42,7 +42,7 @@ def run_merge(options: Namespace) -> int:
     """Plan what the config says, and unless it is a dry run, merge; where it is to be scored, that first."""
     from e2lm.merge_strategy import ScoredMerge
     from e2lm_merge.output.folder import check_output
-    from e2lm_merge.plan.plan import find_strategy, plan_merge
+    from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
     from e2lm_merge.plan.recipe import read_recipe, recipe_from_data
 
     recipe = read_recipe(options.config)

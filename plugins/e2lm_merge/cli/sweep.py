@@ -22,7 +22,7 @@ from e2lm.command import CommandParser
 from e2lm.errors import UserError, nearest_names
 from e2lm.merge_strategy import MergeStrategy, Value, parse_merge_spec
 from e2lm.progress import progress_bar
-from e2lm_merge.plan.plan import MergePlan, find_strategy, plan_merge
+from e2lm_merge.plan.merge_plan import MergePlan, find_strategy, plan_merge
 from e2lm_merge.plan.recipe import Recipe, RecipeModel, read_recipe
 from e2lm_merge.search.items import UNIT, build_scoring, interval_of, paired_interval, score_field
 

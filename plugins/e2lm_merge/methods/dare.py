@@ -19,8 +19,8 @@ from e2lm.errors import UserError
 from e2lm.merge_strategy import (
     ElementwiseMerge,
     FunctionMerge,
+    MergeParameter,
     MergeStrategy,
-    Parameter,
     RowwiseMerge,
     TensorBlocks,
     TensorGroup,
@@ -35,7 +35,7 @@ from e2lm_merge.methods.deltas import (
 )
 from e2lm_merge.methods.linear import MODEL_WEIGHT
 from e2lm_merge.numbers.compiled import compiled_sums
-from e2lm_merge.numbers.plain import rank_mask
+from e2lm_merge.numbers.sign_and_rank import rank_mask
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +111,7 @@ def zeroed_(delta_N: torch.Tensor, kept: NDArray[np.uint8]) -> torch.Tensor:
     return delta_N.view(-1).mul_(torch.from_numpy(kept))
 
 
-def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
+def look_for_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
     """Masks of every block and the factors that ``rescale`` asks for."""
     del found_in_all
     densities = blocks.group.numbers("density")
@@ -193,9 +193,9 @@ def _dropping(
         merge_dropped_ties if ties else merge_dropped,
         needs_base=True,
         parameters={
-            "normalize": Parameter(normalize),
-            "rescale": Parameter(True),
-            "rescale_norm": Parameter("l1", choices=RESCALE_NORMS),
+            "normalize": MergeParameter(normalize),
+            "rescale": MergeParameter(True),
+            "rescale_norm": MergeParameter("l1", choices=RESCALE_NORMS),
             **SHARED_PARAMETERS,
         },
         **facts,
@@ -207,14 +207,14 @@ def random_drop_strategies() -> list[MergeStrategy]:
     dropped, of_model = "θ₀ + λ Σ wᵢsᵢmᵢδᵢ", {**MODEL_WEIGHT, **MODEL_DENSITY}
     dare: dict[str, Any] = {
         "kind": ElementwiseMerge,
-        "look": partial(look_at_drops, mask_of=dare_mask),
+        "look": partial(look_for_drops, mask_of=dare_mask),
         "model_parameters": of_model,
         "source": "Yu et al. 2024, arXiv 2311.03099: rescale_norm inverse; mergekit: l1",
     }
     della: dict[str, Any] = {
         "kind": RowwiseMerge,
-        "look": partial(look_at_drops, mask_of=della_mask),
-        "model_parameters": {**of_model, "epsilon": Parameter(0.15, "[0, 0.5)")},
+        "look": partial(look_for_drops, mask_of=della_mask),
+        "model_parameters": {**of_model, "epsilon": MergeParameter(0.15, "[0, 0.5)")},
         "check": check_della,
         "source": "Deep et al. 2024 (DELLA), arXiv 2406.11617",
     }

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from e2lm.arrays import Values
 from e2lm.merge_strategy import (
     Combination,
+    MergeParameter,
     MergeStrategy,
-    Parameter,
     RowwiseMerge,
     SwitchedMerge,
     TensorGroup,
@@ -21,7 +22,6 @@ from e2lm.merge_strategy import (
     WeightedSum,
 )
 from e2lm_merge.methods.deltas import deltas_
-from e2lm_merge.numbers.combination import Matrix
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TINY = 1e-6
 
 
-def mean_cosine(gram: Matrix) -> float:
+def mean_cosine(gram: Values) -> float:
     """The mean cosine over pairs of different models."""
     norms_M = np.sqrt(np.diag(gram))
     cosines = [
@@ -51,7 +51,7 @@ def stock_share(cosine: float, count: int) -> float:
     return 0.0 if abs(denominator) < TINY else count * cosine / denominator
 
 
-def combine_model_stock(group: TensorGroup, products: Matrix | None) -> Combination:
+def combine_model_stock(group: TensorGroup, products: Values | None) -> Combination:
     """θ₀ + t · mean of δᵢ, t from the whole tensor."""
     assert products is not None
     count = len(group.models)
@@ -107,6 +107,6 @@ def model_stock_strategies() -> list[MergeStrategy]:
             inputs=(2, None),
             formula="θ₀ + t·mean(δᵢ), t = N cos θ / (1 + (N−1) cos θ)",
             source="Jang et al. 2024, arXiv 2403.19522; filter_wise as in mergekit",
-            parameters={"filter_wise": Parameter(False)},
+            parameters={"filter_wise": MergeParameter(False)},
         )
     ]

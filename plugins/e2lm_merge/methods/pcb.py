@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from e2lm.merge_strategy import MergeStrategy, Parameter, TensorGroup, WholeTensorMerge
+from e2lm.merge_strategy import MergeParameter, MergeStrategy, TensorGroup, WholeTensorMerge
 from e2lm_merge.methods.deltas import SHARED_PARAMETERS, add_to_base, deltas_
 
 if TYPE_CHECKING:
@@ -64,6 +64,6 @@ def pcb_strategies() -> list[MergeStrategy]:
             needs_base=True,
             formula="θ₀ + λ Σ bᵢδᵢ/Σ bᵢ, b = unit(top ratio of exp(M·unit(|δ|)²)·tanh(δ⊙Σδ))",
             source="Du et al. 2024 (PCB-Merging), arXiv 2410.02396; per tensor",
-            parameters={"ratio": Parameter(0.1, "(0, 1]"), **SHARED_PARAMETERS},
+            parameters={"ratio": MergeParameter(0.1, "(0, 1]"), **SHARED_PARAMETERS},
         )
     ]

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from e2lm.merge_strategy import ElementwiseMerge, MergeStrategy, Parameter, TensorBlocks, TensorGroup
+from e2lm.merge_strategy import ElementwiseMerge, MergeParameter, MergeStrategy, TensorBlocks, TensorGroup
 from e2lm_merge.methods.deltas import deltas_
 from e2lm_merge.numbers.top_cut import EVERYTHING, NOTHING, TopCut, top_cuts
 
@@ -102,7 +102,7 @@ def sce_strategies() -> list[MergeStrategy]:
             needs_base=True,
             formula="θ₀ + Σ ηᵢδᵢ[sign agrees] / Σ ηᵢ[sign agrees], ηᵢ ∝ mean δᵢ² over the top select_topk by variance",
             source="Wan et al. 2024 (FuseChat), arXiv 2408.07990",
-            parameters={"select_topk": Parameter(1.0, "(0, 1]"), "int8_mask": Parameter(False)},
+            parameters={"select_topk": MergeParameter(1.0, "(0, 1]"), "int8_mask": MergeParameter(False)},
             look=look_sce,
         )
     ]

@@ -1,4 +1,4 @@
-"""Merges that keep the large differences: TIES, Model Breadcrumbs, and pruning and scaling alone.
+"""Merges that trim, keeping large differences: TIES, Model Breadcrumbs, and pruning and scaling alone (prune_scale).
 
 Shape suffix: N numbers of a block.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import ElementwiseMerge, MergeStrategy, Parameter, TensorBlocks, TensorGroup
+from e2lm.merge_strategy import ElementwiseMerge, MergeParameter, MergeStrategy, TensorBlocks, TensorGroup
 from e2lm_merge.methods.deltas import (
     MODEL_DENSITY,
     SHARED_PARAMETERS,
@@ -61,7 +61,7 @@ def kept_count(density: float, numel: int) -> int:
     return min(numel, max(1, int(density * numel)))
 
 
-def look_at_magnitudes(blocks: TensorBlocks, found_in_all: Any) -> Trim:
+def look_for_trim(blocks: TensorBlocks, found_in_all: Any) -> Trim:
     """The cut of every model, of this tensor or the one found over all tensors, and the factors of ``rescale``."""
     group = blocks.group
     densities = group.numbers("density")
@@ -73,7 +73,7 @@ def look_at_magnitudes(blocks: TensorBlocks, found_in_all: Any) -> Trim:
     return Trim(tuple(cuts), l1_scales(blocks, lambda deltas, start: trimmed_(deltas, start, cuts)))
 
 
-def look_at_all_magnitudes(tensors: Iterable[TensorBlocks]) -> list[dict[float, TopCut]] | None:
+def look_for_global_trim(tensors: Iterable[TensorBlocks]) -> list[dict[float, TopCut]] | None:
     """For every model the cut over all tensors by density, where ``trim_scope`` is ``global``; else None."""
     listed = list(tensors)
     scopes = {blocks.group.parameters["trim_scope"] for blocks in listed}
@@ -131,7 +131,7 @@ def merge_prune_scale(group: TensorGroup) -> torch.Tensor:
     return add_to_base(group, weighted_total_(_found_trimmed_(group), group.weights, False))
 
 
-def look_at_outliers(blocks: TensorBlocks, found_in_all: Any) -> OutlierTrim:
+def look_for_outliers(blocks: TensorBlocks, found_in_all: Any) -> OutlierTrim:
     """For every model the cut of what is kept or larger, and the cut of what is too large."""
     del found_in_all
     group = blocks.group
@@ -180,19 +180,19 @@ def trimming_strategies() -> list[MergeStrategy]:
     trimming: dict[str, Any] = {
         "needs_base": True,
         "model_parameters": {**MODEL_WEIGHT, **MODEL_DENSITY},
-        "look": look_at_magnitudes,
-        "look_at_all": look_at_all_magnitudes,
+        "look": look_for_trim,
+        "look_at_all": look_for_global_trim,
     }
     outliers: dict[str, Any] = {
         "needs_base": True,
         "source": "Davari and Belilovsky 2023, arXiv 2312.06795; per tensor, as mergekit",
-        "parameters": {"normalize": Parameter(False), "rescale": Parameter(False), **SHARED_PARAMETERS},
-        "model_parameters": {**MODEL_WEIGHT, **MODEL_DENSITY, "gamma": Parameter(0.01, "[0, 1)")},
-        "look": look_at_outliers,
+        "parameters": {"normalize": MergeParameter(False), "rescale": MergeParameter(False), **SHARED_PARAMETERS},
+        "model_parameters": {**MODEL_WEIGHT, **MODEL_DENSITY, "gamma": MergeParameter(0.01, "[0, 1)")},
+        "look": look_for_outliers,
     }
     trimmed = {
-        "trim_scope": Parameter("tensor", choices=TRIM_SCOPES),
-        "rescale": Parameter(False),
+        "trim_scope": MergeParameter("tensor", choices=TRIM_SCOPES),
+        "rescale": MergeParameter(False),
         **SHARED_PARAMETERS,
     }
     return [
@@ -202,7 +202,7 @@ def trimming_strategies() -> list[MergeStrategy]:
             merge_ties,
             formula="θ₀ + λ Σ wᵢδ̂ᵢ[sign agrees] / Σ wᵢ[sign agrees], δ̂ᵢ = the top density share of |δᵢ|",
             source="Yadav et al. 2023, arXiv 2306.01708: trim_scope global; mergekit: tensor",
-            parameters={"normalize": Parameter(True), **trimmed},
+            parameters={"normalize": MergeParameter(True), **trimmed},
             **trimming,
         ),
         ElementwiseMerge(

@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import MergedCheckpoint, MergeStrategy, Parameter, TrajectoryMerge, Value, WeightedSum
+from e2lm.merge_strategy import MergedCheckpoint, MergeParameter, MergeStrategy, TrajectoryMerge, Value, WeightedSum
 from e2lm.series import Series
 from e2lm_merge.methods.linear import combine_linear
+from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
 from e2lm_merge.plan.parameters import Place, parameter_book, resolved
 from e2lm_merge.plan.source import ModelSource, open_checkpoint, same_tensors
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 #: Which checkpoints take part: the last ``window`` of them (0: all), none within ``min_interval`` steps of the one
 #: before it, none older than the last ``fraction`` of training so far. PMA found that early in training long windows
 #: hurt (arXiv 2505.12082, figure 5); 0.4 is the upper end of our reading of that figure, 1 switches the limit off.
-CHOICE = {"min_interval": Parameter(0.0, "[0, inf)"), "fraction": Parameter(1.0, "(0, 1]")}
+CHOICE = {"min_interval": MergeParameter(0.0, "[0, inf)"), "fraction": MergeParameter(1.0, "(0, 1]")}
 
 
-def _window(checkpoints: float) -> dict[str, Parameter]:
-    return {"window": Parameter(checkpoints, "[0, inf)"), **CHOICE}
+def _window(checkpoints: float) -> dict[str, MergeParameter]:
+    return {"window": MergeParameter(checkpoints, "[0, inf)"), **CHOICE}
 
 
 #: Decay curves of WSM by name: the learning rate's factor at a share x of the decay, 1 at 0 and 0 at 1.
@@ -221,8 +222,6 @@ def _along(
 
 
 def _walk(weights_of: WindowWeights, series: Series, parameters: Mapping[str, Value]) -> Iterator[MergedCheckpoint]:
-    from e2lm_merge.numbers.torch_tensors import read_tensors
-
     endless = weights_of is exponential_weights and not parameters["window"] and parameters["fraction"] == 1
     recursive = _Recursive(float(parameters["alpha"])) if endless else None
     held = _Held(weights_of, parameters)
@@ -242,6 +241,28 @@ def _walk(weights_of: WindowWeights, series: Series, parameters: Mapping[str, Va
         yield checkpoint.step, held.merged()
 
 
+def read_tensors(model: ModelSource) -> dict[str, torch.Tensor]:
+    """Every tensor of a model, as stored; a :class:`UserError` names one that is not finite."""
+    import torch
+
+    from e2lm_merge.numbers.torch_tensors import TORCH_TYPES, tensor_bytes
+
+    files = OpenFiles()
+    found = {}
+    try:
+        for name, stored in sorted(model.index.tensors.items()):
+            if stored.dtype not in TORCH_TYPES:
+                raise UserError(f"{model.label}: tensor {name!r} is stored as {stored.dtype}, which is not merged")
+            tensor = torch.empty(stored.shape, dtype=TORCH_TYPES[stored.dtype])
+            FileNumbers(model.label, stored, files).read(0, tensor_bytes(tensor))
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise UserError(f"{model.label}: tensor {name!r} holds NaN or infinity; leave this checkpoint out")
+            found[name] = tensor
+    finally:
+        files.close()
+    return found
+
+
 def _same_shapes(first: ModelSource | None, model: ModelSource) -> ModelSource:
     if first is None:
         return model
@@ -257,8 +278,8 @@ def _same_shapes(first: ModelSource | None, model: ModelSource) -> ModelSource:
 
 def trajectory_strategies() -> list[MergeStrategy]:
     """lawa, sma, wma, ema, swa and wsm."""
-    alpha = {**_window(0), "alpha": Parameter(0.2, "(0, 1]")}
-    curve = {**_window(10), "curve": Parameter("1-sqrt")}
+    alpha = {**_window(0), "alpha": MergeParameter(0.2, "(0, 1]")}
+    curve = {**_window(10), "curve": MergeParameter("1-sqrt")}
     return [
         _strategy("lawa", "Mean of the last checkpoints.", "(1/k) Σ θ over the last k", uniform_weights,
                   _window(5), "Kaddour 2022, arXiv 2209.14981; Sanyal et al. 2023, arXiv 2306.03241 (k = 5)"),
@@ -278,7 +299,12 @@ def trajectory_strategies() -> list[MergeStrategy]:
 
 
 def _strategy(
-    name: str, description: str, formula: str, weights_of: WindowWeights, parameters: dict[str, Parameter], source: str
+    name: str,
+    description: str,
+    formula: str,
+    weights_of: WindowWeights,
+    parameters: dict[str, MergeParameter],
+    source: str,
 ) -> MergeStrategy:
     facts: dict[str, Any] = {"formula": formula, "source": source, "ordered": True, "parameters": parameters}
     mean = WeightedSum(name, description, combine_linear, **facts)

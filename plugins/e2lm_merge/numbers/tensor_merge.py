@@ -1,10 +1,7 @@
 """One tensor's merge: its inputs block by block through the strategy, once per look and once to merge.
 
-Bits depend on nothing but inputs, parameters and seed.
-
-Weighted sums of one tensor, block by block, by the compiled functions where there are some, else by numpy.
-
-Shape suffix: N numbers of a block.
+Weighted sums go through the compiled functions where there are some, else through numpy; the bits depend on nothing but
+inputs, parameters and seed. Shape suffix: N numbers of a block.
 """
 
 from __future__ import annotations

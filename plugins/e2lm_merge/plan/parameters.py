@@ -1,6 +1,6 @@
-"""The parameters of a recipe, checked against the strategy that takes them.
+"""The parameters of a recipe: one value, a gradient over the layers, or filters, as mergekit's YAML writes them.
 
-A parameter as mergekit's YAML writes it: one value, a gradient over the layers, or a list of filters.
+They are checked against the strategy that takes them, and resolved for every tensor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import MergeStrategy, Parameter, Value
+from e2lm.merge_strategy import MergeParameter, MergeStrategy, Value
 
 #: ``model.layers.3.``, ``transformer.h.3.``, ``gpt_neox.layers.3.``, ``encoder.layer.3.``, ``blocks.3.``
 LAYER_PART = re.compile(r"(?:^|\.)(layers|layer|h|blocks)\.(\d+)\.")
@@ -151,7 +151,7 @@ def parameter_book(data: Mapping[str, Any], where: str, strategy: MergeStrategy,
     return ParameterBook(where, {name: _checked(one, known[name], f"{where}.{name}") for name, one in settings.items()})
 
 
-def _checked(setting: Setting, parameter: Parameter, where: str) -> Setting:
+def _checked(setting: Setting, parameter: MergeParameter, where: str) -> Setting:
     """Every value of ``setting`` in the type that the parameter has."""
     filters = tuple(replace(one, setting=_checked(one.setting, parameter, where)) for one in setting.filters)
     if setting.gradient and isinstance(parameter.default, str):

@@ -10,8 +10,8 @@ from typing import Any
 from e2lm.errors import UserError
 from e2lm.merge_strategy import CandidateSearch, MergeStrategy, ScoredMerge
 from e2lm.progress import progress_bar
+from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
 from e2lm_merge.plan.parameters import parameter_book
-from e2lm_merge.plan.plan import find_strategy, plan_merge
 from e2lm_merge.plan.recipe import Recipe, RecipeModel, recipe_from_data
 from e2lm_merge.search.items import UNIT, build_scoring, interval_of, paired_interval, score_field
 

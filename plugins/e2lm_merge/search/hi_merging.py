@@ -22,10 +22,10 @@ import numpy as np
 
 from e2lm.arrays import Values
 from e2lm.errors import UserError
-from e2lm.merge_strategy import WEIGHT, CandidateSearch, MergeStrategy, Parameter, ScoredMerge
+from e2lm.merge_strategy import WEIGHT, CandidateSearch, MergeParameter, MergeStrategy, ScoredMerge
 from e2lm.progress import progress_bar
+from e2lm_merge.plan.merge_plan import MergePlan, find_strategy, plan_merge
 from e2lm_merge.plan.parameters import LAYER_PART, Place, parameter_book, resolved
-from e2lm_merge.plan.plan import MergePlan, find_strategy, plan_merge
 from e2lm_merge.plan.recipe import Recipe, RecipeModel, recipe_from_data
 from e2lm_merge.search.items import (
     UNIT,
@@ -396,16 +396,16 @@ def hi_merging_strategies() -> list[MergeStrategy]:
             source="Fu et al. 2025 (Hi-Merging), ACL 2025 long.1588, arXiv 2506.12379",
             inputs=(2, None),
             parameters={
-                "trim_scope": Parameter("tensor", choices=("tensor", "global")),
-                "combine": Parameter("sum", choices=("sum", "average")),
-                "partial_target": Parameter("harmful", choices=("harmful", "harmed")),
-                "layer_density_of": Parameter("kept", choices=("kept", "whole")),
-                "contribution_unit": Parameter("gain", choices=("gain", "raw")),
-                "recompute": Parameter(False),
-                "z": Parameter(1.0),
-                "layer_factor": Parameter(0.5),
-                "search": Parameter(False),
+                "trim_scope": MergeParameter("tensor", choices=("tensor", "global")),
+                "combine": MergeParameter("sum", choices=("sum", "average")),
+                "partial_target": MergeParameter("harmful", choices=("harmful", "harmed")),
+                "layer_density_of": MergeParameter("kept", choices=("kept", "whole")),
+                "contribution_unit": MergeParameter("gain", choices=("gain", "raw")),
+                "recompute": MergeParameter(False),
+                "z": MergeParameter(1.0),
+                "layer_factor": MergeParameter(0.5),
+                "search": MergeParameter(False),
             },
-            model_parameters={"density": Parameter(0.1, "(0, 1]"), WEIGHT: Parameter(0.9)},
+            model_parameters={"density": MergeParameter(0.1, "(0, 1]"), WEIGHT: MergeParameter(0.9)},
         )
     ]

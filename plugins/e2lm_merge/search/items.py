@@ -20,7 +20,7 @@ import numpy as np
 from e2lm.arrays import Values
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.interval import mean_stderr, normal_interval
-from e2lm_merge.plan.plan import MergePlan
+from e2lm_merge.plan.merge_plan import MergePlan
 from e2lm_merge.plan.recipe import Recipe, RecipeScore
 
 ITEM_FIELDS = ("context", "continuation", "text")

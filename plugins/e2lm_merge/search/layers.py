@@ -16,7 +16,7 @@ from e2lm.one_thread import one_torch_thread
 from e2lm_merge.numbers.blocks import TensorMerge, Workspace
 from e2lm_merge.numbers.formats import EXACT_BYTES, Bytes
 from e2lm_merge.numbers.tensor_merge import look_at_all, merge_tensor
-from e2lm_merge.plan.plan import MergePlan
+from e2lm_merge.plan.merge_plan import MergePlan
 from e2lm_merge.search.items import ItemScorer
 
 if TYPE_CHECKING:

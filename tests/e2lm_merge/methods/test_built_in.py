@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from e2lm import UserError
 from e2lm.merge_strategy import ScoredMerge
-from e2lm_merge.plan.plan import find_strategy
+from e2lm_merge.plan.merge_plan import find_strategy
 from e2lm_merge.plugin import e2lm_register_merge_strategies
 
 MergeOne = Callable[..., torch.Tensor]

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from e2lm import Series, UserError
 from e2lm.merge_strategy import MergedCheckpoint, TrajectoryMerge, Value, parse_merge_spec
+from e2lm_merge.methods import trajectory
 from e2lm_merge.methods.trajectory import (
     DECAY_CURVES,
     exponential_weights,
@@ -27,9 +28,8 @@ from e2lm_merge.methods.trajectory import (
     window_of,
     wsm_weights,
 )
-from e2lm_merge.numbers import torch_tensors
 from e2lm_merge.output.in_memory import merged_tensors
-from e2lm_merge.plan.plan import find_strategy, plan_merge
+from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
 
 NAMES = [one.name for one in trajectory_strategies()]
@@ -210,13 +210,13 @@ def test_the_curve_ends_in_the_merge_of_the_run_at_every_step(name: str, dtype: 
 def test_every_checkpoint_is_read_once(spec: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run([1, 2, 3, 4, 5])
     read: list[str] = []
-    plain = torch_tensors.read_tensors
+    plain = trajectory.read_tensors
 
     def counted(model: Any) -> Any:
         read.append(model.label)
         return plain(model)
 
-    monkeypatch.setattr(torch_tensors, "read_tensors", counted)
+    monkeypatch.setattr(trajectory, "read_tensors", counted)
     name, parameters = parse_merge_spec(spec)
     assert len(list(merged_checkpoints(Series.read(folder), name, parameters))) == 5
     assert read == [f"checkpoint-{step}" for step in (1, 2, 3, 4, 5)]

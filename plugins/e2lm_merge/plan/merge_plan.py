@@ -1,7 +1,4 @@
-"""Merge plan: every output tensor with what goes into it, decided and checked before a number is read.
-
-Whether input embedding and output head are one tensor in the output, and what is read where models differ.
-"""
+"""Merge plan: every output tensor with what goes into it, decided and checked before a number is read."""
 
 from __future__ import annotations
 
@@ -19,50 +16,15 @@ from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
 from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
 from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, with_layer
 from e2lm_merge.plan.recipe import TORCH_TYPE_NAME, Recipe
-from e2lm_merge.plan.source import ModelSource, open_checkpoint, open_model, open_series, same_tensors
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingTie:
-    """``flag`` is the output's ``tie_word_embeddings``, None where the models have no embedding we know.
-
-    ``ignored`` are tensors that are not written, ``added`` such that the first model may lack; ``pair`` is the head's
-    and the embedding's name.
-    """
-
-    flag: bool | None = None
-    pair: tuple[str, str] | None = None
-    ignored: frozenset[str] = frozenset()
-    added: frozenset[str] = frozenset()
-
-    def stored_name(self, name: str, model: ModelSource) -> str:
-        """Under which name ``model`` stores the output tensor ``name``: a tied model's head is its embedding."""
-        if self.pair is not None and name == self.pair[0] and name not in model.index.tensors:
-            return self.pair[1]
-        return name
-
-
-def decided_tie(models: Sequence[ModelSource], wanted: str | None) -> EmbeddingTie:
-    """The tie of the output; a :class:`UserError` where models differ and the recipe does not choose."""
-    pair = models[0].tied_pair
-    if pair is None:
-        return EmbeddingTie()
-    tied = [model.is_tied for model in models]
-    if wanted is None and len(set(tied)) > 1:
-        one, other = models[tied.index(True)].label, models[tied.index(False)].label
-        raise UserError(
-            f"{one} ties input embedding and output head, {other} does not; say tied_embeddings: untie (both are "
-            "written, the tied model's embedding counts as its head) or tie (the embedding alone is merged)"
-        )
-    tie = tied[0] if wanted is None else wanted == "tie"
-    head = frozenset({pair[0]})
-    if tie:
-        return EmbeddingTie(True, pair, ignored=head)
-    if any(tied):
-        return EmbeddingTie(False, pair, added=head)
-    has_head = pair[0] in models[0].index.tensors
-    return EmbeddingTie(False if has_head else None, pair)
-
+from e2lm_merge.plan.source import (
+    EmbeddingTie,
+    ModelSource,
+    decided_tie,
+    open_checkpoint,
+    open_model,
+    open_series,
+    same_tensors,
+)
 
 #: Name parts of tensors before the first layer: with slices they come from the first slice, all others outside the
 #: layers from the last.
@@ -133,10 +95,10 @@ def plan_merge(recipe: Recipe, near: Path | None = None) -> MergePlan:
         raise UserError(
             f"merge_method {strategy.name!r} scores candidates; it needs the field score with items to score on"
         )
-    return _Planner(recipe, strategy, near).plan()
+    return _MergePlanner(recipe, strategy, near).plan()
 
 
-class _Planner:
+class _MergePlanner:
     """Holds what the steps of planning share."""
 
     def __init__(self, recipe: Recipe, strategy: MergeStrategy, near: Path | None) -> None:
