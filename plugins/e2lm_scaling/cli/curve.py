@@ -71,7 +71,7 @@ def _chart(arguments: Namespace, frame: pd.DataFrame, report: dict[str, Any]) ->
 
 
 def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
-    """Columns series, at (tokens or steps), value."""
+    """Columns series, metric, step, at (tokens or steps), value."""
     import pandas as pd
 
     if arguments.columns:
@@ -84,7 +84,8 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
                 raise UserError(f"{arguments.data}: column {name!r} is missing. {nearest_names(name, table.columns)}")
         if len(names) != 2:
             raise UserError(f"--columns {arguments.columns!r}: give two columns, the step (or tokens) and the loss")
-        data = {"series": "run", "step": table[names[0]], "at": table[names[0]], "value": table[names[1]]}
+        at, value = table[names[0]], table[names[1]]
+        data = {"series": "run", "metric": "loss", "step": at, "at": at, "value": value}
         return pd.DataFrame(data).dropna(), str(arguments.data)
     from e2lm.results import read_scores
 
@@ -101,7 +102,7 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
     frame = frame[frame["step"] > 0].rename(columns={"tokens": "at"})
     if frame["at"].isna().any():
         frame = frame.assign(at=frame["step"].astype(float))
-    return frame[["series", "step", "at", "value"]], str(arguments.data)
+    return frame[["series", "metric", "step", "at", "value"]], str(arguments.data)
 
 
 def _run_of(frame: pd.DataFrame, name: str | None, option: str) -> tuple[str, pd.DataFrame]:
@@ -134,14 +135,16 @@ def _unfinished(arguments: Namespace, name: str, rows: pd.DataFrame) -> tuple[Un
 
     from e2lm.scaling_predictor import UnfinishedRun
     from e2lm.signal_score import Curve
+    from e2lm_scaling.forecast.losses import is_loss
     from e2lm_scaling.laws.schedule import schedule_of
 
     steps_K, at_K, values_K = (rows[column].to_numpy(dtype=np.float64) for column in ("step", "at", "value"))
     unknown_K = np.full(len(rows), np.nan)
     n_items_K = np.zeros(len(rows), dtype=np.int64)
+    metric = str(rows["metric"].iloc[0])
     curve = Curve(
-        name, "", arguments.metric or "loss", steps_K.astype(np.int64), at_K, values_K, unknown_K, n_items_K,
-        higher_is_better=False,
+        name, "", metric, steps_K.astype(np.int64), at_K, values_K, unknown_K, n_items_K,
+        higher_is_better=not is_loss(metric),
     )  # fmt: skip
     if arguments.schedule:
         schedule = schedule_of(arguments.schedule)

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
-from e2lm.scaling_predictor import Capability, ScalingPredictor
 from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     from e2lm.chart import Chart
-    from e2lm.scaling_predictor import Forecast, Forecaster
+    from e2lm.scaling_predictor import Capability, Forecast, Forecaster, ScalingPredictor
     from e2lm_scaling.forecast.losses import LossSource
 
 HOOK, WHAT = "e2lm_register_scaling_predictors", "scaling predictor"
@@ -68,12 +67,16 @@ def add_law_arguments(parser: ArgumentParser, default: str) -> None:
 
 def known_predictors(capability: Capability) -> list[ScalingPredictor]:
     """Every registered predictor that can do this, built-in or not."""
+    from e2lm.scaling_predictor import ScalingPredictor
+
     found: list[ScalingPredictor] = plugin_manager().all(HOOK, ScalingPredictor, WHAT)
     return [one for one in found if capability in one.capabilities]
 
 
 def predictor_named(name: str, capability: Capability = "forecast") -> ScalingPredictor:
     """The predictor of that name, built-in or not; :class:`UserError` where there is none or it cannot do this."""
+    from e2lm.scaling_predictor import ScalingPredictor
+
     found: ScalingPredictor = plugin_manager().find(HOOK, ScalingPredictor, name, WHAT)
     if capability not in found.capabilities:
         able = ", ".join(sorted(one.name for one in known_predictors(capability)))
