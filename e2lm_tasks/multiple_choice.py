@@ -19,7 +19,7 @@ import numpy as np
 from lm_eval.api.registry import get_aggregation
 
 from e2lm import ItemMetric
-from e2lm.errors import one_line
+from e2lm.errors import NotFiniteError, one_line
 from e2lm.item_metric import ItemChoices
 from e2lm.plugin_manager import plugin_manager
 from e2lm_tasks.local_task import LocalTask
@@ -35,7 +35,8 @@ class MultipleChoice(LocalTask):
     """A task of ``output_type: multiple_choice`` with continuous metrics beside accuracy.
 
     Every ``ItemMetric`` of the installed plugins appears with aggregation mean, its standard error and its arrow. A
-    metric that needs more choices than an item has is left out for that item. One that raises is NaN for that item,
+    metric that needs more choices than an item has is left out for that item. All are NaN for an item with a
+    log-likelihood that is not finite. One that raises is NaN for that item,
     and named once in a warning, so that one broken plugin does not cost an evaluation. Metrics that need the number
     of tokens of each choice are left out: lm-eval does not hand it over (``e2lm eval`` reports them).
     """
@@ -56,7 +57,11 @@ class MultipleChoice(LocalTask):
     def process_results(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
         """lm-eval's metrics of one item, then every registered one that it did not compute."""
         values: dict[str, Any] = super().process_results(doc, results)
-        choices = self._item_choices(doc, results) if self.reports_item_metrics else None
+        try:
+            choices = self._item_choices(doc, results) if self.reports_item_metrics else None
+        except NotFiniteError:  # left out of the mean it would be one of the other items
+            allowed = (metric.name for metric in self._item_metrics if len(results) >= metric.min_choices)
+            return {**dict.fromkeys(allowed, math.nan), **values}
         if choices is None:
             return values
         n_choices = choices.loglik_IC.shape[1]

@@ -14,6 +14,10 @@ class UserError(E2LMError):
     """A mistake in what the user gave us: printed as one line, exit code 2, no traceback."""
 
 
+class NotFiniteError(UserError):
+    """Numbers of a model are NaN or infinite: nothing can be said of it, and others are none the worse for it."""
+
+
 def nearest_names(name: str, allowed: Iterable[str], count: int = 3) -> str:
     """A sentence that offers the allowed names closest to ``name``.
 

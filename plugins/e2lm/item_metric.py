@@ -11,7 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.errors import NotFiniteError, UserError
 from e2lm.kind import checked_name, lock_arrays
+
+
+def require_finite(loglik: NDArray[np.float64], where: Callable[[int], str] = "request {}".format) -> None:
+    """A :class:`NotFiniteError` that says ``where(index)`` the first NaN or infinity is; ``loglik`` has one axis.
+
+    >>> require_finite(np.array([-1.0, -2.0]))
+    """
+    bad = np.flatnonzero(~np.isfinite(loglik))
+    if len(bad):
+        raise NotFiniteError(
+            f"the model gives a log-likelihood of {loglik[bad[0]]} ({where(int(bad[0]))}): weights damaged, or half "
+            "precision too narrow? dtype=float32 tells"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +34,8 @@ class ItemChoices:
 
     ``loglik_IC`` is in nats, summed over the tokens of the choice, NaN where padded. Lengths never count the leading
     delimiter, as in lm-eval, and are -1 where padded or unknown. ``gold_I`` is the index of the true choice.
-    The arrays are read-only: many metrics see the same choices.
+    The arrays are read-only: many metrics see the same choices. Raises :class:`NotFiniteError` for a log-likelihood
+    that is NaN or infinite, :class:`UserError` where the true choice is none of the item's.
     """
 
     loglik_IC: NDArray[np.float64]
@@ -31,6 +46,13 @@ class ItemChoices:
     gold_I: NDArray[np.int64]
 
     def __post_init__(self) -> None:
+        item_R, choice_R = np.nonzero(self.there_IC)
+        require_finite(self.loglik_IC[item_R, choice_R], lambda row: f"item {item_R[row]}, choice {choice_R[row]}")
+        is_gold_IC = np.arange(self.there_IC.shape[1]) == self.gold_I[:, None]
+        without = np.flatnonzero(~(is_gold_IC & self.there_IC).any(axis=1))
+        if len(without):
+            gold = self.gold_I[without[0]]
+            raise UserError(f"item {without[0]}: choice {gold} is said to be the true one, and the item has none such")
         lock_arrays(self, "loglik_IC", "there_IC", "bytes_IC", "chars_IC", "tokens_IC", "gold_I")
 
     def __len__(self) -> int:

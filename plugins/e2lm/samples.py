@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Log-likelihoods of one checkpoint on one task."""
+    """Log-likelihoods of one checkpoint on one task, all of them finite: :class:`ItemChoices` refuses others."""
 
     series: str
     step: int
@@ -163,5 +163,8 @@ def read_samples(path: Path) -> list[Samples]:
                 ),
                 pa.compute.equal(table["step"], key["step"]),
             )
-            found.append(Samples.from_table(table.filter(mask)))
+            try:
+                found.append(Samples.from_table(table.filter(mask)))
+            except UserError as error:
+                raise type(error)(f"{file}: task {key['task']!r}: {error}") from error
     return sorted(found, key=lambda samples: (samples.series, samples.task, samples.step))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import pandas as pd
 
 from e2lm.atomic_file import whole_file
 from e2lm.errors import UserError, nearest_names
+from e2lm.interval import mean_stderr
+from e2lm.item_metric import ItemMetric
+from e2lm.samples import Samples
 
 #: Column -> pandas type. ``tokens``, ``flops``, ``params`` and ``stderr`` are NaN where unknown; ``n`` (items) is 0.
 COLUMNS = {
@@ -47,6 +51,28 @@ class ScoreRow:
     flops: float = math.nan
     stderr: float = math.nan
     n: int = 0
+
+
+def scored_samples(
+    samples: Samples, metrics: Iterable[ItemMetric], like: ScoreRow, reported: Container[str] = ()
+) -> list[ScoreRow]:
+    """One row for each of ``metrics`` that the choices allow: the mean over the items, the rest as in ``like``.
+
+    Those that were ``reported`` already are left out, and those undefined on every item: of tokens, say, where nobody
+    knows how many a choice has.
+    """
+    if not len(samples):
+        return []
+    least = int(samples.choices.there_IC.sum(axis=1).min())
+    rows = []
+    for metric in metrics:
+        if metric.name in reported or least < metric.min_choices:
+            continue
+        values_I = metric.per_item(samples.choices)
+        if not np.isnan(values_I).all():
+            value, stderr = float(np.mean(values_I)), mean_stderr(values_I)
+            rows.append(replace(like, metric=metric.name, value=value, stderr=stderr, n=len(values_I)))
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from e2lm import Command, Curriculum, E2LMError, EvaluationModel, ItemMetric, TaskSuite
+from e2lm.errors import NotFiniteError, UserError
 from e2lm.item_metric import ItemChoices
 
 
@@ -35,6 +37,23 @@ def test_without_gold_leaves_the_wrong_choices_and_the_original_as_it_was(choice
     wrong_IC = choices.without_gold(choices.loglik_IC)
     np.testing.assert_array_equal(wrong_IC, [[-1.0, -2.0, np.nan], [np.nan, -5.0, np.nan]])
     np.testing.assert_array_equal(choices.loglik_IC, before_IC)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("item", "choice"), [(0, 0), (0, 2), (1, 1)])
+def test_choices_whose_log_likelihood_is_not_finite_are_refused(
+    choices: ItemChoices, value: float, item: int, choice: int
+) -> None:
+    spoilt_IC = choices.loglik_IC.copy()
+    spoilt_IC[item, choice] = value
+    with pytest.raises(NotFiniteError, match=rf"log-likelihood of {value} \(item {item}, choice {choice}\)"):
+        replace(choices, loglik_IC=spoilt_IC)
+
+
+@pytest.mark.parametrize("gold", [-1, 2, 3])
+def test_a_true_choice_that_the_item_does_not_have_is_refused(choices: ItemChoices, gold: int) -> None:
+    with pytest.raises(UserError, match=f"item 1: choice {gold} is said to be the true one"):
+        replace(choices, gold_I=np.array([0, gold]))
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "with space", "-first", "ümlaut", "a/b", None, 3])

@@ -40,7 +40,7 @@ def samples(draw: st.DrawFn) -> Samples:
         task=draw(TEXT),
         doc_ids_I=np.array(doc_ids, dtype=np.int64),
         choices=ItemChoices(
-            loglik_IC=grid(st.floats(allow_nan=False), np.nan, np.float64),
+            loglik_IC=grid(st.floats(allow_nan=False, allow_infinity=False), np.nan, np.float64),
             there_IC=there_IC,
             bytes_IC=grid(LENGTHS, -1, np.int64),
             chars_IC=grid(LENGTHS, -1, np.int64),
@@ -148,13 +148,16 @@ def changed(**columns: list[Any]) -> pa.Table:
         (changed(gold=[False, False, False, True]), "task 'arc', doc_id 0: 0 choices are marked as gold"),
         (changed(gold=[True, False, True, True]), "task 'arc', doc_id 1: 2 choices are marked as gold"),
         (changed(choice=[0, 0, 0, 1]), "doc_id 0: choices must be numbered from 0, each once"),
+        (changed(loglik=[-1.0, -1.0, float("nan"), -1.0]), r"log-likelihood of nan \(item 1, choice 0\)"),
+        (changed(loglik=[-1.0, float("-inf"), -1.0, -1.0]), r"log-likelihood of -inf \(item 0, choice 1\)"),
         (changed(choice=[-1, 0, 0, 1]), "doc_id 0: choices must be numbered from 0, each once"),
     ],
 )
 def test_a_table_that_is_no_samples_is_a_mistake(tmp_path: Path, table: pa.Table, said: str) -> None:
     pq.write_table(table, tmp_path / "samples.parquet")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=said) as caught:
         read_samples(tmp_path / "samples.parquet")
+    assert "samples.parquet: " in str(caught.value)
 
 
 def test_an_empty_table_holds_no_samples(tmp_path: Path) -> None:

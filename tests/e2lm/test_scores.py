@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2lm import Scores, UserError
+from e2lm import ItemMetric, Samples, Scores, UserError
+from e2lm.item_metric import ItemChoices
 from e2lm.results import read_scores
-from e2lm.scores import COLUMNS, ScoreRow
+from e2lm.scores import COLUMNS, ScoreRow, scored_samples
 
 #: Control characters are left out: no name that lm-eval or a file system gives has them.
 NAMES = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=8) | st.sampled_from(
@@ -145,6 +146,28 @@ def test_two_tables_in_one_hold_the_rows_of_both() -> None:
     assert [row.series for row in one.with_rows_of(two).rows()] == ["a", "b"]
     assert plain(one.with_rows_of(Scores.from_rows([]))) == plain(one)
     assert plain(Scores.from_rows([]).with_rows_of(one)) == plain(one)
+
+
+def test_samples_become_rows_with_the_mean_of_each_metric_and_its_standard_error() -> None:
+    loglik_IC = np.log([[0.5, 0.25, 0.125], [0.125, 0.5, np.nan], [0.25, 0.5, 0.125]])
+    there_IC, one_IC = ~np.isnan(loglik_IC), np.ones((3, 3), np.int64)
+    choices = ItemChoices(loglik_IC, there_IC, one_IC, one_IC, -one_IC, np.array([0, 0, 1]))
+    samples = Samples("run", 5, "arc", np.arange(3), choices, there_IC)
+    metrics = [
+        ItemMetric("gold", "d", lambda one: one.gold_loglik_I),
+        ItemMetric("of_three", "d", lambda one: one.gold_loglik_I, min_choices=3),
+        ItemMetric("per_token", "d", lambda one: np.where(one.tokens_IC[:, 0] < 0, np.nan, 1.0)),
+        ItemMetric("acc", "d", lambda one: np.ones(3)),
+        ItemMetric("partly", "d", lambda one: np.array([1.0, np.nan, 1.0])),
+    ]
+    like = ScoreRow("run", 5, "arc", "", math.nan, 10.0, 20.0, 30.0, n=99)
+    gold, partly = scored_samples(samples, metrics, like, reported={"acc"})
+    golds = [math.log(0.5), math.log(0.125), math.log(0.5)]
+    assert gold == dataclasses.replace(
+        like, metric="gold", value=sum(golds) / 3, stderr=np.std(golds, ddof=1) / math.sqrt(3), n=3
+    )
+    assert partly.metric == "partly"
+    assert math.isnan(partly.value)
 
 
 def test_records_are_plain_json_with_none_for_the_unknown() -> None:

@@ -127,6 +127,24 @@ def test_a_metric_that_raises_costs_only_itself(tmp_path: Path, monkeypatch: pyt
     assert math.isfinite(probe["gold_loglik,none"])
 
 
+def test_an_item_with_a_number_that_is_not_finite_is_not_left_out_of_a_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_metrics(monkeypatch, METRICS)
+    spoilt = {**ROWS[3], "choices": ["NaN", *CHOICES[1:]]}
+    folder = task_folder(tmp_path, [*ROWS[:3], spoilt, *ROWS[4:]])
+    model = FixedModel()
+    answered = model.loglikelihood
+    model.loglikelihood = lambda requests: [  # type: ignore[method-assign]
+        (math.nan, False) if one.args[1] == " NaN" else answered([one])[0] for one in requests
+    ]
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    probe = simple_evaluate(model=model, tasks=["probe"], task_manager=manager)["results"]["probe"]
+    assert math.isnan(probe["gold_loglik,none"])
+    assert math.isnan(probe["surprise,none"])
+    assert "of_nine,none" not in probe
+
+
 def test_without_plugins_lm_evals_metrics_remain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_metrics(monkeypatch, [])
     assert "acc,none" in evaluated(task_folder(tmp_path, ROWS))["results"]["probe"]

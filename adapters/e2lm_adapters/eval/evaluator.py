@@ -12,10 +12,12 @@ from typing import Any
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.results.lm_eval import reported_values
+from e2lm.results.lm_eval_items import LiveTask, item_samples
+from e2lm.samples import Samples
 from e2lm.weights import read_weight_index
 from e2lm_adapters.eval.merged import MergeAhead
 from e2lm_adapters.eval.request import EvaluationRequest, Work, units_of
-from e2lm_adapters.eval.samples import samples_of
 from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
 from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles
 from e2lm_adapters.lm_eval.tasks import LoadedTasks, set_seeds
@@ -95,26 +97,11 @@ class CheckpointEvaluator:
             log_samples=True,
         )
         wall_s = time.monotonic() - started
-        units = [self._unit(piece, name, results, wall_s) for name in piece.missing]
-        samples = {
-            name: samples_of(
-                piece.series.name,
-                piece.checkpoint.step,
-                self._tasks.task_dict["tasks"][name],
-                results["samples"][name],
-                getattr(self._lm, "continuation_tokens_of", None),
-            )
-            for name in piece.missing
-        }
+        kept = [self._kept(piece, name, results, wall_s) for name in piece.missing]
         if self._request.write_lm_eval_files:
             shown = piece.checkpoint if self._merge is None else self._merge.shown(piece.checkpoint)
             self._files.write(piece.series, shown, results)
-        self._store.keep(
-            [
-                (unit.model_copy(update={"has_samples": samples[unit.task] is not None}), samples[unit.task])
-                for unit in units
-            ]
-        )
+        self._store.keep(kept)
 
     def close(self) -> None:
         """Give back what the model holds outside this process."""
@@ -140,23 +127,16 @@ class CheckpointEvaluator:
             return whole
         return {"tasks": {name: whole["tasks"][name] for name in names}, "groups": {}, "group_map": {}}
 
-    def _unit(self, piece: Work, name: str, results: dict[str, Any], wall_s: float) -> Unit:
-        values = results["results"][name]
-        stock = []
-        for key, value in values.items():
-            metric, comma, filter_name = str(key).partition(",")
-            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
-                continue
-            stderr = values.get(f"{metric}_stderr,{filter_name}")
-            finite = isinstance(stderr, int | float) and math.isfinite(stderr)
-            stock.append(
-                StockMetric(
-                    metric=metric if filter_name == "none" else f"{metric},{filter_name}",
-                    value=float(value),
-                    stderr=float(stderr) if finite and stderr is not None else None,
-                )
-            )
-        return Unit(
+    def _kept(self, piece: Work, name: str, results: dict[str, Any], wall_s: float) -> tuple[Unit, Samples | None]:
+        read = item_samples(
+            piece.series.name,
+            piece.checkpoint.step,
+            name,
+            LiveTask(self._tasks.task_dict["tasks"][name]),
+            results["samples"][name],
+            getattr(self._lm, "continuation_tokens_of", None),
+        )
+        unit = Unit(
             series=piece.series.name,
             step=piece.checkpoint.step,
             task=name,
@@ -164,9 +144,15 @@ class CheckpointEvaluator:
             task_sha256=self._tasks.hashes[name],
             adapter=self._request.adapter,
             n=int(results["n-samples"][name]["effective"]),
-            stock_metrics=tuple(stock),
+            stock_metrics=tuple(
+                StockMetric(metric=metric, value=value, stderr=stderr if math.isfinite(stderr) else None)
+                for metric, value, stderr in reported_values(results["results"][name])
+            ),
+            has_samples=read.samples is not None,
+            left_out=read.left_out,
             wall_s=wall_s,
         )
+        return unit, read.samples
 
 
 def model_class(name: str) -> Any:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-
-import numpy as np
+from dataclasses import replace
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
-from e2lm.interval import mean_stderr
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.progress import progress_bar
 from e2lm.run_record import RunRecord, recorded_versions
 from e2lm.samples import Samples
-from e2lm.scores import ScoreRow, Scores
+from e2lm.scores import ScoreRow, Scores, scored_samples
 from e2lm.series import Series
 from e2lm.weights import read_weight_index
 from e2lm_adapters.eval.evaluator import evaluate_here, model_class
@@ -34,36 +32,22 @@ def score_rows(
 ) -> list[ScoreRow]:
     """The rows of one task at one checkpoint: lm-eval's metrics, then item metrics it does not have."""
     tokens = series.tokens_at(checkpoint)
-    flops = series.flops(tokens)
-
-    def row(metric: str, value: float, stderr: float, n: int) -> ScoreRow:
-        return ScoreRow(
-            series=series.name,
-            step=checkpoint.step,
-            task=unit.task,
-            metric=metric,
-            value=value,
-            params=float(series.params),
-            tokens=tokens,
-            flops=flops,
-            stderr=stderr,
-            n=n,
-        )
-
+    like = ScoreRow(
+        series=series.name,
+        step=checkpoint.step,
+        task=unit.task,
+        metric="",
+        value=math.nan,
+        params=float(series.params),
+        tokens=tokens,
+        flops=series.flops(tokens),
+        n=unit.n,
+    )
     rows = [
-        row(stock.metric, stock.value, math.nan if stock.stderr is None else stock.stderr, unit.n)
-        for stock in unit.stock_metrics
+        replace(like, metric=one.metric, value=one.value, stderr=math.nan if one.stderr is None else one.stderr)
+        for one in unit.stock_metrics
     ]
-    if samples is None:
-        return rows
-    there = {stock.metric for stock in unit.stock_metrics}
-    least = int(samples.choices.there_IC.sum(axis=1).min()) if len(samples) else 0
-    for metric in metrics:
-        if metric.name in there or least < metric.min_choices:
-            continue
-        values_I = metric.per_item(samples.choices)
-        rows.append(row(metric.name, float(np.mean(values_I)), mean_stderr(values_I), len(values_I)))
-    return rows
+    return rows if samples is None else rows + scored_samples(samples, metrics, like, {row.metric for row in rows})
 
 
 #: By name of the series and step.

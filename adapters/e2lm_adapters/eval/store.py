@@ -41,7 +41,10 @@ class StockMetric(Noun):
 
 
 class Unit(Noun):
-    """One task evaluated on one checkpoint: the smallest piece of work that is never done twice."""
+    """One task evaluated on one checkpoint: the smallest piece of work that is never done twice.
+
+    ``left_out`` tells which of its items its Samples lack, and why.
+    """
 
     schema_version: Literal[1] = 1
     series: str
@@ -53,6 +56,7 @@ class Unit(Noun):
     n: int
     stock_metrics: tuple[StockMetric, ...] = ()
     has_samples: bool = False
+    left_out: tuple[str, ...] = ()
     wall_s: float = 0.0
 
     @property

@@ -35,6 +35,9 @@ def cache_templates() -> None:
     environment.from_string = functools.lru_cache(MAX_TEMPLATES)(environment.from_string)
 
 
+#: Raised when tasks whose choices are contexts, or that have several right answers, come out as other Samples.
+SAMPLES_VERSION = 2
+
 #: lm-eval's own defaults (``lm_eval run --seed``): Python, numpy, torch, few-shot.
 SEEDS = {"python": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
 
@@ -145,6 +148,8 @@ def _task_hash(task: Any, limit: int | None) -> str:
     judged = {
         key: config.get(key) for key in ("output_type", "metric_list", "filter_list", "generation_kwargs", "repeats")
     }
+    if getattr(task, "multiple_input", False) or getattr(task, "multiple_target", False):
+        judged["samples"] = SAMPLES_VERSION
     digest = sha256(json.dumps([task.task_name, judged], sort_keys=True, default=str).encode())
     for instance in task.instances:
         # surrogatepass: damaged text must not stop the evaluation of a benchmark that has it

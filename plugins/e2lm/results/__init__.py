@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from e2lm.errors import UserError
-from e2lm.results.lm_eval import lm_eval_rows, lm_eval_runs, read_lm_eval_samples
+from e2lm.results.lm_eval import Notes, lm_eval_rows, lm_eval_run, lm_eval_runs, read_lm_eval_samples
 from e2lm.results.tables import competition_rows, loaded_json, read_table, without_duplicates
 from e2lm.scores import ScoreRow, Scores, ScoreSource
 
@@ -33,30 +33,29 @@ def _read_folder(path: Path) -> ScoreSource:
         if (path / name).is_file():
             return read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
     rows: dict[tuple[str, str, str, int], ScoreRow] = {}
-    repeated = 0
-    runs = []
-    for run in lm_eval_runs(path):
+    repeated, runs, notes = 0, [], Notes()
+    for run in lm_eval_runs(path, notes):
         runs.append(run.subject)
-        for row in lm_eval_rows(run):
+        for row in lm_eval_rows(run, notes):
             key = (row.series, row.task, row.metric, row.step)
             repeated += key in rows
             rows[key] = row
     if not runs:
         raise UserError(f"{path}: no scores.parquet, scores.csv or results_*.json (lm-eval's output) below it")
-    notes = [f"{path}: {repeated} values were evaluated more than once; the newest are used"] if repeated else []
+    if repeated:
+        notes.say(f"{path}: {repeated} values were evaluated more than once; the newest are used")
     stepless = sorted({one.series for one in runs if not one.has_step})
     if len(stepless) > 1:
         shown = ", ".join(stepless[:3])
-        notes.append(
-            f"{path}: {len(stepless)} models name no step ({shown} ...); each is a series of its own at step 0"
-        )
-    return ScoreSource(Scores.from_rows(rows.values()), "lm-eval", tuple(notes))
+        notes.say(f"{path}: {len(stepless)} models name no step ({shown} ...); each is a series of its own at step 0")
+    return ScoreSource(Scores.from_rows(rows.values()), "lm-eval", notes.lines())
 
 
 def _read_json(path: Path) -> ScoreSource:
     data = loaded_json(path)
     if isinstance(data, dict) and isinstance(data.get("results"), dict):
-        return ScoreSource(Scores.from_rows(row for run in lm_eval_runs(path) for row in lm_eval_rows(run)), "lm-eval")
+        rows = lm_eval_rows(lm_eval_run(path, path.parent), notes := Notes())
+        return ScoreSource(Scores.from_rows(rows), "lm-eval", notes.lines())
     if isinstance(data, dict) and isinstance(data.get("data"), dict):
         return without_duplicates(Scores.from_rows(competition_rows(data, path)), "e2lmc", path)
     raise UserError(f"{path}: neither lm-eval results (key 'results') nor the competition's scores (key 'data')")

@@ -18,22 +18,20 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from e2lm.atomic_file import is_partial
-from e2lm.errors import UserError
-from e2lm.interval import mean_stderr
+from e2lm.errors import NotFiniteError, UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
-from e2lm.results.lm_eval_items import logged_items, samples_in
+from e2lm.results.lm_eval_items import logged_records, logged_samples
 from e2lm.results.tables import loaded_json
 from e2lm.samples import Samples
-from e2lm.scores import ScoreRow
+from e2lm.scores import ScoreRow, scored_samples
 from e2lm.step_name import NamedStep, step_at_start, step_in_path
 
 #: Keys that results of every version have, and hardly another JSON file.
@@ -146,18 +144,21 @@ class LmEvalRun:
     subject: Subject
 
 
-def lm_eval_runs(root: Path) -> Iterator[LmEvalRun]:
-    """Every file of results below ``root`` (or that file), those of one folder in order of date, the newest last.
+def lm_eval_runs(root: Path, notes: Notes) -> Iterator[LmEvalRun]:
+    """Every file of results below ``root``, those of one folder in order of date, the newest last.
 
-    Raises :class:`UserError` where two models would become one checkpoint of one series.
+    A damaged one costs itself. Raises :class:`UserError` where two models would become one checkpoint of one series,
+    and where no file can be read.
     """
     seen: dict[tuple[str, int], LmEvalRun] = {}
-    files, folder = (result_files(root), root) if root.is_dir() else ([root], root.parent)
-    for file in files:
-        data = loaded_json(file)
-        if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
-            raise UserError(f"{file}: not lm-eval results (no key 'results')")
-        run = LmEvalRun(file, data, subject_of(data, file, folder))
+    damaged: list[UserError] = []
+    for file in result_files(root):
+        try:
+            run = lm_eval_run(file, root)
+        except UserError as error:
+            damaged.append(error)
+            notes.say(f"{error}; left out")
+            continue
         other = seen.setdefault((run.subject.series, run.subject.step), run)
         if not run.subject.may_be(other.subject):
             raise UserError(
@@ -166,66 +167,131 @@ def lm_eval_runs(root: Path) -> Iterator[LmEvalRun]:
                 "(RUN/step1000), or read the files from folders of their own"
             )
         yield run
+    if damaged and not seen:
+        raise damaged[0]
 
 
-def lm_eval_rows(run: LmEvalRun) -> list[ScoreRow]:
-    """What the results say, and item metrics of the samples logged with them."""
-    data = run.data
-    described = data.get("e2lm") or {}
-    series, step, tokens = run.subject.series, run.subject.step, run.subject.tokens
-    counts = data.get("n-samples") or {}
-    logged = sample_files(run.file, data)
-    samples = {one.task: one for one in _samples(run)}
-    params = float(described.get("params") or data.get("config", {}).get("model_num_parameters") or math.nan)
-    flops = _number(described.get("flops"))
-    rows = []
-    for task, values in data["results"].items():
-        own = samples.get(str(task))
-        # Before 0.4.3 only the samples tell how many there were.
-        n = int((counts.get(task) or {}).get("effective") or (len(logged_items(logged[task])) if task in logged else 0))
-        for key, value in values.items():
-            metric, comma, filter_name = str(key).partition(",")
-            if not comma or metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            stderr = _number(values.get(f"{metric}_stderr,{filter_name}"))
-            name = metric if filter_name == "none" else f"{metric},{filter_name}"
-            rows.append(ScoreRow(series, step, str(task), name, float(value), params, tokens, flops, stderr, n))
-        if own is not None:
-            there = {row.metric for row in rows if row.task == task}
-            rows += [
-                ScoreRow(series, step, str(task), metric, value, params, tokens, flops, stderr, n)
-                for metric, value, stderr in _item_values(own)
-                if metric not in there
-            ]
+def lm_eval_run(file: Path, root: Path) -> LmEvalRun:
+    """The results in ``file``, which lies below ``root``."""
+    data = loaded_json(file)
+    if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
+        raise UserError(f"{file}: not lm-eval results (no key 'results')")
+    return LmEvalRun(file, data, subject_of(data, file, root))
+
+
+def lm_eval_rows(run: LmEvalRun, notes: Notes) -> list[ScoreRow]:
+    """What the results say, and item metrics of the samples logged with them.
+
+    Values of a task whose log-likelihoods are not finite are left out: lm-eval takes NaN for the likeliest choice.
+    """
+    logged = _logged(run, notes)
+    metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric") if logged else []
+    rows: list[ScoreRow] = []
+    for task, values in run.data["results"].items():
+        own = logged.get(str(task))
+        if own is not None and own.is_damaged:
+            continue
+        like = _row_like(run, str(task), own)
+        reported = [
+            replace(like, metric=metric, value=value, stderr=stderr)
+            for metric, value, stderr in reported_values(values)
+        ]
+        rows += reported
+        if own is not None and own.samples is not None:
+            there = {row.metric for row in reported}
+            rows += scored_samples(own.samples, metrics, like, there)
     return rows
+
+
+def _row_like(run: LmEvalRun, task: str, logged: _Logged | None) -> ScoreRow:
+    """A row without metric and value."""
+    described, config = run.data.get("e2lm") or {}, run.data.get("config") or {}
+    counted = (run.data.get("n-samples") or {}).get(task) or {}
+    return ScoreRow(
+        series=run.subject.series,
+        step=run.subject.step,
+        task=task,
+        metric="",
+        value=math.nan,
+        params=float(described.get("params") or config.get("model_num_parameters") or math.nan),
+        tokens=run.subject.tokens,
+        flops=_number(described.get("flops")),
+        # Before 0.4.3 only the samples tell how many there were.
+        n=int(counted.get("effective") or (0 if logged is None else logged.count)),
+    )
+
+
+def reported_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Name, value and standard error (NaN for none) of every metric in lm-eval's results of one task.
+
+    A filter is part of the name, unless it is lm-eval's ``none``.
+
+    >>> list(reported_values({"alias": "arc", "acc,none": 0.5, "acc_stderr,none": 0.1, "exact,strict": 1}))
+    [('acc', 0.5, 0.1), ('exact,strict', 1.0, nan)]
+    """
+    for key, value in values.items():
+        metric, comma, filter_name = str(key).partition(",")
+        if not comma or metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        stderr = _number(values.get(f"{metric}_stderr,{filter_name}"))
+        yield metric if filter_name == "none" else f"{metric},{filter_name}", float(value), stderr
 
 
 def read_lm_eval_samples(path: Path) -> list[Samples]:
     """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
     found: dict[tuple[str, str, int], Samples] = {}
-    for run in lm_eval_runs(path):
-        for one in _samples(run):
-            found[one.series, one.task, one.step] = one
+    for run in lm_eval_runs(path, notes := Notes()):
+        for one in _logged(run, notes).values():
+            if one.samples is not None:
+                found[one.samples.series, one.samples.task, one.samples.step] = one.samples
     return [found[key] for key in sorted(found)]
 
 
-def _samples(run: LmEvalRun) -> Iterator[Samples]:
-    for task, place in sample_files(run.file, run.data).items():
-        samples = samples_in(place, task, run.data["configs"][task], run.subject.series, run.subject.step)
-        if samples is not None:
-            yield samples
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """What was logged of the items of one task."""
+
+    samples: Samples | None
+    count: int
+    is_damaged: bool = False
 
 
-def _item_values(samples: Samples) -> Iterator[tuple[str, float, float]]:
-    """Name, mean and standard error of every item metric that these choices allow."""
-    least = int(samples.choices.there_IC.sum(axis=1).min())
-    for metric in plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric"):
-        if least < metric.min_choices:
-            continue
-        values_I = metric.per_item(samples.choices)
-        if np.isnan(values_I).all():  # of tokens, say, whose number lm-eval does not log
-            continue
-        yield metric.name, float(np.mean(values_I)), mean_stderr(values_I)
+def _logged(run: LmEvalRun, notes: Notes) -> dict[str, _Logged]:
+    """By task; a file that cannot be read costs itself."""
+    found = {}
+    for task, file in sample_files(run.file, run.data).items():
+        try:
+            records = logged_records(file)
+            read = logged_samples(file, records, task, run.data["configs"][task], run.subject.series, run.subject.step)
+        except NotFiniteError as error:
+            notes.say(f"{file}: {error}; the scores of {task} there are left out")
+            found[task] = _Logged(None, 0, is_damaged=True)
+        except UserError as error:
+            notes.say(f"{error}; no item metrics of {task}")
+        else:
+            found[task] = _Logged(read.samples, len(records))
+            for line in read.left_out:
+                notes.count(f"{task}: {line}")
+    return found
+
+
+class Notes:
+    """What was left out, each thing said once."""
+
+    def __init__(self) -> None:
+        self._files: Counter[str] = Counter()
+
+    def say(self, line: str) -> None:
+        """Tell ``line``."""
+        self._files.setdefault(line, 0)
+
+    def count(self, line: str) -> None:
+        """Tell ``line``, and of how many files it is true."""
+        self._files[line] += 1
+
+    def lines(self) -> tuple[str, ...]:
+        """All of it, in order."""
+        return tuple(f"{line}, in {count} files" if count > 1 else line for line, count in self._files.items())
 
 
 def _number(value: object) -> float:

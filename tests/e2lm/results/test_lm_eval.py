@@ -15,7 +15,7 @@ from e2lm.command_line import main
 from e2lm.errors import UserError
 from e2lm.results import read_lm_eval_samples, read_scores
 from e2lm.results.lm_eval import sample_files
-from e2lm.results.lm_eval_items import samples_in
+from e2lm.results.lm_eval_items import ItemSamples, logged_records, logged_samples
 from e2lm.samples import Samples
 from e2lm.scores import ScoreRow
 
@@ -141,10 +141,14 @@ def record(
     return {"doc_id": doc_id, "target": target, "arguments": arguments, "filtered_resps": answers, **more}
 
 
-def read(records: list[dict[str, Any]], folder: Path, **config: object) -> Samples | None:
+def read_all(records: list[dict[str, Any]], folder: Path, **config: object) -> ItemSamples:
     file = folder / "samples_t_2026.jsonl"
     file.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records), encoding="utf-8")
-    return samples_in(file, "t", {"output_type": "multiple_choice", **config}, "run", 5)
+    return logged_samples(file, logged_records(file), "t", {"output_type": "multiple_choice", **config}, "run", 5)
+
+
+def read(records: list[dict[str, Any]], folder: Path, **config: object) -> Samples | None:
+    return read_all(records, folder, **config).samples
 
 
 ABC = [("q", " a"), ("q", " b"), ("q", " c")]
@@ -157,15 +161,71 @@ def test_the_true_choice_is_told_by_its_index_or_by_its_text(target: object, gol
     assert samples.choices.gold_I.tolist() == [gold]
 
 
-def test_items_that_do_not_tell_the_truth_are_left_to_the_reported_values(tmp_path: Path) -> None:
+def test_items_that_do_not_tell_one_truth_are_left_out_with_a_line_and_the_others_stay(tmp_path: Path) -> None:
     plain = [-1.0, -2.0, -3.0]
-    several = record(0, "[0, 2]", ABC, plain)
-    winogrande = record(0, "1", [("he", " fell"), ("she", " fell")], [-1.0, -2.0])
-    outside = record(0, "7", ABC, plain)
-    disagreeing = record(0, "1", ABC, plain, acc=1.0)
-    for one in (several, winogrande, outside, disagreeing):
-        assert read([record(1, "0", ABC, plain), one], tmp_path) is None
-    assert read([record(0, "x", [("q", "x")], [-1.0])], tmp_path, output_type="generate_until") is None
+    for one, reason in (
+        (record(0, "[0, 2]", ABC, plain), "several choices are right"),
+        (record(0, "7", ABC, plain), "the right answer is none of the choices"),
+    ):
+        found = read_all([record(1, "0", ABC, plain), one], tmp_path)
+        assert found.samples is not None
+        assert found.samples.doc_ids_I.tolist() == [1]
+        assert found.left_out == (f"1 of 2 items without item metrics, {reason} (doc_id 0)",)
+
+
+def test_nothing_is_believed_of_a_log_that_contradicts_itself_or_does_not_tell(tmp_path: Path) -> None:
+    plain = [-1.0, -2.0, -3.0]
+    disagreeing = read_all([record(1, "0", ABC, plain), record(0, "1", ABC, plain, acc=1.0)], tmp_path)
+    assert disagreeing.samples is None
+    assert disagreeing.left_out == ("lm-eval counts other choices as right than the task names: no item metrics",)
+    winogrande = [record(0, "fell", [("he", " fell"), ("she", " fell")], [-1.0, -2.0])]
+    assert read_all(winogrande, tmp_path).samples is None
+    assert "which choice is right is not logged" in read_all(winogrande, tmp_path).left_out[0]
+    generation = read_all([record(0, "x", [("q", "x")], [-1.0])], tmp_path, output_type="generate_until")
+    assert generation == ItemSamples(None)
+
+
+def test_of_two_contexts_the_accuracy_tells_which_is_right(tmp_path: Path) -> None:
+    pairs = [("he", " fell"), ("she", " fell")]
+    samples = read([record(k, "fell", pairs, [-1.0, -2.0], acc=float(k == 0)) for k in range(2)], tmp_path)
+    assert samples is not None
+    assert samples.choices.gold_I.tolist() == [0, 1]
+    assert samples.choices.chars_IC.tolist() == [[4, 4], [4, 4]]
+
+
+def test_a_target_that_may_be_a_position_or_a_text_is_neither_unless_the_accuracy_tells(tmp_path: Path) -> None:
+    pairs = [("q", " 1"), ("q", " 0")]
+    plain = record(0, "1", pairs, [-1.0, -2.0])
+    assert read([plain], tmp_path) is None
+    for acc, gold in ((1.0, 0), (0.0, 1)):
+        told = read([plain | {"acc": acc}], tmp_path)
+        assert told is not None
+        assert told.choices.gold_I.tolist() == [gold]
+    by_field = read([plain | {"doc": {"label": "1"}}], tmp_path, doc_to_target="label")
+    assert by_field is not None
+    assert by_field.choices.gold_I.tolist() == [0]
+    by_template = read([plain], tmp_path, doc_to_target="{{label}}")
+    assert by_template is not None
+    assert by_template.choices.gold_I.tolist() == [1]
+
+
+def test_a_damaged_file_costs_itself(tmp_path: Path) -> None:
+    shutil.copytree(OUTPUTS / "0.4.13", tmp_path / "out")
+    whole = read_scores(tmp_path / "out").scores.frame
+    (tmp_path / "out" / "results_2030-01-01.json").write_text("", encoding="utf-8")
+    source = read_scores(tmp_path / "out")
+    assert source.scores.frame.equals(whole)
+    assert len(source.notes) == 1
+    assert "results_2030-01-01.json: not valid JSON" in source.notes[0]
+    (samples,) = (tmp_path / "out").rglob("samples_tiny_mc_*.jsonl")
+    samples.write_text("{", encoding="utf-8")
+    source = read_scores(tmp_path / "out")
+    assert {row.metric for row in source.scores.where(task="tiny_mc").rows()} == {"acc", "acc_norm"}
+    assert "not lm-eval's samples" in source.notes[1]
+    for file in (tmp_path / "out").rglob("results_*.json"):
+        file.write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_scores(tmp_path / "out")
 
 
 def test_choices_asked_again_without_context_are_no_choices(tmp_path: Path) -> None:
@@ -202,7 +262,7 @@ def test_a_damaged_file_is_one_line_that_names_it(text: str, tmp_path: Path) -> 
     file = tmp_path / "samples_t_2026.jsonl"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"samples_t_2026\.jsonl: not lm-eval's samples"):
-        samples_in(file, "t", {"output_type": "multiple_choice"}, "run", 5)
+        logged_records(file)
 
 
 def test_an_item_of_another_form_is_one_line_that_names_the_file(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Merge plan: every output tensor with what goes into it, decided and checked before a number is read."""
+"""Merge plan: every output tensor with what goes into it, decided and checked before a number is read.
+
+Whether input embedding and output head are one tensor in the output, and what is read where models differ.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,66 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import WEIGHT, MergeStrategy, ScoredMerge, TrajectoryMerge
+from e2lm.merge_strategy import MergeStrategy
 from e2lm.plugin_manager import plugin_manager
 from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
 from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
-from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, with_layer
-from e2lm_merge.plan.recipe import TORCH_TYPE_NAME, Recipe
-from e2lm_merge.plan.source import (
-    EmbeddingTie,
-    ModelSource,
-    decided_tie,
-    open_checkpoint,
-    open_model,
-    open_series,
-    same_tensors,
+from e2lm_merge.plan.parameters import (
+    WEIGHT,
+    ParameterBook,
+    Place,
+    layer_of,
+    own_parameters,
+    parameter_book,
+    resolved,
+    with_layer,
 )
+from e2lm_merge.plan.recipe import TORCH_TYPE_NAME, Recipe
+from e2lm_merge.plan.source import ModelSource, open_checkpoint, open_model, open_series, same_tensors
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingTie:
+    """``flag`` is the output's ``tie_word_embeddings``, None where the models have no embedding we know.
+
+    ``ignored`` are tensors that are not written, ``added`` such that the first model may lack; ``pair`` is the head's
+    and the embedding's name.
+    """
+
+    flag: bool | None = None
+    pair: tuple[str, str] | None = None
+    ignored: frozenset[str] = frozenset()
+    added: frozenset[str] = frozenset()
+
+    def stored_name(self, name: str, model: ModelSource) -> str:
+        """Under which name ``model`` stores the output tensor ``name``: a tied model's head is its embedding."""
+        if self.pair is not None and name == self.pair[0] and name not in model.index.tensors:
+            return self.pair[1]
+        return name
+
+
+def decided_tie(models: Sequence[ModelSource], wanted: str | None) -> EmbeddingTie:
+    """The tie of the output; a :class:`UserError` where models differ and the recipe does not choose."""
+    pair = models[0].tied_pair
+    if pair is None:
+        return EmbeddingTie()
+    tied = [model.is_tied for model in models]
+    if wanted is None and len(set(tied)) > 1:
+        one, other = models[tied.index(True)].label, models[tied.index(False)].label
+        raise UserError(
+            f"{one} ties input embedding and output head, {other} does not; say tied_embeddings: untie (both are "
+            "written, the tied model's embedding counts as its head) or tie (the embedding alone is merged)"
+        )
+    tie = tied[0] if wanted is None else wanted == "tie"
+    head = frozenset({pair[0]})
+    if tie:
+        return EmbeddingTie(True, pair, ignored=head)
+    if any(tied):
+        return EmbeddingTie(False, pair, added=head)
+    has_head = pair[0] in models[0].index.tensors
+    return EmbeddingTie(False if has_head else None, pair)
+
 
 #: Name parts of tensors before the first layer: with slices they come from the first slice, all others outside the
 #: layers from the last.
@@ -91,14 +138,14 @@ def plan_merge(recipe: Recipe, near: Path | None = None) -> MergePlan:
     shapes, missing and extra tensors, types, ties.
     """
     strategy = find_strategy(recipe.merge_method)
-    if isinstance(strategy, ScoredMerge):
+    if strategy.needs_score:
         raise UserError(
             f"merge_method {strategy.name!r} scores candidates; it needs the field score with items to score on"
         )
-    return _MergePlanner(recipe, strategy, near).plan()
+    return _Planner(recipe, strategy, near).plan()
 
 
-class _MergePlanner:
+class _Planner:
     """Holds what the steps of planning share."""
 
     def __init__(self, recipe: Recipe, strategy: MergeStrategy, near: Path | None) -> None:
@@ -138,8 +185,8 @@ class _MergePlanner:
         checkpoints = open_series(recipe.series, recipe.steps, self.near)
         self.steps = tuple(checkpoint.step for checkpoint in checkpoints)
         used = list(checkpoints)
-        if isinstance(self.strategy, TrajectoryMerge):
-            weights = self._weigh(self.strategy, self.steps)
+        if self.strategy.weigh is not None:
+            weights = self._weigh(())
             used = [checkpoint for checkpoint, weight in zip(checkpoints, weights, strict=True) if weight != 0]
             self.steps = tuple(checkpoint.step for checkpoint in used)
             self.series_weights = tuple(weight for weight in weights if weight != 0)
@@ -150,8 +197,11 @@ class _MergePlanner:
 
     series_weights: tuple[float, ...] | None = None
 
-    def _weigh(self, strategy: TrajectoryMerge, steps: Sequence[int]) -> tuple[float, ...]:
-        return strategy.weigh(steps, resolved(strategy.defaults, [self.top], Place("", 0.0)))
+    def _weigh(self, labels: Sequence[str]) -> tuple[float, ...]:
+        assert self.strategy.weigh is not None
+        steps = self.steps or tuple(range(1, len(labels) + 1))
+        parameters = resolved(self.strategy.defaults, [self.top], Place("", 0.0))
+        return self.strategy.weigh(steps, parameters)
 
     def _slices(self) -> list[PlannedSlice]:
         if self.recipe.slices:
@@ -266,9 +316,8 @@ class _MergePlanner:
         inputs = [read for _, read in sources] + ([] if base is None else [base])
         _check_alike(output, inputs)
         own = [
-            resolved(self.strategy.model_defaults, [source.book, one.book, self.top], place) for source, _ in sources
+            resolved(own_parameters(self.strategy), [source.book, one.book, self.top], place) for source, _ in sources
         ]
-        parameters = resolved(self.strategy.defaults, [one.book, self.top], place)
         weights = self._weights(output, [read.label for _, read in sources], own)
         order = list(range(len(sources)))
         if not self.strategy.ordered:
@@ -277,11 +326,11 @@ class _MergePlanner:
             name=output,
             shape=inputs[0].shape,
             dtype=_output_type(self.recipe.output_type, inputs),
-            strategy=self.strategy.settled(parameters),
+            strategy=self.strategy,
             sources=tuple(sources[index][1] for index in order),
             base=base,
             weights=tuple(weights[index] for index in order),
-            parameters=parameters,
+            parameters=resolved(self.strategy.defaults, [one.book, self.top], place),
             model_parameters=tuple(own[index] for index in order),
             seed=self.recipe.seed,
             layer=layer,
@@ -295,9 +344,9 @@ class _MergePlanner:
     def _weights(self, name: str, labels: Sequence[str], own: list[dict[str, Any]]) -> tuple[float, ...]:
         if self.series_weights is not None:
             return self.series_weights
-        if isinstance(self.strategy, TrajectoryMerge):
-            return self._weigh(self.strategy, self.steps or range(1, len(labels) + 1))
-        if WEIGHT not in self.strategy.model_parameters:
+        if self.strategy.weigh is not None:
+            return self._weigh(labels)
+        if WEIGHT not in self.strategy.model_defaults:
             return (1.0,) * len(labels)
         weights = tuple(float(one.pop(WEIGHT)) for one in own)
         if not any(weights):
