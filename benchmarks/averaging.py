@@ -22,10 +22,10 @@ import torch
 from scipy import stats
 
 from e2lm import Series
-from e2lm.merge_strategy import parse_merge_spec
-from e2lm_merge.numbers.torch_tensors import read_tensors
+from e2lm.merge_strategy import TrajectoryMerge, parse_merge_spec
+from e2lm_merge.methods.trajectory import read_tensors
 from e2lm_merge.output.in_memory import empty_model, load_tensors
-from e2lm_merge.plan.plan import find_strategy
+from e2lm_merge.plan.merge_plan import find_strategy
 from e2lm_merge.plan.source import open_checkpoint
 from e2lm_merge.search.items import HeldOutItem, ItemScorer, encode_items, load_tokenizer
 
@@ -73,9 +73,9 @@ def losses(constant: Path, annealed: Path) -> dict[str, float]:
     found = {"last": loss(read_tensors(last)), "annealed": loss(read_tensors(open_checkpoint(other.checkpoints[-1])))}
     for spec in SPECS:
         name, parameters = parse_merge_spec(spec)
-        along = find_strategy(name).along
-        assert along is not None
-        *_, (_, tensors) = along(series, parameters)
+        average = find_strategy(name)
+        assert isinstance(average, TrajectoryMerge)
+        *_, (_, tensors) = average.along(series, parameters)
         found[spec] = loss(tensors)
     return found
 

@@ -295,7 +295,7 @@ def import_command() -> list[str]:
     """Everything that a merge imports, and nothing done with it."""
     code = (
         "import e2lm_merge.cli.command, e2lm_merge.output.folder\n"
-        "from e2lm_merge.plan.plan import find_strategy\n"
+        "from e2lm_merge.plan.merge_plan import find_strategy\n"
         "find_strategy('linear')\n"
     )
     return [sys.executable, "-c", code]

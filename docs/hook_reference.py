@@ -5,6 +5,7 @@ python docs/hook_reference.py
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import inspect
 import re
@@ -95,13 +96,35 @@ def _returned(hook: Callable[..., Any]) -> Iterator[str]:
         return
     kind = getattr(e2lm, match[1])
     yield f"Returns objects of `{match[1]}`:"
+    yield _code(_call(kind, list(_parameters(kind))))
+    yield markdown(inspect.getdoc(kind) or "")
+    shared = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    for below in _kinds_below(kind):
+        own = [parameter for parameter in _parameters(below) if parameter.name not in shared]
+        yield _code(_call(below, own, f"    {', '.join(shared)},"))
+        yield markdown(inspect.getdoc(below) or "")
+
+
+def _kinds_below(kind: type) -> Iterator[type]:
+    """The types of objects that are a ``kind`` as well, where it comes in several."""
+    for below in kind.__subclasses__():
+        yield from list(_kinds_below(below)) or [below]
+
+
+def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
+    """What making a ``kind`` takes."""
+    made_by = kind.__init__ if "__init__" in vars(kind) else kind.__new__
+    _, *parameters = inspect.signature(made_by).parameters.values()
+    yield from (one for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD)
+
+
+def _call(kind: type, parameters: list[inspect.Parameter], shared: str = "") -> str:
     fields = []
-    for parameter in inspect.signature(kind).parameters.values():
+    for parameter in parameters:
         empty = parameter.default is inspect.Parameter.empty
         default = "" if empty else " = ..." if "factory" in repr(parameter.default) else f" = {parameter.default!r}"
         fields.append(f"    {parameter.name}: {parameter.annotation!s}{default},")
-    yield _code("\n".join([f"{match[1]}(", *fields, ")"]))
-    yield markdown(inspect.getdoc(kind) or "")
+    return "\n".join([f"{kind.__name__}(", *([shared] if shared else []), *fields, ")"])
 
 
 def _code(text: str) -> str:

@@ -65,7 +65,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What a chart shows; the text alternative of the picture is ``description`` or the title."""
+    """What a chart shows; the text alternative of the picture is ``description`` or the title.
+
+    In 420 pixels the text can be read on a telephone too, and on a page the chart grows with its column.
+    """
 
     title: str
     x_label: str
@@ -208,7 +211,7 @@ def _up_axis(chart: Chart, up: _Scale) -> str:
         parts.append(f'<text class="soft" x="{_LEFT - 6}" y="{y + 4:.1f}" {shown}')
     half = (_TOP + chart.height - _BOTTOM) / 2
     label = _fitted(chart.y_label, chart.height - 2 * _EDGE)
-    turned = f'transform="translate(10 {half:.0f}) rotate(-90)" text-anchor="middle"'
+    turned = f'transform="translate(11 {half:.0f}) rotate(-90)" text-anchor="middle"'
     return "".join([*parts, f'<text class="soft" {turned}{label}</text>'])
 
 

@@ -47,14 +47,11 @@ td.number, th.number { text-align: right; } td.number { white-space: nowrap; } t
 pre { overflow-x: auto; font-size: .85rem; background: var(--band); padding: .6rem .8rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; overflow-x: auto; } .charts svg { display: block; width: 100%; max-width: 34rem; height: auto; }
-.charts .wide { grid-column: 1 / -1; } .charts .wide svg { min-width: 30rem; max-width: 42rem; }
 .drawing svg { display: block; width: 100%; min-width: 40rem; max-width: 64rem; height: auto; }
 @media print { figure, tr { break-inside: avoid; } }
 """
 #: Text in a cell that is longer than so many characters is given room to be read.
 LONG_CELL = 30
-#: A chart this many pixels wide has a row of its own.
-WIDE_CHART = 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +147,8 @@ def _scroll_box(label: str) -> str:
 
 def figures(charts: Iterable[Chart]) -> Html:
     """Charts beside each other where there is room; each says by its description or title what it shows."""
-    return Html(f'<div class="charts">\n{"".join(map(_figure, charts))}</div>')
-
-
-def _figure(chart: Chart) -> str:
-    kind = ' class="wide"' if chart.width >= WIDE_CHART else ""
-    return f"<figure{kind}>{svg(chart)}</figure>\n"
+    shown = "".join(f"<figure>{svg(chart)}</figure>\n" for chart in charts)
+    return Html(f'<div class="charts">\n{shown}</div>')
 
 
 def drawing(svg_element: str, description: str) -> Html:

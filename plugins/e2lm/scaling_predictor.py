@@ -207,6 +207,10 @@ class Forecaster:
         """The values of many forecasts, one per row."""
         many = getattr(self.own, "losses", None)
         if many is not None:
-            return np.asarray(many(params_R, tokens_R), dtype=np.float64)
+            found_R = np.asarray(many(params_R, tokens_R), dtype=np.float64)
+            if found_R.shape != np.shape(params_R):
+                name = self.predictor.name
+                raise UserError(f"scaling predictor {name!r}: losses has shape {found_R.shape}, expected one per model")
+            return found_R
         pairs = zip(params_R, tokens_R, strict=True)
         return np.array([self.predict(float(params), float(tokens)).value for params, tokens in pairs])

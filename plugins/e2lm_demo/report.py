@@ -190,8 +190,6 @@ def prediction_chart(findings: DemoFindings, frame: pd.DataFrame) -> Chart:
         y_label=say("loss_axis"),
         lines=lines,
         log_x=True,
-        width=560,
-        height=340,
     )
 
 

@@ -13,10 +13,34 @@ if TYPE_CHECKING:
 
 @hookimpl
 def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
-    """Every built-in strategy."""
-    from e2lm_merge.methods.built_in import built_in_strategies
+    """Every built-in strategy, in the order of ``e2lm merge strategies``."""
+    from e2lm_merge.methods.dare import random_drop_strategies
+    from e2lm_merge.methods.iso_c_tsv_m import spectral_strategies
+    from e2lm_merge.methods.linear import linear_strategies
+    from e2lm_merge.methods.model_stock import model_stock_strategies
+    from e2lm_merge.methods.pcb import pcb_strategies
+    from e2lm_merge.methods.sce import sce_strategies
+    from e2lm_merge.methods.slerp import spherical_strategies
+    from e2lm_merge.methods.task_arithmetic import task_arithmetic_strategies
+    from e2lm_merge.methods.ties import trimming_strategies
+    from e2lm_merge.methods.trajectory import trajectory_strategies
+    from e2lm_merge.search.greedy_soup import greedy_soup_strategies
+    from e2lm_merge.search.hi_merging import hi_merging_strategies
 
-    return built_in_strategies()
+    return [
+        *linear_strategies(),
+        *trajectory_strategies(),
+        *greedy_soup_strategies(),
+        *hi_merging_strategies(),
+        *task_arithmetic_strategies(),
+        *spherical_strategies(),
+        *trimming_strategies(),
+        *random_drop_strategies(),
+        *model_stock_strategies(),
+        *sce_strategies(),
+        *spectral_strategies(),
+        *pcb_strategies(),
+    ]
 
 
 @hookimpl
@@ -34,14 +58,6 @@ def e2lm_register_models() -> Iterable[EvaluationModel]:
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm merge``."""
-    from e2lm import Command
+    from e2lm_merge.cli.command import MERGE_COMMAND
 
-    def configure(parser: object) -> None:
-        del parser
-
-    def run(arguments: object) -> int:
-        from e2lm_merge.cli.command import run_merge_command
-
-        return run_merge_command(arguments.rest)  # type: ignore[attr-defined]
-
-    return [Command("merge", "Merge checkpoints or fine-tunes; sweep over merges.", configure, run, takes_rest=True)]
+    return [MERGE_COMMAND]

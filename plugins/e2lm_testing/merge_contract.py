@@ -7,13 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup, Value
+from e2lm.merge_strategy import (
+    WEIGHT,
+    Combination,
+    ElementwiseMerge,
+    FunctionMerge,
+    MergeStrategy,
+    RowwiseMerge,
+    ScoredMerge,
+    TensorGroup,
+    TrajectoryMerge,
+    Value,
+    WeightedSum,
+)
 from e2lm_testing.contract import check_described, outcome, own_randomness_only, resolved
 
 if TYPE_CHECKING:
@@ -26,7 +39,6 @@ SHAPES = {"a matrix": (6, 4), "a vector": (5,), "one number": (1,)}
 DEGENERATE_VALUES = ("all models alike", "all numbers zero", "models that are opposites")
 
 MODELS = 3
-WEIGHT = "weight"
 
 
 def sample_tensors(count: int, shape: tuple[int, ...], values: str = "") -> list[torch.Tensor]:
@@ -81,27 +93,32 @@ class MergeContract:
     def _strategy(self) -> MergeStrategy:
         return resolved(self.merge_strategy, "e2lm_register_merge_strategies", MergeStrategy, "merge strategy")
 
+    @property
+    def _numbers(self) -> FunctionMerge | WeightedSum | None:
+        """What merges the numbers; None for a scored merge, which has another strategy do it."""
+        strategy = self._strategy
+        return None if isinstance(strategy, ScoredMerge) else strategy.settled(strategy.defaults)
+
     def _group(self, shape: tuple[int, ...], values: str = "") -> TensorGroup:
         strategy = self._strategy
         least, most = strategy.inputs
         count = max(least, min(MODELS, most or MODELS))
         with_base = strategy.needs_base or strategy.takes_base
         tensors = sample_tensors(count + with_base, shape, values)
-        scope = strategy.scope_for(strategy.defaults)
-        if scope == "element":
+        if isinstance(self._numbers, ElementwiseMerge):
             tensors = [tensor.reshape(-1) for tensor in tensors]
-        elif scope == "row":
+        elif isinstance(self._numbers, RowwiseMerge):
             tensors = [tensor.reshape(-1, shape[-1]) for tensor in tensors]
-        own = [dict(strategy.model_defaults) for _ in range(count)]
+        own = [strategy.model_defaults for _ in range(count)]
         weights = tuple(float(one.pop(WEIGHT, 1.0)) for one in own)
-        if strategy.weigh is not None:
-            weights = strategy.weigh(tuple(range(1, count + 1)), dict(strategy.defaults))
+        if isinstance(strategy, TrajectoryMerge):
+            weights = strategy.weigh(tuple(range(1, count + 1)), strategy.defaults)
         return TensorGroup(
             name="model.layers.0.mlp.up_proj.weight",
             tensors=tuple(tensors[:count]),
             base=tensors[count] if with_base else None,
             weights=weights,
-            parameters=dict(strategy.defaults),
+            parameters=strategy.defaults,
             seed=20,
             models=tuple(f"model-{place}" for place in range(count)),
             model_parameters=tuple(own),
@@ -112,21 +129,22 @@ class MergeContract:
         )
 
     def _merged(self, group: TensorGroup) -> torch.Tensor | Combination:
-        strategy = self._strategy
+        strategy, numbers = self._strategy, self._numbers
         if strategy.check is not None:
             strategy.check(replace(group, tensors=(), base=None))
-        if strategy.combine is not None and strategy.scope_for(group.parameters) == "sum":
-            return self._combined(group)
+        if isinstance(strategy, ScoredMerge):
+            search = strategy.search({"merge_method": strategy.name}, Path())
+            raise AssertionError(f"a config without models and items was taken, to be searched: {search.cost}")
+        assert numbers is not None
+        if isinstance(numbers, WeightedSum):
+            return self._combined(numbers, group)
         blocks = WholeTensor(group)
-        found = None if strategy.look_at_all is None else strategy.look_at_all([blocks])
-        if strategy.look is not None:
-            found = strategy.look(blocks, found)
-        assert strategy.merge is not None
-        return strategy.merge(replace(cloned(group), found=found))
+        found = None if numbers.look_at_all is None else numbers.look_at_all([blocks])
+        if numbers.look is not None:
+            found = numbers.look(blocks, found)
+        return numbers.merge(replace(cloned(group), found=found))
 
-    def _combined(self, group: TensorGroup) -> Combination:
-        strategy = self._strategy
-        assert strategy.combine is not None
+    def _combined(self, strategy: WeightedSum, group: TensorGroup) -> Combination:
         wanted = None if strategy.products_of is None else strategy.products_of(replace(group, tensors=(), base=None))
         products_MM = None
         if wanted is not None:
@@ -152,7 +170,7 @@ class MergeContract:
     def test_it_gives_a_finite_tensor_of_the_shape_of_its_inputs(self, kind: str) -> None:
         merged = self._checked(self._group(SHAPES[kind]))
         if isinstance(merged, UserError):
-            assert self._strategy.needs_score or self._strategy.along, f"ordinary tensors are refused: {merged}"
+            assert isinstance(self._strategy, TrajectoryMerge | ScoredMerge), f"ordinary tensors are refused: {merged}"
 
     def test_the_same_input_and_seed_give_the_same_bits(self) -> None:
         first, second = (self._checked(self._group((6, 4))) for _ in range(2))

@@ -31,7 +31,7 @@ def parsed(html: str) -> ElementTree.Element:
     return ElementTree.fromstring(re.sub(r"<(meta[^>]*)>", r"<\1/>", text))
 
 
-def whole_page(text: str = "text", wide: int = 640) -> Page:
+def whole_page(text: str = "text") -> Page:
     long = "a sentence that is far too long for one line of a cell in a table on a telephone"
     rows = [[f"{text} {n}", long, *["-0.0386 [-0.1080, +0.0308]"] * 6] for n in range(3)]
     lines = [
@@ -44,7 +44,7 @@ def whole_page(text: str = "text", wide: int = 640) -> Page:
             note(text),
             section(text),
             table(text, ["name", "why", *"abcdef"], [*rows, [text, "no number"]], numbers=range(2, 8)),
-            figures([Chart(text * 3, text, text, lines, [Mark("chance", 0.5)], width=w) for w in (420, 420, wide)]),
+            figures([Chart(text * 3, text, text, lines, [Mark("chance", 0.5)])] * 3),
             drawing('<svg viewBox="0 0 80 45"><rect width="80" height="45"/></svg>', text),
             preformatted("x" * 300),
         ],

@@ -65,6 +65,9 @@ def test_what_a_fitted_predictor_may_have_beside_predict_is_used_and_not_needed(
     assert (dict(plain.parameters), dict(rich.parameters)) == ({}, {"E": 1.7})
     assert plain.losses(np.ones(2), np.ones(2)).tolist() == [3.0, 3.0]
     assert rich.losses(np.ones(2), np.ones(2)).tolist() == [2.0, 2.0]
+    rich.own.losses = lambda params_R, tokens_R: np.ones(3)  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"'mine': losses has shape \(3,\), expected one per model"):
+        rich.losses(np.ones(2), np.ones(2))
 
 
 def test_a_refusal_names_where_the_table_is_from() -> None:

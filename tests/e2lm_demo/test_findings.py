@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm.errors import UserError
+from e2lm.plugin_manager import plugin_manager
 from e2lm.scores import ScoreRow, Scores
 from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, found, pairs_right
 
@@ -59,6 +60,32 @@ def test_the_same_noise_makes_the_upper_end():
     apart = 1.8 * 2**0.5 * 0.01
     (finding,) = found(scores_of(lambda rank, step: 0.6 - apart * rank, stderr=0.01), SIGNAL, seed=0).findings
     assert (finding.early_low, finding.early_right, finding.early_high) == pytest.approx((0.0, 0.0, 1 / 3))
+
+
+STRANGERS = """
+from e2lm import Forecast, ScalingPredictor, hookimpl
+from types import SimpleNamespace
+
+def fit(table, rng):
+    return SimpleNamespace(predict=lambda params, tokens: Forecast(1.5, 0.75, 3.0, method="mine"))
+
+@hookimpl
+def e2lm_register_scaling_predictors():
+    broken = ScalingPredictor("broken", "Raises.", lambda table, rng: 1 / 0)
+    return [ScalingPredictor("wide", "Half to double.", fit), broken]
+"""
+
+
+def test_a_strangers_predictor_is_shown_with_its_own_interval_and_a_broken_one_costs_itself(tmp_path):
+    (tmp_path / "wide.py").write_text(STRANGERS, encoding="utf-8")
+    with plugin_manager().with_files([tmp_path / "wide.py"]):
+        findings = found(scores_of(lambda rank, step: 0.5), SIGNAL, seed=0)
+    results = {one.name: one for one in findings.predictors}
+    assert (results["wide"].forecast.low, results["wide"].forecast.high) == (0.75, 3.0)
+    assert (results["broken"].forecast, "ZeroDivisionError" in results["broken"].why_not) == (None, True)
+    assert list(results)[:4] == ["chinchilla-tied", "chinchilla", "persistence", "log-linear"]
+    assert {"average", "single-scale"} < set(results)
+    assert not {"power-d", "multi-power"} & set(results)
 
 
 def test_scores_without_held_out_loss_are_refused():

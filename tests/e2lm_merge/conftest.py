@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from e2lm_merge.numbers.blocks import TensorMerge, Workspace
+from e2lm_merge.numbers.formats import Bytes
 from e2lm_merge.numbers.tensor_merge import look_at_all, merge_tensor
-from e2lm_merge.numbers.torch_tensors import TensorNumbers, empty_tensor
+from e2lm_merge.numbers.torch_tensors import TORCH_TYPES, empty_tensor, tensor_bytes
 from e2lm_merge.output.in_memory import merged_tensors
-from e2lm_merge.plan.plan import find_strategy, plan_merge
+from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
 
 Tensors = dict[str, torch.Tensor]
@@ -72,6 +74,28 @@ def merge_recipe(data: dict[str, Any], threads: int = 1) -> Tensors:
     return merged_tensors(plan_merge(recipe_from_data(data, "test")), threads)
 
 
+@dataclass(frozen=True, slots=True)
+class TensorNumbers:
+    """A tensor in memory as an input of a merge."""
+
+    label: str
+    tensor: torch.Tensor
+
+    @property
+    def dtype(self) -> str:
+        """The type of the tensor."""
+        return next(name for name, kind in TORCH_TYPES.items() if kind == self.tensor.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return tuple(self.tensor.shape)
+
+    def read(self, start: int, into: Bytes) -> None:
+        """Fill ``into`` with bytes of the tensor from byte ``start`` on."""
+        into[:] = tensor_bytes(self.tensor)[start : start + len(into)]
+
+
 def merge_one(
     strategy: str,
     tensors: Sequence[torch.Tensor],
@@ -92,16 +116,17 @@ def merge_one(
         value = parameters.pop(key)
         for one in own:
             one[key] = value
+    settled = {**found.defaults, **parameters}
     names = labels or [f"m{index}" for index in range(len(tensors))]
     merge = TensorMerge(
         name=name,
         shape=tuple(tensors[0].shape),
         dtype="F32",
-        strategy=found,
+        strategy=found.settled(settled),
         sources=tuple(TensorNumbers(label, tensor) for label, tensor in zip(names, tensors, strict=True)),
         base=None if base is None else TensorNumbers("base", base),
         weights=tuple(weights or [1.0] * len(tensors)),
-        parameters={**found.defaults, **parameters},
+        parameters=settled,
         model_parameters=tuple(own),
         seed=seed,
         layer=0,
@@ -112,7 +137,7 @@ def merge_one(
     def sink(start: int, bytes_: Any) -> None:
         memory[start : start + len(bytes_)] = bytes_
 
-    merge_tensor(merge, Workspace(), sink, look_at_all(found, [merge]))
+    merge_tensor(merge, Workspace(), sink, look_at_all([merge]))
     return output
 
 

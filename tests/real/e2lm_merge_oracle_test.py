@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from e2lm_merge.output.folder import merge_to_folder
 from e2lm_merge.output.in_memory import merged_tensors
-from e2lm_merge.plan.plan import plan_merge
+from e2lm_merge.plan.merge_plan import plan_merge
 from e2lm_merge.plan.recipe import read_recipe, recipe_from_data
 
 MERGING = Path(__file__).resolve().parents[3] / "shared" / "data" / "merging"

@@ -14,7 +14,7 @@ import pytest
 from e2lm_scaling.forecast.backtest import Judged, judge
 from e2lm_scaling.forecast.curve import forecast_with_schedule
 from e2lm_scaling.forecast.predictors import scaling_predictors
-from e2lm_scaling.laws.schedule import LearningRateSchedule
+from e2lm_scaling.laws.schedule import RateSchedule
 
 PREDICTORS = {predictor.name: predictor for predictor in scaling_predictors()}
 ROOT = Path(__file__).parents[2]
@@ -107,9 +107,9 @@ def test_what_is_stated_comes_true_in_every_bin_of_the_ladder_and_the_recipes_to
 @pytest.mark.parametrize("share", [0.3, 0.5])
 def test_forecasts_under_a_known_schedule_hold_the_final_loss(share):
     schedules = {
-        "constant_72000": LearningRateSchedule("constant", 3e-4, 72000, 2160),
-        "cosine_24000": LearningRateSchedule("cosine", 3e-4, 24000, 2160, 3e-5),
-        "wsdld_20000_24000": LearningRateSchedule("wsd-linear", 3e-4, 24000, 2160, 3e-5, 20000),
+        "constant_72000": RateSchedule("constant", 3e-4, 72000, 2160),
+        "cosine_24000": RateSchedule("cosine", 3e-4, 24000, 2160, 3e-5),
+        "wsdld_20000_24000": RateSchedule("wsd-linear", 3e-4, 24000, 2160, 3e-5, 20000),
     }
     inside, errors = [], []
     for size in (25, 100, 400):

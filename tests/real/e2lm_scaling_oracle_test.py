@@ -17,7 +17,7 @@ from e2lm_scaling.laws.law import LAWS
 from e2lm_scaling.laws.objective import Objective
 from e2lm_scaling.laws.published import published_fit
 from e2lm_scaling.laws.repeated_data import MUENNIGHOFF, refit_decays
-from e2lm_scaling.laws.schedule import LearningRateSchedule, MultiPowerLaw
+from e2lm_scaling.laws.schedule import MultiPowerLaw, RateSchedule
 from e2lm_scaling.laws.solver import solve
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "scaling"
@@ -192,12 +192,12 @@ MULTI_POWER = [
            0.5935049336845727, 0.6347245666876161), (0.9978, 0.00484, 0.00995)),
 ]  # fmt: skip
 SCHEDULES = {
-    "constant_72000": LearningRateSchedule("constant", 3e-4, 72000, 2160),
-    "cosine_72000": LearningRateSchedule("cosine", 3e-4, 72000, 2160, 3e-5),
-    "wsd_20000_24000": LearningRateSchedule("wsd", 3e-4, 24000, 2160, 3e-5, 20000),
-    "wsdld_20000_24000": LearningRateSchedule("wsd-linear", 3e-4, 24000, 2160, 3e-5, 20000),
-    "wsdcon_3": LearningRateSchedule("step", 3e-4, 16000, 2160, 3e-5, 8000),
-    "wsdcon_18": LearningRateSchedule("step", 3e-4, 16000, 2160, 1.8e-4, 8000),
+    "constant_72000": RateSchedule("constant", 3e-4, 72000, 2160),
+    "cosine_72000": RateSchedule("cosine", 3e-4, 72000, 2160, 3e-5),
+    "wsd_20000_24000": RateSchedule("wsd", 3e-4, 24000, 2160, 3e-5, 20000),
+    "wsdld_20000_24000": RateSchedule("wsd-linear", 3e-4, 24000, 2160, 3e-5, 20000),
+    "wsdcon_3": RateSchedule("step", 3e-4, 16000, 2160, 3e-5, 8000),
+    "wsdcon_18": RateSchedule("step", 3e-4, 16000, 2160, 1.8e-4, 8000),
 }
 
 

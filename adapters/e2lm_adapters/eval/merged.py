@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
-from e2lm.merge_strategy import MergedCheckpoint, MergeStrategy, Value, parse_merge_spec
+from e2lm.merge_strategy import MergedCheckpoint, MergeStrategy, TrajectoryMerge, Value, parse_merge_spec
 from e2lm.plugin_manager import plugin_manager
 from e2lm.series import Series
 from e2lm_adapters.scoring.swap import CheckedWeights, ReadAhead
@@ -54,10 +54,8 @@ class MergedSeries:
     def walk(self, last_step: int) -> Iterator[MergedCheckpoint]:
         """The merged checkpoints up to ``last_step``, in one pass over the weights."""
         _, parameters = parse_merge_spec(self.spec)
-        along = _strategy(self.spec).along
-        assert along is not None
         taken = tuple(checkpoint for checkpoint in self.run.checkpoints if checkpoint.step <= last_step)
-        return along(self.run.model_copy(update={"checkpoints": taken}), parameters)
+        return _strategy(self.spec).along(self.run.model_copy(update={"checkpoints": taken}), parameters)
 
     def shown(self, checkpoint: Checkpoint) -> Checkpoint:
         """``checkpoint`` for people: where it is says that it was merged."""
@@ -71,7 +69,6 @@ def merged_series(run: Series, spec: str) -> MergedSeries:
     """
     _, parameters = parse_merge_spec(spec)
     strategy = _strategy(spec)
-    assert strategy.along is not None
     # Checks the parameters at once and reads nothing yet.
     strategy.along(run, parameters)
     steps = {step for step, _ in _changing_weights(strategy, {**strategy.defaults, **parameters}, run)}
@@ -85,22 +82,21 @@ def with_merges(runs: Sequence[Series], specs: Sequence[str]) -> tuple[MergedSer
     return tuple(merged_series(run, spec) for run in runs for spec in specs)
 
 
-def _strategy(spec: str) -> MergeStrategy:
+def _strategy(spec: str) -> TrajectoryMerge:
     manager = plugin_manager()
     name, _ = parse_merge_spec(spec)
-    found: MergeStrategy = manager.find("e2lm_register_merge_strategies", MergeStrategy, name, "merge strategy")
-    if found.along is None or found.weigh is None:
+    found = manager.find("e2lm_register_merge_strategies", MergeStrategy, name, "merge strategy")
+    if not isinstance(found, TrajectoryMerge):
         every = manager.all("e2lm_register_merge_strategies", MergeStrategy, "merge strategy")
-        able = ", ".join(sorted(one.name for one in every if one.along is not None))
+        able = ", ".join(sorted(one.name for one in every if isinstance(one, TrajectoryMerge)))
         raise UserError(f"--merge {spec}: {name!r} does not average along a run; take one of {able}")
     return found
 
 
 def _changing_weights(
-    strategy: MergeStrategy, settled: Mapping[str, Value], run: Series
+    strategy: TrajectoryMerge, settled: Mapping[str, Value], run: Series
 ) -> Iterator[tuple[int, tuple[float, ...]]]:
     """Step and weights_K of the average there, wherever it differs from the one before."""
-    assert strategy.weigh is not None
     steps = [checkpoint.step for checkpoint in run.checkpoints]
     before: tuple[float, ...] = ()
     for count in range(1, len(steps) + 1):

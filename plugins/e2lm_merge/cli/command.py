@@ -1,83 +1,22 @@
-"""``e2lm merge CONFIG OUT``, ``e2lm merge sweep``, ``e2lm merge strategies``."""
+"""``e2lm merge CONFIG OUT``, and its actions: sweep, strategies."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from e2lm.errors import UserError, one_line
-from e2lm_merge.plan.recipe import Recipe, read_recipe
+from e2lm.command import Action, Command, CommandParser
+from e2lm.errors import UserError
 
 BYTES_PER_MB = 1_000_000
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UserError(f"{self.prog}: {one_line(message)} (see {self.prog} --help)")
-
-
-def run_merge_command(arguments: Sequence[str]) -> int:
-    """Run the sub-command that the first word names; anything else is a config."""
-    if arguments and arguments[0] == "strategies":
-        return _run_strategies(arguments[1:])
-    if arguments and arguments[0] == "sweep":
-        from e2lm_merge.cli.sweep import run_sweep
-
-        return run_sweep(arguments[1:])
-    return _run_merge(arguments)
-
-
-def _run_strategies(arguments: Sequence[str]) -> int:
-    parser = _Parser(prog="e2lm merge strategies", description="List the merge strategies.", allow_abbrev=False)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(list(arguments))
-    rows = strategy_table()
-    if options.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-        return 0
-    for row in rows:
-        print(f"{row['name']:<17} {row['description']}\n{'':<17} {row['formula']}\n{'':<17} {row['source']}")
-        parameters = {**row["model_parameters"], **row["parameters"]}
-        if parameters:
-            listed = ", ".join(f"{name}={value}" for name, value in parameters.items())
-            print(f"{'':<17} {listed}")
-    return 0
-
-
-def strategy_table() -> list[dict[str, Any]]:
-    """Every registered strategy with formula, source and defaults."""
-    from e2lm.merge_strategy import MergeStrategy
-    from e2lm.plugin_manager import plugin_manager
-
-    found: list[MergeStrategy] = plugin_manager().all("e2lm_register_merge_strategies", MergeStrategy, "merge strategy")
-    return [
-        {
-            "name": one.name,
-            "description": one.description,
-            "formula": one.formula,
-            "source": one.source,
-            "needs_base": one.needs_base,
-            "parameters": dict(one.defaults),
-            "model_parameters": dict(one.model_defaults),
-            "ranges": dict(one.ranges),
-            "choices": {name: list(allowed) for name, allowed in one.choices.items()},
-        }
-        for one in found
-    ]
-
-
-def _merge_parser() -> _Parser:
-    parser = _Parser(
-        prog="e2lm merge",
-        description="Merge models as CONFIG (mergekit's YAML) says into the new folder OUT. "
-        "Also: e2lm merge sweep --help, e2lm merge strategies.",
-        allow_abbrev=False,
-    )
+def _configure(parser: CommandParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="merge config in mergekit's YAML")
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write; must not exist")
     parser.add_argument(
@@ -87,7 +26,6 @@ def _merge_parser() -> _Parser:
     parser.add_argument("--threads", type=_positive, default=2, help="threads (default 2); the result is the same")
     parser.add_argument("--shard-size", type=_positive, default=None, metavar="MB", help="largest file, in MB")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -96,24 +34,40 @@ def _positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number above 0")
+        raise ArgumentTypeError(f"found {text!r}; expected a whole number above 0")
     return number
 
 
-def _run_merge(arguments: Sequence[str]) -> int:
-    options = _merge_parser().parse_args(list(arguments))
-    recipe = read_recipe(options.config)
+def run_merge(options: Namespace) -> int:
+    """Plan what the config says, and unless it is a dry run, merge; where it is to be scored, that first."""
+    from e2lm.merge_strategy import ScoredMerge
     from e2lm_merge.output.folder import check_output
-    from e2lm_merge.plan.plan import find_strategy
+    from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
+    from e2lm_merge.plan.recipe import read_recipe, recipe_from_data
 
+    recipe = read_recipe(options.config)
     check_output(options.output)
+    searched: dict[str, Any] = {}
     with _named_after(options.config):
         strategy = find_strategy(recipe.merge_method)
-    if strategy.needs_score:
-        from e2lm_merge.search.scored_merge import run_scored
+        if isinstance(strategy, ScoredMerge):
+            search = strategy.search(recipe.model_dump(mode="json"), options.config.parent)
+            searched = {"strategy": strategy.name, "cost": dict(search.cost)}
+            _say_cost(options, searched)
+            if options.dry_run:
+                return 0
+            found, searched["selection"] = search.run(options.quiet or options.json)
+            recipe = recipe_from_data(dict(found), strategy.name)
+        plan = plan_merge(recipe, options.config.parent)
+    return _merge(plan, options, searched)
 
-        return run_scored(recipe, options)
-    return merge_recipe(recipe, options, {})
+
+def _say_cost(options: Namespace, searched: Mapping[str, Any]) -> None:
+    if not options.json:
+        most = searched["cost"]["worst_case_total"]
+        print(f"{searched['strategy']}: at most {most} evaluations of the selection items")
+    elif options.dry_run:
+        print(json.dumps({**searched, "dry_run": True}, indent=1))
 
 
 @contextmanager
@@ -125,14 +79,11 @@ def _named_after(config: Path) -> Iterator[None]:
         raise UserError(f"{config}: {error}") from error
 
 
-def merge_recipe(recipe: Recipe, options: argparse.Namespace, more: dict[str, Any]) -> int:
-    """Plan ``recipe``, and unless it is a dry run, merge; ``more`` joins the report."""
+def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> int:
+    """Merge into the folder unless it is a dry run, and report; ``more`` joins the report."""
     from e2lm_merge.output.folder import merge_to_folder
     from e2lm_merge.output.layout import DEFAULT_SHARD_BYTES
-    from e2lm_merge.plan.plan import plan_merge
 
-    with _named_after(options.config):
-        plan = plan_merge(recipe, options.config.parent)
     report: dict[str, Any] = {
         "strategy": plan.strategy.name,
         "models": [model.label for model in plan.models],
@@ -157,3 +108,62 @@ def merge_recipe(recipe: Recipe, options: argparse.Namespace, more: dict[str, An
     print(f"{report['params']:,} numbers in {report['tensors']} tensors, {plan.output_bytes / 1e6:,.1f} MB; "
           f"config and tokenizer of {plan.donor.label}")  # fmt: skip
     return 0
+
+
+def _configure_strategies(parser: CommandParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_strategies(options: Namespace) -> int:
+    """Every registered strategy with formula, source and defaults."""
+    rows = strategy_table()
+    if options.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return 0
+    for row in rows:
+        print(f"{row['name']:<17} {row['description']}\n{'':<17} {row['formula']}\n{'':<17} {row['source']}")
+        parameters = {**row["model_parameters"], **row["parameters"]}
+        if parameters:
+            listed = ", ".join(f"{name}={value}" for name, value in parameters.items())
+            print(f"{'':<17} {listed}")
+    return 0
+
+
+def strategy_table() -> list[dict[str, Any]]:
+    """The same as rows of a table."""
+    from e2lm.merge_strategy import MergeStrategy
+    from e2lm.plugin_manager import plugin_manager
+
+    found: list[MergeStrategy] = plugin_manager().all("e2lm_register_merge_strategies", MergeStrategy, "merge strategy")
+    rows = []
+    for one in found:
+        every = {**one.model_parameters, **one.parameters}
+        rows.append(
+            {
+                "name": one.name,
+                "description": one.description,
+                "formula": one.formula,
+                "source": one.source,
+                "needs_base": one.needs_base,
+                "parameters": one.defaults,
+                "model_parameters": one.model_defaults,
+                "ranges": {name: parameter.range for name, parameter in every.items() if parameter.range},
+                "choices": {name: list(parameter.choices) for name, parameter in every.items() if parameter.choices},
+            }
+        )
+    return rows
+
+
+MERGE_COMMAND = Command.with_actions(
+    "merge",
+    "Merge checkpoints or fine-tunes; sweep over merges.",
+    {
+        "sweep": Action(
+            "Merge in memory at every point of a grid, score on selection items, confirm the best on others.",
+            "e2lm_merge.cli.sweep:configure",
+            "e2lm_merge.cli.sweep:run",
+        ),
+        "strategies": Action("List the merge strategies.", _configure_strategies, run_strategies),
+    },
+    default=Action("Merge models as CONFIG (mergekit's YAML) says into the new folder OUT.", _configure, run_merge),
+)

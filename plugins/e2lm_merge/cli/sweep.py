@@ -5,11 +5,11 @@ Shape suffix: I items.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import itertools
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,13 @@ from typing import Any
 import numpy as np
 
 from e2lm.atomic_file import write_text
-from e2lm.errors import UserError, nearest_names, one_line
-from e2lm.interval import normal_interval
-from e2lm.merge_strategy import MergeStrategy, Value
+from e2lm.command import CommandParser
+from e2lm.errors import UserError, nearest_names
+from e2lm.merge_strategy import MergeStrategy, Value, parse_merge_spec
 from e2lm.progress import progress_bar
-from e2lm_merge.output.in_memory import merged_model
-from e2lm_merge.plan.plan import MergePlan, find_strategy, plan_merge
+from e2lm_merge.plan.merge_plan import MergePlan, find_strategy, plan_merge
 from e2lm_merge.plan.recipe import Recipe, RecipeModel, read_recipe
-from e2lm_merge.search.hi_merging import paired_error
-from e2lm_merge.search.items import mean_and_error
-from e2lm_merge.search.scored_merge import CONFIDENCE, UNIT, build_scoring, score_field
+from e2lm_merge.search.items import UNIT, build_scoring, interval_of, paired_interval, score_field
 
 #: More candidates than this are surely a slip, and the best of so many is best by luck.
 MOST_CANDIDATES = 1000
@@ -47,8 +44,6 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Value]]:
     >>> parse_grid(["window=3,5", "curve=linear,1-sqrt"])
     {'window': [3.0, 5.0], 'curve': ['linear', '1-sqrt']}
     """
-    from e2lm.merge_strategy import parse_merge_spec
-
     grid: dict[str, list[Value]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
@@ -114,6 +109,8 @@ def sweep(recipe: Recipe, grid: dict[str, list[Value]], near: Path | None, quiet
     Candidates compare with the best unmerged model, pair by pair on the selection items. The winner was chosen by those
     items, so its own interval there is too good; the report items took no part, and theirs is fair.
     """
+    from e2lm_merge.output.in_memory import merged_model
+
     strategy = find_strategy(recipe.merge_method)
     listed = candidates(recipe, strategy, grid)
     plans = [plan_merge(one.recipe, near) for one in listed]
@@ -154,34 +151,22 @@ def sweep(recipe: Recipe, grid: dict[str, list[Value]], near: Path | None, quiet
 
 
 def _row(name: str, values: dict[str, Value], values_I: Any, against_I: Any) -> dict[str, Any]:
-    mean, error = mean_and_error(values_I)
-    gain, gain_error = float((values_I - against_I).mean()), paired_error(values_I - against_I)
-    interval, of_gain = normal_interval(mean, error, CONFIDENCE), normal_interval(gain, gain_error, CONFIDENCE)
+    value, gain = interval_of(values_I), paired_interval(values_I - against_I)
     return {
         "merge": name,
         **values,
-        "value": mean,
-        "low": interval.low,
-        "high": interval.high,
-        "gain": gain,
-        "gain_low": of_gain.low,
-        "gain_high": of_gain.high,
+        "value": value["mean"],
+        "low": value["low"],
+        "high": value["high"],
+        "gain": gain["mean"],
+        "gain_low": gain["low"],
+        "gain_high": gain["high"],
         "n": len(values_I),
     }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UserError(f"{self.prog}: {one_line(message)} (see {self.prog} --help)")
-
-
-def run_sweep(arguments: Sequence[str]) -> int:
-    """The command."""
-    parser = _Parser(
-        prog="e2lm merge sweep",
-        description="Merge in memory at every point of a grid, score on selection items, confirm the best on others.",
-        allow_abbrev=False,
-    )
+def configure(parser: CommandParser) -> None:
+    """The arguments of ``e2lm merge sweep``."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="merge config with a score section")
     parser.add_argument(
         "--grid", action="append", default=[], metavar="NAME=V,V", help="values of a parameter; repeat for a grid"
@@ -190,7 +175,10 @@ def run_sweep(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="check everything and say how many evaluations it takes")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    options = parser.parse_args(list(arguments))
+
+
+def run(options: Namespace) -> int:
+    """Sweep, or with ``--dry-run`` say what it would take."""
     recipe, near = read_recipe(options.config), options.config.parent
     score_field(recipe)
     grid = parse_grid(options.grid)

@@ -16,17 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import MergeStrategy, TensorBlocks, TensorGroup
+from e2lm.merge_strategy import (
+    ElementwiseMerge,
+    FunctionMerge,
+    MergeParameter,
+    MergeStrategy,
+    RowwiseMerge,
+    TensorBlocks,
+    TensorGroup,
+)
 from e2lm_merge.methods.deltas import (
-    DENSITY_RANGES,
-    SHARED_DEFAULTS,
+    MODEL_DENSITY,
+    SHARED_PARAMETERS,
     add_to_base,
     deltas_,
     elected_total_,
     weighted_total_,
 )
+from e2lm_merge.methods.linear import MODEL_WEIGHT
 from e2lm_merge.numbers.compiled import compiled_sums
-from e2lm_merge.numbers.plain import rank_mask
+from e2lm_merge.numbers.sign_and_rank import rank_mask
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +111,7 @@ def zeroed_(delta_N: torch.Tensor, kept: NDArray[np.uint8]) -> torch.Tensor:
     return delta_N.view(-1).mul_(torch.from_numpy(kept))
 
 
-def look_at_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
+def look_for_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> DropMasks:
     """Masks of every block and the factors that ``rescale`` asks for."""
     del found_in_all
     densities = blocks.group.numbers("density")
@@ -174,41 +183,50 @@ def check_della(group: TensorGroup) -> None:
             )
 
 
+def _dropping(
+    kind: type[FunctionMerge], name: str, description: str, ties: bool, normalize: bool, **facts: Any
+) -> MergeStrategy:
+    """A strategy that drops at random, with sign election or without."""
+    return kind(
+        name,
+        description,
+        merge_dropped_ties if ties else merge_dropped,
+        needs_base=True,
+        parameters={
+            "normalize": MergeParameter(normalize),
+            "rescale": MergeParameter(True),
+            "rescale_norm": MergeParameter("l1", choices=RESCALE_NORMS),
+            **SHARED_PARAMETERS,
+        },
+        **facts,
+    )
+
+
 def random_drop_strategies() -> list[MergeStrategy]:
     """dare_linear, dare_ties, della_linear and della."""
-    shared: dict[str, Any] = {"rescale": True, "rescale_norm": "l1", **SHARED_DEFAULTS}
+    dropped, of_model = "θ₀ + λ Σ wᵢsᵢmᵢδᵢ", {**MODEL_WEIGHT, **MODEL_DENSITY}
     dare: dict[str, Any] = {
-        "needs_base": True,
-        "scope": "element",
-        "look": partial(look_at_drops, mask_of=dare_mask),
-        "model_defaults": {"weight": 1.0, "density": 1.0},
-        "ranges": DENSITY_RANGES,
-        "choices": {"rescale_norm": RESCALE_NORMS},
+        "kind": ElementwiseMerge,
+        "look": partial(look_for_drops, mask_of=dare_mask),
+        "model_parameters": of_model,
         "source": "Yu et al. 2024, arXiv 2311.03099: rescale_norm inverse; mergekit: l1",
     }
     della: dict[str, Any] = {
-        **dare,
-        "scope": "row",
-        "look": partial(look_at_drops, mask_of=della_mask),
-        "model_defaults": {"weight": 1.0, "density": 1.0, "epsilon": 0.15},
-        "ranges": {**DENSITY_RANGES, "epsilon": "[0, 0.5)"},
+        "kind": RowwiseMerge,
+        "look": partial(look_for_drops, mask_of=della_mask),
+        "model_parameters": {**of_model, "epsilon": MergeParameter(0.15, "[0, 0.5)")},
         "check": check_della,
         "source": "Deep et al. 2024 (DELLA), arXiv 2406.11617",
     }
-    dropped = "θ₀ + λ Σ wᵢsᵢmᵢδᵢ"
     ranked = "mᵢ ~ Bernoulli(d − ε + 2ε(rank−1)/(C−1)) per row"
-    table = [
-        ("dare_linear", "Drop differences at random, rescale and add the rest.", merge_dropped,
-         f"{dropped}, mᵢ ~ Bernoulli(density)", False, dare),
-        ("dare_ties", "DARE with sign election.", merge_dropped_ties, f"{dropped}[sign agrees]", False, dare),
-        ("della_linear", "Drop small differences more often than large ones, rescale and add the rest.", merge_dropped,
-         f"{dropped}, {ranked}", False, della),
-        ("della", "DELLA with sign election.", merge_dropped_ties,
-         f"{dropped}[sign agrees] / Σ wᵢ[sign agrees]", True, della),
-    ]  # fmt: skip
     return [
-        MergeStrategy(
-            name, description, merge, formula=formula, defaults={"normalize": normalize, **shared}, **settings
-        )
-        for name, description, merge, formula, normalize, settings in table
-    ]
+        _dropping(name="dare_linear", description="Drop differences at random, rescale and add the rest.",
+                  ties=False, normalize=False, formula=f"{dropped}, mᵢ ~ Bernoulli(density)", **dare),
+        _dropping(name="dare_ties", description="DARE with sign election.",
+                  ties=True, normalize=False, formula=f"{dropped}[sign agrees]", **dare),
+        _dropping(name="della_linear",
+                  description="Drop small differences more often than large ones, rescale and add the rest.",
+                  ties=False, normalize=False, formula=f"{dropped}, {ranked}", **della),
+        _dropping(name="della", description="DELLA with sign election.",
+                  ties=True, normalize=True, formula=f"{dropped}[sign agrees] / Σ wᵢ[sign agrees]", **della),
+    ]  # fmt: skip

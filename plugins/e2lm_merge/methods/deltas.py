@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from e2lm.merge_strategy import TensorGroup
+from e2lm.merge_strategy import MergeParameter, TensorGroup
 from e2lm_merge.methods.linear import ZERO_WEIGHT
-from e2lm_merge.numbers import plain
+from e2lm_merge.numbers import sign_and_rank
 from e2lm_merge.numbers.compiled import compiled_sums
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 #: Parameters that every method on deltas shares. ``int8_mask`` is accepted for the sake of mergekit's configs: here
 #: masks live for one block, so there is no memory to save.
-SHARED_DEFAULTS = {"lambda": 1.0, "int8_mask": False}
-DENSITY_RANGES = {"density": "(0, 1]"}
+SHARED_PARAMETERS = {"lambda": MergeParameter(1.0), "int8_mask": MergeParameter(False)}
+
+#: The share of a model's deltas that is kept.
+MODEL_DENSITY = {"density": MergeParameter(1.0, "(0, 1]")}
 
 
 def deltas_(group: TensorGroup) -> list[torch.Tensor]:
@@ -67,10 +69,13 @@ def weighted_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], no
 
 
 def elected_total_(deltas: Sequence[torch.Tensor], weights: Sequence[float], normalize: bool) -> torch.Tensor:
-    """:func:`e2lm_merge.numbers.plain.elected_total_` of tensors, by the compiled function where there is one."""
+    """Σ wᵢδᵢ over the models that have the elected sign, by the compiled function where there is one.
+
+    What comes out is what :func:`e2lm_merge.numbers.sign_and_rank.elected_total_` gives.
+    """
     import torch
 
     numbers = [delta_N.contiguous().numpy() for delta_N in deltas]
     compiled = compiled_sums()
     total_N = None if compiled is None else compiled.elected_total(numbers, weights, normalize)
-    return torch.from_numpy(plain.elected_total_(numbers, weights, normalize) if total_N is None else total_N)
+    return torch.from_numpy(sign_and_rank.elected_total_(numbers, weights, normalize) if total_N is None else total_N)

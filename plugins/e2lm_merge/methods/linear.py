@@ -1,15 +1,32 @@
-"""Weighted means: linear and passthrough."""
+"""Weighted means: linear, passthrough, and nearswap, where every number has a weight of its own.
+
+Shape suffix: N numbers of a block.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
+from e2lm.merge_strategy import (
+    WEIGHT,
+    Combination,
+    ElementwiseMerge,
+    MergeParameter,
+    MergeStrategy,
+    TensorGroup,
+    WeightedSum,
+)
+
+if TYPE_CHECKING:
+    import torch
 
 #: Below this the sum of weights counts as zero and cannot be divided by; mergekit's bound.
 ZERO_WEIGHT = 1e-8
+
+#: How much a model counts.
+MODEL_WEIGHT = {WEIGHT: MergeParameter(1.0)}
 
 
 def shares(weights: Sequence[float], where: str) -> tuple[float, ...]:
@@ -34,27 +51,49 @@ def combine_passthrough(group: TensorGroup, products: Any) -> Combination:
     return Combination((group.number("scale"),))
 
 
+#: Distances below this count as this; mergekit's bound.
+TINY_DISTANCE = 1e-6
+
+
+def merge_nearswap(group: TensorGroup) -> torch.Tensor:
+    """(1 − w)θ₀ + wθ₁ with w = clip(t / |θ₀ − θ₁|, 0, 1)."""
+    assert group.base is not None
+    near_N = group.tensors[0]
+    share_N = (group.base - near_N).abs_().clamp_(min=TINY_DISTANCE).reciprocal_().mul_(group.number("t")).clamp_(0, 1)
+    # Added to the base as a difference, so that equal models stay what they are.
+    return near_N.sub_(group.base).mul_(share_N).add_(group.base)
+
+
 def linear_strategies() -> list[MergeStrategy]:
-    """Linear and passthrough."""
+    """Linear, passthrough and nearswap."""
     return [
-        MergeStrategy(
+        WeightedSum(
             "linear",
             "Weighted mean of the models.",
-            combine=combine_linear,
+            combine_linear,
             formula="Σ wᵢθᵢ / Σ wᵢ",
-            defaults={"normalize": True},
             source="Wortsman et al. 2022 (model soups), arXiv 2203.05482",
-            scope="sum",
-            model_defaults={"weight": 1.0},
+            parameters={"normalize": MergeParameter(True)},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "passthrough",
             "One model as it is, or scaled; with slices, layers of several models stacked.",
-            combine=combine_passthrough,
+            combine_passthrough,
             formula="s·θ",
-            defaults={"scale": 1.0},
             source="mergekit",
-            scope="sum",
             inputs=(1, 1),
+            parameters={"scale": MergeParameter(1.0)},
+        ),
+        ElementwiseMerge(
+            "nearswap",
+            "Take the other model where it is near, stay with the base where it is far.",
+            merge_nearswap,
+            needs_base=True,
+            ordered=True,
+            inputs=(1, 1),
+            formula="(1−w)θ₀ + wθ₁, w = clip(t/|θ₀−θ₁|, 0, 1)",
+            source="mergekit (alchemonaut/QuartetAnemoi-70B-t0.0001)",
+            parameters={"t": MergeParameter(0.001, "[0, inf)")},
         ),
     ]

@@ -5,13 +5,23 @@ Shape suffixes: M models, R rows, C columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
+from e2lm.arrays import Values
+from e2lm.merge_strategy import (
+    Combination,
+    MergeParameter,
+    MergeStrategy,
+    RowwiseMerge,
+    SwitchedMerge,
+    TensorGroup,
+    Value,
+    WeightedSum,
+)
 from e2lm_merge.methods.deltas import deltas_
-from e2lm_merge.numbers.combination import Matrix
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +30,7 @@ if TYPE_CHECKING:
 TINY = 1e-6
 
 
-def mean_cosine(gram: Matrix) -> float:
+def mean_cosine(gram: Values) -> float:
     """The mean cosine over pairs of different models."""
     norms_M = np.sqrt(np.diag(gram))
     cosines = [
@@ -41,7 +51,7 @@ def stock_share(cosine: float, count: int) -> float:
     return 0.0 if abs(denominator) < TINY else count * cosine / denominator
 
 
-def combine_model_stock(group: TensorGroup, products: Matrix | None) -> Combination:
+def combine_model_stock(group: TensorGroup, products: Values | None) -> Combination:
     """θ₀ + t · mean of δᵢ, t from the whole tensor."""
     assert products is not None
     count = len(group.models)
@@ -76,20 +86,27 @@ def _row_shares(deltas: list[torch.Tensor]) -> torch.Tensor:
     return torch.where(singular, torch.zeros_like(cosine), count * cosine / denominator.masked_fill(singular, 1))
 
 
+_OF_TENSOR = WeightedSum(
+    "model_stock", "One share for the tensor.", combine_model_stock, products_of=lambda group: "deltas"
+)
+_OF_ROWS = RowwiseMerge("model_stock", "A share for every row.", merge_model_stock)
+
+
+def _model_stock_of(parameters: Mapping[str, Value]) -> MergeStrategy:
+    return _OF_ROWS if parameters["filter_wise"] else _OF_TENSOR
+
+
 def model_stock_strategies() -> list[MergeStrategy]:
     """model_stock."""
     return [
-        MergeStrategy(
+        SwitchedMerge(
             "model_stock",
             "Interpolate between the base and the mean of fine-tunes by the angle between them.",
-            merge_model_stock,
+            _model_stock_of,
             needs_base=True,
             inputs=(2, None),
             formula="θ₀ + t·mean(δᵢ), t = N cos θ / (1 + (N−1) cos θ)",
-            defaults={"filter_wise": False},
             source="Jang et al. 2024, arXiv 2403.19522; filter_wise as in mergekit",
-            scope=lambda parameters: "row" if parameters["filter_wise"] else "sum",
-            combine=combine_model_stock,
-            products_of=lambda group: "deltas",
+            parameters={"filter_wise": MergeParameter(False)},
         )
     ]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from e2lm.merge_strategy import MergeStrategy, TensorGroup
-from e2lm_merge.methods.deltas import SHARED_DEFAULTS, add_to_base, deltas_
+from e2lm.merge_strategy import MergeParameter, MergeStrategy, TensorGroup, WholeTensorMerge
+from e2lm_merge.methods.deltas import SHARED_PARAMETERS, add_to_base, deltas_
 
 if TYPE_CHECKING:
     import torch
@@ -57,15 +57,13 @@ def merge_pcb(group: TensorGroup) -> torch.Tensor:
 def pcb_strategies() -> list[MergeStrategy]:
     """Pcb."""
     return [
-        MergeStrategy(
+        WholeTensorMerge(
             "pcb",
             "Numbers compete by size within a model and by agreement between models.",
             merge_pcb,
             needs_base=True,
             formula="θ₀ + λ Σ bᵢδᵢ/Σ bᵢ, b = unit(top ratio of exp(M·unit(|δ|)²)·tanh(δ⊙Σδ))",
-            defaults={"ratio": 0.1, **SHARED_DEFAULTS},
-            ranges={"ratio": "(0, 1]"},
             source="Du et al. 2024 (PCB-Merging), arXiv 2410.02396; per tensor",
-            scope="tensor",
+            parameters={"ratio": MergeParameter(0.1, "(0, 1]"), **SHARED_PARAMETERS},
         )
     ]

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from e2lm.merge_strategy import MergeStrategy, TensorBlocks, TensorGroup
+from e2lm.merge_strategy import ElementwiseMerge, MergeParameter, MergeStrategy, TensorBlocks, TensorGroup
 from e2lm_merge.methods.deltas import deltas_
 from e2lm_merge.numbers.top_cut import EVERYTHING, NOTHING, TopCut, top_cuts
 
@@ -95,16 +95,14 @@ def merge_sce(group: TensorGroup) -> torch.Tensor:
 def sce_strategies() -> list[MergeStrategy]:
     """Sce."""
     return [
-        MergeStrategy(
+        ElementwiseMerge(
             "sce",
             "Select what varies between models, weigh models by their changes, erase the minority sign.",
             merge_sce,
             needs_base=True,
             formula="θ₀ + Σ ηᵢδᵢ[sign agrees] / Σ ηᵢ[sign agrees], ηᵢ ∝ mean δᵢ² over the top select_topk by variance",
-            defaults={"select_topk": 1.0, "int8_mask": False},
-            ranges={"select_topk": "(0, 1]"},
             source="Wan et al. 2024 (FuseChat), arXiv 2408.07990",
-            scope="element",
+            parameters={"select_topk": MergeParameter(1.0, "(0, 1]"), "int8_mask": MergeParameter(False)},
             look=look_sce,
         )
     ]

@@ -7,17 +7,25 @@ gathers the inner products in float64 and another combines. Shape suffix: M mode
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from e2lm.arrays import Values
 from e2lm.errors import UserError
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
+from e2lm.merge_strategy import (
+    Combination,
+    MergeParameter,
+    MergeStrategy,
+    SwitchedMerge,
+    TensorGroup,
+    Value,
+    WeightedSum,
+    WholeTensorMerge,
+)
 from e2lm_merge.methods.deltas import deltas_
-from e2lm_merge.methods.linear import shares
-from e2lm_merge.numbers.combination import Matrix
+from e2lm_merge.methods.linear import MODEL_WEIGHT, shares
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +37,7 @@ COLLINEAR_COSINE = 0.9995
 COLLINEAR_SINE = 1e-8
 
 
-def slerp_coefficients(gram: Matrix, t: float, collinear: float = COLLINEAR_COSINE) -> tuple[float, float]:
+def slerp_coefficients(gram: Values, t: float, collinear: float = COLLINEAR_COSINE) -> tuple[float, float]:
     """Coefficients of a and b from their inner products: [sin((1−t)Ω), sin(tΩ)] / sin Ω (Shoemake 1985).
 
     Linear where |cos Ω| is above ``collinear`` or a vector is zero; t = 0 and t = 1 give exactly one input.
@@ -56,7 +64,7 @@ def products_of_slerp(group: TensorGroup) -> Literal["inputs"] | None:
     return None if group.number("t") in (0.0, 1.0) else "inputs"
 
 
-def combine_slerp(group: TensorGroup, products: Matrix | None) -> Combination:
+def combine_slerp(group: TensorGroup, products: Values | None) -> Combination:
     """Slerp from the base to the model."""
     t = group.number("t")
     if products is None:
@@ -72,7 +80,7 @@ def nuslerp_share(weights: Sequence[float]) -> float:
     return 0.5 if abs(total) < 1e-6 else weights[1] / total
 
 
-def combine_nuslerp(group: TensorGroup, products: Matrix | None) -> Combination:
+def combine_nuslerp(group: TensorGroup, products: Values | None) -> Combination:
     """Nuslerp over the flattened tensor."""
     assert products is not None
     # 1 − cos² ≤ s² at |cos| ≥ sqrt(1 − s²), which is 1 in float64 for s = 1e-8.
@@ -103,7 +111,7 @@ def _slerp_along(left: torch.Tensor, right: torch.Tensor, t: float, axis: int) -
     return left.mul_(first.float()).add_(right.mul_(second.float()))
 
 
-def multislerp_coefficients(gram: Matrix, weights: Sequence[float], eps: float, where: str) -> NDArray[np.float64]:
+def multislerp_coefficients(gram: Values, weights: Sequence[float], eps: float, where: str) -> Values:
     """Coefficients of the inputs in the barycentre on the sphere (Goddard 2025).
 
     uᵢ = xᵢ/(‖xᵢ‖ + ε); m = Σ wᵢuᵢ/‖·‖; tangent v = Σ wᵢ(uᵢ − ⟨uᵢ,m⟩m); result (cos‖v‖ m + sin‖v‖ v/‖v‖)·Σ wᵢ‖xᵢ‖.
@@ -123,11 +131,11 @@ def multislerp_coefficients(gram: Matrix, weights: Sequence[float], eps: float, 
     tangent_M = weights_M - float(weights_M @ along_M) * mean_M
     tangent_norm = math.sqrt(max(0.0, float(tangent_M @ unit_gram @ tangent_M))) + eps
     direction_M = math.cos(tangent_norm) * mean_M + math.sin(tangent_norm) / tangent_norm * tangent_M
-    result: NDArray[np.float64] = direction_M * float(weights_M @ norms_M) * units_M
+    result: Values = direction_M * float(weights_M @ norms_M) * units_M
     return result
 
 
-def combine_multislerp(group: TensorGroup, products: Matrix | None) -> Combination:
+def combine_multislerp(group: TensorGroup, products: Values | None) -> Combination:
     """Multislerp of the models, or of their δ where there is a base."""
     if products is None:
         return Combination((1.0,))
@@ -138,7 +146,7 @@ def combine_multislerp(group: TensorGroup, products: Matrix | None) -> Combinati
     return _of_deltas(group, found)
 
 
-def karcher_coefficients(gram: Matrix, max_iter: int, tol: float) -> NDArray[np.float64]:
+def karcher_coefficients(gram: Values, max_iter: int, tol: float) -> Values:
     """Coefficients of the inputs in the Riemannian mean of their directions, times their mean norm.
 
     Repeats mean ← exp(mean, Σ αᵢ log(mean, uᵢ)) until the step is below ``tol`` (Karcher 1977). Inputs of norm up to
@@ -167,11 +175,11 @@ def karcher_coefficients(gram: Matrix, max_iter: int, tol: float) -> NDArray[np.
         mean_M = math.cos(step) * mean_M + math.sin(step) / step * tangent_M
         length = math.sqrt(max(0.0, float(mean_M @ unit_gram @ mean_M)))
         mean_M = mean_M / length if length > tol else mean_M
-    result: NDArray[np.float64] = mean_M * units_M * float(norms_M.mean())
+    result: Values = mean_M * units_M * float(norms_M.mean())
     return result
 
 
-def combine_karcher(group: TensorGroup, products: Matrix | None) -> Combination:
+def combine_karcher(group: TensorGroup, products: Values | None) -> Combination:
     """The Karcher mean of the models."""
     if products is None:
         return Combination((1.0,))
@@ -189,60 +197,61 @@ def _of_deltas(group: TensorGroup, coefficients: Iterable[float]) -> Combination
     return Combination(found, form="deltas" if group.with_base else "sum", wide=True)
 
 
+_NUSLERP_FLAT = WeightedSum(
+    "nuslerp", "All of the tensor as one vector.", combine_nuslerp, products_of=products_of_several
+)
+_NUSLERP_ALONG = WholeTensorMerge("nuslerp", "Row by row or column by column.", merge_nuslerp)
+
+
+def _nuslerp_of(parameters: Mapping[str, Value]) -> MergeStrategy:
+    return _NUSLERP_FLAT if parameters["nuslerp_flatten"] else _NUSLERP_ALONG
+
+
 def spherical_strategies() -> list[MergeStrategy]:
     """slerp, nuslerp, multislerp and karcher."""
     return [
-        MergeStrategy(
+        WeightedSum(
             "slerp",
             "Spherical interpolation from the base model to another.",
+            combine_slerp,
+            products_of=products_of_slerp,
             needs_base=True,
             ordered=True,
             inputs=(1, 1),
             formula="[sin((1−t)Ω) θ₀ + sin(tΩ) θ₁] / sin Ω; linear where |cos Ω| > 0.9995",
-            defaults={"t": 0.5},
-            ranges={"t": "[0, 1]"},
             source="Shoemake 1985, SIGGRAPH 19(3)",
-            scope="sum",
-            combine=combine_slerp,
-            products_of=products_of_slerp,
+            parameters={"t": MergeParameter(0.5, "[0, 1]")},
         ),
-        MergeStrategy(
+        SwitchedMerge(
             "nuslerp",
             "Spherical interpolation of two models by weight, or of their differences from a base.",
-            merge_nuslerp,
+            _nuslerp_of,
             takes_base=True,
             ordered=True,
             inputs=(2, 2),
             formula="slerp with t = w₂/(w₁+w₂); nuslerp_flatten: false works along the last axis, row_wise the first",
-            defaults={"nuslerp_flatten": True, "nuslerp_row_wise": False},
-            model_defaults={"weight": 1.0},
             source="mergekit (NuSLERP)",
-            scope=lambda parameters: "sum" if parameters["nuslerp_flatten"] else "tensor",
-            combine=combine_nuslerp,
-            products_of=products_of_several,
+            parameters={"nuslerp_flatten": MergeParameter(True), "nuslerp_row_wise": MergeParameter(False)},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "multislerp",
             "Barycentre of several models on the sphere.",
+            combine_multislerp,
+            products_of=products_of_several,
             takes_base=True,
             formula="exp map at m = Σwᵢuᵢ/‖·‖ of Σ wᵢ(uᵢ − ⟨uᵢ,m⟩m), times Σ wᵢ‖θᵢ‖",
-            defaults={"normalize_weights": True, "eps": 1e-8},
-            model_defaults={"weight": 1.0},
-            ranges={"eps": "(0, 1)"},
             source="Goddard 2025, multislerp (goddard.blog)",
-            scope="sum",
-            combine=combine_multislerp,
-            products_of=products_of_several,
+            parameters={"normalize_weights": MergeParameter(True), "eps": MergeParameter(1e-8, "(0, 1)")},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "karcher",
             "Riemannian mean of the models' directions, at their mean norm.",
-            formula="argmin_u Σ angle(u, θᵢ)², times the mean of ‖θᵢ‖",
-            defaults={"max_iter": 10.0, "tol": 1e-5},
-            ranges={"max_iter": "[1, 10000]", "tol": "(0, 1)"},
-            source="Karcher 1977; arXiv 2603.04972",
-            scope="sum",
-            combine=combine_karcher,
+            combine_karcher,
             products_of=products_of_several,
+            formula="argmin_u Σ angle(u, θᵢ)², times the mean of ‖θᵢ‖",
+            source="Karcher 1977; arXiv 2603.04972",
+            parameters={"max_iter": MergeParameter(10.0, "[1, 10000]"), "tol": MergeParameter(1e-5, "(0, 1)")},
         ),
     ]

@@ -1,12 +1,18 @@
-"""Sums of task vectors: task arithmetic and LiNeS."""
+"""Sums of task vectors: task arithmetic, LiNeS, and consensus (TALL masks).
+
+Shape suffix: N numbers of a block.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from e2lm.merge_strategy import Combination, MergeStrategy, TensorGroup
-from e2lm_merge.methods.deltas import SHARED_DEFAULTS
-from e2lm_merge.methods.linear import ZERO_WEIGHT
+from e2lm.merge_strategy import Combination, ElementwiseMerge, MergeParameter, MergeStrategy, TensorGroup, WeightedSum
+from e2lm_merge.methods.deltas import SHARED_PARAMETERS, add_to_base, total, weighted_deltas_
+from e2lm_merge.methods.linear import MODEL_WEIGHT, ZERO_WEIGHT
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _scaled(group: TensorGroup, scale: float) -> Combination:
@@ -40,30 +46,65 @@ def combine_lines(group: TensorGroup, products: Any) -> Combination:
     return _scaled(group, group.number("lambda") * scale)
 
 
+def merge_consensus(group: TensorGroup) -> torch.Tensor:
+    """θ₀ + λ Σ wᵢδᵢ where at least ``agreement`` models have use for it.
+
+    Model i has use for a number of the sum τ where |δᵢ| > mask_lambda·|τ − δᵢ| (TALL mask: θ₀ is nearer to θᵢ without
+    the others than the multi-task model is).
+    """
+    import torch
+
+    deltas = weighted_deltas_(group)
+    total_N = total(deltas)
+    useful_N = torch.zeros_like(total_N)
+    for delta_N in deltas:
+        others_N = (total_N - delta_N).abs_().mul_(group.number("mask_lambda"))
+        useful_N.add_(delta_N.abs_() > others_N)
+    return add_to_base(group, total_N.mul_(useful_N >= group.number("agreement")))
+
+
 def task_arithmetic_strategies() -> list[MergeStrategy]:
-    """task_arithmetic and lines."""
+    """task_arithmetic, lines and consensus."""
     return [
-        MergeStrategy(
+        WeightedSum(
             "task_arithmetic",
             "Weighted sum of differences from the base, added to it.",
-            combine=combine_task_arithmetic,
+            combine_task_arithmetic,
             needs_base=True,
             formula="θ₀ + λ Σ wᵢ(θᵢ − θ₀)",
-            defaults={"normalize": False, **SHARED_DEFAULTS},
-            model_defaults={"weight": 1.0},
             source="Ilharco et al. 2023, arXiv 2212.04089",
-            scope="sum",
+            parameters={"normalize": MergeParameter(False), **SHARED_PARAMETERS},
+            model_parameters=MODEL_WEIGHT,
         ),
-        MergeStrategy(
+        WeightedSum(
             "lines",
             "Task arithmetic that changes shallow layers less than deep ones.",
-            combine=combine_lines,
+            combine_lines,
             needs_base=True,
             formula="θ₀ + λ (α + β·l/(L−1)) Σ wᵢ(θᵢ − θ₀)",
-            # With M models of weight 1/M, α = 1/M and β = 1 − 1/M keep the deepest layer at its full task vector.
-            defaults={"alpha": 0.3, "beta": 0.7, "normalize": False, **SHARED_DEFAULTS},
-            model_defaults={"weight": 1.0},
             source="Wang et al. 2024 (LiNeS), arXiv 2410.17146; α and β are the user's, the defaults add up to 1",
-            scope="sum",
+            # With M models of weight 1/M, α = 1/M and β = 1 − 1/M keep the deepest layer at its full task vector.
+            parameters={
+                "alpha": MergeParameter(0.3),
+                "beta": MergeParameter(0.7),
+                "normalize": MergeParameter(False),
+                **SHARED_PARAMETERS,
+            },
+            model_parameters=MODEL_WEIGHT,
+        ),
+        ElementwiseMerge(
+            "consensus",
+            "Task arithmetic on the numbers that several models have use for.",
+            merge_consensus,
+            needs_base=True,
+            inputs=(2, None),
+            formula="θ₀ + λ Σ wᵢδᵢ · [at least k of |δᵢ| > λₘ|Σwδ − δᵢ|]",
+            source="Wang et al. 2024 (TALL masks, Consensus TA), arXiv 2405.07813",
+            parameters={
+                "agreement": MergeParameter(2.0, "[0, inf)"),
+                "mask_lambda": MergeParameter(0.4, "[0, inf)"),
+                **SHARED_PARAMETERS,
+            },
+            model_parameters=MODEL_WEIGHT,
         ),
     ]

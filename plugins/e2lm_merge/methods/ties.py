@@ -1,4 +1,4 @@
-"""Merges that keep the large differences: TIES, Model Breadcrumbs, and pruning and scaling alone.
+"""Merges that trim, keeping large differences: TIES, Model Breadcrumbs, and pruning and scaling alone (prune_scale).
 
 Shape suffix: N numbers of a block.
 """
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import MergeStrategy, TensorBlocks, TensorGroup
+from e2lm.merge_strategy import ElementwiseMerge, MergeParameter, MergeStrategy, TensorBlocks, TensorGroup
 from e2lm_merge.methods.deltas import (
-    DENSITY_RANGES,
-    SHARED_DEFAULTS,
+    MODEL_DENSITY,
+    SHARED_PARAMETERS,
     add_to_base,
     deltas_,
     elected_total_,
     magnitudes_,
     weighted_total_,
 )
+from e2lm_merge.methods.linear import MODEL_WEIGHT
 from e2lm_merge.numbers.top_cut import EVERYTHING, NOTHING, TopCut, top_cuts, top_cuts_of_all
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def kept_count(density: float, numel: int) -> int:
     return min(numel, max(1, int(density * numel)))
 
 
-def look_at_magnitudes(blocks: TensorBlocks, found_in_all: Any) -> Trim:
+def look_for_trim(blocks: TensorBlocks, found_in_all: Any) -> Trim:
     """The cut of every model, of this tensor or the one found over all tensors, and the factors of ``rescale``."""
     group = blocks.group
     densities = group.numbers("density")
@@ -72,7 +73,7 @@ def look_at_magnitudes(blocks: TensorBlocks, found_in_all: Any) -> Trim:
     return Trim(tuple(cuts), l1_scales(blocks, lambda deltas, start: trimmed_(deltas, start, cuts)))
 
 
-def look_at_all_magnitudes(tensors: Iterable[TensorBlocks]) -> list[dict[float, TopCut]] | None:
+def look_for_global_trim(tensors: Iterable[TensorBlocks]) -> list[dict[float, TopCut]] | None:
     """For every model the cut over all tensors by density, where ``trim_scope`` is ``global``; else None."""
     listed = list(tensors)
     scopes = {blocks.group.parameters["trim_scope"] for blocks in listed}
@@ -130,7 +131,7 @@ def merge_prune_scale(group: TensorGroup) -> torch.Tensor:
     return add_to_base(group, weighted_total_(_found_trimmed_(group), group.weights, False))
 
 
-def look_at_outliers(blocks: TensorBlocks, found_in_all: Any) -> OutlierTrim:
+def look_for_outliers(blocks: TensorBlocks, found_in_all: Any) -> OutlierTrim:
     """For every model the cut of what is kept or larger, and the cut of what is too large."""
     del found_in_all
     group = blocks.group
@@ -178,49 +179,49 @@ def trimming_strategies() -> list[MergeStrategy]:
     """ties, prune_scale, breadcrumbs and breadcrumbs_ties."""
     trimming: dict[str, Any] = {
         "needs_base": True,
-        "scope": "element",
-        "model_defaults": {"weight": 1.0, "density": 1.0},
-        "look": look_at_magnitudes,
-        "look_at_all": look_at_all_magnitudes,
-        "choices": {"trim_scope": TRIM_SCOPES},
-        "ranges": DENSITY_RANGES,
+        "model_parameters": {**MODEL_WEIGHT, **MODEL_DENSITY},
+        "look": look_for_trim,
+        "look_at_all": look_for_global_trim,
     }
     outliers: dict[str, Any] = {
         "needs_base": True,
-        "scope": "element",
-        "model_defaults": {"weight": 1.0, "density": 1.0, "gamma": 0.01},
-        "look": look_at_outliers,
-        "ranges": {**DENSITY_RANGES, "gamma": "[0, 1)"},
-        "defaults": {"normalize": False, "rescale": False, **SHARED_DEFAULTS},
         "source": "Davari and Belilovsky 2023, arXiv 2312.06795; per tensor, as mergekit",
+        "parameters": {"normalize": MergeParameter(False), "rescale": MergeParameter(False), **SHARED_PARAMETERS},
+        "model_parameters": {**MODEL_WEIGHT, **MODEL_DENSITY, "gamma": MergeParameter(0.01, "[0, 1)")},
+        "look": look_for_outliers,
+    }
+    trimmed = {
+        "trim_scope": MergeParameter("tensor", choices=TRIM_SCOPES),
+        "rescale": MergeParameter(False),
+        **SHARED_PARAMETERS,
     }
     return [
-        MergeStrategy(
+        ElementwiseMerge(
             "ties",
             "Trim small differences, elect a sign, average those that agree.",
             merge_ties,
             formula="θ₀ + λ Σ wᵢδ̂ᵢ[sign agrees] / Σ wᵢ[sign agrees], δ̂ᵢ = the top density share of |δᵢ|",
-            defaults={"normalize": True, "trim_scope": "tensor", "rescale": False, **SHARED_DEFAULTS},
             source="Yadav et al. 2023, arXiv 2306.01708: trim_scope global; mergekit: tensor",
+            parameters={"normalize": MergeParameter(True), **trimmed},
             **trimming,
         ),
-        MergeStrategy(
+        ElementwiseMerge(
             "prune_scale",
             "Keep the largest differences of every model and add them, scaled: Hi-Merging's first stage.",
             merge_prune_scale,
             formula="θ₀ + λ Σ wᵢ·TopKᵢ(δᵢ)",
-            defaults={"trim_scope": "tensor", "rescale": False, **SHARED_DEFAULTS},
             source="Fu et al. 2025 (Hi-Merging), arXiv 2506.12379",
+            parameters=trimmed,
             **trimming,
         ),
-        MergeStrategy(
+        ElementwiseMerge(
             "breadcrumbs",
             "Drop the largest and the smallest differences, add the rest.",
             merge_breadcrumbs,
             formula="θ₀ + λ Σ wᵢmᵢδᵢ, mᵢ without the top gamma share and with density in all",
             **outliers,
         ),
-        MergeStrategy(
+        ElementwiseMerge(
             "breadcrumbs_ties",
             "Breadcrumbs with sign election.",
             merge_breadcrumbs_ties,

@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import MergedCheckpoint, MergeStrategy, Value
+from e2lm.merge_strategy import MergedCheckpoint, MergeParameter, MergeStrategy, TrajectoryMerge, Value, WeightedSum
 from e2lm.series import Series
 from e2lm_merge.methods.linear import combine_linear
+from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
 from e2lm_merge.plan.parameters import Place, parameter_book, resolved
 from e2lm_merge.plan.source import ModelSource, open_checkpoint, same_tensors
 
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 #: Which checkpoints take part: the last ``window`` of them (0: all), none within ``min_interval`` steps of the one
 #: before it, none older than the last ``fraction`` of training so far. PMA found that early in training long windows
 #: hurt (arXiv 2505.12082, figure 5); 0.4 is the upper end of our reading of that figure, 1 switches the limit off.
-WINDOW_DEFAULTS: dict[str, Value] = {"window": 5.0, "min_interval": 0.0, "fraction": 1.0}
-WINDOW_RANGES = {"window": "[0, inf)", "min_interval": "[0, inf)", "fraction": "(0, 1]", "alpha": "(0, 1]"}
+CHOICE = {"min_interval": MergeParameter(0.0, "[0, inf)"), "fraction": MergeParameter(1.0, "(0, 1]")}
+
+
+def _window(checkpoints: float) -> dict[str, MergeParameter]:
+    return {"window": MergeParameter(checkpoints, "[0, inf)"), **CHOICE}
+
 
 #: Decay curves of WSM by name: the learning rate's factor at a share x of the decay, 1 at 0 and 0 at 1.
 DECAY_CURVES: dict[str, Callable[[float], float]] = {
@@ -202,33 +207,21 @@ class _Recursive:
         return {name: self.means[name].to(tensor.dtype) for name, tensor in tensors.items()}
 
 
-def merged_checkpoints(
-    series: Series, strategy: MergeStrategy, parameters: Mapping[str, Value] | None = None
+def _along(
+    numbers: MergeStrategy, weights_of: WindowWeights, series: Series, parameters: Mapping[str, Value]
 ) -> Iterator[MergedCheckpoint]:
     """The average at every checkpoint of ``series``, each checkpoint read once: (step, tensors by name), step rising.
 
     At its first checkpoints a window holds what there is. Uniform windows slide by one addition and one subtraction
     in float64, so their cost does not grow with the window; the checkpoints of the window stay in memory as stored.
-    Tensors come in the type they are stored in. ``parameters`` are the strategy's own; unknown ones are a
-    :class:`UserError`, and so are checkpoints of different shapes.
+    Tensors come in the type they are stored in. Unknown ``parameters`` are a :class:`UserError`, and so are checkpoints
+    of different shapes.
     """
-    if strategy.along is None:
-        raise UserError(f"merge strategy {strategy.name!r} does not average along a run; take {', '.join(_NAMES)}")
-    return strategy.along(series, parameters or {})
-
-
-def _along(
-    name: str, weights_of: WindowWeights, series: Series, parameters: Mapping[str, Value]
-) -> Iterator[MergedCheckpoint]:
-    strategy = next(one for one in trajectory_strategies() if one.name == name)
-    book = parameter_book(dict(parameters), f"merge {name}", strategy, of_model=False)
-    settled = resolved(strategy.defaults, [book], Place("", 0.0))
-    return _walk(weights_of, series, settled)
+    book = parameter_book(dict(parameters), f"merge {numbers.name}", numbers, of_model=False)
+    return _walk(weights_of, series, resolved(numbers.defaults, [book], Place("", 0.0)))
 
 
 def _walk(weights_of: WindowWeights, series: Series, parameters: Mapping[str, Value]) -> Iterator[MergedCheckpoint]:
-    from e2lm_merge.numbers.torch_tensors import read_tensors
-
     endless = weights_of is exponential_weights and not parameters["window"] and parameters["fraction"] == 1
     recursive = _Recursive(float(parameters["alpha"])) if endless else None
     held = _Held(weights_of, parameters)
@@ -248,6 +241,28 @@ def _walk(weights_of: WindowWeights, series: Series, parameters: Mapping[str, Va
         yield checkpoint.step, held.merged()
 
 
+def read_tensors(model: ModelSource) -> dict[str, torch.Tensor]:
+    """Every tensor of a model, as stored; a :class:`UserError` names one that is not finite."""
+    import torch
+
+    from e2lm_merge.numbers.torch_tensors import TORCH_TYPES, tensor_bytes
+
+    files = OpenFiles()
+    found = {}
+    try:
+        for name, stored in sorted(model.index.tensors.items()):
+            if stored.dtype not in TORCH_TYPES:
+                raise UserError(f"{model.label}: tensor {name!r} is stored as {stored.dtype}, which is not merged")
+            tensor = torch.empty(stored.shape, dtype=TORCH_TYPES[stored.dtype])
+            FileNumbers(model.label, stored, files).read(0, tensor_bytes(tensor))
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise UserError(f"{model.label}: tensor {name!r} holds NaN or infinity; leave this checkpoint out")
+            found[name] = tensor
+    finally:
+        files.close()
+    return found
+
+
 def _same_shapes(first: ModelSource | None, model: ModelSource) -> ModelSource:
     if first is None:
         return model
@@ -263,42 +278,41 @@ def _same_shapes(first: ModelSource | None, model: ModelSource) -> ModelSource:
 
 def trajectory_strategies() -> list[MergeStrategy]:
     """lawa, sma, wma, ema, swa and wsm."""
-    whole: dict[str, Value] = {**WINDOW_DEFAULTS, "window": 0.0}
-    alpha: dict[str, Value] = {**whole, "alpha": 0.2}
-    curve: dict[str, Value] = {**WINDOW_DEFAULTS, "window": 10.0, "curve": "1-sqrt"}
+    alpha = {**_window(0), "alpha": MergeParameter(0.2, "(0, 1]")}
+    curve = {**_window(10), "curve": MergeParameter("1-sqrt")}
     return [
         _strategy("lawa", "Mean of the last checkpoints.", "(1/k) Σ θ over the last k", uniform_weights,
-                  WINDOW_DEFAULTS, "Kaddour 2022, arXiv 2209.14981; Sanyal et al. 2023, arXiv 2306.03241 (k = 5)"),
+                  _window(5), "Kaddour 2022, arXiv 2209.14981; Sanyal et al. 2023, arXiv 2306.03241 (k = 5)"),
         _strategy("sma", "Simple moving average: PMA's name for the mean of the window.", "(1/N) Σ θᵢ",
-                  uniform_weights, {**WINDOW_DEFAULTS, "window": 10.0}, "Li et al. 2025 (PMA), arXiv 2505.12082"),
+                  uniform_weights, _window(10), "Li et al. 2025 (PMA), arXiv 2505.12082"),
         _strategy("wma", "Weighted moving average: later checkpoints count more; PMA's choice early in training.",
-                  "Σ i·θᵢ / Σ i", rising_weights, WINDOW_DEFAULTS, "Li et al. 2025 (PMA), arXiv 2505.12082"),
+                  "Σ i·θᵢ / Σ i", rising_weights, _window(5), "Li et al. 2025 (PMA), arXiv 2505.12082"),
         _strategy("ema", "Exponential moving average over all checkpoints, or over a window.",
                   "Mᵢ = αθᵢ + (1−α)Mᵢ₋₁, M₁ = θ₁", exponential_weights, alpha,
                   "Li et al. 2025 (PMA), arXiv 2505.12082"),
         _strategy("swa", "Stochastic weight averaging: mean of all checkpoints from the given ones on.",
-                  "θ̄ₙ₊₁ = (nθ̄ₙ + θ)/(n+1)", uniform_weights, whole, "Izmailov et al. 2018, arXiv 1803.05407"),
+                  "θ̄ₙ₊₁ = (nθ̄ₙ + θ)/(n+1)", uniform_weights, _window(0), "Izmailov et al. 2018, arXiv 1803.05407"),
         _strategy("wsm", "Warmup-stable-merge: the average that stands for a learning-rate decay.",
                   "Σ cⱼθⱼ, c₀ = 1−w₁, cⱼ = wⱼ−wⱼ₊₁, c_k = w_k", wsm_weights, curve,
                   "Tian et al. 2025 (WSM), arXiv 2507.17634, theorem 3.1"),
     ]  # fmt: skip
 
 
-_NAMES = ("lawa", "sma", "wma", "ema", "swa", "wsm")
-
-
 def _strategy(
-    name: str, description: str, formula: str, weights_of: WindowWeights, defaults: Mapping[str, Value], source: str
+    name: str,
+    description: str,
+    formula: str,
+    weights_of: WindowWeights,
+    parameters: dict[str, MergeParameter],
+    source: str,
 ) -> MergeStrategy:
-    merge: dict[str, Any] = {"scope": "sum", "ordered": True, "combine": combine_linear}
-    return MergeStrategy(
+    facts: dict[str, Any] = {"formula": formula, "source": source, "ordered": True, "parameters": parameters}
+    mean = WeightedSum(name, description, combine_linear, **facts)
+    return TrajectoryMerge(
         name,
         description,
-        formula=formula,
-        defaults=defaults,
-        ranges=WINDOW_RANGES,
-        source=source,
         weigh=partial(trajectory_weights, weights_of),
-        along=partial(_along, name, weights_of),
-        **merge,
+        along=partial(_along, mean, weights_of),
+        numbers=mean,
+        **facts,
     )

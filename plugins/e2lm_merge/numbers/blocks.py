@@ -15,10 +15,17 @@ import numpy as np
 import xxhash
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import MergeStrategy, Scope, TensorGroup, Value
+from e2lm.merge_strategy import (
+    FunctionMerge,
+    RowwiseMerge,
+    TensorGroup,
+    Value,
+    WeightedSum,
+    WholeTensorMerge,
+)
 from e2lm_merge.numbers.compiled import CompiledSums, StoredBlock
 from e2lm_merge.numbers.formats import TYPE_BYTES, Bytes, Floats, Narrower, all_finite, empty_bytes, widen, widen_apart
-from e2lm_merge.numbers.stored import Numbers
+from e2lm_merge.numbers.stored import StoredNumbers
 
 #: Numbers per block. 2**18 float32 are 1 MiB: the blocks of four models stay in the cache of one core complex, and a
 #: call costs less than a hundredth of its work (measured: 0.9 ns per number against 1.5 with 2**15).
@@ -36,9 +43,9 @@ class TensorMerge:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    strategy: MergeStrategy
-    sources: tuple[Numbers, ...]
-    base: Numbers | None
+    strategy: FunctionMerge | WeightedSum
+    sources: tuple[StoredNumbers, ...]
+    base: StoredNumbers | None
     weights: tuple[float, ...]
     parameters: Mapping[str, Value] = field(default_factory=dict)
     model_parameters: tuple[Mapping[str, Value], ...] = ()
@@ -53,17 +60,12 @@ class TensorMerge:
         return math.prod(self.shape)
 
     @property
-    def scope(self) -> Scope:
-        """What the strategy sees of this tensor at once."""
-        return self.strategy.scope_for(self.parameters)
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the output tensor."""
         return self.numel * TYPE_BYTES[self.dtype]
 
     @property
-    def inputs(self) -> tuple[Numbers, ...]:
+    def inputs(self) -> tuple[StoredNumbers, ...]:
         """The sources, then the base where there is one."""
         return self.sources if self.base is None else (*self.sources, self.base)
 
@@ -90,11 +92,11 @@ class TensorMerge:
 
     def block_ranges(self) -> list[tuple[int, int]]:
         """Start and length of every block: whole rows where the strategy needs them, everything where it needs that."""
-        numel, scope, step = self.numel, self.scope, BLOCK_NUMBERS
-        if scope == "tensor" or (scope == "row" and len(self.shape) < 2):
+        numel, step = self.numel, BLOCK_NUMBERS
+        if isinstance(self.strategy, WholeTensorMerge):
             step = numel
-        elif scope == "row":
-            step = max(1, BLOCK_NUMBERS // max(1, self.shape[-1])) * self.shape[-1]
+        elif isinstance(self.strategy, RowwiseMerge):
+            step = max(1, BLOCK_NUMBERS // max(1, self.shape[-1])) * self.shape[-1] if len(self.shape) > 1 else numel
         return [(start, min(step, numel - start)) for start in range(0, numel, step)] if numel else []
 
 
@@ -229,13 +231,12 @@ class BlockWalk:
         return replace(self.group, tensors=tuple(tensors), base=base, start=block.start, found=found)
 
     def _block_shape(self, count: int, whole: bool) -> tuple[int, ...]:
-        scope = self.merge.scope
-        if not whole or scope == "element":
-            return (count,)
-        if scope == "tensor":
+        if whole and isinstance(self.merge.strategy, WholeTensorMerge):
             return self.merge.shape
-        columns = self.merge.shape[-1] if self.merge.shape else 1
-        return (count // columns, columns)
+        if whole and isinstance(self.merge.strategy, RowwiseMerge):
+            columns = self.merge.shape[-1] if self.merge.shape else 1
+            return (count // columns, columns)
+        return (count,)
 
 
 def _nonfinite(name: str, label: str) -> UserError:

@@ -7,18 +7,14 @@ and in order of blocks, so processors of all kinds agree. Shape suffixes: M inpu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from e2lm.arrays import Reals, Values
 from e2lm.merge_strategy import Combination
 
-Block = NDArray[Any]
-Matrix = NDArray[np.float64]
 
-
-def combined(blocks: Sequence[Block], base_N: Block | None, how: Combination) -> Block:
+def combined(blocks: Sequence[Reals], base_N: Reals | None, how: Combination) -> Reals:
     """The combination of one block, written over ``blocks`` and ``base_N`` or into new memory; see the class.
 
     >>> x = np.float32([1, 2])
@@ -53,7 +49,7 @@ def sum_terms(how: Combination, models: int) -> tuple[list[tuple[float, int]], i
     return terms, None
 
 
-def _combined(blocks: list[Block], base_N: Block | None, how: Combination) -> Block:
+def _combined(blocks: list[Reals], base_N: Reals | None, how: Combination) -> Reals:
     inputs = blocks if base_N is None else [*blocks, base_N]
     terms, pivot = sum_terms(how, len(blocks))
     parts = [(share, inputs[place]) for share, place in terms]
@@ -65,7 +61,7 @@ def _combined(blocks: list[Block], base_N: Block | None, how: Combination) -> Bl
     return _total(parts)
 
 
-def _from_pivot(parts: list[tuple[float, Block]], pivot_N: Block) -> Block:
+def _from_pivot(parts: list[tuple[float, Reals]], pivot_N: Reals) -> Reals:
     """X + Σ cᵢ(xᵢ − x)."""
     for _, block_N in parts:
         np.subtract(block_N, pivot_N, out=block_N)
@@ -75,7 +71,7 @@ def _from_pivot(parts: list[tuple[float, Block]], pivot_N: Block) -> Block:
     return np.add(pivot_N, total_N, out=total_N)
 
 
-def _total(parts: list[tuple[float, Block]]) -> Block:
+def _total(parts: list[tuple[float, Reals]]) -> Reals:
     for share, block_N in parts:
         if share != 1:
             np.multiply(block_N, block_N.dtype.type(share), out=block_N)
@@ -100,9 +96,9 @@ class InnerProducts:
     def __init__(self, count: int, numel: int) -> None:
         self.sums = np.zeros((count, count))
         self._kind = np.float32 if numel >= LONG_NUMBERS else np.float64
-        self._room: Block = np.empty((count + 1, 0))
+        self._room: Reals = np.empty((count + 1, 0))
 
-    def add(self, blocks: Sequence[Block]) -> None:
+    def add(self, blocks: Sequence[Reals]) -> None:
         """Add one block of every input."""
         size = len(blocks[0])
         if self._room.shape[1] < size:
@@ -118,7 +114,7 @@ class InnerProducts:
                 np.multiply(left_N, inputs[column], out=product_N)
                 self.sums[row, column] += self._total(product_N)
 
-    def add_stretches(self, sums_PS: Block, rest: Sequence[Block]) -> None:
+    def add_stretches(self, sums_PS: Reals, rest: Sequence[Reals]) -> None:
         """Add a block of which the sums over stretches are there, pair by pair, and ``rest`` numbers behind them."""
         pair = 0
         for row, left_N in enumerate(rest):
@@ -127,7 +123,7 @@ class InnerProducts:
                 self.sums[row, column] += float(sums_PS[pair].sum(dtype=np.float64)) + behind
                 pair += 1
 
-    def _total(self, product_N: Block) -> float:
+    def _total(self, product_N: Reals) -> float:
         whole = len(product_N) // STRETCH * STRETCH
         if self._kind is np.float64 or whole == 0:
             return float(product_N.sum(dtype=np.float64))
@@ -135,7 +131,7 @@ class InnerProducts:
         return float(stretches.sum(dtype=np.float64)) + float(product_N[whole:].sum(dtype=np.float64))
 
     @property
-    def matrix(self) -> Matrix:
+    def matrix(self) -> Values:
         """The symmetric matrix, M×M."""
-        full: Matrix = np.triu(self.sums) + np.triu(self.sums, 1).T
+        full: Values = np.triu(self.sums) + np.triu(self.sums, 1).T
         return full

@@ -26,7 +26,7 @@ from e2lm.atomic_file import whole_file
 from e2lm.merge_strategy import Combination
 from e2lm_merge.numbers.combination import STRETCH, combined, sum_terms
 from e2lm_merge.numbers.formats import FLOAT_BYTES, HALF_BITS, Bytes, Floats, Narrower, empty_bytes, widen
-from e2lm_merge.numbers.plain import MagnitudeBits, Words, elected_total_, rank_factor, rank_mask
+from e2lm_merge.numbers.sign_and_rank import MagnitudeBits, Words, elected_total_, rank_factor, rank_mask
 
 SOURCE_FILE = Path(__file__).with_name("weighted_sums.c")
 SWITCH_VARIABLE = "E2LM_COMPILED_SUMS"
@@ -133,7 +133,7 @@ class CompiledSums:
         return sums_PS
 
     def elected_total(self, deltas: Sequence[Floats], weights: Sequence[float], normalize: bool) -> Floats | None:
-        """What :func:`e2lm_merge.numbers.plain.elected_total_` gives; None where not all of it is finite."""
+        """What :func:`e2lm_merge.numbers.sign_and_rank.elected_total_` gives; None where not all of it is finite."""
         total_N = np.empty_like(deltas[0])
         finite = self._elected_total(
             _addresses(deltas),
@@ -148,7 +148,7 @@ class CompiledSums:
     def rank_mask(
         self, words_N: Words, magnitudes_N: MagnitudeBits, ordered_N: MagnitudeBits, columns: int, low: int, high: int
     ) -> NDArray[np.bool_]:
-        """What :func:`e2lm_merge.numbers.plain.rank_mask` gives; overwrites ``ordered_N``."""
+        """What :func:`e2lm_merge.numbers.sign_and_rank.rank_mask` gives; overwrites ``ordered_N``."""
         factor, shift = rank_factor(columns, low, high)
         kept_N = np.empty(len(words_N), dtype=np.bool_)
         self._rank_mask(

@@ -13,7 +13,7 @@ from e2lm.weights import StoredTensor
 from e2lm_merge.numbers.formats import Bytes
 
 
-class Numbers(Protocol):
+class StoredNumbers(Protocol):
     """One tensor of one model: ``label`` names the model as the user wrote it."""
 
     @property
@@ -77,7 +77,7 @@ class FileNumbers:
         return self.stored.shape
 
     def read(self, start: int, into: Bytes) -> None:
-        """Fill ``into``; see :class:`Numbers`."""
+        """Fill ``into``; see :class:`StoredNumbers`."""
         read_bytes(self.files.descriptor(self.stored.file), self.stored.start + start, into, self.stored.file)
 
 

@@ -1,10 +1,7 @@
 """One tensor's merge: its inputs block by block through the strategy, once per look and once to merge.
 
-Bits depend on nothing but inputs, parameters and seed.
-
-Weighted sums of one tensor, block by block, by the compiled functions where there are some, else by numpy.
-
-Shape suffix: N numbers of a block.
+Weighted sums go through the compiled functions where there are some, else through numpy; the bits depend on nothing but
+inputs, parameters and seed. Shape suffix: N numbers of a block.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ import numpy as np
 import xxhash
 
 from e2lm.errors import UserError
-from e2lm.merge_strategy import Combination, MergeStrategy
+from e2lm.merge_strategy import Combination, FunctionMerge, WeightedSum, WholeTensorMerge
 from e2lm_merge.numbers.blocks import BlockWalk, TensorMerge, Workspace
 from e2lm_merge.numbers.combination import LONG_NUMBERS, STRETCH, InnerProducts, combined
 from e2lm_merge.numbers.compiled import CompiledSums, StoredBlock, compiled_sums
@@ -27,11 +24,10 @@ if TYPE_CHECKING:
 
 
 def weighted_sums(
-    walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], narrower: Narrower
+    strategy: WeightedSum, walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], narrower: Narrower
 ) -> Iterator[tuple[int, Bytes]]:
     """Blocks of a weighted sum, as they are to be stored."""
-    merge, strategy = walk.merge, walk.merge.strategy
-    assert strategy.combine is not None
+    merge = walk.merge
     wanted = strategy.products_of(walk.group) if strategy.products_of is not None else None
     products = None if wanted is None else _inner_products(walk, wanted == "deltas" and merge.base is not None).matrix
     how = strategy.combine(walk.group, products)
@@ -143,23 +139,24 @@ def merge_tensor(merge: TensorMerge, workspace: Workspace, sink: Sink, found_in_
     else:
         narrower, size = workspace.narrower(merge.dtype), TYPE_BYTES[merge.dtype]
         walk = BlockWalk(merge, workspace)
-        if merge.scope == "sum":
-            for start, stored in weighted_sums(walk, hashers, narrower):
+        if isinstance(merge.strategy, WeightedSum):
+            for start, stored in weighted_sums(merge.strategy, walk, hashers, narrower):
                 sink(start * size, stored)
         else:
-            for start, numbers_N in _merged(walk, hashers, found_in_all):
+            for start, numbers_N in _merged(merge.strategy, walk, hashers, found_in_all):
                 sink(start * size, narrower.narrow(numbers_N, f"tensor {merge.name!r}"))
         workspace.forget_large()
     return tuple(hasher.hexdigest() for hasher in hashers)
 
 
-def _merged(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], found_in_all: Any) -> Iterator[tuple[int, Floats]]:
+def _merged(
+    strategy: FunctionMerge, walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], found_in_all: Any
+) -> Iterator[tuple[int, Floats]]:
     """Blocks through the strategy's own ``merge``."""
-    strategy = walk.merge.strategy
-    assert strategy.merge is not None
+    found = found_in_all
     if strategy.look is not None:
         walk.hold()
-    found = strategy.look(walk, found_in_all) if strategy.look is not None else found_in_all
+        found = strategy.look(walk, found_in_all)
     for block in walk.blocks(hashers=hashers, finite=not walk.merge.allow_nonfinite):
         group = walk.as_group(block, whole=True, found=found)
         expected = group.tensors[0].shape
@@ -174,16 +171,17 @@ def _merged(walk: BlockWalk, hashers: Sequence[xxhash.xxh3_128], found_in_all: A
 
 def compiled_for(merges: Sequence[TensorMerge]) -> CompiledSums | None:
     """What works in the place of numpy; None where there is nothing, or nothing is merged block by block."""
-    return compiled_sums(sum(merge.numel for merge in merges if merge.scope != "tensor"))
+    return compiled_sums(sum(merge.numel for merge in merges if not isinstance(merge.strategy, WholeTensorMerge)))
 
 
-def look_at_all(strategy: MergeStrategy, merges: Sequence[TensorMerge]) -> Any:
+def look_at_all(merges: Sequence[TensorMerge]) -> Any:
     """What the strategy finds in all tensors together, None where it does not look."""
-    if strategy.look_at_all is None:
+    looks = [merge.strategy.look_at_all for merge in merges if isinstance(merge.strategy, FunctionMerge)]
+    look = next((one for one in looks if one is not None), None)
+    if look is None:
         return None
     workspace = Workspace()
-    walks = [BlockWalk(merge, workspace) for merge in merges if merge.dtype not in EXACT_BYTES]
-    return strategy.look_at_all(walks)
+    return look([BlockWalk(merge, workspace) for merge in merges if merge.dtype not in EXACT_BYTES])
 
 
 def _copy_exact(merge: TensorMerge, sink: Sink, hashers: tuple[xxhash.xxh3_128, ...]) -> None:

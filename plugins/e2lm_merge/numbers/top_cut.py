@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm.merge_strategy import TensorBlocks, TensorGroup
+from e2lm_merge.numbers.formats import Floats
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,6 @@ TRIED_VALUES = 512
 BIN_SHIFT = 16
 BINS = 1 << 15
 
-Floats = NDArray[np.float32]
 #: The magnitudes of a block, one array per model, N each.
 Magnitudes = Callable[[TensorGroup], Sequence["torch.Tensor"]]
 

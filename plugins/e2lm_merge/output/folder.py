@@ -39,7 +39,7 @@ from e2lm_merge.output.journal import (
     provenance,
 )
 from e2lm_merge.output.layout import DEFAULT_SHARD_BYTES, TensorPlace, WeightLayout, lay_out
-from e2lm_merge.plan.plan import MergePlan
+from e2lm_merge.plan.merge_plan import MergePlan
 from e2lm_merge.plan.source import CONFIG_FILE
 
 LOCK_FILE = "lock"
@@ -160,7 +160,7 @@ def _merged(
         return
     own = local()
     with one_torch_thread():
-        found = look_at_all(plan.strategy, plan.merges)
+        found = look_at_all(plan.merges)
     compiled = compiled_for(plan.merges)
 
     def work_on(merge: TensorMerge) -> FinishedTensor:

@@ -1,10 +1,9 @@
-"""Merges in memory: plan to tensors, tensors to a model, and one layer of a model patched and put back."""
+"""Merges in memory: plan to tensors, and tensors to a model; nothing is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -17,14 +16,14 @@ from e2lm_merge.numbers.blocks import TensorMerge, Workspace
 from e2lm_merge.numbers.formats import Bytes
 from e2lm_merge.numbers.tensor_merge import compiled_for, look_at_all, merge_tensor
 from e2lm_merge.numbers.torch_tensors import empty_tensor
-from e2lm_merge.plan.plan import MergePlan
+from e2lm_merge.plan.merge_plan import MergePlan
 
 
 def merged_tensors(plan: MergePlan, threads: int = 2) -> dict[str, torch.Tensor]:
     """Every output tensor of ``plan`` by name: the same bits as a merge into a folder writes."""
     own = local()
     with one_torch_thread():
-        found = look_at_all(plan.strategy, plan.merges)
+        found = look_at_all(plan.merges)
     compiled = compiled_for(plan.merges)
 
     def work_on(merge: TensorMerge) -> tuple[str, torch.Tensor]:
@@ -87,22 +86,3 @@ def merged_model(plan: MergePlan, threads: int = 2) -> Any:
     model = empty_model(plan.config, plan.donor.folder, kind)
     load_tensors(model, tensors)
     return model
-
-
-@contextmanager
-def patched(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """Inside, ``tensors`` stand in the place of the model's own; afterwards those are back, bit for bit."""
-    own = dict(model.state_dict(keep_vars=True))
-    unknown = sorted(set(tensors) - set(own))
-    if unknown:
-        raise UserError(f"the model has no tensor {unknown[0]!r} to patch")
-    kept = {name: own[name].detach().clone() for name in tensors}
-    try:
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                own[name].copy_(tensor)
-        yield
-    finally:
-        with torch.no_grad():
-            for name, tensor in kept.items():
-                own[name].copy_(tensor)

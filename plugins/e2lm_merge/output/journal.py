@@ -1,9 +1,8 @@
-"""The journal of a merge under way: one line per finished tensor, with the checksum of its bytes.
+"""What a merge into a folder remembers: a line for each finished tensor on the way, and what it was made of at the end.
 
-A line is written after its tensor. After a kill the page cache still holds both; after a power cut it may hold either
-one alone, so a tensor counts as done only if the bytes in the file still have the checksum in the line.
-
-What a merge was made of, written beside it.
+A line holds the checksum of its tensor's bytes and is written after it. After a kill the page cache still holds both;
+after a power cut it may hold either one alone, so a tensor counts as done only if the bytes in the file still have the
+checksum in the line.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any, Self
 import xxhash
 
 from e2lm.run_record import recorded_versions
-from e2lm_merge.plan.plan import MergePlan
+from e2lm_merge.plan.merge_plan import MergePlan
 
 JOURNAL_FILE = "journal.jsonl"
 

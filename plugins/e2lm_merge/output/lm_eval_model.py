@@ -10,7 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from e2lm.errors import UserError
 from e2lm.merge_strategy import Value, parse_merge_spec
 from e2lm_merge.output.in_memory import merged_model
-from e2lm_merge.plan.plan import MergePlan, plan_merge
+from e2lm_merge.plan.merge_plan import MergePlan, plan_merge
 from e2lm_merge.plan.recipe import Recipe, read_recipe, recipe_from_data
 
 #: Between models in ``--model_args``, where commas and equals signs are taken.

@@ -13,19 +13,33 @@ layers, M models (each with its task).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from e2lm.interval import mean_stderr
-from e2lm_merge.search.layers import LayerMix, Share
+from e2lm.arrays import Values
+from e2lm.errors import UserError
+from e2lm.merge_strategy import WEIGHT, CandidateSearch, MergeParameter, MergeStrategy, ScoredMerge
+from e2lm.progress import progress_bar
+from e2lm_merge.plan.merge_plan import MergePlan, find_strategy, plan_merge
+from e2lm_merge.plan.parameters import LAYER_PART, Place, parameter_book, resolved
+from e2lm_merge.plan.recipe import Recipe, RecipeModel, recipe_from_data
+from e2lm_merge.search.items import (
+    UNIT,
+    Scoring,
+    build_scoring,
+    interval_of,
+    paired_error,
+    paired_interval,
+    score_field,
+)
+from e2lm_merge.search.layers import OUTSIDE, LayerMix, LayerProber, Share
 
-Scores = NDArray[np.float64]
 #: Per-item scores of task m under a mix, higher is better; the same items in the same order every time.
-TaskScore = Callable[[int, LayerMix], Scores]
+TaskScore = Callable[[int, LayerMix], Values]
 Case = Literal["severe", "partial", "none"]
 
 #: A gain smaller than this in absolute value is no unit to measure contributions in.
@@ -95,8 +109,8 @@ def hi_cost(layers: int, models: int, recompute: bool, search: bool) -> dict[str
 class _Contributions:
     """Per-item contributions c of one layer, under the own model and under the merge, by task."""
 
-    own: list[Scores] = field(default_factory=list)
-    merged: list[Scores] = field(default_factory=list)
+    own: list[Values] = field(default_factory=list)
+    merged: list[Values] = field(default_factory=list)
 
 
 class HiMerging:
@@ -112,7 +126,7 @@ class HiMerging:
         self.whole = whole
         self.first = whole if options.combine == "sum" else whole.scaled(1 / self.models)
 
-    def score(self, task: int, mix: LayerMix) -> Scores:
+    def score(self, task: int, mix: LayerMix) -> Values:
         """One evaluation."""
         self.evaluations += 1
         return self._score(task, mix)
@@ -143,14 +157,14 @@ class HiMerging:
                     self._probe_merge(found, merged, base, left)
         return HiOutcome(merged, tuple(verdicts), self.evaluations)
 
-    def _contribution(self, task: int, mix: LayerMix, layer: int, whole_I: Scores, base_I: Scores) -> Scores:
+    def _contribution(self, task: int, mix: LayerMix, layer: int, whole_I: Values, base_I: Values) -> Values:
         """C = α + β of one layer, per item."""
         deletion_I = whole_I - self.score(task, mix.without_layer(layer))
         addition_I = self.score(task, mix.only_layer(layer)) - base_I
         return deletion_I + addition_I
 
     def _probe_merge(
-        self, found: dict[int, _Contributions], merged: LayerMix, base: list[Scores], layers: Sequence[int]
+        self, found: dict[int, _Contributions], merged: LayerMix, base: list[Values], layers: Sequence[int]
     ) -> None:
         for layer in layers:
             found[layer].merged = []
@@ -226,11 +240,6 @@ def _total_gamma(found: _Contributions) -> float:
     return sum(float((own_I - merged_I).mean()) for own_I, merged_I in zip(found.own, found.merged, strict=True))
 
 
-def paired_error(differences_I: Scores) -> float:
-    """Standard error of the mean of paired differences: what the paired bootstrap tends to; infinite for one item."""
-    return mean_stderr(differences_I) if len(differences_I) > 1 else float("inf")
-
-
 def verdict_table(verdicts: Sequence[LayerVerdict], models: Sequence[str]) -> list[dict[str, Any]]:
     """The verdicts as rows of a table."""
     return [
@@ -244,4 +253,159 @@ def verdict_table(verdicts: Sequence[LayerVerdict], models: Sequence[str]) -> li
             "changed": [models[index] for index in one.changed],
         }
         for one in verdicts
+    ]
+
+
+#: The grid of model-wise densities and scales: 0.1 to 1.0, as in the paper.
+SEARCH_GRID = tuple(round(0.1 * index, 1) for index in range(1, 11))
+
+
+def search_hi_merging(config: Mapping[str, Any], near: Path) -> CandidateSearch:
+    """The conflicts of the models in ``config``, layer by layer; comes to a ``prune_scale`` merge by layers."""
+    recipe = recipe_from_data(config, "config")
+    shares, shared = _settings(recipe)
+    scope, search = shared.pop("trim_scope"), bool(shared.pop("search"))
+    options = HiOptions(**shared)
+    models = tuple(RecipeModel(model=entry.model) for entry in _fine_tunes(recipe))
+    changed = {"merge_method": "prune_scale", "models": models, "parameters": {"trim_scope": scope}, "score": None}
+    plan = plan_merge(recipe.model_copy(update=changed), near)
+    layers = max((merge.layer for merge in plan.merges if merge.layer is not None), default=-1) + 1
+    if layers == 0:
+        raise UserError(f"{plan.donor.label}: no layers were found in the tensors' names; Hi-Merging works by layers")
+    cost = hi_cost(layers, len(models), options.recompute, search)
+
+    def run(quiet: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        scoring = build_scoring(score_field(recipe), plan, near, pooled=False)
+        prober = LayerProber(plan, scoring.selection, score_field(recipe).device)
+        with progress_bar(cost["worst_case_total"], "evaluations", "Hi-Merging", quiet) as bar:
+
+            def counted(task: int, mix: LayerMix) -> Any:
+                bar.update()
+                return prober.score(task, mix)
+
+            chosen = _searched(counted, shares, layers) if search else shares
+            outcome = HiMerging(counted, chosen, layers, options).run()
+        report = _hi_report(outcome, prober, scoring, [entry.model for entry in models])
+        return hi_recipe(plan, outcome.mix).model_dump(mode="json"), report
+
+    return CandidateSearch(cost, run)
+
+
+def _fine_tunes(recipe: Recipe) -> list[RecipeModel]:
+    """The models but the base; a :class:`UserError` where they or their items are too few or stand twice."""
+    score = score_field(recipe)
+    entries = [entry for entry in recipe.models if entry.model != recipe.base_model]
+    if len(score.items) != len(entries) or len(entries) < 2:
+        raise UserError(
+            f"score.items: Hi-Merging needs 2 or more models and one items file for each, in order; found "
+            f"{len(entries)} models and {len(score.items)} files"
+        )
+    if len({entry.model for entry in entries}) != len(entries):
+        raise UserError("models: a model is listed twice; Hi-Merging settles conflicts between different ones")
+    return entries
+
+
+def _settings(recipe: Recipe) -> tuple[list[Share], dict[str, Any]]:
+    """Density and weight of every model, and the parameters that all share."""
+    strategy = find_strategy("hi_merging")
+    top = parameter_book(recipe.parameters, "parameters", strategy, of_model=False)
+    shares = []
+    for entry in _fine_tunes(recipe):
+        book = parameter_book(entry.parameters, f"models ({entry.model})", strategy, of_model=True)
+        own = resolved(strategy.model_defaults, [book, top], Place("", 0.0))
+        shares.append(Share(float(own["density"]), float(own[WEIGHT])))
+    return shares, dict(resolved(strategy.defaults, [top], Place("", 0.0)))
+
+
+def _searched(score: Any, shares: Sequence[Share], layers: int) -> list[Share]:
+    """Stage 1: for every model the density and weight of the grid that score best on its own selection items."""
+    found = []
+    for model in range(len(shares)):
+        best: tuple[float, Share] | None = None
+        for density in SEARCH_GRID:
+            for weight in SEARCH_GRID:
+                share = Share(density, weight)
+                tried = [share if other == model else one.nothing for other, one in enumerate(shares)]
+                value = float(score(model, LayerMix.of_layers(layers, tried)).mean())
+                if best is None or value > best[0]:
+                    best = (value, share)
+        assert best is not None
+        found.append(best[1])
+    return found
+
+
+def hi_recipe(plan: MergePlan, mix: LayerMix) -> Recipe:
+    """The ``prune_scale`` recipe that makes ``mix``: filters by layer for every model's density and weight."""
+    prefixes = {}
+    for merge in plan.merges:
+        match = LAYER_PART.search(merge.name)
+        if match is not None and merge.layer is not None:
+            prefixes[merge.layer] = merge.name[: match.end()]
+    models = []
+    for index, entry in enumerate(plan.recipe.models):
+        settings: dict[str, Any] = {}
+        for name in ("density", "weight"):
+            by_layer = [
+                {"filter": prefixes[layer], "value": getattr(shares[index], name)}
+                for layer, shares in sorted(mix.shares.items())
+                if layer in prefixes
+            ]
+            settings[name] = [*by_layer, {"value": getattr(mix.shares[OUTSIDE][index], name)}]
+        models.append(RecipeModel(model=entry.model, parameters=settings))
+    return plan.recipe.model_copy(update={"models": tuple(models)})
+
+
+def _hi_report(outcome: HiOutcome, prober: LayerProber, scoring: Scoring, labels: Sequence[str]) -> dict[str, Any]:
+    """Verdicts, and on items that took no part in them: base, own model and merge, with intervals."""
+    rows = []
+    for task, label in enumerate(labels):
+        scorer = scoring.report[task]
+        values = {}
+        for name, mix in (("base", outcome.mix.base()), ("own_model", None), ("merged", outcome.mix)):
+            whole = LayerMix.of_layers(
+                prober.layers, [Share(1.0, 1.0 if index == task else 0.0) for index in range(len(labels))]
+            )
+            prober.bring_to(whole if mix is None else mix)
+            values[name] = scorer(prober.model)
+        gain_I = values["merged"] - values["own_model"]
+        rows.append(
+            {
+                "task_of": label,
+                **{name: interval_of(values_I) for name, values_I in values.items()},
+                "merged_minus_own_model": paired_interval(gain_I),
+                "items": {"selection": scoring.counts[task][0], "report": scoring.counts[task][1]},
+            }
+        )
+    return {
+        "unit": UNIT,
+        "evaluations": outcome.evaluations,
+        "layers": verdict_table(outcome.verdicts, labels),
+        "reported": rows,
+    }
+
+
+def hi_merging_strategies() -> list[MergeStrategy]:
+    """hi_merging."""
+    return [
+        ScoredMerge(
+            "hi_merging",
+            "Prune and scale every model's differences, then settle conflicts between models layer by layer.",
+            search_hi_merging,
+            needs_base=True,
+            formula="θ₀ + Σ s·TopK_p(δᵢ), p and s lowered or a δᵢ dropped where layers conflict",
+            source="Fu et al. 2025 (Hi-Merging), ACL 2025 long.1588, arXiv 2506.12379",
+            inputs=(2, None),
+            parameters={
+                "trim_scope": MergeParameter("tensor", choices=("tensor", "global")),
+                "combine": MergeParameter("sum", choices=("sum", "average")),
+                "partial_target": MergeParameter("harmful", choices=("harmful", "harmed")),
+                "layer_density_of": MergeParameter("kept", choices=("kept", "whole")),
+                "contribution_unit": MergeParameter("gain", choices=("gain", "raw")),
+                "recompute": MergeParameter(False),
+                "z": MergeParameter(1.0),
+                "layer_factor": MergeParameter(0.5),
+                "search": MergeParameter(False),
+            },
+            model_parameters={"density": MergeParameter(0.1, "(0, 1]"), WEIGHT: MergeParameter(0.9)},
+        )
     ]

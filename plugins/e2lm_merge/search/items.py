@@ -1,10 +1,8 @@
-"""Log-likelihood per item of a model in memory. Shape suffixes: I items, B batch, T tokens, V vocabulary.
-
-Held-out items that candidates are scored on, in two disjoint halves: one selects, the other reports.
+"""Held-out items that candidates are scored on: read, split, and their log-likelihoods under a model in memory.
 
 A file holds one JSON object per line: ``{"context": ..., "continuation": ...}``, or ``{"text": ...}`` to score all of
-a text. Halves are told apart by a hash of the item, so equal items never stand on both sides, whatever the file's
-order. Shape suffixes: I items, T tokens of an item.
+a text. One half selects and the other reports; halves are told apart by a hash of the item, so equal items never stand
+on both sides, whatever the file's order. Shape suffixes: I items, B batch, T tokens of an item, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,15 +11,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
+from e2lm.arrays import Values
 from e2lm.errors import UserError, nearest_names, one_line
-from e2lm.interval import mean_stderr
+from e2lm.interval import mean_stderr, normal_interval
+from e2lm_merge.plan.merge_plan import MergePlan
+from e2lm_merge.plan.recipe import Recipe, RecipeScore
 
 ITEM_FIELDS = ("context", "continuation", "text")
 
@@ -101,9 +101,6 @@ def split_items(items: Sequence[HeldOutItem], selection_share: float, limit: int
     return HeldOutSplit(tuple(ordered[:border][:limit]), tuple(ordered[border:][:limit]))
 
 
-Scores = NDArray[np.float64]
-
-
 @dataclass(frozen=True, slots=True)
 class EncodedItem:
     """Token ids of context and continuation together, of which the last ``scored`` count."""
@@ -163,7 +160,7 @@ class ItemScorer:
         # Items of one length side by side waste least on padding.
         self._order = sorted(range(len(self.encoded)), key=lambda index: len(self.encoded[index].ids))
 
-    def __call__(self, model: Any) -> Scores:
+    def __call__(self, model: Any) -> Values:
         """Nats per byte of every item, shape I, negative; higher is better."""
         self.evaluations += 1
         values_I = np.zeros(len(self.encoded))
@@ -172,7 +169,9 @@ class ItemScorer:
             values_I[part] = self._batch(model, [self.encoded[index] for index in part])
         return values_I
 
-    def _batch(self, model: Any, items: Sequence[EncodedItem]) -> Scores:
+    def _batch(self, model: Any, items: Sequence[EncodedItem]) -> Values:
+        import torch
+
         longest = max(len(item.ids) for item in items)
         ids_BT = torch.zeros((len(items), longest), dtype=torch.long)
         mask_BT = torch.zeros((len(items), longest), dtype=torch.long)
@@ -191,10 +190,78 @@ class ItemScorer:
         return np.array(found)
 
 
-def mean_and_error(values_I: Scores) -> tuple[float, float]:
-    """Mean and its standard error; NaN for one item.
+UNIT = "nats per byte, higher is better"
 
-    >>> mean_and_error(np.array([1.0, 3.0]))
-    (2.0, 1.0)
+#: Of the intervals of scores.
+CONFIDENCE = 0.95
+
+#: Tokens per item where the model's config does not say how many positions it has.
+DEFAULT_POSITIONS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Scorers of the selection items and of the report items, one per task."""
+
+    selection: tuple[ItemScorer, ...]
+    report: tuple[ItemScorer, ...]
+    counts: tuple[tuple[int, int], ...]
+
+
+def score_field(recipe: Recipe) -> RecipeScore:
+    """The recipe's ``score``; a :class:`UserError` where it is missing."""
+    if recipe.score is None:
+        raise UserError(
+            f"score: missing; {recipe.merge_method!r} scores candidates: give score: {{items: [FILE.jsonl]}}"
+        )
+    return recipe.score
+
+
+def build_scoring(score: RecipeScore, plan: MergePlan, near: Path | None, pooled: bool) -> Scoring:
+    """Scorers for every items file, or for all of them in one."""
+    tokenizer = load_tokenizer(plan.donor.folder)
+    positions = int(plan.donor.config.get("max_position_embeddings", DEFAULT_POSITIONS))
+    files = [_found_file(name, near) for name in score.items]
+    lists = [read_items(file) for file in files]
+    if pooled:
+        lists = [[item for items in lists for item in items]]
+    splits = [split_items(items, score.selection_share, score.limit) for items in lists]
+
+    def scorer(split: HeldOutSplit, report: bool) -> ItemScorer:
+        items = split.report if report else split.selection
+        return ItemScorer(encode_items(items, tokenizer, positions), score.batch_size, score.device)
+
+    return Scoring(
+        tuple(scorer(split, False) for split in splits),
+        tuple(scorer(split, True) for split in splits),
+        tuple((len(split.selection), len(split.report)) for split in splits),
+    )
+
+
+def _found_file(name: str, near: Path | None) -> Path:
+    beside = None if near is None else near / name
+    return beside if beside is not None and beside.is_file() and not Path(name).is_file() else Path(name)
+
+
+def paired_error(differences_I: Values) -> float:
+    """Standard error of the mean of paired differences; infinite for one item, which is no evidence.
+
+    >>> paired_error(np.array([1.0, 3.0])), paired_error(np.array([1.0]))
+    (1.0, inf)
     """
-    return float(values_I.mean()), mean_stderr(values_I)
+    return mean_stderr(differences_I) if len(differences_I) > 1 else inf
+
+
+def interval_of(values_I: Values) -> dict[str, float]:
+    """Mean and interval of scores."""
+    return _ends(float(values_I.mean()), mean_stderr(values_I))
+
+
+def paired_interval(differences_I: Values) -> dict[str, float]:
+    """Mean and interval of paired differences."""
+    return _ends(float(differences_I.mean()), paired_error(differences_I))
+
+
+def _ends(mean: float, error: float) -> dict[str, float]:
+    low, high = normal_interval(mean, error, CONFIDENCE)
+    return {"mean": mean, "low": low, "high": high}

@@ -1,6 +1,6 @@
-"""One model in memory whose layers are patched from mix to mix; nothing is written, and only what changed is redone.
+"""Layer mixes: how much of every model's pruned difference each layer gets, and one model in memory brought to them.
 
-Layer mix: how much of every model's pruned difference each layer of a merge gets.
+Nothing is written, and from mix to mix only the layers that changed are merged anew.
 
 Shape suffixes: M models, L layers.
 """
@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
+from e2lm.arrays import Values
 from e2lm.one_thread import one_torch_thread
 from e2lm_merge.numbers.blocks import TensorMerge, Workspace
 from e2lm_merge.numbers.formats import EXACT_BYTES, Bytes
 from e2lm_merge.numbers.tensor_merge import look_at_all, merge_tensor
-from e2lm_merge.numbers.torch_tensors import empty_tensor
-from e2lm_merge.output.in_memory import empty_model, load_tensors
-from e2lm_merge.plan.plan import MergePlan
+from e2lm_merge.plan.merge_plan import MergePlan
 from e2lm_merge.search.items import ItemScorer
+
+if TYPE_CHECKING:
+    import torch
 
 #: Stands for everything outside the layers: embeddings, last norm, head.
 OUTSIDE = -1
@@ -112,7 +111,7 @@ class LayerProber:
         """How many layers can be probed."""
         return max(self._by_layer, default=OUTSIDE) + 1
 
-    def score(self, task: int, mix: LayerMix) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def score(self, task: int, mix: LayerMix) -> Values:
         """Per-item scores of ``task`` under ``mix``."""
         self.bring_to(mix)
         return self.scorers[task](self.model)
@@ -127,12 +126,16 @@ class LayerProber:
         self._patch(changed)
 
     def _patch(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        import torch
+
         own = dict(self.model.state_dict(keep_vars=True))
         with torch.no_grad():
             for name, tensor in tensors.items():
                 own[name].copy_(tensor)
 
     def _first_model(self, device: str) -> Any:
+        from e2lm_merge.output.in_memory import empty_model, load_tensors
+
         names = len(self._recipe_order)
         tensors: dict[str, torch.Tensor] = {}
         for layer in self._by_layer:
@@ -144,6 +147,8 @@ class LayerProber:
         return model.to(device)
 
     def _layer_tensors(self, layer: int, shares: Sequence[Share]) -> dict[str, torch.Tensor]:
+        from e2lm_merge.numbers.torch_tensors import empty_tensor
+
         found = {}
         for merge in self._by_layer.get(layer, []):
             changed = self._with_shares(merge, shares)
@@ -168,7 +173,7 @@ class LayerProber:
         key = tuple(share.density for share in shares)
         if key not in self._found:
             merges = [self._with_shares(merge, shares) for merge in self.plan.merges]
-            self._found[key] = look_at_all(self.plan.strategy, merges)
+            self._found[key] = look_at_all(merges)
         return self._found[key]
 
 

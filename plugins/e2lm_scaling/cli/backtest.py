@@ -102,7 +102,7 @@ def _figures(result: Backtest) -> list[Any]:
 
 
 def _share(value: float | None, digits: int) -> str:
-    return f"{'-':>8}" if value is None or math.isnan(value) else f"{value:>8.{digits}%}"
+    return f"{'-':>8}" if value is None or not math.isfinite(value) else f"{value:>8.{digits}%}"
 
 
 def _print_text(report: dict[str, Any]) -> None:
@@ -113,8 +113,11 @@ def _print_text(report: dict[str, Any]) -> None:
     print(f"{'model':<16} {'error inside':>12} {'error':>8} {'worst':>8} {'covered':>8} {'+-':>8}")
     for one in report["models"]:
         mark = " (baseline)" if one["is_baseline"] else ""
+        inside = _share(one["inner_error"], 2)
         print(
-            f"{one['model']:<16} {one['inner_error']:>12.2%} {one['mean_error']:>8.2%} {one['worst_error']:>8.2%} "
+            f"{one['model']:<16} {inside:>12} {one['mean_error']:>8.2%} {one['worst_error']:>8.2%} "
             f"{_share(one['coverage_90'], 0)} {_share(one['half_width'], 2)}{mark}"
         )
-    print(f"the training part alone chooses {report['chosen']}; best in hindsight: {report['best_in_hindsight']}")
+    measured = math.isfinite(report["models"][0]["inner_error"])
+    chosen = report["chosen"] if measured else "none, for it has too few runs to hold some out"
+    print(f"the training part alone chooses {chosen}; best in hindsight: {report['best_in_hindsight']}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
 from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, print_json, write_charts
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def run(arguments: Namespace) -> int:
 def _chart(arguments: Namespace, frame: pd.DataFrame, report: dict[str, Any]) -> Chart:
     from e2lm_scaling.cli.figures import comparison_chart, forecast_chart
 
-    x_label = "step" if arguments.columns or frame["at"].equals(frame["step"].astype(float)) else "tokens"
+    x_label = say("step" if arguments.columns or frame["at"].equals(frame["step"].astype(float)) else "tokens")
     rows = _run_of(frame, report["series"], "--series")[1]
     if "against" in report:
         return comparison_chart(rows, _run_of(frame, report["against"], "--against")[1], report, x_label)
@@ -70,7 +71,7 @@ def _chart(arguments: Namespace, frame: pd.DataFrame, report: dict[str, Any]) ->
 
 
 def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
-    """Columns series, at (tokens or steps), value."""
+    """Columns series, metric, step, at (tokens or steps), value."""
     import pandas as pd
 
     if arguments.columns:
@@ -83,7 +84,8 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
                 raise UserError(f"{arguments.data}: column {name!r} is missing. {nearest_names(name, table.columns)}")
         if len(names) != 2:
             raise UserError(f"--columns {arguments.columns!r}: give two columns, the step (or tokens) and the loss")
-        data = {"series": "run", "step": table[names[0]], "at": table[names[0]], "value": table[names[1]]}
+        at, value = table[names[0]], table[names[1]]
+        data = {"series": "run", "metric": "loss", "step": at, "at": at, "value": value}
         return pd.DataFrame(data).dropna(), str(arguments.data)
     from e2lm.results import read_scores
 
@@ -100,7 +102,7 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
     frame = frame[frame["step"] > 0].rename(columns={"tokens": "at"})
     if frame["at"].isna().any():
         frame = frame.assign(at=frame["step"].astype(float))
-    return frame[["series", "step", "at", "value"]], str(arguments.data)
+    return frame[["series", "metric", "step", "at", "value"]], str(arguments.data)
 
 
 def _run_of(frame: pd.DataFrame, name: str | None, option: str) -> tuple[str, pd.DataFrame]:
@@ -133,14 +135,16 @@ def _unfinished(arguments: Namespace, name: str, rows: pd.DataFrame) -> tuple[Un
 
     from e2lm.scaling_predictor import UnfinishedRun
     from e2lm.signal_score import Curve
+    from e2lm_scaling.forecast.losses import is_loss
     from e2lm_scaling.laws.schedule import schedule_of
 
     steps_K, at_K, values_K = (rows[column].to_numpy(dtype=np.float64) for column in ("step", "at", "value"))
     unknown_K = np.full(len(rows), np.nan)
     n_items_K = np.zeros(len(rows), dtype=np.int64)
+    metric = str(rows["metric"].iloc[0])
     curve = Curve(
-        name, "", arguments.metric or "loss", steps_K.astype(np.int64), at_K, values_K, unknown_K, n_items_K,
-        higher_is_better=False,
+        name, "", metric, steps_K.astype(np.int64), at_K, values_K, unknown_K, n_items_K,
+        higher_is_better=not is_loss(metric),
     )  # fmt: skip
     if arguments.schedule:
         schedule = schedule_of(arguments.schedule)
@@ -168,21 +172,15 @@ def _compared(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "series": first_name, "against": second_name, "checkpoints": found.checkpoints, "end": arguments.to,
         "difference": found.difference, "stderr_at_end": found.stderr, "probability_above": found.above_probability,
-        "method": "the difference persists and wanders as much as it has so far; slopes are not extrapolated",
+        "method": say("above_method"),
     }  # fmt: skip
 
 
 def _words(report: dict[str, Any]) -> list[str]:
     if "against" in report:
-        return [
-            f"{report['series']} ends above {report['against']} with probability {report['probability_above']:.0%} "
-            f"(difference now {report['difference']:+.4g}, at the end +- {report['stderr_at_end']:.2g}; "
-            f"{report['checkpoints']} checkpoints; {report['method']})"
-        ]
-    value = f"{report['series']}: {report['last_value']:.4f} at {report['last']:.4g}, {report['value']:.4f}"
+        told = {name: report[name] for name in ("series", "against", "difference", "checkpoints", "method")}
+        return [say("above", probability=report["probability_above"], stderr=report["stderr_at_end"], **told)]
+    told = {name: report[name] for name in ("series", "last_value", "last", "value", "end")}
     if report["low"] is None or report["high"] is None:
-        return [f"{value} at {report['end']:.4g}", f"  {interval_words(report)}"]
-    return [
-        f"{value} ({report['low']:.4f} to {report['high']:.4f}) at {report['end']:.4g}",
-        f"  {report['method']}",
-    ]
+        return [say("end", **told), f"  {interval_words(report)}"]
+    return [say("end_with_interval", low=report["low"], high=report["high"], **told), f"  {report['method']}"]

@@ -10,12 +10,13 @@ from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
+    fitted,
     named_numbers,
-    predictor_named,
     print_json,
     read_input,
     write_plots,
 )
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     from e2lm.scaling_predictor import LossTable
@@ -60,11 +61,11 @@ def run(arguments: Namespace) -> int:
         if not equals:
             raise UserError(f"--option {text!r}: write NAME=FILE")
         others[name] = read_losses(Path(file), arguments.columns, arguments.task, arguments.metric).table
-    predictor = predictor_named(arguments.model)
-    question = Question(table, current, flops, cost_per_flop, arguments.value_per_point, others, predictor)
+    forecaster = fitted(arguments, source, arguments.model)
+    question = Question(forecaster, current, flops, cost_per_flop, arguments.value_per_point, others)
     found = decide(question, np.random.default_rng(arguments.seed))
     report = decision_report(found) | {
-        "model": predictor.name,
+        "model": arguments.model,
         "budget_flops": flops,
         "cost_per_flop": cost_per_flop,
         "value_per_point": arguments.value_per_point,
@@ -158,52 +159,48 @@ def decision_report(found: Decision) -> dict[str, Any]:
 
 def decision_words(report: dict[str, Any]) -> list[str]:
     """One page in plain words."""
+    lines = [_choice(report), _gain(report), *map(_option, report["options"]), _experiment(report["experiment"])]
+    point, flops = report["value_per_point"], report["budget_flops"]
+    told = {"model": report["model"], "data": report["data"], "method": _method(report)}
+    lines.append(say("assumptions", point=point, flops=flops, **told))
+    if report["errors"] == "independent":
+        lines.append(say("independent_errors", model=report["model"]))
+    return lines
+
+
+def _choice(report: dict[str, Any]) -> str:
+    best = report["options"][0]
+    if report["decided"]:
+        return say("decided", best=best["words"])
+    second = report["options"][1]
+    shares = {"share": best["best_probability"], "second_share": second["best_probability"]}
+    return say("undecided", best=best["words"], second=second["name"], **shares)
+
+
+def _gain(report: dict[str, Any]) -> str:
     best = report["options"][0]
     low, high = best["gain_interval"]
-    if report["decided"]:
-        lines = [f"Do this: {best['words']}."]
-    else:
-        second = report["options"][1]
-        lines = [
-            f"The data cannot decide. Leaning: {best['words']}; but '{second['name']}' may be as good "
-            f"({best['best_probability']:.0%} against {second['best_probability']:.0%})."
-        ]
-    lines.append(
-        f"Expected gain over stopping, after cost: {best['gain']:,.4g} (90 % interval {low:,.4g} to {high:,.4g}). "
-        f"Chance that another option would have been better: {report['regret_probability']:.0%}, expected loss by "
-        f"that: {report['expected_regret']:,.4g}."
-    )
-    for one in report["options"]:
-        low, high = one["loss_interval"]
-        lines.append(
-            f"- {one['name']}: {one['words']}; cost {one['cost']:,.4g}, loss {one['loss']:.4f} ({low:.4f} to "
-            f"{high:.4f}), gain {one['gain']:,.4g}; best with "
-            f"probability {one['best_probability']:.0%}; from {one['traced_to']}."
-        )
-    experiment = report["experiment"]
+    regret = {"regret": report["regret_probability"], "expected": report["expected_regret"]}
+    return say("gain", gain=best["gain"], low=low, high=high, **regret)
+
+
+def _option(one: dict[str, Any]) -> str:
+    low, high = one["loss_interval"]
+    told = {name: one[name] for name in ("name", "words", "cost", "loss", "gain")}
+    return say("option", low=low, high=high, share=one["best_probability"], origin=one["traced_to"], **told)
+
+
+def _experiment(experiment: dict[str, Any] | None) -> str:
     if experiment is None:
-        lines.append("No small experiment is worth its cost: its result would rarely change the choice.")
-    else:
-        lines.append(
-            f"Cheapest way to know better: {experiment['words']}; cost {experiment['cost']:,.4g}, worth "
-            f"{experiment['value_of_information']:,.4g}."
-        )
-    lines.append(
-        f"A point is 0.01 of loss, worth {report['value_per_point']:,.4g} each; budget {report['budget_flops']:.3g} "
-        f"FLOPs; losses are those of {report['model']} on {report['data']}, with its intervals: {_method(report)}."
-    )
-    if report["errors"] == "independent":
-        lines.append(
-            f"The errors of its forecasts are taken as independent, for {report['model']} gives no draws: what two "
-            "options have in common does not cancel."
-        )
-    return lines
+        return say("no_experiment")
+    worth = experiment["value_of_information"]
+    return say("cheapest_experiment", words=experiment["words"], cost=experiment["cost"], worth=worth)
 
 
 def _method(report: dict[str, Any]) -> str:
     """How the interval of the best option with a forecast was made."""
     methods = [one["loss_method"] for one in report["options"] if one["name"] != "stop" and one["loss_method"]]
-    return methods[0] if methods else "it does not say how it made them"
+    return methods[0] if methods else say("no_method")
 
 
 def _figures(found: Decision) -> list[Any]:

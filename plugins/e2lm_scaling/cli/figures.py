@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from e2lm.atomic_file import whole_file, write_text
-from e2lm.chart import CATEGORIES, Chart, Line
+from e2lm.chart import CATEGORIES, Chart, Line, svg
 from e2lm.errors import UserError
+from e2lm.page import Page, drawing, figures
 from e2lm_scaling.forecast.table import flops_of
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from e2lm.chart import Chart
     from e2lm.scaling_predictor import Forecaster
     from e2lm_scaling.forecast.backtest import Backtest
     from e2lm_scaling.forecast.decide import Decision
@@ -56,15 +56,15 @@ def fit_figure(forecaster: Forecaster) -> Any:
     flops_R = flops_of(table)
     predicted_R = forecaster.losses(table.params_R, table.tokens_R)
     shown = left.scatter(flops_R, table.loss_R, c=np.log10(table.params_R), s=14, cmap="viridis")
-    figure.colorbar(shown, ax=left, label="log10 N")
+    figure.colorbar(shown, ax=left, label=say("log_size"))
     left.scatter(
         flops_R, predicted_R, marker="x", s=14, color="black", linewidths=0.7, label=forecaster.predictor.description
     )
-    left.set(xscale="log", xlabel="training FLOPs (6 N D)", ylabel="loss", title=f"{name}: data and fit")
+    left.set(xscale="log", xlabel=say("training_flops"), ylabel=say("loss"), title=say("data_and_fit", name=name))
     left.legend(fontsize="small")
     right.axhline(0.0, color="grey", linewidth=0.8)
     right.scatter(flops_R, 100 * (predicted_R / table.loss_R - 1), s=14)
-    right.set(xscale="log", xlabel="training FLOPs (6 N D)", ylabel="predicted / observed - 1 (%)", title="residuals")
+    right.set(xscale="log", xlabel=say("training_flops"), ylabel=say("residual_axis"), title=say("residuals"))
     return figure
 
 
@@ -77,14 +77,11 @@ def backtest_figure(result: Backtest) -> Any:
         axis.scatter(100 * one.signed_R, position + spread, s=14, alpha=0.8)
         half = 100 * float(np.nanmean(one.half_width_R)) if np.isfinite(one.half_width_R).any() else 0.0
         axis.plot([-half, half], [position, position], color="grey", linewidth=5, alpha=0.3, zorder=0)
-    names = [one.model + (" (baseline)" if one.is_baseline else "") for one in result.judged]
+    names = [say("baseline", name=one.model) if one.is_baseline else one.model for one in result.judged]
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.axvline(0.0, color="grey", linewidth=0.8)
-    axis.set(
-        xlabel="predicted / observed - 1 on held-out runs (%); grey: mean 90 % interval",
-        title=f"runs with {result.by} above {result.threshold:.3g} held out",
-    )
+    axis.set(xlabel=say("backtest_axis"), title=say("held_out", by=result.by, threshold=result.threshold))
     return figure
 
 
@@ -98,15 +95,16 @@ def isoflop_figure(forecaster: Forecaster, found: ComputePlan) -> Any:
     groups = [group for group in budgets_of(table) if len(group[1]) >= FEWEST_RUNS][-MOST_BUDGETS:]
     for flops, rows in groups:
         sizes = np.geomspace(table.params_R[rows].min() / 1.5, table.params_R[rows].max() * 1.5, 100)
-        (line,) = axis.plot(sizes, isoflop_curve(forecaster, flops, sizes), linewidth=1, label=f"{flops:.1e} FLOPs")
+        (line,) = axis.plot(
+            sizes, isoflop_curve(forecaster, flops, sizes), linewidth=1, label=say("budget", flops=flops)
+        )
         axis.scatter(table.params_R[rows], table.loss_R[rows], s=12, color=line.get_color())
     sizes = np.geomspace(found.params / 10, found.params * 10, 200)
-    axis.plot(
-        sizes, isoflop_curve(forecaster, found.flops, sizes), color="black", label=f"{found.flops:.1e} FLOPs (plan)"
-    )
+    planned = say("budget_of_plan", flops=found.flops)
+    axis.plot(sizes, isoflop_curve(forecaster, found.flops, sizes), color="black", label=planned)
     axis.scatter([found.params], [found.loss.value], color="black", marker="*", s=90, zorder=3)
     axis.axvspan(*found.params_interval, color="grey", alpha=0.15)
-    axis.set(xscale="log", xlabel="N (parameters)", ylabel="loss", title="isoFLOP curves; grey: interval of N*")
+    axis.set(xscale="log", xlabel=say("size_axis"), ylabel=say("loss"), title=say("isoflops"))
     axis.legend(fontsize="x-small")
     return figure
 
@@ -121,22 +119,12 @@ def decision_figure(found: Decision) -> Any:
     left.axvline(0.0, color="grey", linewidth=0.8)
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
-    left.set(xlabel="gain over stopping, after cost (90 % interval)", title="what it is worth")
+    left.set(xlabel=say("gain_axis"), title=say("worth"))
     right.barh(range(len(names)), [one.best_probability for one in found.valued], color="steelblue")
     right.set_yticks(range(len(names)), [""] * len(names))
     right.invert_yaxis()
-    right.set(xlabel="probability of being best", xlim=(0, 1), title="how sure")
+    right.set(xlabel=say("best_axis"), xlim=(0, 1), title=say("how_sure"))
     return figure
-
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>body{{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;line-height:1.5}}
-svg{{width:100%;height:auto}}</style></head>
-<body><h1>{title}</h1>
-{body}
-</body></html>
-"""
 
 
 def inline_svg(figure: Any) -> str:
@@ -151,26 +139,27 @@ def inline_svg(figure: Any) -> str:
     return re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
 
 
-def write_figures(path: Path, title: str, figures: list[Any], paragraphs: tuple[str, ...] = ()) -> None:
-    """Write ``figures`` to ``path`` (.html or .png; a PNG holds the first one)."""
+def write_figures(path: Path, title: str, drawn: list[Any], paragraphs: tuple[str, ...] = ()) -> None:
+    """Write the figures to ``path`` (.html or .png; a PNG holds the first one)."""
     suffix = checked_suffix(path)
     if suffix == ".png":
         with whole_file(path) as partial:
-            figures[0].savefig(partial, format="png", dpi=150, metadata={"Software": None})
+            drawn[0].savefig(partial, format="png", dpi=150, metadata={"Software": None})
         return
-    body = "\n".join([*(f"<p>{escape(text)}</p>" for text in paragraphs), *(inline_svg(figure) for figure in figures)])
-    write_text(path, PAGE.format(title=escape(title), body=body))
+    drawings = [drawing(inline_svg(figure), _titles(figure)) for figure in drawn]
+    write_text(path, Page(title, [*paragraphs, *drawings], language=say.language).html())
+
+
+def _titles(figure: Any) -> str:
+    return "; ".join(axes.get_title() for axes in figure.axes if axes.get_title())
 
 
 def write_charts(path: Path, title: str, charts: list[Chart], paragraphs: tuple[str, ...] = ()) -> None:
     """Write ``charts`` to ``path`` (.html or .svg; an SVG holds the first one); no library is needed."""
-    from e2lm.chart import svg
-
     if checked_suffix(path, (".html", ".svg")) == ".svg":
         write_text(path, svg(charts[0], standalone=True) + "\n")
         return
-    body = "\n".join([*(f"<p>{escape(text)}</p>" for text in paragraphs), *(svg(chart) for chart in charts)])
-    write_text(path, PAGE.format(title=escape(title), body=body))
+    write_text(path, Page(title, [*paragraphs, figures(charts)], language=say.language).html())
 
 
 def checked_suffix(path: Path, allowed: tuple[str, str] = (".html", ".png")) -> str:
@@ -182,7 +171,6 @@ def checked_suffix(path: Path, allowed: tuple[str, str] = (".html", ".png")) -> 
 
 #: Points of a drawn law.
 LAW_POINTS = 60
-WIDTH = 640
 
 
 def forecast_chart(rows: pd.DataFrame, report: Mapping[str, Any], x_label: str) -> Chart:
@@ -190,13 +178,13 @@ def forecast_chart(rows: pd.DataFrame, report: Mapping[str, Any], x_label: str) 
     last, end = report["last"], report["end"]
     known = report["low"] is not None and report["high"] is not None
     low, high = ([report["last_value"], report[side]] if known else None for side in ("low", "high"))
-    value = f"forecast {report['value']:.4g}"
+    key = say("forecast_key", value=report["value"])
     way = [report["last_value"], report["value"]]
-    ahead = Line(value, [last, end], way, low, high, CATEGORIES[1], dashed=True)
+    ahead = Line(key, [last, end], way, low, high, CATEGORIES[1], dashed=True)
     seen = Line(report["series"], _list(rows["at"]), _list(rows["value"]))
-    between = f" ({report['low']:.4g} to {report['high']:.4g})" if known else ""
-    title = f"{report['series']}: {report['value']:.4g}{between} at the end"
-    return Chart(title, x_label, "value", [seen, ahead], log_x=bool(rows["at"].min() > 0), width=WIDTH)
+    told = {name: report[name] for name in ("series", "value", *(("low", "high") if known else ()))}
+    title = say("end_title_with_interval" if known else "end_title", **told)
+    return Chart(title, x_label, say("value"), [seen, ahead], log_x=bool(rows["at"].min() > 0))
 
 
 def comparison_chart(first: pd.DataFrame, second: pd.DataFrame, report: Mapping[str, Any], x_label: str) -> Chart:
@@ -205,9 +193,11 @@ def comparison_chart(first: pd.DataFrame, second: pd.DataFrame, report: Mapping[
         Line(name, _list(rows["at"]), _list(rows["value"]), color=color)
         for name, rows, color in zip((report["series"], report["against"]), (first, second), CATEGORIES, strict=False)
     ]
-    title = f"{report['series']} ends above {report['against']} with probability {report['probability_above']:.0%}"
+    title = say(
+        "above_title", series=report["series"], against=report["against"], probability=report["probability_above"]
+    )
     at = min(first["at"].min(), second["at"].min())
-    return Chart(title, x_label, "value", lines, log_x=bool(at > 0), width=WIDTH)
+    return Chart(title, x_label, say("value"), lines, log_x=bool(at > 0))
 
 
 def link_chart(link: LossLink, from_P: Array, to_P: Array, translated: Sequence[Mapping[str, Any]], y: str) -> Chart:
@@ -217,9 +207,9 @@ def link_chart(link: LossLink, from_P: Array, to_P: Array, translated: Sequence[
     values = np.asarray(link.apply(grid), dtype=float)
     half = np.array([link.half_width(float(value)) or 0.0 for value in values])
     lines = [
-        Line("law, 90 % interval", grid.tolist(), values.tolist(), (values - half).tolist(), (values + half).tolist(),
+        Line(say("law_key"), grid.tolist(), values.tolist(), (values - half).tolist(), (values + half).tolist(),
              points=False),
-        _points("pairs", from_P, to_P, CATEGORIES[2]),
+        _points(say("pairs_key"), from_P, to_P, CATEGORIES[2]),
     ]  # fmt: skip
     for one in translated:
         if one["low"] is not None:
@@ -228,7 +218,7 @@ def link_chart(link: LossLink, from_P: Array, to_P: Array, translated: Sequence[
                 Line(f"{one['from']:.4g} → {one['loss']:.4g}", at, [one["low"], one["loss"], one["high"]],
                      color=CATEGORIES[1])
             )  # fmt: skip
-    return Chart("from the first loss to the second", "first loss", y, lines, width=WIDTH)
+    return Chart(say("link_title"), say("first_loss"), y, lines)
 
 
 def _points(label: str, x: Array, y: Array, color: str) -> Line:

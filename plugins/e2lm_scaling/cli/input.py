@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
-from e2lm.scaling_predictor import Capability, ScalingPredictor
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     from e2lm.chart import Chart
-    from e2lm.scaling_predictor import Forecast, Forecaster
+    from e2lm.scaling_predictor import Capability, Forecast, Forecaster, ScalingPredictor
     from e2lm_scaling.forecast.losses import LossSource
 
 HOOK, WHAT = "e2lm_register_scaling_predictors", "scaling predictor"
@@ -67,12 +67,16 @@ def add_law_arguments(parser: ArgumentParser, default: str) -> None:
 
 def known_predictors(capability: Capability) -> list[ScalingPredictor]:
     """Every registered predictor that can do this, built-in or not."""
+    from e2lm.scaling_predictor import ScalingPredictor
+
     found: list[ScalingPredictor] = plugin_manager().all(HOOK, ScalingPredictor, WHAT)
     return [one for one in found if capability in one.capabilities]
 
 
 def predictor_named(name: str, capability: Capability = "forecast") -> ScalingPredictor:
     """The predictor of that name, built-in or not; :class:`UserError` where there is none or it cannot do this."""
+    from e2lm.scaling_predictor import ScalingPredictor
+
     found: ScalingPredictor = plugin_manager().find(HOOK, ScalingPredictor, name, WHAT)
     if capability not in found.capabilities:
         able = ", ".join(sorted(one.name for one in known_predictors(capability)))
@@ -113,8 +117,10 @@ def interval_words(forecast: Forecast | Mapping[str, Any]) -> str:
     names = ("low", "high", "method", "reason")
     low, high, method, reason = (forecast[n] if isinstance(forecast, Mapping) else getattr(forecast, n) for n in names)
     if low is None or high is None:
-        return f"no interval: {reason}"
-    return f"{low:.4f} to {high:.4f}{f'; {method}' if method else ''}"
+        return say("no_interval", reason=reason)
+    if method:
+        return say("interval_and_method", low=low, high=high, method=method)
+    return say("interval", low=low, high=high)
 
 
 def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE.png") -> None:
@@ -124,7 +130,7 @@ def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE
 
 
 def write_plots(
-    arguments: Namespace, title: str, figures: Callable[[], list[Any]], paragraphs: tuple[str, ...] = ()
+    arguments: Namespace, action: str, figures: Callable[[], list[Any]], paragraphs: tuple[str, ...] = ()
 ) -> None:
     """Write the figures that ``--plot`` asks for, or say so in a dry run."""
     if arguments.plot is None:
@@ -135,11 +141,11 @@ def write_plots(
     if arguments.dry_run:
         print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
         return
-    write_figures(arguments.plot, f"e2lm predict {title}", figures(), paragraphs)
+    write_figures(arguments.plot, say("page", action=action), figures(), paragraphs)
 
 
 def write_charts(
-    arguments: Namespace, title: str, charts: Callable[[], list[Chart]], paragraphs: tuple[str, ...] = ()
+    arguments: Namespace, action: str, charts: Callable[[], list[Chart]], paragraphs: tuple[str, ...] = ()
 ) -> None:
     """Write the charts (SVG) that ``--plot`` asks for, or say so in a dry run."""
     if arguments.plot is None:
@@ -151,7 +157,7 @@ def write_charts(
     if arguments.dry_run:
         print(f"e2lm: would write {arguments.plot}", file=sys.stderr)
         return
-    write(arguments.plot, f"e2lm predict {title}", charts(), paragraphs)
+    write(arguments.plot, say("page", action=action), charts(), paragraphs)
 
 
 def read_input(arguments: Namespace) -> LossSource:

@@ -16,6 +16,7 @@ from e2lm_scaling.cli.input import (
     read_input,
     write_charts,
 )
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     from e2lm.chart import Chart
@@ -189,26 +190,26 @@ def _as_row(loss: float, forecast: Forecast, from_P: Array) -> dict[str, Any]:
 def _chart(report: dict[str, Any], link: LossLink, from_P: Array, to_P: Array) -> Chart:
     from e2lm_scaling.cli.figures import link_chart
 
-    return link_chart(link, from_P, to_P, report["translated"], "accuracy" if "sigmoid" in report else "second loss")
+    return link_chart(
+        link, from_P, to_P, report["translated"], say("accuracy" if "sigmoid" in report else "second_loss")
+    )
 
 
 def _words(report: dict[str, Any]) -> list[str]:
-    lines = [f"{report['from']} -> {report['to']}: {report['pairs']} pairs with equal N and D"]
-    if "sigmoid" in report:
-        law = report["sigmoid"]
-        lines.append(
-            f"  accuracy = {law['top']:.4g} - {-law['height']:.4g} / (1 + exp(-{law['steepness']:.4g} "
-            f"(L_0 - {law['midpoint']:.4g})))"
-        )
-    else:
-        lines.append(
-            f"  L_1 = {report['K']:.4g} (L_0 - {report['E_from']:.4g})^{report['kappa']:.4g} + {report['E_to']:.4g}   "
-            f"R2 {report['r_squared']:.4f}"
-        )
+    lines = [say("pairs", first=report["from"], second=report["to"], pairs=report["pairs"]), f"  {_formula(report)}"]
     if report["backtest_error"] is not None:
-        unit = "" if "sigmoid" in report else " of the loss"
-        lines.append(f"  error on the lowest losses, held out: {report['backtest_error']:.2%}{unit}")
-    for one in report["translated"]:
-        given = f"N={one['N']:.3g}, D={one['D']:.3g}: " if "N" in one else ""
-        lines.append(f"  {given}{one['from']:.4f} -> {one['loss']:.4f} ({interval_words(one)})")
-    return lines
+        kind = "error_of_accuracy" if "sigmoid" in report else "error_of_loss"
+        lines.append(f"  {say(kind, error=report['backtest_error'])}")
+    return [*lines, *(f"  {_translation(one)}" for one in report["translated"])]
+
+
+def _formula(report: dict[str, Any]) -> str:
+    if "sigmoid" in report:
+        return say("sigmoid", **report["sigmoid"] | {"height": -report["sigmoid"]["height"]})
+    names = {"factor": "K", "floor_from": "E_from", "exponent": "kappa", "floor_to": "E_to", "r_squared": "r_squared"}
+    return say("power", **{field: report[name] for field, name in names.items()})
+
+
+def _translation(one: dict[str, Any]) -> str:
+    translated = say("translated", first=one["from"], second=one["loss"], interval=interval_words(one))
+    return say("of_model", params=one["N"], tokens=one["D"], translated=translated) if "N" in one else translated

@@ -14,6 +14,7 @@ import numpy as np
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
 from e2lm_scaling.forecast.calibration import Learn, LogLoss, fold_errors, own_error
+from e2lm_scaling.forecast.predictors import BuiltIn
 from e2lm_scaling.forecast.table import flops_of, subset
 from e2lm_scaling.laws.objective import Array
 
@@ -133,7 +134,12 @@ def _covered(forecasts: list[Forecast], loss_R: Array) -> float | None:
 
 
 def _learner(predictor: ScalingPredictor, seed: int) -> Learn:
-    """What ``predictor`` learns from a part of the table; None where it refuses it."""
+    """What ``predictor`` learns from a part of the table; None where it refuses it.
+
+    A built-in one says so itself, so that the error on folds shown here is the one in its intervals.
+    """
+    if isinstance(predictor, BuiltIn):
+        return predictor.learn
 
     def learn(table: LossTable) -> LogLoss | None:
         try:

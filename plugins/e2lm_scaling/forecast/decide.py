@@ -16,13 +16,14 @@ from scipy.stats import norm
 
 from e2lm.errors import UserError
 from e2lm.interval import Interval, normal_quantile, percentile_interval, ratio_interval
-from e2lm.scaling_predictor import Forecast, Forecaster, LossTable, ScalingPredictor
+from e2lm.scaling_predictor import Forecast, Forecaster, LossTable
 from e2lm_scaling.forecast.calibration import DRAWS
 from e2lm_scaling.forecast.comparison import LossDifference, compare_recipes
 from e2lm_scaling.forecast.table import flops_of
 from e2lm_scaling.laws.fit import fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
+from e2lm_scaling.messages import say
 
 #: A point is a hundredth of the unit of the loss.
 POINT = 0.01
@@ -97,26 +98,29 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The runs so far, which of them could go on, the budget (FLOPs), its price and what a point of loss is worth.
+    """Who forecasts, which run could go on, the budget (FLOPs), its price and what a point of loss is worth.
 
-    ``others`` are runs of other recipes (data) with the N and D of some runs of ``table``.
+    ``others`` are runs of other recipes (data) with the N and D of some runs of ``table``, those so far.
     """
 
-    table: LossTable
+    forecaster: Forecaster
     current: tuple[float, float]
     flops: float
     cost_per_flop: float
     value_per_point: float
     others: Mapping[str, LossTable]
-    predictor: ScalingPredictor
+
+    @property
+    def table(self) -> LossTable:
+        """The runs so far, to which the forecaster was fitted."""
+        return self.forecaster.table
 
 
 def decide(question: Question, rng: np.random.Generator) -> Decision:
     """The decision of highest expected gain, its chance of regret, and the experiment most worth making."""
     if not question.flops > 0 or not question.cost_per_flop >= 0 or not question.value_per_point > 0:
         raise UserError("decide needs a budget above 0, a cost of at least 0 and a value per point above 0")
-    forecaster = question.predictor.fitted(question.table, rng)
-    options, loss_MO = _options(question, forecaster, rng)
+    options, loss_MO = _options(question, rng)
     gain_MO = _gains(question, options, loss_MO)
     best_M = gain_MO.argmax(axis=1)
     valued = [
@@ -145,12 +149,14 @@ def _ends(forecast: Forecast) -> Interval:
     return Interval(forecast.low, forecast.high)
 
 
-def _options(question: Question, forecaster: Forecaster, rng: np.random.Generator) -> tuple[list[Option], Array]:
+def _options(question: Question, rng: np.random.Generator) -> tuple[list[Option], Array]:
     """What one could do, and the losses drawn of each."""
-    options = [_stop(question), *_own_options(question, forecaster)]
+    options = [_stop(question), *_own_options(question)]
     drawn = [_drawn(option, rng) for option in options[1:]]
     if len({len(loss_M) for loss_M in drawn}) > 1:
-        raise UserError(f"predictor {question.predictor.name!r}: its forecasts have different numbers of draws")
+        raise UserError(
+            f"predictor {question.forecaster.predictor.name!r}: its forecasts have different numbers of draws"
+        )
     drawn.insert(0, np.full(len(drawn[0]), options[0].forecast.value))
     base = min(range(1, len(options)), key=lambda index: options[index].forecast.value)
     for name, other in question.others.items():
@@ -166,25 +172,24 @@ def _stop(question: Question) -> Option:
     params, tokens = question.current
     seen = _observed(question.table, params, tokens)
     known = Forecast(seen, seen, seen, method="observed")
-    return Option("stop", "stop here", params, tokens, 0.0, known, 0.0, 0.0, "observed")
+    return Option("stop", say("option_stop"), params, tokens, 0.0, known, 0.0, 0.0, say("observed"))
 
 
-def _own_options(question: Question, forecaster: Forecaster) -> list[Option]:
+def _own_options(question: Question) -> list[Option]:
     """To continue, and to move the budget to another size: what the predictor itself can forecast."""
     table, flops = question.table, question.flops
     params, tokens = question.current
     more = tokens + flops / FLOPS_PER_PARAMETER_TOKEN / params
-    candidates = {"continue": (f"continue the run of {params:.3g} parameters to {more:.3g} tokens", params, more)}
+    candidates = {"continue": (say("option_continue", params=params, tokens=more), params, more)}
     best_params = _best_size(fit(table, "chinchilla-tied").theta_T, flops)
     fresh = flops / FLOPS_PER_PARAMETER_TOKEN / best_params
-    direction, size = ("N", "larger") if best_params > params else ("D", "smaller")
-    words = f"start a {size} model of {best_params:.3g} parameters on {fresh:.3g} tokens"
-    candidates[f"move-to-{direction}"] = (words, best_params, fresh)
+    direction, size = ("N", "option_larger") if best_params > params else ("D", "option_smaller")
+    candidates[f"move-to-{direction}"] = (say(size, params=best_params, tokens=fresh), best_params, fresh)
     cost = flops * question.cost_per_flop
-    traced_to = f"{forecaster.predictor.name} of {len(table.loss_R)} rows"
+    traced_to = say("forecast_from", predictor=question.forecaster.predictor.name, rows=len(table.loss_R))
     options = []
     for name, (words, n, d) in candidates.items():
-        forecast = forecaster.predict(n, d)
+        forecast = question.forecaster.predict(n, d)
         options.append(Option(name, words, n, d, cost, forecast, *_parts(forecast), traced_to))
     return options
 
@@ -218,8 +223,8 @@ def _other_data(name: str, base: Option, found: LossDifference) -> Option:
     method = f"{before.method or 'own interval'}; difference of matched runs, its error added in squares"
     interval = ratio_interval(before.value * ratio, half)
     forecast = Forecast(before.value * ratio, *interval, method=method, draws_S=moved)
-    words = f"train on {name} instead: {base.params:.3g} parameters from scratch"
-    traced_to = f"{base.traced_to}; matched runs of {name}"
+    words = say("option_data", name=name, params=base.params)
+    traced_to = say("matched_runs", before=base.traced_to, name=name)
     return replace(base, name=f"data-{name}", words=words, forecast=forecast, own=own, traced_to=traced_to)
 
 
@@ -275,7 +280,7 @@ def _experiment(question: Question, two: list[Valued]) -> Experiment | None:
         ratio = mean / removed
         value = removed * float(norm.pdf(ratio) - ratio * norm.sf(ratio))
         cost = flops * question.cost_per_flop
-        words = f"a run of {flops:.3g} FLOPs ({share:.1%} of the budget) in the manner of '{two[1].option.name}'"
+        words = say("experiment", flops=flops, share=share, option=other.name)
         if value > cost and (best is None or value - cost > best.value - best.cost):
             best = Experiment(words, flops, cost, value)
     return best

@@ -223,13 +223,22 @@ def _from_scores(path: Path, task: str | None, metric: str | None) -> LossSource
     return LossSource(table, f"{path} ({task}, {metric})", tuple(warnings))
 
 
+def is_loss(metric: str) -> bool:
+    """Whether lower is better: ``bits_per_byte`` or, as lm-eval writes it, ``bits_per_byte,none``.
+
+    >>> is_loss("bits_per_byte,none"), is_loss("acc")
+    (True, False)
+    """
+    return metric.split(",", maxsplit=1)[0] in LOSS_METRICS
+
+
 def _chosen_metric(frame: pd.DataFrame, metric: str | None, path: Path) -> str:
     metrics = sorted(set(frame["metric"]))
     if metric is not None:
         if metric not in metrics:
             raise UserError(f"{path}: no metric {metric!r}. {nearest_names(metric, metrics)}")
         return metric
-    losses = [name for name in metrics if name.split(",")[0] in LOSS_METRICS]
+    losses = [name for name in metrics if is_loss(name)]
     if len(losses) == 1:
         return str(losses[0])
     offered = ", ".join(losses or metrics[:12])

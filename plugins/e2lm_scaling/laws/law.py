@@ -39,7 +39,7 @@ EXPONENT_BOUNDS = (0.0, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class LawParameter:
     """A parameter as people print it: ``unit`` in words, ``bounds`` inclusive."""
 
     name: str
@@ -57,7 +57,7 @@ class Law:
     name: str
     formula: str
     source: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[LawParameter, ...]
     embedding_TP: Array
     offset_T: Array
     natural: Callable[[Array], Mapping[str, float]]
@@ -205,11 +205,11 @@ def _power_natural(theta_T: Array) -> dict[str, float]:
 
 
 _FACTOR = (0.0, float("inf"))
-_LOSS = Parameter("E", "nats per token (or the unit of the loss)", _FACTOR)
-_ALPHA = Parameter("alpha", "exponent of N", EXPONENT_BOUNDS)
-_BETA = Parameter("beta", "exponent of D", EXPONENT_BOUNDS)
-_N_FACTOR = Parameter("A", "loss x parameters^alpha", _FACTOR)
-_D_FACTOR = Parameter("B", "loss x tokens^beta", _FACTOR)
+_LOSS = LawParameter("E", "nats per token (or the unit of the loss)", _FACTOR)
+_ALPHA = LawParameter("alpha", "exponent of N", EXPONENT_BOUNDS)
+_BETA = LawParameter("beta", "exponent of D", EXPONENT_BOUNDS)
+_N_FACTOR = LawParameter("A", "loss x parameters^alpha", _FACTOR)
+_D_FACTOR = LawParameter("B", "loss x tokens^beta", _FACTOR)
 
 CHINCHILLA = Law(
     "chinchilla", "L = E + A/N^alpha + B/D^beta", "Hoffmann et al. 2022 (arXiv 2203.15556), eq. 2",
@@ -223,17 +223,17 @@ CHINCHILLA_TIED = Law(
 )  # fmt: skip
 KAPLAN_FLOOR = Law(
     "kaplan-floor", "L = E + ((A/N)^(alpha/beta) + B/D)^beta", "Brandfonbrener et al. 2024 (arXiv 2411.12925), eq. 2",
-    (Parameter("A", "parameters", _FACTOR), Parameter("B", "tokens", _FACTOR), _LOSS, _ALPHA, _BETA),
+    (LawParameter("A", "parameters", _FACTOR), LawParameter("B", "tokens", _FACTOR), _LOSS, _ALPHA, _BETA),
     _embedding((A,), (B,), (E,), (ALPHA,), (K,)), _offset(beta=1.0), _kaplan_natural,
 )  # fmt: skip
 KAPLAN = Law(
     "kaplan", "L = ((A/N)^(alpha/beta) + B/D)^beta", "Kaplan et al. 2020 (arXiv 2001.08361), eq. 1.5",
-    (Parameter("A", "parameters", _FACTOR), Parameter("B", "tokens", _FACTOR), _ALPHA, _BETA),
+    (LawParameter("A", "parameters", _FACTOR), LawParameter("B", "tokens", _FACTOR), _ALPHA, _BETA),
     _embedding((A,), (B,), (ALPHA,), (K,)), _offset(beta=1.0, e=NO_FLOOR), _kaplan_natural, needs=2,
 )  # fmt: skip
 SKALING = Law(
     "skaling", "L = E + (A/N^alpha + B/D^beta)^k", "Videau et al. 2026",
-    (_N_FACTOR, _D_FACTOR, _LOSS, _ALPHA, _BETA, Parameter("k", "none", _FACTOR)),
+    (_N_FACTOR, _D_FACTOR, _LOSS, _ALPHA, _BETA, LawParameter("k", "none", _FACTOR)),
     _embedding((A,), (B,), (E,), (ALPHA,), (BETA,), (K,)), _offset(), _skaling_natural, needs=4,
 )  # fmt: skip
 
@@ -241,8 +241,8 @@ SKALING = Law(
 def _single_power(axis: Quantities, floor: bool) -> Law:
     """A power law of one quantity, with or without a floor."""
     letter = axis.upper()
-    factor = Parameter("A", f"loss x {AXIS_WORDS[axis]}^alpha", _FACTOR)
-    exponent = Parameter("alpha", f"exponent of {letter}", EXPONENT_BOUNDS)
+    factor = LawParameter("A", f"loss x {AXIS_WORDS[axis]}^alpha", _FACTOR)
+    exponent = LawParameter("alpha", f"exponent of {letter}", EXPONENT_BOUNDS)
     return Law(
         f"power-{axis}{'-floor' if floor else ''}",
         f"L = {'E + ' if floor else ''}A/{letter}^alpha",

@@ -171,7 +171,7 @@ KINDS = ("constant", "cosine", "linear", "wsd", "wsd-linear", "step")
 
 
 @dataclass(frozen=True, slots=True)
-class LearningRateSchedule:
+class RateSchedule:
     """A schedule by name: ``peak`` and ``final`` rates, ``warmup`` steps, ``steps`` in all.
 
     The warm-up is linear, from 0 at step 0 to the peak at step ``warmup`` - 1 (as in the runs of arXiv 2503.12811).
@@ -201,7 +201,7 @@ class LearningRateSchedule:
     def rates_S(self) -> Array:
         """The learning rate at steps 0 to ``steps``.
 
-        >>> LearningRateSchedule("linear", 1.0, 4, warmup=2).rates_S.tolist()
+        >>> RateSchedule("linear", 1.0, 4, warmup=2).rates_S.tolist()
         [0.0, 1.0, 1.0, 0.5, 0.0]
         """
         step_S = np.arange(self.steps + 1, dtype=np.float64)
@@ -226,7 +226,7 @@ class LearningRateSchedule:
         return np.full_like(step_S, self.peak)
 
 
-def schedule_of(text: str) -> LearningRateSchedule:
+def schedule_of(text: str) -> RateSchedule:
     """The schedule written as ``kind:peak=3e-4,final=3e-5,warmup=2000,steps=72000,decay_from=60000``.
 
     >>> schedule_of("cosine:peak=3e-4,steps=100").kind
@@ -248,4 +248,4 @@ def schedule_of(text: str) -> LearningRateSchedule:
     if "peak" not in fields or "steps" not in fields:
         raise UserError(f"--schedule {text!r}: peak and steps are needed, as in cosine:peak=3e-4,steps=72000")
     whole = {name: int(fields[name]) for name in ("steps", "warmup", "decay_from") if name in fields}
-    return LearningRateSchedule(kind, peak=fields["peak"], final=fields.get("final", 0.0), **whole)
+    return RateSchedule(kind, peak=fields["peak"], final=fields.get("final", 0.0), **whole)

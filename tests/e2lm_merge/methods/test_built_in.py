@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from e2lm import UserError
-from e2lm_merge.methods.built_in import built_in_strategies
-from e2lm_merge.plan.plan import find_strategy
+from e2lm.merge_strategy import ScoredMerge
+from e2lm_merge.plan.merge_plan import find_strategy
+from e2lm_merge.plugin import e2lm_register_merge_strategies
 
 MergeOne = Callable[..., torch.Tensor]
 
@@ -23,7 +24,8 @@ ULP = 2.0**-23
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 seeds = st.integers(0, 2**31)
 
-NEED_BASE = [one.name for one in built_in_strategies() if one.needs_base and not one.needs_score]
+MERGING = [one for one in e2lm_register_merge_strategies() if not isinstance(one, ScoredMerge)]
+NEED_BASE = [one.name for one in MERGING if one.needs_base]
 PLAIN = ["linear", "karcher", "multislerp", "lawa", "wma", "ema", "wsm"]
 RANDOM = ["dare_linear", "dare_ties", "della", "della_linear"]
 
@@ -453,9 +455,7 @@ def test_nuslerp_by_rows_and_columns_interpolates_each_alone(merge_one: MergeOne
     torch.testing.assert_close(columns[:, 3], merge_one("nuslerp", [a[:, 3], b[:, 3]]), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "strategy", [one for one in built_in_strategies() if not one.needs_score], ids=lambda s: s.name
-)
+@pytest.mark.parametrize("strategy", MERGING, ids=lambda s: s.name)
 def test_every_strategy_says_where_it_comes_from_and_gives_finite_numbers(strategy, merge_one: MergeOne) -> None:  # type: ignore[no-untyped-def]
     assert strategy.formula
     assert strategy.source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from e2lm import Series, UserError
-from e2lm.merge_strategy import parse_merge_spec
+from e2lm.merge_strategy import MergedCheckpoint, TrajectoryMerge, Value, parse_merge_spec
+from e2lm_merge.methods import trajectory
 from e2lm_merge.methods.trajectory import (
     DECAY_CURVES,
     exponential_weights,
-    merged_checkpoints,
     rising_weights,
     taken_steps,
     trajectory_strategies,
@@ -28,13 +28,18 @@ from e2lm_merge.methods.trajectory import (
     window_of,
     wsm_weights,
 )
-from e2lm_merge.numbers import torch_tensors
 from e2lm_merge.output.in_memory import merged_tensors
-from e2lm_merge.plan.plan import find_strategy, plan_merge
+from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
 
 NAMES = [one.name for one in trajectory_strategies()]
 Run = Callable[..., Path]
+
+
+def merged_checkpoints(series: Series, name: str, parameters: Mapping[str, Value]) -> Iterator[MergedCheckpoint]:
+    strategy = find_strategy(name)
+    assert isinstance(strategy, TrajectoryMerge)
+    return strategy.along(series, parameters)
 
 
 @pytest.fixture
@@ -116,9 +121,9 @@ def test_a_curve_that_does_not_fit_its_window_says_what_would(curve: str, window
 def test_a_curve_given_in_numbers_goes_along_a_run_from_its_first_checkpoint(run: Run) -> None:
     folder = run([10, 20, 30, 40, 50])
     given_numbers = {"curve": "0.75/0.5/0.25", "window": 4.0}
-    curve = dict(merged_checkpoints(Series.read(folder), find_strategy("wsm"), given_numbers))
+    curve = dict(merged_checkpoints(Series.read(folder), "wsm", given_numbers))
     assert list(curve) == [10, 20, 30, 40, 50]
-    named = dict(merged_checkpoints(Series.read(folder), find_strategy("wsm"), {"curve": "linear", "window": 4.0}))
+    named = dict(merged_checkpoints(Series.read(folder), "wsm", {"curve": "linear", "window": 4.0}))
     first = {"merge_method": "wsm", "series": str(folder), "steps": [10, 20], "parameters": given_numbers}
     expected = merged_tensors(plan_merge(recipe_from_data(first, "t")))
     for key, tensor in expected.items():
@@ -183,7 +188,7 @@ def test_the_curve_ends_in_the_merge_of_the_run_at_every_step(name: str, dtype: 
     folder = run([10, 20, 30, 40, 50, 60], dtype)
     series = Series.read(folder)
     parameters = {"window": 3.0}
-    curve = list(merged_checkpoints(series, find_strategy(name), parameters))
+    curve = list(merged_checkpoints(series, name, parameters))
     assert [step for step, _ in curve] == [10, 20, 30, 40, 50, 60]
     for step, tensors in curve:
         data = {
@@ -205,15 +210,15 @@ def test_the_curve_ends_in_the_merge_of_the_run_at_every_step(name: str, dtype: 
 def test_every_checkpoint_is_read_once(spec: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run([1, 2, 3, 4, 5])
     read: list[str] = []
-    plain = torch_tensors.read_tensors
+    plain = trajectory.read_tensors
 
     def counted(model: Any) -> Any:
         read.append(model.label)
         return plain(model)
 
-    monkeypatch.setattr(torch_tensors, "read_tensors", counted)
+    monkeypatch.setattr(trajectory, "read_tensors", counted)
     name, parameters = parse_merge_spec(spec)
-    assert len(list(merged_checkpoints(Series.read(folder), find_strategy(name), parameters))) == 5
+    assert len(list(merged_checkpoints(Series.read(folder), name, parameters))) == 5
     assert read == [f"checkpoint-{step}" for step in (1, 2, 3, 4, 5)]
 
 
@@ -221,7 +226,7 @@ def test_a_sliding_mean_equals_the_mean_of_the_window(run: Run, tiny_tensors: An
     folder = run([1, 2, 3, 4, 5, 6, 7])
     key = "model.layers.0.mlp.up_proj.weight"
     checkpoints = {step: tiny_tensors(step)[key].double() for step in range(1, 8)}
-    for step, tensors in merged_checkpoints(Series.read(folder), find_strategy("lawa"), {"window": 3.0}):
+    for step, tensors in merged_checkpoints(Series.read(folder), "lawa", {"window": 3.0}):
         window = [checkpoints[one] for one in range(max(1, step - 2), step + 1)]
         expected = torch.stack(window).mean(0).float()
         torch.testing.assert_close(tensors[key], expected, rtol=1e-7, atol=1e-9)
@@ -229,28 +234,27 @@ def test_a_sliding_mean_equals_the_mean_of_the_window(run: Run, tiny_tensors: An
 
 def test_checkpoints_too_close_are_left_out_of_the_curve(run: Run) -> None:
     folder = run([10, 11, 20, 30])
-    curve = merged_checkpoints(Series.read(folder), find_strategy("lawa"), {"min_interval": 5.0})
+    curve = merged_checkpoints(Series.read(folder), "lawa", {"min_interval": 5.0})
     assert [step for step, _ in curve] == [10, 20, 30]
 
 
 def test_mistakes_along_a_run_are_named(run: Run, write_model: Any, tiny_tensors: Any) -> None:
     folder = run([1, 2])
     series = Series.read(folder)
-    with pytest.raises(UserError, match="'linear' does not average along a run"):
-        merged_checkpoints(series, find_strategy("linear"))
+    assert not isinstance("linear", TrajectoryMerge)
     with pytest.raises(UserError, match=r"unknown parameter 'windo' of 'lawa'. Did you mean 'window'"):
-        list(merged_checkpoints(series, find_strategy("lawa"), {"windo": 3.0}))
+        list(merged_checkpoints(series, "lawa", {"windo": 3.0}))
     with pytest.raises(UserError, match=r"fraction: found 2; allowed is \(0, 1\]"):
-        list(merged_checkpoints(series, find_strategy("lawa"), {"fraction": 2.0}))
+        list(merged_checkpoints(series, "lawa", {"fraction": 2.0}))
     tensors = tiny_tensors(3)
     tensors["model.norm.weight"] = torch.ones(17)
     write_model(folder / "checkpoint-3", tensors)
     with pytest.raises(UserError, match=r"checkpoint-3: tensor 'model.norm.weight' has shape"):
-        list(merged_checkpoints(Series.read(folder), find_strategy("lawa")))
+        list(merged_checkpoints(Series.read(folder), "lawa", {}))
     tensors["model.norm.weight"] = torch.full((16,), float("nan"))
     write_model(folder / "checkpoint-3", tensors)
     with pytest.raises(UserError, match=r"checkpoint-3: tensor 'model.norm.weight' holds NaN"):
-        list(merged_checkpoints(Series.read(folder), find_strategy("lawa")))
+        list(merged_checkpoints(Series.read(folder), "lawa", {}))
 
 
 @pytest.mark.parametrize("text", ["wsm:window", "wsm:=3", "wsm:window=3,window=4"])

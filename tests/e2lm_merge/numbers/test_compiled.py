@@ -22,10 +22,10 @@ from e2lm_merge.numbers.blocks import BlockWalk, TensorMerge, Workspace
 from e2lm_merge.numbers.combination import LONG_NUMBERS, STRETCH
 from e2lm_merge.numbers.compiled import CompiledSums, StoredBlock
 from e2lm_merge.numbers.formats import FLOAT_BYTES, Bytes, empty_bytes
-from e2lm_merge.numbers.plain import elected_total_, rank_mask
+from e2lm_merge.numbers.sign_and_rank import elected_total_, rank_mask
 from e2lm_merge.numbers.tensor_merge import merge_tensor
 from e2lm_merge.output.folder import merge_to_folder
-from e2lm_merge.plan.plan import plan_merge
+from e2lm_merge.plan.merge_plan import plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")

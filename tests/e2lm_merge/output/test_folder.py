@@ -25,7 +25,7 @@ from e2lm_merge.output import folder as merge_folder
 from e2lm_merge.output.folder import merge_to_folder
 from e2lm_merge.output.in_memory import merged_tensors
 from e2lm_merge.output.journal import FinishedTensor, MergeJournal
-from e2lm_merge.plan.plan import plan_merge
+from e2lm_merge.plan.merge_plan import plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
 
 Models = Callable[..., list[str]]
@@ -211,7 +211,7 @@ def stop_after(recipe: dict[str, Any], output: Path, tensors: int) -> None:
         "from pathlib import Path\n"
         "from e2lm_merge.output import journal\n"
         "from e2lm_merge.output.folder import merge_to_folder\n"
-        "from e2lm_merge.plan.plan import plan_merge\n"
+        "from e2lm_merge.plan.merge_plan import plan_merge\n"
         "from e2lm_merge.plan.recipe import recipe_from_data\n"
         "count, add = 0, journal.MergeJournal.add\n"
         "def counted(self, finished):\n"

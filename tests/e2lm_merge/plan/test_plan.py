@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from e2lm import UserError
 from e2lm.command_line import main
 from e2lm_merge.output.folder import merge_to_folder
-from e2lm_merge.plan.plan import plan_merge
+from e2lm_merge.plan.merge_plan import plan_merge
 from e2lm_merge.plan.recipe import read_recipe, recipe_from_data
 
 Models = Callable[..., list[str]]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e2lm_merge.search.hi_merging import HiMerging, HiOptions, hi_cost, paired_error, verdict_table
+from e2lm_merge.search.hi_merging import HiMerging, HiOptions, hi_cost, verdict_table
+from e2lm_merge.search.items import paired_error
 from e2lm_merge.search.layers import OUTSIDE, LayerMix, Share
 
 ITEMS = 200

@@ -19,21 +19,21 @@ from safetensors.torch import load_file
 
 from e2lm import UserError
 from e2lm.command_line import main
-from e2lm_merge.output.in_memory import load_tensors, merged_model, merged_tensors, patched
+from e2lm_merge.output.in_memory import load_tensors, merged_model, merged_tensors
 from e2lm_merge.output.lm_eval_model import recipe_of_arguments
-from e2lm_merge.plan.plan import plan_merge
+from e2lm_merge.plan.merge_plan import plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
+from e2lm_merge.search.greedy_soup import greedy_soup
 from e2lm_merge.search.items import (
     HeldOutItem,
     ItemScorer,
     encode_items,
+    interval_of,
     load_tokenizer,
-    mean_and_error,
     read_items,
     split_items,
 )
 from e2lm_merge.search.layers import LayerMix, LayerProber, Share
-from e2lm_merge.search.scored_merge import _interval, greedy_soup
 
 Models = Callable[..., list[str]]
 WORDS = [f"w{index}" for index in range(36)]
@@ -127,26 +127,15 @@ def test_a_model_in_memory_is_the_model_on_disk(scored_models: tuple[list[str], 
     assert torch.equal(here, there)
 
 
-def test_a_patch_is_taken_back_bit_by_bit_even_after_an_error(scored_models: tuple[list[str], list[str]]) -> None:
+def test_tensors_that_are_not_the_models_are_named(scored_models: tuple[list[str], list[str]]) -> None:
     folders, _ = scored_models
     model = merged_model(
         plan_merge(recipe_from_data({"merge_method": "linear", "models": [{"model": folders[0]}]}, "t"))
     )
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    name = "model.layers.0.mlp.up_proj.weight"
-
-    def fail_inside() -> None:
-        with patched(model, {name: torch.zeros(24, 16)}):
-            assert float(model.state_dict()[name].abs().sum()) == 0
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_inside()
-    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
-    with pytest.raises(UserError, match="no tensor 'x' to patch"), patched(model, {"x": torch.zeros(1)}):
-        pass
-    with pytest.raises(UserError, match="not in the merge"):
-        load_tensors(model, {name: torch.zeros(24, 16)})
+    with pytest.raises(UserError, match="the model has no tensor 'x'"):
+        load_tensors(model, {"x": torch.zeros(1)})
+    with pytest.raises(UserError, match="of the model is not in the merge"):
+        load_tensors(model, {"model.norm.weight": torch.zeros(16)})
 
 
 def test_scores_are_log_likelihoods_per_byte(scored_models: tuple[list[str], list[str]]) -> None:
@@ -191,7 +180,7 @@ def test_a_greedy_soup_never_scores_below_its_best_model(values: list[int]) -> N
 
 def test_what_is_reported_has_the_95_percent_interval_of_a_mean() -> None:
     values_I = np.random.default_rng(0).normal(size=40)
-    reported = _interval(mean_and_error(values_I))
+    reported = interval_of(values_I)
     half = 1.959964 * values_I.std(ddof=1) / np.sqrt(40)
     assert reported == pytest.approx(
         {"mean": values_I.mean(), "low": values_I.mean() - half, "high": values_I.mean() + half}
@@ -459,8 +448,7 @@ def test_the_plugin_imports_without_torch_and_registers_its_model() -> None:
         "import sys, time\n"
         "import e2lm_merge.plugin as plugin\n"
         "assert 'torch' not in sys.modules\n"
-        "from e2lm_merge.methods.built_in import built_in_strategies\n"
-        "built_in_strategies()\n"
+        "assert len(plugin.e2lm_register_merge_strategies()) > 20\n"
         "assert 'torch' not in sys.modules\n"
         "print([one.target for one in plugin.e2lm_register_models()])\n"
     )

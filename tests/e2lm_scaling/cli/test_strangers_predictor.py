@@ -201,7 +201,7 @@ def test_curve_and_translate_print_its_own_interval_where_it_declares_them(tmp_p
     curve = ("curve", "--data", losses, "--columns", "step,loss", "--to", "9000", "--model", "wide")
     report = predict.report(*curve)
     assert (report["value"], report["low"], report["high"]) == (2.5, 2.0, 3.0)
-    assert report["method"] == "mine at 9000"
+    assert (report["method"], report["model"]) == ("mine at 9000", "wide")
     assert "(2.0000 to 3.0000)" in predict(*curve)
     other = tmp_path / "other.csv"
     pd.read_csv(runs).assign(loss=lambda frame: 1.1 * frame["loss"]).to_csv(other, index=False)

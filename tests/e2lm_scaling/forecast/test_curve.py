@@ -13,9 +13,9 @@ from e2lm_scaling.forecast.curve import (
 from e2lm_scaling.laws.schedule import (
     DROP_RATIO,
     SHAPE,
-    LearningRateSchedule,
     MultiPowerLaw,
     ObservedCurve,
+    RateSchedule,
     TissueLaw,
     fit_multi_power,
     fit_tissue,
@@ -24,14 +24,14 @@ from e2lm_scaling.laws.schedule import (
     tissue_drop,
 )
 
-COSINE = LearningRateSchedule("cosine", 3e-4, 8000, 400, 3e-5)
+COSINE = RateSchedule("cosine", 3e-4, 8000, 400, 3e-5)
 STEPS = np.arange(500, 8001, 250)
 PUBLISHED = MultiPowerLaw(3.04, 0.525, 0.508, DROP_RATIO * 0.525 / 3e-4, *SHAPE)
 
 
 @pytest.mark.parametrize("kind", ["constant", "cosine", "linear", "wsd", "wsd-linear", "step"])
 def test_schedules_rise_to_the_peak_and_never_above(kind):
-    rates = LearningRateSchedule(kind, 1e-3, 100, 10, 1e-4, 60).rates_S
+    rates = RateSchedule(kind, 1e-3, 100, 10, 1e-4, 60).rates_S
     assert len(rates) == 101
     assert rates[0] == 0.0
     assert rates.max() == pytest.approx(1e-3)
@@ -64,7 +64,7 @@ def test_schedule_laws_refit_their_own_curves():
 
 
 def test_a_constant_rate_drops_nothing_after_the_warm_up():
-    constant = LearningRateSchedule("constant", 3e-4, 2000, 100)
+    constant = RateSchedule("constant", 3e-4, 2000, 100)
     assert tissue_drop(constant.rates_S, np.array([500, 2000]), 0.999) == pytest.approx([0.0, 0.0])
     early, late = multi_power_drop(constant.rates_S, np.array([500, 2000]), SHAPE)
     assert early < 0  # the rise of the warm-up counts as a negative fall
@@ -72,7 +72,7 @@ def test_a_constant_rate_drops_nothing_after_the_warm_up():
 
 
 def test_a_forecast_under_the_schedule_foresees_the_anneal():
-    schedule = LearningRateSchedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
+    schedule = RateSchedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
     rng = np.random.default_rng(0)
     early = STEPS[STEPS <= 4000]
     loss = PUBLISHED.loss(schedule.rates_S, early) * np.exp(0.001 * rng.normal(size=len(early)))
@@ -131,7 +131,7 @@ def test_beyond_a_curve_without_noise_only_the_drift_makes_an_interval():
 
 
 def test_what_the_schedule_still_has_to_drop_is_doubted_by_15_percent():
-    schedule = LearningRateSchedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
+    schedule = RateSchedule("wsd-linear", 3e-4, 8000, 400, 3e-5, 6000)
     early = STEPS[STEPS <= 4000]
     forecast = forecast_with_schedule(schedule.rates_S, early, PUBLISHED.loss(schedule.rates_S, early))
     before, after = multi_power_drop(schedule.rates_S, np.array([4000, 8000]), SHAPE)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from e2lm import UserError
+from e2lm import Forecast, ScalingPredictor, UserError
 from e2lm_scaling.forecast.calibration import calibrated, distance_beyond
 from e2lm_scaling.forecast.comparison import compare_models, compare_recipes
 from e2lm_scaling.forecast.decide import Question, decide
@@ -27,7 +27,8 @@ def question() -> Question:
     table = runs()
     row = int(np.argmax(table.params_R * table.tokens_R))
     current = float(table.params_R[row]), float(table.tokens_R[row])
-    return Question(table, current, 1e22, 1e-19, 1000.0, {}, law_predictor("chinchilla-tied"))
+    forecaster = law_predictor("chinchilla-tied").fitted(table, np.random.default_rng(0))
+    return Question(forecaster, current, 1e22, 1e-19, 1000.0, {})
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +125,40 @@ def test_intervals_of_losses_and_gains_are_the_middle_90_percent(question, decis
 
 
 def test_an_option_is_as_unsure_as_the_backtest_of_its_model_says(question, decision):
-    learn = question.predictor.learn
+    learn = question.forecaster.predictor.learn
     calibration = calibrated(learn, DRIFT["chinchilla-tied"], question.table, learn(question.table))
     going_on = next(one.option for one in decision.valued if one.option.name == "continue")
     half = calibration.half_width(distance_beyond(question.table, going_on.params, going_on.tokens))
     assert np.hypot(going_on.common, going_on.own) == pytest.approx(half / 1.6448536)
     assert going_on.own == pytest.approx(calibration.noise)
+
+
+def test_other_data_are_as_unsure_as_the_forecast_and_the_difference_of_matched_runs_together(question):
+    decision = decide(dataclasses.replace(question, others={"clean": runs(-0.05, 1)}), np.random.default_rng(0))
+    found = {one.option.name: one for one in decision.valued}
+    other = found["data-clean"]
+    base = next(
+        found[name] for name in ("continue", "move-to-N", "move-to-D")
+        if name in found and found[name].option.params == other.option.params
+    )  # fmt: skip
+    flops = 6 * other.option.params * other.option.tokens
+    difference = compare_recipes(runs(-0.05, 1), question.table, flops)
+    half = 1.6448536 * np.sqrt(base.option.common**2 + base.option.own**2 + difference.stderr**2)
+    assert other.loss == pytest.approx(base.loss * np.exp(difference.difference))
+    assert np.log(other.loss_interval[1] / other.loss) == pytest.approx(half)
+    assert np.log(other.loss / other.loss_interval[0]) == pytest.approx(half)
+
+
+def test_a_forecast_that_gives_no_draws_is_drawn_from_the_two_sides_of_its_own_interval(question):
+    class Known:
+        def predict(self, params, tokens):
+            return Forecast(2.0, 1.9, 2.3, method="known")
+
+    known = ScalingPredictor("known", "Says the same of every model.", lambda table, rng: Known())
+    forecaster = known.fitted(question.table, np.random.default_rng(0))
+    decision = decide(dataclasses.replace(question, forecaster=forecaster), np.random.default_rng(0))
+    stop = next(one.loss for one in decision.valued if one.option.name == "stop")
+    for one in decision.valued:
+        if one.option.name != "stop":
+            ends = [(stop - loss) / 0.01 * question.value_per_point - one.option.cost for loss in (2.3, 1.9)]
+            assert one.gain_interval == pytest.approx(ends, abs=0.04 * (ends[1] - ends[0]))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from e2lm.merge_strategy import MergeStrategy, TensorGroup
+from e2lm.merge_strategy import MergeStrategy, TensorGroup, WholeTensorMerge
 from e2lm.weights import EMBEDDING_PARTS
-from e2lm_merge.methods.deltas import SHARED_DEFAULTS, add_to_base, deltas_
+from e2lm_merge.methods.deltas import SHARED_PARAMETERS, add_to_base, deltas_
 
 if TYPE_CHECKING:
     import torch
@@ -85,24 +85,22 @@ def merge_tsv_m(group: TensorGroup) -> torch.Tensor:
 def spectral_strategies() -> list[MergeStrategy]:
     """iso_c and tsv_m."""
     return [
-        MergeStrategy(
+        WholeTensorMerge(
             "iso_c",
             "Add the models' differences and flatten the spectrum of the sum.",
             merge_iso_c,
             needs_base=True,
             formula="θ₀ + λ σ̄UVᵀ, UΣVᵀ = Σ δᵢ; mean of δᵢ for vectors and embeddings",
-            defaults=SHARED_DEFAULTS,
             source="Marczak et al. 2025 (Iso-C), arXiv 2502.04959",
-            scope="tensor",
+            parameters=SHARED_PARAMETERS,
         ),
-        MergeStrategy(
+        WholeTensorMerge(
             "tsv_m",
             "Add the top singular directions of the models' differences, made orthogonal.",
             merge_tsv_m,
             needs_base=True,
             formula="θ₀ + λ U⊥ΣV⊥ᵀ, top min(R,C)/T singular triples of each δᵢ",
-            defaults=SHARED_DEFAULTS,
             source="Gargiulo et al. 2024 (TSV-Merge), arXiv 2412.00081",
-            scope="tensor",
+            parameters=SHARED_PARAMETERS,
         ),
     ]

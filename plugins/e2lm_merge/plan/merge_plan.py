@@ -1,7 +1,4 @@
-"""Merge plan: every output tensor with what goes into it, decided and checked before a number is read.
-
-Whether input embedding and output head are one tensor in the output, and what is read where models differ.
-"""
+"""Merge plan: every output tensor with what goes into it, decided and checked before a number is read."""
 
 from __future__ import annotations
 
@@ -12,66 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import MergeStrategy
+from e2lm.merge_strategy import WEIGHT, MergeStrategy, ScoredMerge, TrajectoryMerge
 from e2lm.plugin_manager import plugin_manager
 from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
 from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
-from e2lm_merge.plan.parameters import (
-    WEIGHT,
-    ParameterBook,
-    Place,
-    layer_of,
-    own_parameters,
-    parameter_book,
-    resolved,
-    with_layer,
-)
+from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, with_layer
 from e2lm_merge.plan.recipe import TORCH_TYPE_NAME, Recipe
-from e2lm_merge.plan.source import ModelSource, open_checkpoint, open_model, open_series, same_tensors
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingTie:
-    """``flag`` is the output's ``tie_word_embeddings``, None where the models have no embedding we know.
-
-    ``ignored`` are tensors that are not written, ``added`` such that the first model may lack; ``pair`` is the head's
-    and the embedding's name.
-    """
-
-    flag: bool | None = None
-    pair: tuple[str, str] | None = None
-    ignored: frozenset[str] = frozenset()
-    added: frozenset[str] = frozenset()
-
-    def stored_name(self, name: str, model: ModelSource) -> str:
-        """Under which name ``model`` stores the output tensor ``name``: a tied model's head is its embedding."""
-        if self.pair is not None and name == self.pair[0] and name not in model.index.tensors:
-            return self.pair[1]
-        return name
-
-
-def decided_tie(models: Sequence[ModelSource], wanted: str | None) -> EmbeddingTie:
-    """The tie of the output; a :class:`UserError` where models differ and the recipe does not choose."""
-    pair = models[0].tied_pair
-    if pair is None:
-        return EmbeddingTie()
-    tied = [model.is_tied for model in models]
-    if wanted is None and len(set(tied)) > 1:
-        one, other = models[tied.index(True)].label, models[tied.index(False)].label
-        raise UserError(
-            f"{one} ties input embedding and output head, {other} does not; say tied_embeddings: untie (both are "
-            "written, the tied model's embedding counts as its head) or tie (the embedding alone is merged)"
-        )
-    tie = tied[0] if wanted is None else wanted == "tie"
-    head = frozenset({pair[0]})
-    if tie:
-        return EmbeddingTie(True, pair, ignored=head)
-    if any(tied):
-        return EmbeddingTie(False, pair, added=head)
-    has_head = pair[0] in models[0].index.tensors
-    return EmbeddingTie(False if has_head else None, pair)
-
+from e2lm_merge.plan.source import (
+    EmbeddingTie,
+    ModelSource,
+    decided_tie,
+    open_checkpoint,
+    open_model,
+    open_series,
+    same_tensors,
+)
 
 #: Name parts of tensors before the first layer: with slices they come from the first slice, all others outside the
 #: layers from the last.
@@ -138,14 +91,14 @@ def plan_merge(recipe: Recipe, near: Path | None = None) -> MergePlan:
     shapes, missing and extra tensors, types, ties.
     """
     strategy = find_strategy(recipe.merge_method)
-    if strategy.needs_score:
+    if isinstance(strategy, ScoredMerge):
         raise UserError(
             f"merge_method {strategy.name!r} scores candidates; it needs the field score with items to score on"
         )
-    return _Planner(recipe, strategy, near).plan()
+    return _MergePlanner(recipe, strategy, near).plan()
 
 
-class _Planner:
+class _MergePlanner:
     """Holds what the steps of planning share."""
 
     def __init__(self, recipe: Recipe, strategy: MergeStrategy, near: Path | None) -> None:
@@ -185,8 +138,8 @@ class _Planner:
         checkpoints = open_series(recipe.series, recipe.steps, self.near)
         self.steps = tuple(checkpoint.step for checkpoint in checkpoints)
         used = list(checkpoints)
-        if self.strategy.weigh is not None:
-            weights = self._weigh(())
+        if isinstance(self.strategy, TrajectoryMerge):
+            weights = self._weigh(self.strategy, self.steps)
             used = [checkpoint for checkpoint, weight in zip(checkpoints, weights, strict=True) if weight != 0]
             self.steps = tuple(checkpoint.step for checkpoint in used)
             self.series_weights = tuple(weight for weight in weights if weight != 0)
@@ -197,11 +150,8 @@ class _Planner:
 
     series_weights: tuple[float, ...] | None = None
 
-    def _weigh(self, labels: Sequence[str]) -> tuple[float, ...]:
-        assert self.strategy.weigh is not None
-        steps = self.steps or tuple(range(1, len(labels) + 1))
-        parameters = resolved(self.strategy.defaults, [self.top], Place("", 0.0))
-        return self.strategy.weigh(steps, parameters)
+    def _weigh(self, strategy: TrajectoryMerge, steps: Sequence[int]) -> tuple[float, ...]:
+        return strategy.weigh(steps, resolved(strategy.defaults, [self.top], Place("", 0.0)))
 
     def _slices(self) -> list[PlannedSlice]:
         if self.recipe.slices:
@@ -316,8 +266,9 @@ class _Planner:
         inputs = [read for _, read in sources] + ([] if base is None else [base])
         _check_alike(output, inputs)
         own = [
-            resolved(own_parameters(self.strategy), [source.book, one.book, self.top], place) for source, _ in sources
+            resolved(self.strategy.model_defaults, [source.book, one.book, self.top], place) for source, _ in sources
         ]
+        parameters = resolved(self.strategy.defaults, [one.book, self.top], place)
         weights = self._weights(output, [read.label for _, read in sources], own)
         order = list(range(len(sources)))
         if not self.strategy.ordered:
@@ -326,11 +277,11 @@ class _Planner:
             name=output,
             shape=inputs[0].shape,
             dtype=_output_type(self.recipe.output_type, inputs),
-            strategy=self.strategy,
+            strategy=self.strategy.settled(parameters),
             sources=tuple(sources[index][1] for index in order),
             base=base,
             weights=tuple(weights[index] for index in order),
-            parameters=resolved(self.strategy.defaults, [one.book, self.top], place),
+            parameters=parameters,
             model_parameters=tuple(own[index] for index in order),
             seed=self.recipe.seed,
             layer=layer,
@@ -344,9 +295,9 @@ class _Planner:
     def _weights(self, name: str, labels: Sequence[str], own: list[dict[str, Any]]) -> tuple[float, ...]:
         if self.series_weights is not None:
             return self.series_weights
-        if self.strategy.weigh is not None:
-            return self._weigh(labels)
-        if WEIGHT not in self.strategy.model_defaults:
+        if isinstance(self.strategy, TrajectoryMerge):
+            return self._weigh(self.strategy, self.steps or range(1, len(labels) + 1))
+        if WEIGHT not in self.strategy.model_parameters:
             return (1.0,) * len(labels)
         weights = tuple(float(one.pop(WEIGHT)) for one in own)
         if not any(weights):

@@ -1,6 +1,4 @@
-"""The weighted sum of the differences that agree with the elected sign (TIES).
-
-What is kept where the probability of being kept rises with the rank of the magnitude within its row (DELLA).
+"""Sign election (TIES) and masks by rank (DELLA) in numpy: what the compiled functions equal bit by bit.
 
 Shape suffixes: N numbers of whole rows, flat; E those of them whose rank decides.
 """
