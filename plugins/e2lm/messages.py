@@ -146,10 +146,10 @@ class Catalogue:
         """The sentence as HTML: the template holds the markup, the values are escaped."""
         return Html(_HTML.vformat(self._template(key, values), (), values))
 
-    def word(self, family: str, word: str) -> str:
+    def word(self, family: str, word: str, /, **values: object) -> str:
         """What ``FAMILY.WORD`` says; the word itself where that is no message (a name that somebody else brought)."""
         key = f"{family}.{word}"
-        return self(key) if key in self.fields else word
+        return self(key, **values) if key in self.fields else word
 
     def _template(self, key: str, values: Mapping[str, object]) -> str:
         if key not in self.fields:

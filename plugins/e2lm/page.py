@@ -34,7 +34,7 @@ STYLE = """\
 }
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-main { max-width: 75rem; margin: 0 auto; padding: 1rem; }
+main { max-width: 84rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 h1, h2, p, li { overflow-wrap: anywhere; } p, li { max-width: 52rem; }
 a { color: var(--link); } code { font-size: .9em; }
@@ -43,7 +43,8 @@ a { color: var(--link); } code { font-size: .9em; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { border-bottom-width: 2px; vertical-align: bottom; }
-td.number, th.number { text-align: right; } td.number { white-space: nowrap; } td.long { min-width: 16rem; }
+td.number, th.number { text-align: right; } td.number { white-space: nowrap; } td.number wbr { white-space: normal; }
+td.long { min-width: 12rem; }
 pre { overflow-x: auto; font-size: .85rem; background: var(--band); padding: .6rem .8rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; overflow-x: auto; } .charts svg { display: block; width: 100%; max-width: 34rem; height: auto; }
@@ -125,12 +126,16 @@ def table(
 def _row(cells: Sequence[str], columns: int, numbers: Collection[int]) -> str:
     if not 0 < len(cells) <= columns:
         raise ValueError(f"a row of {len(cells)} cells in a table of {columns} columns: {list(cells)}")
-    shown = []
-    for place, cell in enumerate(cells):
-        span = columns - place if place == len(cells) - 1 else 1
-        kind = _kind(place in numbers and span == 1, len(_plain(cell)) > LONG_CELL)
-        shown.append(f"<td{kind}{f' colspan={chr(34)}{span}{chr(34)}' if span > 1 else ''}>{escaped(cell)}</td>")
+    spans = [1] * (len(cells) - 1) + [columns - len(cells) + 1]
+    shown = [_cell(one, place in numbers, spans[place]) for place, one in enumerate(cells)]
     return f"<tr>{''.join(shown)}</tr>"
+
+
+def _cell(text: str, is_number: bool, span: int) -> str:
+    wide = f' colspan="{span}"' if span > 1 else ""
+    if is_number and span == 1:  # a value and its interval may stand on two lines
+        return f"<td{_kind(True)}>{escaped(text).replace(' [', ' <wbr>[')}</td>"
+    return f"<td{wide}{_kind(False, len(_plain(text)) > LONG_CELL)}>{escaped(text)}</td>"
 
 
 def _kind(is_number: bool, is_long: bool = False) -> str:

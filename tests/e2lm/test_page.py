@@ -28,7 +28,7 @@ HOSTILE = '<script>alert(1)</script>"&'
 def parsed(html: str) -> ElementTree.Element:
     """As XML, which is stricter than HTML: nothing may be left open."""
     text = re.sub(r"^<!doctype html>\n", "", html)
-    return ElementTree.fromstring(re.sub(r"<(meta[^>]*)>", r"<\1/>", text))
+    return ElementTree.fromstring(re.sub(r"<(meta[^>]*|wbr)>", r"<\1/>", text))
 
 
 def whole_page(text: str = "text") -> Page:
@@ -89,6 +89,12 @@ def test_a_short_row_ends_in_a_cell_that_spans_the_rest_and_a_long_one_is_refuse
     for row in ([], ["1", "2", "3", "4"]):
         with pytest.raises(ValueError, match=f"a row of {len(row)} cells in a table of 3 columns"):
             table("t", ["a", "b", "c"], [row])
+
+
+def test_a_number_is_broken_before_its_interval_alone() -> None:
+    shown = table("t", ["a", "b"], [["x [0, 1]", "0.5 [0.4, 0.6]"]], numbers={1})
+    assert '<td>x [0, 1]</td><td class="number">0.5 <wbr>[0.4, 0.6]</td>' in shown
+    assert "td.number { white-space: nowrap; } td.number wbr { white-space: normal; }" in STYLE
 
 
 def test_what_cannot_be_seen_is_told() -> None:

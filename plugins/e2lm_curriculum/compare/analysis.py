@@ -16,6 +16,7 @@ from e2lm.interval import percentile_interval, redrawn_counts_DI
 from e2lm_curriculum.compare.difference import CONFIDENCE, Difference, mean_interval, paired_difference, widening
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import Course, Explanation, Verdict, course, explanation, verdicts, whole_word
+from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.arms import CURRICULUM, EXPOSURE_MATCHED, VANILLA
 
 DRAWS = 1_000
@@ -169,10 +170,9 @@ class TokensToThreshold:
     def sentence(self) -> str:
         """In words."""
         if self.ratio is None:
-            return f"not reached: above {self.limit:.2f}x"
-        low = f"above {self.limit:.2f}" if self.low is None else f"{self.low:.2f}"
-        high = f"above {self.limit:.2f}" if self.high is None else f"{self.high:.2f}"
-        return f"{self.ratio:.2f}x [{low}, {high}]"
+            return say("not_reached", limit=self.limit)
+        low, high = (say("above", limit=self.limit) if end is None else f"{end:.2f}" for end in (self.low, self.high))
+        return say("reached", ratio=self.ratio, low=low, high=high)
 
 
 def tokens_to_threshold(

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from e2lm.chart import CATEGORIES, Chart, Line, Mark, svg
-from e2lm.messages import short
+from e2lm.chart import CATEGORIES, Chart, Line, Mark
+from e2lm.messages import Html
+from e2lm.page import Page, figures, note, preformatted, section, strong, table
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
 from e2lm_curriculum.compare.costs import ArmCost
 from e2lm_curriculum.compare.measures import Measure
-from e2lm_curriculum.compare.results import headline, interval, power_sentence
+from e2lm_curriculum.compare.results import (
+    headline,
+    measure_sentence,
+    power_sentence,
+    shown_interval,
+    shown_measure,
+    shown_verdict,
+)
 from e2lm_curriculum.compare.runs import FinishedRun
+from e2lm_curriculum.compare.verdict import NO_DIFFERENCE, Word
+from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.arms import ARMS, VANILLA
 
 COLORS: dict[str, str] = dict(zip(ARMS, CATEGORIES, strict=False))
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --paper: #ffffff; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --soft: #9198a1; --line: #30363d; --paper: #0d1117; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } .soft { color: var(--soft); }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1rem; }
-.charts svg { max-width: 100%; height: auto; } .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; } th, td { padding: .3rem .7rem; text-align: left; }
-thead th { border-bottom: 2px solid var(--line); } tbody tr { border-bottom: 1px solid var(--line); }
-td.number { text-align: right; white-space: nowrap; } pre { overflow-x: auto; font-size: .85rem; }
-.better, .worse { font-weight: 600; }
-"""
+#: Of a difference, which has a sign.
+SIGNED = "+.4f"
 
 
 def report_html(
@@ -43,121 +38,106 @@ def report_html(
     runs: Sequence[FinishedRun],
 ) -> str:
     """The whole page."""
-    body = [
-        "<h1>Does the curriculum beat shuffling?</h1>",
-        *(f"<p>{escape(line)}</p>" for line in headline(analysis).split("\n")),
-        f'<p class="soft">{escape(power_sentence(analysis))}</p>',
+    scores = zip(analysis.measures, analysis.curves, strict=True)
+    parts = [
+        *headline(analysis).split("\n"),
+        note(power_sentence(analysis)),
         *_effects(analysis),
         *_explanations(analysis),
-        "<h2>Scores</h2>",
-        *(_scores(measure, curves) for measure, curves in zip(analysis.measures, analysis.curves, strict=True)),
-        "<h2>Over training</h2>",
-        '<p class="soft">Bands: 95 % intervals, Student\'s t over seeds; for differences, over seeds and items.</p>',
-        '<div class="charts">',
-        *(svg(chart) for chart in _charts(analysis)),
-        "</div>",
-        "<h2>Which examples were seen how often</h2>",
-        '<p class="soft">Tenths of the corpus by the difficulty of the curriculum, easiest first; 1 is what uniform '
-        "sampling gives.</p>",
-        '<div class="charts">',
-        *(svg(_exposure_chart(exposure, schedule)) for schedule in analysis.schedules[:1]),
-        "</div>",
-        "<h2>Cost</h2>",
+        section(say("scores")),
+        *(_scores(measure, curves) for measure, curves in scores),
+        section(say("over_training")),
+        note(say("over_training_note")),
+        figures(_charts(analysis)),
+        section(say("exposure")),
+        note(say("exposure_note")),
+        figures([_exposure_chart(exposure, schedule) for schedule in analysis.schedules[:1]]),
+        section(say("cost")),
         _cost_table(costs),
-        "<h2>How it was made</h2>",
-        _made(found, runs),
+        section(say("how_made")),
+        *_made(found, runs),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>e2lm train compare</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
+    return Page(say("heading"), parts, title="e2lm train compare", language=say.language).html()
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _effects(analysis: Analysis) -> list[str]:
+def _effects(analysis: Analysis) -> list[Html]:
     if not analysis.effects:
         return []
-    head = ["arm", "learning rate", "measure", "verdict", "difference at the end [95 %]", "p (Holm)", "detectable"]
-    head += ["mean over training [95 %]", "tokens to vanilla's late score", "over the run"]
-    return [
-        "<h2>Against vanilla</h2>",
-        '<p class="soft">Paired by seed and item; the verdict is Holm-adjusted over the measures of an arm. '
-        "Detectable: the smallest true difference seen in at least 80 of 100 such experiments.</p>",
-        _table(head, [_effect_row(one) for one in analysis.effects]),
+    head = [
+        *("arm", "learning_rate", "measure", "verdict_head", "difference_at_end", "p_holm", "detectable"),
+        *("mean_over_training", "tokens_to_score", "over_run"),
     ]
+    rows = [_effect_row(one) for one in analysis.effects]
+    shown = table(say("against_vanilla"), [say(one) for one in head], rows, numbers=range(4, 9))
+    return [section(say("against_vanilla")), note(say("against_vanilla_note")), shown]
 
 
 def _effect_row(one: ArmEffect) -> list[str]:
     return [
-        escape(one.arm),
-        escape(one.schedule),
-        escape(one.measure),
-        f'<span class="{one.final.word.split()[0]}">{one.final.word}</span>',
-        interval(one.final.difference, sign=True),
+        one.arm,
+        one.schedule,
+        shown_measure(one.measure),
+        _verdict(one.final.word),
+        shown_interval(one.final.difference, SIGNED),
         f"{one.final.p_holm:.2g}",
         f"{one.final.detectable:.3g}",
-        interval(one.area, sign=True),
-        escape(one.threshold.sentence),
-        escape(one.course.sentence),
+        shown_interval(one.area, SIGNED),
+        one.threshold.sentence,
+        one.course.sentence,
     ]
 
 
-def _explanations(analysis: Analysis) -> list[str]:
+def _verdict(word: Word) -> str:
+    shown = shown_verdict(word)
+    return shown if word == NO_DIFFERENCE else strong(shown)
+
+
+def _explanations(analysis: Analysis) -> list[Html]:
     if not analysis.explanations:
         return []
+    head = ("measure", "learning_rate", "curriculum_minus_vanilla", "reweighting_alone", "order_alone", "what_explains")
     rows = [
         [
-            escape(name),
-            escape(schedule),
-            interval(one.total.difference, sign=True),
-            interval(one.reweighting.difference, sign=True),
-            interval(one.order.difference, sign=True),
-            escape(one.sentence),
+            shown_measure(name),
+            schedule,
+            shown_interval(one.total.difference, SIGNED),
+            shown_interval(one.reweighting.difference, SIGNED),
+            shown_interval(one.order.difference, SIGNED),
+            one.sentence,
         ]
         for name, schedule, one in analysis.explanations
     ]
-    head = ["measure", "learning rate", "curriculum - vanilla", "re-weighting alone", "order alone", "what explains it"]
-    return [
-        "<h2>Re-weighting or order?</h2>",
-        '<p class="soft">The exposure-matched arm sees the examples of the curriculum exactly as often, in random '
-        "order.</p>",
-        _table(head, rows),
-    ]
+    shown = table(say("why"), [say(one) for one in head], rows, numbers=range(2, 5))
+    return [section(say("why")), note(say("why_note")), shown]
 
 
-def _scores(measure: Measure, curves: Sequence[ArmCurve]) -> str:
-    rows = [[escape(name), "", f"{value:.4f}", "", ""] for name, value in measure.baselines.items()]
-    rows.append(["step 0", "", f"{curves[0].mean_K[0].value:.4f}", "", ""])
+def _scores(measure: Measure, curves: Sequence[ArmCurve]) -> Html:
+    rows = [[say.word("baseline", name), "", f"{value:.4f}", "", ""] for name, value in measure.baselines.items()]
+    rows.append([say("step_0"), "", f"{curves[0].mean_K[0].value:.4f}", "", ""])
     rows += [
         [
-            escape(curve.arm),
-            escape(curve.schedule),
-            interval(curve.mean_K[-1]),
+            curve.arm,
+            curve.schedule,
+            shown_interval(curve.mean_K[-1]),
             f"{curve.sd_of_seeds:.4f}",
-            interval(curve.area),
+            shown_interval(curve.area),
         ]
         for curve in curves
     ]
-    better = "higher" if measure.higher_is_better else "lower"
-    head = [f"{measure.name}: {measure.unit}, {better} is better, {measure.items} items", "learning rate"]
-    return _table([*head, "at the end [95 %]", "sd between seeds", "mean over training [95 %]"], rows)
+    heads = ("learning_rate", "at_end", "sd_between_seeds", "mean_over_training")
+    head = [measure_sentence(measure), *(say(one) for one in heads)]
+    return table(shown_measure(measure.name), head, rows, numbers=range(2, 5))
 
 
-def _cost_table(costs: Sequence[ArmCost]) -> str:
-    head = ["arm", "learning rate", "tokens", "different tokens", "epochs", "FLOPs", "wall time", "scoring (CPU)"]
+def _cost_table(costs: Sequence[ArmCost]) -> Html:
+    head = ("arm", "learning_rate", "tokens", "different_tokens", "epochs", "flops", "wall_time", "scoring")
     rows = [
         [
-            escape(one.arm),
-            escape(one.schedule),
+            one.arm,
+            one.schedule,
             f"{one.tokens:,.0f}",
             f"{one.unique_tokens:,.0f}",
             f"{one.epochs:.2f}",
@@ -167,18 +147,19 @@ def _cost_table(costs: Sequence[ArmCost]) -> str:
         ]
         for one in costs
     ]
-    return _table(head, rows)
+    return table(say("cost"), [say(one) for one in head], rows, numbers=range(2, 8))
 
 
-def _made(found: Mapping[str, Any], runs: Sequence[FinishedRun]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(runs[0].record.versions.items()))
+def _made(found: Mapping[str, Any], runs: Sequence[FinishedRun]) -> list[Html]:
+    first = runs[0]
+    versions = [f"{name} {version}" for name, version in sorted(first.record.versions.items())]
+    params, without = first.series.params, first.series.params_non_embedding
     hidden = {"corpus", "arm", "init_seed", "order_seed", "schedule", "curriculum"}
-    config = {name: value for name, value in runs[0].record.config.items() if name not in hidden}
-    return (
-        f'<p class="soft">{len(runs)} runs of {runs[0].series.params:,} parameters '
-        f"({runs[0].series.params_non_embedding:,} without the embedding). {escape(versions)}</p>"
-        f"<pre>curriculum: {escape(json.dumps(found['curriculum']))}\n{escape(json.dumps(config, indent=1))}</pre>"
-    )
+    config = {name: value for name, value in first.record.config.items() if name not in hidden}
+    return [
+        note(say("made", runs=len(runs), params=params, without_embedding=without, versions=versions)),
+        preformatted(f"curriculum: {json.dumps(found['curriculum'])}\n{json.dumps(config, indent=1)}"),
+    ]
 
 
 # -- charts ---------------------------------------------------------------------------------------------------------
@@ -199,9 +180,9 @@ def _charts(analysis: Analysis) -> list[Chart]:
 def _curve_chart(measure: Measure, curves: Sequence[ArmCurve], schedule: str) -> Chart:
     shown = [k for k, tokens in enumerate(measure.tokens_K) if tokens > 0]
     return Chart(
-        title=f"{measure.name} (learning rate {schedule})",
-        x_label="training tokens (log scale)",
-        y_label=measure.unit,
+        title=say("curve_title", measure=shown_measure(measure.name), schedule=schedule),
+        x_label=say("training_tokens"),
+        y_label=say.word("unit", measure.unit),
         lines=[
             Line(
                 label=curve.arm,
@@ -214,18 +195,23 @@ def _curve_chart(measure: Measure, curves: Sequence[ArmCurve], schedule: str) ->
             )
             for curve in curves
         ],
-        marks=[Mark(name, value) for name, value in measure.baselines.items() if measure.higher_is_better],
+        marks=[
+            Mark(say.word("baseline", name), value)
+            for name, value in measure.baselines.items()
+            if measure.higher_is_better
+        ],
         log_x=True,
     )
 
 
 def _difference_chart(measure: Measure, effects: Sequence[ArmEffect], schedule: str) -> Chart:
     shown = [k for k, tokens in enumerate(measure.tokens_K) if tokens > 0]
-    better = "above" if measure.higher_is_better else "below"
+    better = "above_is_better" if measure.higher_is_better else "below_is_better"
+    name = shown_measure(measure.name)
     return Chart(
-        title=f"{measure.name}: arm minus vanilla ({schedule})",
-        x_label="training tokens (log scale)",
-        y_label=f"{measure.unit}; {better} 0 is better",
+        title=say("difference_title", measure=name, schedule=schedule),
+        x_label=say("training_tokens"),
+        y_label=say(better, unit=say.word("unit", measure.unit)),
         lines=[
             Line(
                 label=one.arm,
@@ -237,17 +223,17 @@ def _difference_chart(measure: Measure, effects: Sequence[ArmEffect], schedule: 
             )
             for one in effects
         ],
-        marks=[Mark("vanilla", 0.0)],
+        marks=[Mark(VANILLA, 0.0)],
         log_x=True,
-        description=f"{measure.name} against vanilla up to {short(measure.tokens_K[-1])} tokens",
+        description=say("difference_description", measure=name, tokens=measure.tokens_K[-1]),
     )
 
 
 def _exposure_chart(exposure: Mapping[tuple[str, str], Sequence[float]], schedule: str) -> Chart:
     return Chart(
-        title="exposure by difficulty",
-        x_label="tenth of the examples, easiest first",
-        y_label="times uniform",
+        title=say("exposure_title"),
+        x_label=say("exposure_across"),
+        y_label=say("exposure_up"),
         lines=[
             Line(
                 label=arm,

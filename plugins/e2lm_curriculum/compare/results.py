@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from e2lm.messages import short
+from e2lm.messages import interval
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
 from e2lm_curriculum.compare.costs import ArmCost
 from e2lm_curriculum.compare.difference import Difference
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import Verdict, detectable_in_sd
+from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.arms import CURRICULUM, VANILLA
 
 NO_CLAIM = "no baseline, no claim"
@@ -136,7 +137,7 @@ def as_text(analysis: Analysis, costs: Sequence[ArmCost]) -> str:
     blocks = [headline(analysis), *(_scores(analysis, place) for place in range(len(analysis.measures)))]
     if analysis.has_baseline:
         blocks.append(_effects(analysis))
-    blocks += [f"{name} ({schedule}): {one.sentence}" for name, schedule, one in analysis.explanations]
+    blocks += [f"{shown_measure(name)} ({schedule}): {one.sentence}" for name, schedule, one in analysis.explanations]
     blocks.append(power_sentence(analysis))
     blocks.append(_costs(costs))
     return "\n\n".join(blocks)
@@ -145,81 +146,93 @@ def as_text(analysis: Analysis, costs: Sequence[ArmCost]) -> str:
 def headline(analysis: Analysis) -> str:
     """The verdict on the curriculum in one sentence per schedule."""
     if not analysis.has_baseline:
-        return f"{NO_CLAIM}: there is no vanilla arm; curves are shown, nothing is claimed."
-    lines = []
-    for schedule in analysis.schedules:
-        arms = [arm for arm in analysis.arms if arm != VANILLA and analysis.of_arm(arm, schedule)]
-        arm = CURRICULUM if CURRICULUM in arms else next(iter(arms), None)
-        if arm is None:
-            lines.append(f"{NO_CLAIM}: schedule {schedule} has no vanilla arm or no other.")
-            continue
-        effects = analysis.of_arm(arm, schedule)
-        parts = "; ".join(f"{one.measure}: {one.final.word}" for one in effects)
-        lines.append(f"{arm} against vanilla, learning rate {schedule}: {analysis.verdict(arm, schedule)} ({parts}).")
-    return "\n".join(lines)
+        return say("no_vanilla")
+    return "\n".join(_headline_of(analysis, schedule) for schedule in analysis.schedules)
 
 
-def interval(one: Difference, digits: int = 4, sign: bool = False) -> str:
+def _headline_of(analysis: Analysis, schedule: str) -> str:
+    arms = [arm for arm in analysis.arms if arm != VANILLA and analysis.of_arm(arm, schedule)]
+    arm = CURRICULUM if CURRICULUM in arms else next(iter(arms), None)
+    if arm is None:
+        return say("schedule_without", schedule=schedule)
+    effects = analysis.of_arm(arm, schedule)
+    parts = "; ".join(f"{shown_measure(one.measure)}: {shown_verdict(one.final.word)}" for one in effects)
+    return say("verdict", arm=arm, schedule=schedule, word=shown_verdict(analysis.verdict(arm, schedule)), parts=parts)
+
+
+def shown_verdict(word: str) -> str:
+    """A verdict as people read it; programs get the word itself."""
+    return say.word("verdict", word)
+
+
+def shown_measure(name: str) -> str:
+    """The name of a measure: a task's, or ours of the held-out text."""
+    return say.word("measure", name)
+
+
+def shown_interval(one: Difference, form: str = ".4f") -> str:
     """Value and interval.
 
-    >>> interval(Difference(0.5, 0.25, 0.75, 0.01, 0.1, 4.0), 2, sign=True)
+    >>> shown_interval(Difference(0.5, 0.25, 0.75, 0.01, 0.1, 4.0), "+.2f")
     '+0.50 [+0.25, +0.75]'
     """
-    form = f"{'+' if sign else ''}.{digits}f"
-    return f"{one.value:{form}} [{one.low:{form}}, {one.high:{form}}]"
+    return interval(one.value, one, form)
 
 
 def power_sentence(analysis: Analysis) -> str:
     """What the experiment could have seen."""
     seeds = min(len(seeds) for one in analysis.measures for seeds in one.seeds.values())
-    text = (
-        f"Power: with {seeds} seeds per arm an unpaired comparison sees {detectable_in_sd(seeds):.2f} standard "
-        "deviations between seeds in 80 of 100 experiments."
-    )
-    effects = [one for one in analysis.effects if one.arm == CURRICULUM]
-    seen = ", ".join(f"{one.final.detectable:.3g} on {one.measure} ({one.schedule})" for one in effects)
-    return text + (f" This one, paired, sees {seen}." if seen else "")
+    seen = [
+        say("sees", detectable=one.final.detectable, measure=shown_measure(one.measure), schedule=one.schedule)
+        for one in analysis.effects
+        if one.arm == CURRICULUM
+    ]
+    sd = detectable_in_sd(seeds)
+    return say("power_of_this", seeds=seeds, sd=sd, seen=seen) if seen else say("power", seeds=seeds, sd=sd)
+
+
+def measure_sentence(measure: Measure) -> str:
+    """What is measured, in which unit and on how many items."""
+    key = "higher_is_better" if measure.higher_is_better else "lower_is_better"
+    unit = say.word("unit", measure.unit)
+    return say(key, measure=shown_measure(measure.name), unit=unit, items=measure.items)
 
 
 def _scores(analysis: Analysis, place: int) -> str:
     measure: Measure = analysis.measures[place]
-    better = "higher" if measure.higher_is_better else "lower"
-    lines = [f"{measure.name}: {measure.unit}, {better} is better, {measure.items} items"]
-    lines += [f"  {name:<28} {value:.4f}" for name, value in measure.baselines.items()]
+    lines = [measure_sentence(measure)]
+    lines += [f"  {say.word('baseline', name):<28} {value:.4f}" for name, value in measure.baselines.items()]
     first = analysis.curves[place][0]
-    lines.append(f"  {'step 0':<28} {first.mean_K[0].value:.4f}")
-    lines += [
-        f"  {curve.arm + ' (' + curve.schedule + ')':<28} {interval(curve.mean_K[-1])}  sd between seeds "
-        f"{curve.sd_of_seeds:.4f}"
-        for curve in analysis.curves[place]
-    ]
+    lines.append(f"  {say('step_0'):<28} {first.mean_K[0].value:.4f}")
+    for curve in analysis.curves[place]:
+        score = say("text_scores", interval=shown_interval(curve.mean_K[-1]), sd=curve.sd_of_seeds)
+        lines.append(f"  {curve.arm + ' (' + curve.schedule + ')':<28} {score}")
     return "\n".join(lines)
 
 
 def _effects(analysis: Analysis) -> str:
-    lines = ["against vanilla, paired by seed (95 %, seeds x items; p after Holm over the measures of an arm)"]
+    lines = [say("text_against")]
     for one in analysis.effects:
-        lines.append(f"  {one.arm} ({one.schedule}), {one.measure}: {one.final.word}")
+        lines.append(f"  {one.arm} ({one.schedule}), {shown_measure(one.measure)}: {shown_verdict(one.final.word)}")
         lines += [f"      {line}" for line in effect_lines(one)]
     return "\n".join(lines)
 
 
 def effect_lines(one: ArmEffect) -> list[str]:
     """The numbers behind a verdict."""
+    final = one.final
+    difference = shown_interval(final.difference, "+.4f")
     return [
-        f"final difference {interval(one.final.difference, sign=True)}, p {one.final.p_holm:.2g}; "
-        f"detectable {one.final.detectable:.3g}",
-        f"mean over training {interval(one.area, sign=True)}",
-        f"tokens to vanilla's score at {short(one.threshold.goal_tokens)}: {one.threshold.sentence}",
-        f"over the run: {one.course.sentence}",
+        say("text_difference", interval=difference, p=final.p_holm, detectable=final.detectable),
+        say("text_mean", interval=shown_interval(one.area, "+.4f")),
+        say("text_tokens", goal=one.threshold.goal_tokens, reached=one.threshold.sentence),
+        say("text_course", course=one.course.sentence),
     ]
 
 
 def _costs(costs: Sequence[ArmCost]) -> str:
-    lines = ["cost of one run (mean over seeds)"]
-    lines += [
-        f"  {one.arm + ' (' + one.schedule + ')':<28} {short(one.tokens)} tokens, {short(one.unique_tokens)} of them "
-        f"different, {one.flops:.3g} FLOPs, {one.wall_s:.0f} s"
-        for one in costs
-    ]
+    lines = [say("text_cost")]
+    for one in costs:
+        told = {"tokens": one.tokens, "different": one.unique_tokens, "flops": one.flops, "seconds": one.wall_s}
+        lines.append(f"  {one.arm + ' (' + one.schedule + ')':<28} {say('text_cost_of', **told)}")
     return "\n".join(lines)

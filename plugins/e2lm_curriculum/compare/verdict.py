@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from e2lm.interval import normal_quantile, student_quantile
 from e2lm_curriculum.compare.difference import Difference, holm
+from e2lm_curriculum.messages import say
 
 #: Two-sided level and power throughout.
 ALPHA = 0.05
@@ -192,16 +193,14 @@ class Course:
     @property
     def sentence(self) -> str:
         """In words."""
-        from e2lm.messages import short
-
         if self.first_tokens is None:
-            return "no detectable difference at any checkpoint"
-        began = f"{self.first_word} from {short(self.first_tokens)} tokens on"
+            return say("never_detectable")
+        began = {"word": say.word("verdict", self.first_word), "tokens": self.first_tokens}
         if self.fades_by_tokens is not None:
-            return f"{began}, fades by {short(self.fades_by_tokens)} tokens"
+            return say("fades", end=self.fades_by_tokens, **began)
         if self.last_word != self.first_word:
-            return f"{began}, {self.last_word} at the end"
-        return f"{began}, lasts to the end"
+            return say("turns", last=say.word("verdict", self.last_word), **began)
+        return say("lasts", **began)
 
 
 def course(tokens_K: Sequence[float], differences_K: Sequence[Difference], higher_is_better: bool) -> Course:
@@ -240,34 +239,20 @@ class Explanation:
     @property
     def sentence(self) -> str:
         """What explains the effect, in words."""
+        order, reweighting = self.order.word, self.reweighting.word
         if self.total.word == NO_DIFFERENCE:
-            if NO_DIFFERENCE not in {self.reweighting.word, self.order.word}:
-                return (
-                    f"Re-weighting alone is {self.reweighting.word}, order alone is {self.order.word}: "
-                    "they cancel each other."
-                )
-            return "There is no detectable effect to explain."
+            if NO_DIFFERENCE in {reweighting, order}:
+                return say("no_effect")
+            return say("cancel", reweighting=say.word("verdict", reweighting), order=say.word("verdict", order))
         share = self.reweighting.difference.value / self.total.difference.value
-        if self.reweighting.word == self.total.word and self.order.word == NO_DIFFERENCE:
-            how_much = "it" if share >= MOST else "a part of it"
-            return (
-                f"Re-weighting explains {how_much}: the exposure-matched shuffle, the same examples as often in random "
-                f"order, is {self.reweighting.word} too and makes {share:.0%} of the effect; for the rest no effect of "
-                f"order is detectable (one of {self.order.detectable:.3g} would have been)."
-            )
-        if self.order.word == self.total.word and self.reweighting.word == NO_DIFFERENCE:
-            return (
-                f"Order explains it: the exposure-matched shuffle shows no detectable difference from vanilla, and the "
-                f"curriculum is {self.order.word} than that shuffle."
-            )
-        return (
-            f"Re-weighting is {_than(self.reweighting.word)} vanilla ({share:.0%} of the effect); order is "
-            f"{_than(self.order.word)} the exposure-matched shuffle."
-        )
-
-
-def _than(one: Word) -> str:
-    return "not detectably different from" if one == NO_DIFFERENCE else f"{one} than"
+        word = say.word("verdict", self.total.word)
+        if reweighting == self.total.word and order == NO_DIFFERENCE:
+            key = "reweighting_explains_it" if share >= MOST else "reweighting_explains_a_part"
+            return say(key, word=word, share=share, detectable=self.order.detectable)
+        if order == self.total.word and reweighting == NO_DIFFERENCE:
+            return say("order_explains", word=word)
+        parts = {"reweighting": say.word("reweighting", reweighting, share=share), "order": say.word("order", order)}
+        return say("both", **parts)
 
 
 def explanation(total: Difference, reweighting: Difference, order: Difference, higher_is_better: bool) -> Explanation:
