@@ -18,7 +18,7 @@ from lm_eval.api.registry import get_aggregation
 
 from e2lm import UserError
 from e2lm_tasks.building.prose import WORD, WordFrequency
-from e2lm_tasks.minimal_pair_files import Pair, read_pairs
+from e2lm_tasks.minimal_pair_files import MinimalPair, read_pairs
 from e2lm_tasks.multiple_choice import MultipleChoice
 from e2lm_tasks.trivial_baselines import tied_accuracy
 
@@ -94,9 +94,9 @@ def pair_accuracy(logliks: Sequence[float], gold: int) -> float:
     return float(right > wrong)
 
 
-def rows(pairs: Sequence[Pair], frequency: WordFrequency) -> list[dict[str, Any]]:
+def rows(pairs: Sequence[MinimalPair], frequency: WordFrequency) -> list[dict[str, Any]]:
     """One row per pair, paradigms in turn, each in a fixed random order; gold is first in every other row."""
-    by_paradigm: dict[str, list[Pair]] = {}
+    by_paradigm: dict[str, list[MinimalPair]] = {}
     for pair in pairs:
         by_paradigm.setdefault(pair.paradigm, []).append(pair)
     shuffled = {}
@@ -114,7 +114,7 @@ def rows(pairs: Sequence[Pair], frequency: WordFrequency) -> list[dict[str, Any]
     return found
 
 
-def _row(pair: Pair, gold: int, frequency: WordFrequency) -> dict[str, Any]:
+def _row(pair: MinimalPair, gold: int, frequency: WordFrequency) -> dict[str, Any]:
     choices = [pair.bad, pair.bad]
     choices[gold] = pair.good
     return {
@@ -127,7 +127,7 @@ def _row(pair: Pair, gold: int, frequency: WordFrequency) -> dict[str, Any]:
     }
 
 
-def word_frequency(pairs: Sequence[Pair], source: str) -> WordFrequency:
+def word_frequency(pairs: Sequence[MinimalPair], source: str) -> WordFrequency:
     """Word counts of the texts that E2LM_FREQUENCY_TEXT names, or of both sentences of every pair."""
     counts: Counter[str] = Counter()
     named = os.environ.get(FREQUENCY_VARIABLE, "")

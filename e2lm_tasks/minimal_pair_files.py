@@ -24,7 +24,7 @@ OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class MinimalPair:
     """``number`` is the pair's place in its paradigm, which a filter names."""
 
     paradigm: str
@@ -34,7 +34,7 @@ class Pair:
     bad: str
 
 
-def read_pairs(suite: str, folder: str | None, source: str) -> list[Pair]:
+def read_pairs(suite: str, folder: str | None, source: str) -> list[MinimalPair]:
     """The pairs of ``suite`` (``blimp``, ``blimp-babylm`` or ``zorro``) from ``folder``.
 
     Without ``folder`` it is ``blimp`` or ``zorro`` in the folder that E2LM_DATA names; without that, BLiMP comes from
@@ -92,26 +92,26 @@ def _json_row(line: str, where: str) -> Mapping[str, Any]:
     return row
 
 
-def _blimp_pair(row: Mapping[str, Any], source: str) -> Pair:
+def _blimp_pair(row: Mapping[str, Any], source: str) -> MinimalPair:
     try:
         number = int(row["pairID"] if "pairID" in row else row["pair_id"])
-        return Pair(row["UID"], row["linguistics_term"], number, row["sentence_good"], row["sentence_bad"])
+        return MinimalPair(row["UID"], row["linguistics_term"], number, row["sentence_good"], row["sentence_bad"])
     except (KeyError, ValueError) as error:
         raise UserError(
             f"{source}: a BLiMP row lacks field {error}; expected the fields of BLiMP's JSON lines"
         ) from error
 
 
-def _blimp(folder: Path, source: str) -> Iterator[Pair]:
+def _blimp(folder: Path, source: str) -> Iterator[MinimalPair]:
     for row in _blimp_rows(folder, source):
         yield _blimp_pair(row, source)
 
 
-def _blimp_filtered(folder: Path, source: str) -> Iterator[Pair]:
+def _blimp_filtered(folder: Path, source: str) -> Iterator[MinimalPair]:
     yield from _kept(_blimp(folder, source), folder / FILTERED_FILE, source)
 
 
-def _kept(pairs: Iterator[Pair], file: Path, source: str) -> Iterator[Pair]:
+def _kept(pairs: Iterator[MinimalPair], file: Path, source: str) -> Iterator[MinimalPair]:
     """The pairs whose numbers the file lists for their paradigm: what the BabyLM challenge evaluates on."""
     if not file.is_file():
         raise UserError(
@@ -123,7 +123,7 @@ def _kept(pairs: Iterator[Pair], file: Path, source: str) -> Iterator[Pair]:
             yield pair
 
 
-def _hub_pairs(suite: str, source: str) -> list[Pair]:
+def _hub_pairs(suite: str, source: str) -> list[MinimalPair]:
     if suite != "blimp" or os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0"):
         base = suite.partition("-")[0]
         raise UserError(
@@ -140,7 +140,7 @@ def _hub_pairs(suite: str, source: str) -> list[Pair]:
 # -- Zorro ----------------------------------------------------------------------------------------------------------
 
 
-def _zorro(folder: Path, source: str) -> Iterator[Pair]:
+def _zorro(folder: Path, source: str) -> Iterator[MinimalPair]:
     """Files ``<phenomenon>-<paradigm>.txt``: odd lines are ungrammatical, even ones grammatical."""
     for file in sorted(folder.rglob("*-*.txt")):
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -148,10 +148,10 @@ def _zorro(folder: Path, source: str) -> Iterator[Pair]:
             raise UserError(f"{source}: {file}: {len(lines)} lines; a Zorro file has an even number")
         phenomenon = file.stem.partition("-")[0] if file.stem.count("-") == 1 else file.stem.rpartition("-")[0]
         for number, (bad, good) in enumerate(zip(lines[::2], lines[1::2], strict=True)):
-            yield Pair(file.stem, phenomenon, number, good, bad)
+            yield MinimalPair(file.stem, phenomenon, number, good, bad)
 
 
-READERS: Mapping[str, Callable[[Path, str], Iterator[Pair]]] = {
+READERS: Mapping[str, Callable[[Path, str], Iterator[MinimalPair]]] = {
     "blimp": _blimp,
     "blimp-babylm": _blimp_filtered,
     "zorro": _zorro,

@@ -14,7 +14,7 @@ from lm_eval.tasks import TaskManager
 
 from e2lm import UserError
 from e2lm_tasks.minimal_pair import pair_accuracy, rows, word_frequency
-from e2lm_tasks.minimal_pair_files import Pair, read_pairs
+from e2lm_tasks.minimal_pair_files import MinimalPair, read_pairs
 from tests.e2lm_tasks.suite_data import blimp_lines, write_pair_data
 
 SUITES = Path(__file__).parents[2] / "e2lm_tasks" / "minimal_pairs"
@@ -113,7 +113,7 @@ def test_the_archive_that_blimp_ships_is_read_as_it_is(data: Path) -> None:
 
 @pytest.mark.usefixtures("data")
 def test_the_first_rows_are_a_balanced_sample_and_the_right_one_is_first_in_half_of_them() -> None:
-    pairs = [Pair(f"p{paradigm}", "all", number, "good", "bad") for paradigm in range(6) for number in range(20)]
+    pairs = [MinimalPair(f"p{paradigm}", "all", number, "good", "bad") for paradigm in range(6) for number in range(20)]
     found = rows(pairs, word_frequency(pairs, "test"))
     assert Counter(row["paradigm"] for row in found[:30]) == {f"p{paradigm}": 5 for paradigm in range(6)}
     assert sum(row["gold"] for row in found) == 60
