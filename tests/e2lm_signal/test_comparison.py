@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -6,7 +7,8 @@ import pandas as pd
 import pytest
 
 from e2lm.command_line import main
-from e2lm_signal.comparison import Contender, ranked
+from e2lm_signal.comparison import Contender, _redrawn_D, contender_in_scale, ranked
+from e2lm_signal.curves import curve_of_values
 
 
 @pytest.fixture
@@ -94,3 +96,27 @@ def test_two_are_told_apart_where_the_90_percent_interval_of_their_paired_differ
     gap = gap_in_errors * np.std(every) - difference[places].mean()
     found = ranked([contender(0.7 + first + gap, "better"), contender(0.7 + second, "worse")], rng)
     assert [(one.contender.task, one.group) for one in found] == list(zip(["better", "worse"], groups, strict=True))
+
+
+def test_the_end_of_a_model_is_the_mean_of_its_last_three_checkpoints():
+    small = [
+        curve_of_values([0.9, 0.1, 0.1, 0.4], series="web-1M"),
+        curve_of_values([0.0, 0.2, 0.3, 0.0], series="wiki-1M"),
+    ]
+    large = [
+        curve_of_values([0.0, 0.6, 0.6, 0.0], series="web-9M"),
+        curve_of_values([0.9, 0.1, 0.1, 0.9], series="wiki-9M"),
+    ]
+    found = contender_in_scale(small, large, "*-1M", "*-9M")
+    assert found.names_M == ("web", "wiki")
+    assert found.value == 1.0
+    falling = [[replace(one, higher_is_better=False) for one in curves] for curves in (small, large)]
+    assert contender_in_scale(*falling, "*-1M", "*-9M").value == 1.0
+
+
+def test_a_redraw_is_the_share_of_pairs_of_different_series_and_none_where_all_are_one():
+    agreement = np.array([[0.5, 1.0, 0.0], [1.0, 0.5, 0.5], [0.0, 0.5, 0.5]])
+    counts_DM = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0], [2.0, 1.0, 0.0], [3.0, 0.0, 0.0]])
+    one = Contender("task", "acc", ("a", "b", "c"), agreement, 1.0)
+    expected = [0.5, 0.0, 1.0, np.nan]
+    assert _redrawn_D(one, ["a", "b", "c"], counts_DM) == pytest.approx(expected, nan_ok=True)

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from e2lm_signal.decisions import agreement_MM, bootstrap_D, interval_of_pairs
+from e2lm_signal.decisions import accuracy_interval, agreement_MM, bootstrap_D, interval_of_pairs
 
 Z_90 = 1.6448536
 
@@ -53,3 +53,9 @@ def test_intervals_hold_the_accuracy_of_all_series_there_could_be_at_least_as_of
         found = interval_of_pairs(pairs_of(8), rng)
         held.append(found.low <= truth <= found.high)
     assert 0.88 <= np.mean(held) <= 0.97
+
+
+def test_an_accuracy_of_none_or_all_ends_at_zero_or_one():
+    never, always = (accuracy_interval(value, np.full((5, 5), value), np.random.default_rng(3)) for value in (0.0, 1.0))
+    assert never.low == 0.0 < never.high < 0.5
+    assert 0.5 < always.low < 1.0 == always.high

@@ -11,7 +11,9 @@ from e2lm_signal.distillation import (
     distilled,
     early_checkpoints,
     held_out_measures,
+    item_snr_I,
     own_target,
+    slope_I,
 )
 from e2lm_signal.item_table import ItemTable
 
@@ -191,3 +193,18 @@ def _card():
         "task": "base", "metric": "m", "items": 3, "kept": 2, "method": "item-snr", "target": "t", "chosen_on": 2,
         "tested_on": 2, "splits": 1, "held_out": {}, "gain_over_random": {}, "overlap_of_choices": None, "note": "n",
     }  # fmt: skip
+
+
+def test_a_slope_is_in_standard_errors_between_models():
+    position_K = np.log1p(np.arange(4))
+    slopes_MI = np.array([[1.0, 2.0], [3.0, -1.0], [2.0, 5.0]])
+    values_MKI = slopes_MI[:, None, :] * position_K[None, :, None] + 7.0
+    expected = slopes_MI.mean(axis=0) / (slopes_MI.std(axis=0, ddof=1) / np.sqrt(3))
+    assert slope_I(values_MKI.astype(np.float32), 1) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_signal_to_noise_of_an_item_is_spread_between_models_over_noise_between_checkpoints():
+    values_MKI = np.repeat(np.array([1.0, 2.0, 4.0])[:, None, None], 8, axis=1)
+    values_MKI[:, ::2] += 0.25
+    expected = np.std([1.0, 2.0, 4.0], ddof=1) / (0.25 / np.sqrt(2))
+    assert item_snr_I(values_MKI.astype(np.float32), 1) == pytest.approx([expected], rel=1e-5)

@@ -200,3 +200,23 @@ def test_a_straight_curve_has_no_noise_to_be_measured_in(values):
 def test_noise_far_below_the_values_is_noise_all_the_same():
     values = [7.3 + 0.1 * k + 1e-9 * (-1) ** k for k in range(12)]
     assert curve_score("detrended_noise", values).value == pytest.approx(1e-9 * np.sqrt(4 / 1.5), rel=1e-4)
+
+
+def test_nonrandomness_of_a_loss_is_how_far_the_lowest_is_below_chance():
+    rows = {"run-seed0": [3.0, 2.6], "run-seed1": [3.0, 2.4]}
+    found = family_score("finetasks_nonrandomness", rows, chance=3.1, metric="loss", higher_is_better=False)
+    assert found.value == pytest.approx((3.1 - 2.4) / np.std([2.6, 2.4], ddof=1))
+
+
+def test_signal_and_noise_takes_series_of_four_checkpoints_and_leaves_out_shorter_ones():
+    found = family_score("sn_signal", {"a": [0, 0, 1, 3], "b": [0, 0, 3, 5]})
+    assert found.value == pytest.approx((4 - 2) / 3)
+    assert family_score("sn_signal", {"a": [0, 1, 3], "b": [0, 3, 5]}).value is None
+
+
+def test_an_average_is_of_one_to_a_hundred():
+    assert [parsed_variant(f"sn_snr.ema{number}") for number in (1, 100)] == [
+        ("sn_snr", "ema", 1),
+        ("sn_snr", "ema", 100),
+    ]
+    assert parsed_variant("sn_snr.ema101") is None

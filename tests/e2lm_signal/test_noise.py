@@ -5,7 +5,7 @@ import pytest
 
 from e2lm import UserError
 from e2lm_signal.item_table import ItemTable
-from e2lm_signal.noise import decomposed, without_control
+from e2lm_signal.noise import decomposed, scaled_residuals_MKI, without_control
 
 
 def table(values_MKI, task="made", metric="loss", higher=False):
@@ -70,3 +70,15 @@ def test_the_interval_of_the_drift_ratio_is_that_of_all_redraws_of_four_series()
     ratio = report.overall.drift_ratio
     assert np.log(report.ratio_high / ratio) == pytest.approx(half, rel=0.06)
     assert np.log(ratio / report.ratio_low) == pytest.approx(half, rel=0.06)
+
+
+def test_residuals_are_taken_from_the_line_through_neighbours_that_lie_anywhere():
+    positions_K = np.array([0.0, 1.0, 4.0, 6.0, 10.0])
+    values_MKI = np.random.default_rng(3).normal(size=(2, 5, 3)).astype(np.float32)
+    found_MKI = scaled_residuals_MKI(values_MKI, positions_K)
+    for model, item, k in product(range(2), range(3), range(1, 4)):
+        near = [k - 1, k + 1]
+        line = np.interp(positions_K[k], positions_K[near], values_MKI[model, near, item])
+        share = np.interp(positions_K[k], positions_K[near], [0.0, 1.0])
+        expected = (line - values_MKI[model, k, item]) / np.sqrt(1 + share**2 + (1 - share) ** 2)
+        assert found_MKI[model, k - 1, item] == pytest.approx(expected, rel=1e-5)

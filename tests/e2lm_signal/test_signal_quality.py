@@ -22,7 +22,9 @@ def test_a_rising_curve_is_one_and_a_falling_one_is_minus_one():
 
 
 def test_a_falling_loss_is_a_rise():
-    assert quality(range(14, 0, -1), metric="loss", higher_is_better=False).value == pytest.approx(1.0)
+    found = quality(range(14, 0, -1), metric="loss", higher_is_better=False)
+    assert found.value == pytest.approx(1.0)
+    assert found.p == quality(range(14)).p < 0.001
 
 
 def test_an_alternating_curve_which_the_official_score_likes_is_worth_little():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2lm_signal.trend_p_value import null_table, trend_test
+from e2lm_signal.trend_p_value import autoregressive_DK, null_table, trend_test
 
 DRAWS = 2000
 LENGTHS = (8, 14, 47, 143)
@@ -47,8 +47,6 @@ def test_the_randomised_p_of_an_exactly_constant_curve_is_calibrated_and_the_pla
 @pytest.mark.parametrize("n", [8, 14, 47])
 @pytest.mark.parametrize("phi", [0.3, 0.6, 0.9])
 def test_noise_between_white_and_walking_does_not_reject_more_often_than_it_may(phi, n):
-    from e2lm_signal.trend_p_value import autoregressive_DK
-
     rng = np.random.default_rng([13, n])
     rows = autoregressive_DK(phi, 1000, n, rng)
     assert np.mean([trend_test(row, rng).p < 0.05 for row in rows]) <= 0.07
@@ -85,3 +83,25 @@ def test_both_ends_of_the_null_share_their_95th_percentile():
     table = null_table(14)
     white_point, walk_point = (np.quantile(table.sorted_draws[i], 0.95) for i in (0, -1))
     assert white_point == pytest.approx(walk_point, abs=0.01)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.5, 0.9])
+def test_drifting_noise_is_stationary_from_its_first_checkpoint_on(phi):
+    rows_DK = autoregressive_DK(phi, 40_000, 6, np.random.default_rng(7))
+    assert rows_DK.std(axis=0) == pytest.approx(np.full(6, 1 / np.sqrt(1 - phi**2)), rel=0.02)
+    neighbours = [np.corrcoef(rows_DK[:, k], rows_DK[:, k + 1])[0, 1] for k in range(5)]
+    assert neighbours == pytest.approx(np.full(5, phi), abs=0.015)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_curve_above_all_its_permutations_has_one_share_of_their_number_broken_by_lot(seed):
+    staircase = np.repeat(np.arange(20.0), 2)
+    found = trend_test(staircase, np.random.default_rng(seed))
+    assert found.p == pytest.approx(1 / 1001)
+    assert found.p_randomised == pytest.approx(np.random.default_rng(seed).uniform() / 1001)
+
+
+def test_weights_lie_well_within_the_bracket_that_is_searched():
+    weights = [null_table(n).weight for n in (6, 14, 143)]
+    assert weights == sorted(weights, reverse=True)
+    assert weights == pytest.approx([1.011, 0.667, 0.390], abs=0.001)
