@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from e2lm import UserError
 from e2lm.scaling_predictor import Forecaster, LossTable
-from e2lm_scaling.forecast.comparison import SMALLEST_STDERR, LossDifference, compare_models, compare_recipes
+from e2lm_scaling.forecast.comparison import (
+    SMALLEST_STDERR,
+    LossDifference,
+    compare_models,
+    compare_recipes,
+    matched_differences,
+)
 from e2lm_scaling.forecast.predictors import law_predictor
 from e2lm_scaling.forecast.table import table_of
 
@@ -55,3 +62,28 @@ def test_the_noise_of_single_runs_counts_twice_in_a_difference():
     residual = np.sqrt(np.mean((np.log(forecaster.losses(params, tokens)) - np.log(runs.loss_R)) ** 2))
     found = compare_models(forecaster, (1e9, 2e10), (1e9, 2e10))
     assert found.stderr == pytest.approx(np.sqrt(2) * residual)
+
+
+def test_four_matched_runs_are_enough_for_the_noise_around_their_line_and_three_are_not():
+    wiggle = np.array([0.004, -0.004, 0.001, 0.002])
+    params, tokens = PARAMS[:4], TOKENS[:4]
+    tables = [table_of(params, tokens, 3 * np.exp(part)) for part in (wiggle, np.zeros(4))]
+    found = compare_recipes(*tables, 6 * params[-1] * tokens[-1])
+    around_line = wiggle - np.polyval(np.polyfit(np.arange(4.0), wiggle, 1), np.arange(4.0))
+    assert found.stderr == pytest.approx(np.sqrt((around_line**2).sum() / 2))
+    three = [table_of(params[:3], tokens[:3], table.loss_R[:3]) for table in tables]
+    assert compare_recipes(*three, 6 * params[2] * tokens[2]).stderr == SMALLEST_STDERR
+
+
+@pytest.mark.parametrize("axis", ["params", "tokens"])
+def test_runs_are_matched_within_one_percent_of_size_and_of_tokens(axis):
+    def moved(share):
+        columns = {"params": PARAMS, "tokens": TOKENS}
+        columns[axis] = columns[axis] * (1 + share)
+        return table_of(columns["params"], columns["tokens"], np.full(6, 2.5))
+
+    log_flops_P, difference_P = matched_differences(moved(0.009), moved(0.0))
+    assert len(difference_P) == 6
+    assert log_flops_P == pytest.approx(np.log(6 * PARAMS * TOKENS * 1.009))
+    with pytest.raises(UserError, match="share N and D"):
+        matched_differences(moved(0.011), moved(0.0))

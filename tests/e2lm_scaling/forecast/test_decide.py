@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from e2lm import Forecast, ScalingPredictor, UserError
+from e2lm.interval import Interval
 from e2lm_scaling.forecast.calibration import calibrated, distance_beyond
 from e2lm_scaling.forecast.comparison import compare_models, compare_recipes
-from e2lm_scaling.forecast.decide import Question, decide
+from e2lm_scaling.forecast.decide import Option, Question, Valued, _experiment, decide
 from e2lm_scaling.forecast.predictors import DRIFT, law_predictor
 from e2lm_scaling.forecast.table import table_of
 
@@ -162,3 +163,44 @@ def test_a_forecast_that_gives_no_draws_is_drawn_from_the_two_sides_of_its_own_i
         if one.option.name != "stop":
             ends = [(stop - loss) / 0.01 * question.value_per_point - one.option.cost for loss in (2.3, 1.9)]
             assert one.gain_interval == pytest.approx(ends, abs=0.04 * (ends[1] - ends[0]))
+
+
+def test_an_experiment_is_worth_what_a_better_informed_choice_gains(question):
+    """With errors of the options' own alone it halves their variance; one draw of what is learnt at a time says so."""
+    forecast = Forecast(2.0, 1.9, 2.1)
+    first, second = (
+        Valued(
+            Option(name, name, 1e9, 1e11, 0.0, forecast, 0.0, 0.03, ""),
+            2.0,
+            Interval(1.9, 2.1),
+            gain,
+            Interval(0, 1),
+            0.5,
+        )
+        for name, gain in (("one", 1000.0), ("other", 0.0))
+    )
+    found = _experiment(dataclasses.replace(question, flops=4e21, cost_per_flop=0.0), [first, second])
+    own = 1000.0 / 0.01 * np.hypot(2.0 * 0.03, 2.0 * 0.03)
+    learnt = 1000.0 + own * np.sqrt(0.5) * np.random.default_rng(0).normal(size=2_000_000)
+    assert found.value == pytest.approx(np.maximum(learnt, 0).mean() - 1000.0, rel=0.005)
+
+
+def test_an_experiment_shortens_the_common_error_by_the_distance_it_bridges(question):
+    flops, largest = 6e21, float((6 * question.table.params_R * question.table.tokens_R).max())
+    forecast, size = Forecast(2.0, 1.9, 2.1), np.sqrt(flops / 120)
+    first, second = (
+        Valued(
+            Option(name, name, size, 20 * size, 0.0, forecast, common, 0.0, ""),
+            2.0,
+            Interval(1.9, 2.1),
+            0.0,
+            Interval(0, 1),
+            0.5,
+        )
+        for name, common in (("one", 0.05), ("other", 0.01))
+    )
+    found = _experiment(dataclasses.replace(question, flops=flops, cost_per_flop=0.0), [first, second])
+    assert found.flops == pytest.approx(0.1 * flops)
+    left = np.log(1 / 0.1) / np.log(flops / largest)
+    removed = 1000.0 / 0.01 * 2.0 * 0.04 * np.sqrt(1 - left**2)
+    assert found.value == pytest.approx(removed / np.sqrt(2 * np.pi))

@@ -82,3 +82,11 @@ def test_the_lowest_losses_judge_a_translation():
 def test_unusable_pairs_are_explained(from_P, to_P, words):
     with pytest.raises(UserError, match=words):
         fit_known_floors(from_P, to_P, 1.8, 1.0)
+
+
+def test_r_squared_is_the_share_of_the_variance_that_a_translation_explains():
+    to = 0.7 * (FROM - 1.8) ** 1.2 + 1.1 + 0.05 * np.random.default_rng(0).normal(size=20)
+    law = fit_known_floors(FROM, to, 1.8, 0.9)
+    assert law.r_squared == pytest.approx(1 - np.var(law.translate(FROM) - to) / np.var(to), abs=2e-3)
+    assert law.r_squared == pytest.approx(1 - ((law.translate(FROM) - to) ** 2).sum() / (20 * np.var(to)), rel=1e-9)
+    assert law.r_squared < 0.999

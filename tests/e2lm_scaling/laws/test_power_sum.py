@@ -1,11 +1,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2lm_scaling.laws.objective import Objective
-from e2lm_scaling.laws.power_sum import PARAMETERS, Rows, expansion, log_loss, recentred, uncentred
+from e2lm_scaling.laws.power_sum import (
+    PARAMETERS,
+    Rows,
+    expansion,
+    gradient_log_loss,
+    log_loss,
+    recentred,
+    uncentred,
+)
 
 STEP = 1e-6
 OBJECTIVES = st.sampled_from([Objective("mse"), Objective("mse", space="loss"), Objective("huber", 0.5)])
@@ -43,3 +52,19 @@ def test_centring_changes_parameters_and_no_prediction(x_mean, y_mean):
     there = recentred(theta, x_mean, y_mean)
     assert np.allclose(log_loss(there, x - x_mean, y - y_mean), log_loss(theta, x, y), atol=1e-10)
     assert np.allclose(uncentred(there, x_mean, y_mean), theta, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", [Objective("mse"), Objective("mse", space="loss"), Objective("huber", 0.05)])
+def test_scales_are_the_curvature_of_the_quadratic_above_the_penalty(objective):
+    rows, weights = some_rows(0)
+    theta = np.array([[0.3, -0.2, 0.1, 0.4, 0.7, 0.9]])
+    predicted_R = log_loss(theta, rows.x_R, rows.y_R)[0]
+    slopes_RT = gradient_log_loss(theta[0], rows.x_R, rows.y_R)
+    residual_R = predicted_R - rows.log_loss_R
+    if objective.space == "loss":
+        slopes_RT = slopes_RT * np.exp(predicted_R)[:, None]
+        residual_R = np.exp(predicted_R) - np.exp(rows.log_loss_R)
+    bends_R = np.ones(30) if objective.kind == "mse" else np.minimum(1.0, 0.05 / np.abs(residual_R))
+    expected_T = ((weights[0] * bends_R)[:, None] * slopes_RT**2).sum(axis=0)
+    exact = expansion(theta, rows, rows.features_RF, weights, objective)
+    assert exact.scale_BT[0] == pytest.approx(expected_T)
