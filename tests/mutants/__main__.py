@@ -67,14 +67,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     mutants = read()
-    gone = stale(mutants, ROOT)
+    chosen = _chosen(mutants, options)
+    gone = stale(chosen, ROOT)
     for one in gone:
         print(
             f"{one.name}: {one.change.file} has no line {one.change.line!r} in {one.change.where} any more: "
             f"`python -m tests.mutants draw --redraw {one.name}` finds it where it moved to, or draws another",
             file=sys.stderr,
         )
-    chosen = _chosen(mutants, options)
     if not chosen:
         print(
             f"--only {' '.join(options.only)}: no mutant of {LIST.name} has such a name, package or file",
@@ -149,7 +149,8 @@ def _draw(options: argparse.Namespace) -> int:
     else:
         filled = drawn(drawable(ROOT), mutants, sources(ROOT), options.seed)
     reached = json.loads(REACHED.read_text(encoding="utf-8")) if REACHED.exists() else {}
-    filled = [one if one.notice else replace(one, notice=noticing(one.change, reached, ROOT)) for one in filled]
+    texts = sources(ROOT)
+    filled = [one if one.notice else replace(one, notice=noticing(one.change, reached, texts, ROOT)) for one in filled]
     write(filled)
     for one in filled:
         if one.name not in known:
@@ -169,6 +170,14 @@ def _reach(options: argparse.Namespace) -> int:
         REACHED.write_text(json.dumps(reached), encoding="utf-8")
         tests = {test for one in reached.values() for test in one}
         print(f"{package}: {len(found)} functions; {len(tests)} tests in all", flush=True)
+    texts = sources(ROOT)
+    asked = [
+        replace(one, notice=tuple(dict.fromkeys([*one.notice[:1], *noticing(one.change, reached, texts, ROOT)])))
+        if one.change.package in (options.packages or PACKAGES) and one not in stale([one], ROOT)
+        else one
+        for one in read()
+    ]
+    write(asked)
     return 0
 
 

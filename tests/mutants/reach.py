@@ -51,12 +51,14 @@ def _by_function(ended: Ended) -> dict[str, dict[str, float]]:
     return found
 
 
-def noticing(change: Change, reached: dict[str, dict[str, float]], root: Path) -> tuple[str, ...]:
-    """The tests that run what is changed: those of its own file first, then the quickest."""
+def noticing(
+    change: Change, reached: dict[str, dict[str, float]], texts: dict[str, str], root: Path
+) -> tuple[str, ...]:
+    """The tests that run what is changed: its doctests and those of its own file first, then the quickest."""
     seconds: dict[str, float] = {}
-    for function in mentions(sources(root), change):
+    for function in mentions(texts, change):
         seconds |= reached.get(function, {})
-    own = {change.file, *mirrored(change.file, root)}
+    own = {change.file, *mirrored(change.file, root)[:1]}
     ordered = sorted(seconds, key=lambda test: (test.partition("::")[0] not in own, seconds[test], test))
     taken, total = [], 0.0
     for test in ordered[:MOST_TESTS]:
@@ -67,7 +69,7 @@ def noticing(change: Change, reached: dict[str, dict[str, float]], root: Path) -
 
 
 def mirrored(file: str, root: Path) -> Sequence[str]:
-    """The test file that mirrors a file, else the tests of its room, else those of the package.
+    """The test file that mirrors a file, where there is one, and the others of its room, else of the package.
 
     >>> mirrored("tests/none/e2lm_x/a.py", Path("."))
     []
@@ -77,8 +79,7 @@ def mirrored(file: str, root: Path) -> Sequence[str]:
     if package is None:
         return []
     room = Path("tests", *parts[package:-1])
-    if (root / room / f"test_{parts[-1]}").is_file():
-        return [str(room / f"test_{parts[-1]}")]
-    while not (root / room).is_dir() and len(room.parts) > 2:
+    while not any((root / room).glob("test_*.py")) and len(room.parts) > 2:
         room = room.parent
-    return sorted(str(one.relative_to(root)) for one in (root / room).glob("test_*.py"))
+    there = [str(one.relative_to(root)) for one in (root / room).glob("test_*.py")]
+    return sorted(there, key=lambda one: (not one.endswith(f"/test_{parts[-1]}"), one))

@@ -20,7 +20,7 @@ from tests.mutants.changes import Change, changes, numeric_types, planted
 from tests.mutants.copies import TreeCopy, tree_digest
 from tests.mutants.drawn import PACKAGES, Mutant, drawn, moved, read, redrawn, sources, stale, write
 from tests.mutants.planting import KILLED, STUCK, SURVIVED, UNSOUND, Results, Verdict, planted_all, table, verdict
-from tests.mutants.reach import functions_called, noticing
+from tests.mutants.reach import functions_called, mirrored, noticing
 
 FILE = "plugins/e2lm_signal/half.py"
 HALF = "def half(n: float) -> float:\n    return n / 2\n\n\ndef name(n: float) -> str:\n    return 'n' * 2\n"
@@ -203,11 +203,20 @@ def test_a_line_cut_off_by_a_kill_costs_itself_only(tmp_path: Path) -> None:
     assert set(results.known()) == {"a"}
 
 
-def test_the_tests_that_run_a_function_are_named_quickest_last_room_first(tree: Path, tmp_path: Path) -> None:
+def test_the_tests_that_run_a_function_are_those_that_should_notice(tree: Path, tmp_path: Path) -> None:
     with_test(tree, "assert half(3.0) == 1.5")
     reached = functions_called(TreeCopy.of(tree, tmp_path / "copy"), "e2lm_signal", 60.0)
     assert set(reached[f"{FILE}::half"]) == {f"{TEST}::test_half"}
-    assert noticing(TWICE, reached, tree) == (f"{TEST}::test_half",)
+    assert noticing(TWICE, reached, sources(tree), tree) == (f"{TEST}::test_half",)
+
+
+def test_a_test_file_of_the_same_name_is_asked_before_the_others_of_its_room(tree: Path) -> None:
+    for name in ("a", "half", "z"):
+        (tree / "tests/e2lm_signal").mkdir(exist_ok=True)
+        (tree / f"tests/e2lm_signal/test_{name}.py").write_text("", encoding="utf-8")
+    expected = [f"tests/e2lm_signal/test_{name}.py" for name in ("half", "a", "z")]
+    assert mirrored(FILE, tree) == expected
+    assert mirrored("plugins/e2lm_signal/cli/half.py", tree) == expected
 
 
 def test_a_line_that_is_gone_is_found_where_its_function_moved_to_else_another_is_drawn(tree: Path) -> None:
