@@ -9,8 +9,8 @@ from e2lm_scaling.laws.schedule import (
     DROP_RATIO,
     SHAPE,
     TISSUE_DECAY,
-    LearningRateSchedule,
     MultiPowerLaw,
+    RateSchedule,
     TissueLaw,
     multi_power_drop,
     tissue_drop,
@@ -31,7 +31,7 @@ RATES = np.array([0.0, 0.5, 1.0, 1.0, 0.8, 0.8, 0.3, 0.1])
     ],
 )
 def test_a_schedule_has_its_rates_at_the_quarters_of_training(kind, expected):
-    rates = LearningRateSchedule(kind, 1.0, 90, 10, 0.1, 50).rates_S
+    rates = RateSchedule(kind, 1.0, 90, 10, 0.1, 50).rates_S
     assert rates[10::20] == pytest.approx(expected)
     assert rates[:10] == pytest.approx(np.arange(10) / 9)
     if kind == "step":
