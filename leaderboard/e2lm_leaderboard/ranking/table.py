@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.ranking.ranking import RankedEntry, published_results, ranked, rounded
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Entry, Result, Store
@@ -112,9 +113,9 @@ def missing_numbers(table: SeasonTable, rows: Sequence[RankedEntry]) -> dict[str
 
 def _named(names: Sequence[str], count: int) -> str:
     if len(names) == count > 1:
-        return "all"
+        return say("all")
     rest = len(names) - NAMED_ROWS
-    return ", ".join(names[:NAMED_ROWS]) + (f" and {rest} more" if rest > 0 else "")
+    return say("some_and_more", names=names[:NAMED_ROWS], rest=rest) if rest > 0 else ", ".join(names)
 
 
 COLUMNS = (

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from e2lm_leaderboard.bundle.intake import take_in
+from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.season.season import Season, utc_now
 from e2lm_leaderboard.store.database import StoreUnavailableError
 from e2lm_leaderboard.store.store import LimitReachedError, Store
@@ -59,7 +60,7 @@ def _add_pages(app: FastAPI, site: Website) -> None:
     def ranking(page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> str:
         table = site.table()
         if page > page_count(table):
-            raise HTTPException(404, f"the ranking has {page_count(table)} pages")
+            raise HTTPException(404, say("so_many_pages", pages=page_count(table)))
         return ranking_page(table, LINKS, page)
 
     @app.get("/submissions/{key}", response_class=HTMLResponse, include_in_schema=False)
@@ -104,20 +105,20 @@ def require_length(request: Request, limit: int) -> None:
     """Refuse a form whose length is unknown or too large before it is read."""
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > limit:
-        raise HTTPException(413, "the bundle is too large, or its length is not told")
+        raise HTTPException(413, say("too_large"))
 
 
 def _submitted(site: Website, archive: bytes, token: str) -> Response:
     team = site.team(token)
     if team is None:
-        return HTMLResponse(submit_page(site.table(), LINKS, "No team has this token."), 401)
+        return HTMLResponse(submit_page(site.table(), LINKS, say("no_such_token")), 401)
     try:
         intake = take_in(site.store, site.season.rules, archive, team[0], site.now())
     except LimitReachedError as error:
         return HTMLResponse(submit_page(site.table(), LINKS, str(error)), 429)
     if intake.entry is None:
         told = [finding.sentence for finding in intake.findings]
-        return HTMLResponse(submit_page(site.table(), LINKS, "Refused:", told), 422)
+        return HTMLResponse(submit_page(site.table(), LINKS, say("refused"), told), 422)
     return RedirectResponse(LINKS.submission(intake.entry.id), 303)
 
 
@@ -128,15 +129,13 @@ def _add_errors(app: FastAPI, site: Website) -> None:
         request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object
     ) -> Response:
         if is_read_by_a_person(request):
-            page = error_page(site.season, LINKS, status, f"{detail[:1].upper()}{detail[1:]}.")
-            return HTMLResponse(page, status, headers)
+            return HTMLResponse(error_page(site.season, LINKS, status, detail), status, headers)
         return JSONResponse({"detail": detail, **more}, status, headers)
 
     @app.exception_handler(StoreUnavailableError)
     async def unavailable(request: Request, error: StoreUnavailableError) -> Response:
         logging.getLogger(__name__).error("%s", error)  # who runs the server is told more than who asks
-        detail = "the database does not answer; nothing was lost, try again in a minute"
-        return told(request, 503, detail, {"Retry-After": "60"})
+        return told(request, 503, say("no_database"), {"Retry-After": "60"})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -147,7 +146,7 @@ def _add_errors(app: FastAPI, site: Website) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         unknown = error.detail == HTTPStatus.NOT_FOUND.phrase
-        return told(request, error.status_code, "there is no such page" if unknown else error.detail, error.headers)
+        return told(request, error.status_code, say("no_such_page") if unknown else error.detail, error.headers)
 
 
 def is_read_by_a_person(request: Request) -> bool:

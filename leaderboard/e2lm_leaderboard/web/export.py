@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from e2lm.atomic_file import whole_folder
+from e2lm.page import STYLE
 from e2lm.progress import progress_bar
 from e2lm_leaderboard.ranking.table import season_table, table_csv, table_parquet, table_records
 from e2lm_leaderboard.season.season import Season
@@ -26,8 +27,9 @@ STATIC_FILES = ("style.css", "sort.js")
 
 
 def static_file(name: str) -> bytes:
-    """A file that pages refer to."""
-    return (files("e2lm_leaderboard.web") / "pages" / name).read_bytes()
+    """A file that pages refer to; the style is that of every report, and what these pages add."""
+    own = (files("e2lm_leaderboard.web") / "pages" / name).read_bytes()
+    return STYLE.encode() + own if name.endswith(".css") else own
 
 
 def export_season(store: Store, season: Season, folder: Path, now: datetime, quiet: bool = True) -> int:

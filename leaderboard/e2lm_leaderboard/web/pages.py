@@ -12,9 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from e2lm.chart import CATEGORIES, Chart, Line, Mark, svg
+from e2lm.chart import CATEGORIES, Chart, Line, Mark
+from e2lm.messages import Html, ends, escaped, number
+from e2lm.page import document, figures
+from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.ranking.ranking import PairTest, pair_test
 from e2lm_leaderboard.ranking.table import SeasonTable, missing_numbers, visible_results
 from e2lm_leaderboard.season.season import Season
@@ -116,25 +118,8 @@ def _environment() -> Environment:
         trim_blocks=False,
         auto_reload=False,
     )
-    environment.globals["number"] = shown_number
-    environment.globals["interval"] = shown_interval
+    environment.globals |= {"say": say, "number": number, "ends": ends}
     return environment
-
-
-def shown_number(value: float | None) -> str:
-    """A number in three digits; an en dash where there is none.
-
-    >>> shown_number(0.12345), shown_number(None)
-    ('0.123', '–')
-    """
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def shown_interval(result: Result | PairTest) -> str:
-    """The ends of an interval."""
-    if result.low is None or result.high is None:
-        return "–"
-    return f"{result.low:.3f} to {result.high:.3f}"
 
 
 def page_count(table: SeasonTable) -> int:
@@ -142,18 +127,31 @@ def page_count(table: SeasonTable) -> int:
     return max(1, -(-len(table.rows) // ROWS_PER_PAGE))
 
 
-def _rendered(template: str, table: SeasonTable, link: Links, **values: Any) -> str:
-    page = _environment().get_template(template)
-    return page.render(
-        season=table.season, split=table.split, head=table.head, version=table.version, link=link, **values
+def _rendered(template: str, title: str, table: SeasonTable, link: Links, **values: Any) -> str:
+    """A page of the season; ``title`` names it in its tab."""
+    shown = {"split": table.split, "head": table.head, "version": table.version, **values}
+    return _document(template, title, table.season, link, shown)
+
+
+def _document(template: str, title: str, season: Season, link: Links, values: Mapping[str, Any]) -> str:
+    body = _environment().get_template(template).render(season=season, link=link, **values)
+    head = (
+        f'<link rel="icon" href="data:,">\n<link rel="stylesheet" href="{escaped(link.file("style.css"))}">\n'
+        f'<script src="{escaped(link.file("sort.js"))}" defer></script>'
     )
+    tab = say("tab", page=title, season=season.title) if title else season.title
+    return document(tab, Html(head), Html(body), say.language)
 
 
 def error_page(season: Season, link: Links, status: int, detail: str) -> str:
     """Why a page is not there; without the head of the log, which may be what cannot be read."""
-    heading = f"{status} {HTTPStatus(status).phrase}"
-    page = _environment().get_template("error.html")
-    return page.render(season=season, head=None, version=None, link=link, heading=heading, detail=detail)
+    heading = say("error", status=status, phrase=say.word("phrase", HTTPStatus(status).phrase))
+    values = {
+        "head": None,
+        "heading": heading,
+        "detail": say("as_sentence", detail=f"{detail[:1].upper()}{detail[1:]}"),
+    }
+    return _document("error.html", heading, season, link, values)
 
 
 def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
@@ -161,6 +159,7 @@ def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
     rows = table.rows[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
     return _rendered(
         "ranking.html",
+        "",
         table,
         link,
         rows=rows,
@@ -187,6 +186,7 @@ def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links)
     charts = task_charts({entry.name: details.get("curves", [])})
     return _rendered(
         "submission.html",
+        entry.name,
         table,
         link,
         entry=entry,
@@ -212,37 +212,42 @@ def compare_page(table: SeasonTable, store: Store, a: Entry, b: Entry, link: Lin
     """Two submissions side by side."""
     curves = {one.name if a.name != b.name else one.id[:8]: store.details(one.id).get("curves", []) for one in (a, b)}
     test = comparison(table, store, a, b)
-    return _rendered("compare.html", table, link, a=a, b=b, test=test, charts=task_charts(curves))
+    title = say("against", first=a.name, second=b.name)
+    return _rendered("compare.html", title, table, link, a=a, b=b, test=test, charts=task_charts(curves))
 
 
 def status_page(table: SeasonTable, store: Store, link: Links) -> str:
     """All submissions and where they are."""
     entries = store.entries()
     newest = entries[::-1][:STATUS_ROWS]
-    counts = dict(Counter(entry.state for entry in entries))
-    return _rendered("status.html", table, link, entries=newest, counts=counts, shown=len(newest), total=len(entries))
+    counts = ", ".join(
+        say("count_of_state", count=count, state=say.word("state", state))
+        for state, count in Counter(entry.state for entry in entries).items()
+    )
+    values = {"entries": newest, "counts": counts, "shown": len(newest), "total": len(entries)}
+    return _rendered("status.html", say("status"), table, link, **values)
 
 
 def submit_page(table: SeasonTable, link: Links, error: str = "", findings: Sequence[str] = ()) -> str:
     """The form, with what was wrong with the last try."""
-    return _rendered("submit.html", table, link, error=error, findings=findings)
+    return _rendered("submit.html", say("submit"), table, link, error=error, findings=findings)
 
 
-def task_charts(curves_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Markup]:
-    """One chart per submission and task: a line with its band per series, and the chance level."""
-    charts = []
-    for name, curves in curves_of.items():
-        for task in dict.fromkeys(curve["task"] for curve in curves):
-            own = [curve for curve in curves if curve["task"] == task]
-            charts.append(Markup(svg(_chart(f"{name}: {task}", own))))  # our own SVG; it escapes every text
-    return charts
+def task_charts(curves_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> Html:
+    """One chart per submission and task: a line with its band per series, and the chance level; empty for none."""
+    charts = [
+        _chart(name, task, [curve for curve in curves if curve["task"] == task])
+        for name, curves in curves_of.items()
+        for task in dict.fromkeys(curve["task"] for curve in curves)
+    ]
+    return figures(charts) if charts else Html()
 
 
-def _chart(title: str, curves: Sequence[Mapping[str, Any]]) -> Chart:
+def _chart(name: str, task: str, curves: Sequence[Mapping[str, Any]]) -> Chart:
     has_tokens = all(token is not None for curve in curves for token in curve["tokens"])
     lines = [
         Line(
-            f"{curve['series']} (control)" if curve.get("control") else curve["series"],
+            say("control", series=curve["series"]) if curve.get("control") else curve["series"],
             curve["tokens"] if has_tokens else curve["steps"],
             _finite(curve["values"]),
             _finite(curve["low"]),
@@ -252,11 +257,11 @@ def _chart(title: str, curves: Sequence[Mapping[str, Any]]) -> Chart:
         )
         for place, curve in enumerate(curves)
     ]
-    chance = curves[0]["chance"]
-    marks = () if chance is None else (Mark("chance", chance),)
-    description = f"{title}: {curves[0]['metric']} of {len(curves)} series over checkpoints"
-    axis = "tokens" if has_tokens else "step"
-    return Chart(title, axis, curves[0]["metric"], lines, marks, description=description)
+    chance, metric = curves[0]["chance"], curves[0]["metric"]
+    marks = () if chance is None else (Mark(say("chance"), chance),)
+    description = say("chart_description", name=name, task=task, metric=metric, count=len(curves))
+    axis = say("tokens" if has_tokens else "step")
+    return Chart(say("chart", name=name, task=task), axis, metric, lines, marks, description=description)
 
 
 def _finite(values: Sequence[float | None]) -> list[float]:

@@ -199,7 +199,7 @@ def test_wrong_addresses_are_told(client: TestClient, address: str, status: int)
     [
         ("/submissions/ffff", 404, "ffff"),
         ("/compare?a=ffff&b=<b>", 422, "Query.b: String should match pattern"),
-        ("/?page=2", 404, "The ranking has 1 pages."),
+        ("/?page=2", 404, "The ranking has 1 page."),
         ("/nowhere", 404, "There is no such page."),
     ],
 )

@@ -1,0 +1,142 @@
+"""The sentences of the pages of a season."""
+
+from __future__ import annotations
+
+from e2lm.messages import Catalogue
+
+say = Catalogue(
+    "e2lm_leaderboard",
+    {
+        # -- on every page
+        "skip": "Skip to content",
+        "ranking": "Ranking",
+        "status": "Status",
+        "submit": "Submit",
+        "csv": "CSV",
+        "parquet": "Parquet",
+        "log": "Log: {entries} {entries:plural entry|entries}, head <code>{head}</code>",
+        "tab": "{page} – {season}",
+        # -- the ranking
+        "ranking_note": (
+            "By <code>{score}</code>, {split} scores with 90 % intervals. Rank = 1 + number of entries whose lower "
+            "bound lies above your upper bound: equal ranks are what the data cannot tell apart."
+        ),
+        "split.published": "published",
+        "split.public": "public",
+        "split.private": "private",
+        "ladder_note": (
+            "Public scores move only when a team beats its best by more than {step} (Ladder rule), the others are "
+            "rounded to that; private scores decide at the end."
+        ),
+        "ladder_note_until": (
+            "Public scores move only when a team beats its best by more than {step} (Ladder rule), the others are "
+            "rounded to that; private scores decide at the end, {end}."
+        ),
+        "hidden_note": (
+            "Checkpoints after {tokens:g} tokens are hidden until then: a score that needs them is shown then."
+        ),
+        "ranking_table": "Ranking table",
+        "rank": "Rank",
+        "benchmark": "Benchmark",
+        "team": "Team",
+        "score": "Score",
+        "interval": "Interval",
+        "tries": "Tries",
+        "received": "Received",
+        "none_scored": "No submission has been scored yet.",
+        "why_missing": "Why a number or an interval is missing",
+        "missing": "<strong>{score}</strong> of {names}: {reason}",
+        "all": "all",
+        "some_and_more": "{names:list} and {rest} more",
+        "pages": "Pages",
+        "page_of": "Page {page} of {pages}",
+        "previous": "previous",
+        "next": "next",
+        "compare_two": "Compare two",
+        "first_id": "First (beginning of its id)",
+        "second_id": "Second",
+        "compare": "Compare",
+        "compared": "Compared",
+        # -- two submissions
+        "against": "{first} against {second}",
+        "who": (
+            'A is <a href="{first_link}">{first}</a> of {first_team}, B is <a href="{second_link}">{second}</a> of '
+            "{second_team}."
+        ),
+        "verdict.A is better": "A is better",
+        "verdict.B is better": "B is better",
+        "verdict.the data cannot tell them apart": "the data cannot tell them apart",
+        "not_decided": "not decided: {reason}",
+        "difference": "A minus B",
+        "interval_90": "90 % interval",
+        "p_items": "p, noise of items",
+        "p_series": "p, other series",
+        "series": "Series",
+        "no_common_series": "The two share no series with a number.",
+        # -- a submission
+        "received_of": "<code>{name}</code> of {team}, received {time} UTC.",
+        "state_of": 'State: <span class="state">{state}</span>.',
+        "state_and_rank": 'State: <span class="state">{state}</span>, rank {rank}, try {tries} of this team.',
+        "state.queued": "queued",
+        "state.checking": "checking",
+        "state.running": "running",
+        "state.scored": "scored",
+        "state.refused": "refused",
+        "why": "Why",
+        "remarks": "Remarks: {remarks}",
+        "scores": "Scores",
+        "split": "Split",
+        "value": "Value",
+        "note": "Note",
+        "all_series": "all",
+        "curves": "Curves over checkpoints (public items)",
+        "tasks": "Tasks",
+        "task": "Task",
+        "items": "Items",
+        "public": "Public",
+        "choices": "Choices",
+        "samples": "Samples (public items)",
+        "choice": "Choice",
+        "loglik_at": "log-likelihood, step {step}",
+        "true_choice": "{choice} (true)",
+        "environment": "Environment",
+        "id": "Id",
+        # -- the queue
+        "count_of_state": "{count} {state}",
+        "nothing_yet": "Nothing has arrived yet.",
+        "submissions": "Submissions",
+        "number": "No.",
+        "state": "State",
+        "since": "Since",
+        "newest": "The newest {shown} of {total}.",
+        # -- the form
+        "form_note": (
+            "A zip of the bundle's folder. Check it first: <code>e2lm leaderboard check DIR</code> runs the "
+            "same checks."
+        ),
+        "token": "Token of the team",
+        "bundle": "Bundle",
+        "daily_limit": ("{count} {count:plural submission|submissions} within 24 hours; refused ones do not count."),
+        "no_such_token": "No team has this token.",
+        "refused": "Refused:",
+        # -- charts
+        "chart": "{name}: {task}",
+        "chart_description": "{name}: {task}: {metric} of {count} series over checkpoints",
+        "control": "{series} (control)",
+        "chance": "chance",
+        "tokens": "tokens",
+        "step": "step",
+        # -- why a page is not there
+        "error": "{status} {phrase}",
+        "phrase.Bad Request": "Bad Request",
+        "phrase.Not Found": "Not Found",
+        "phrase.Method Not Allowed": "Method Not Allowed",
+        "phrase.Service Unavailable": "Service Unavailable",
+        "back": "Back to the ranking",
+        "as_sentence": "{detail}.",
+        "so_many_pages": "the ranking has {pages} {pages:plural page|pages}",
+        "no_such_page": "there is no such page",
+        "too_large": "the bundle is too large, or its length is not told",
+        "no_database": "the database does not answer; nothing was lost, try again in a minute",
+    },
+)
