@@ -22,11 +22,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from e2lm.arrays import Reals
 from e2lm.interval import normal_quantile, student_quantile
-
-Numbers = NDArray[np.floating]
 
 CONFIDENCE = 0.95
 
@@ -43,7 +41,7 @@ class Difference:
     df: float
 
 
-def paired_difference(d_SI: Numbers, confidence: float = CONFIDENCE) -> Difference:
+def paired_difference(d_SI: Reals, confidence: float = CONFIDENCE) -> Difference:
     """The mean of ``d_SI`` as a :class:`Difference`; at least two seeds. One item stands for "no items".
 
     Differences that are all alike have no error: p is 1 where they are 0, as at step 0 with the same weights.
@@ -67,7 +65,7 @@ def paired_difference(d_SI: Numbers, confidence: float = CONFIDENCE) -> Differen
     return Difference(mean, mean - half, mean + half, p, stderr, df)
 
 
-def _variances(d_SI: Numbers) -> tuple[float, float]:
+def _variances(d_SI: Reals) -> tuple[float, float]:
     """The parts of seeds (with the rest) and of items in the variance of the mean."""
     seeds, items = d_SI.shape
     if seeds < 2:
@@ -86,7 +84,7 @@ def _variances(d_SI: Numbers) -> tuple[float, float]:
 
 
 @cache
-def _quantiles_of_t() -> tuple[Numbers, Numbers]:
+def _quantiles_of_t() -> tuple[Reals, Reals]:
     """97.5 % quantiles, rising, and their degrees of freedom."""
     df = np.geomspace(1e6, 1.0, 4_000)
     return student_quantile(df, CONFIDENCE), df
@@ -104,7 +102,7 @@ def _degrees_of_freedom(share_of_seeds: float, seeds: int, items: int) -> float:
     return max(float(np.exp(np.interp(mixed, quantiles, np.log(df)))), seeds - 1.0)
 
 
-def mean_interval(values_S: Numbers, confidence: float = CONFIDENCE) -> Difference:
+def mean_interval(values_S: Reals, confidence: float = CONFIDENCE) -> Difference:
     """Mean over seeds with Student's t on S - 1: the band of an arm's own curve."""
     return paired_difference(np.asarray(values_S)[:, None], confidence)
 

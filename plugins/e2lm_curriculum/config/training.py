@@ -34,7 +34,7 @@ WITHOUT_EFFECT = frozenset({"out", "sizes", "jobs", "resume_interval_s", "label"
 
 CheckpointGrid = Literal["log", "tokens", "babylm"]
 Family = Literal["llama", "roberta"]
-LearningRateSchedule = Literal["constant", "cosine", "linear", "wsd"]
+ScheduleName = Literal["constant", "cosine", "linear", "wsd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
 
@@ -99,7 +99,7 @@ class RunConfig(Noun):
     #: Name of the series; else that of its size.
     label: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
-    schedule: LearningRateSchedule = "constant"
+    schedule: ScheduleName = "constant"
     #: Share of the steps in which the learning rate rises from 0. Short runs want a long one: at 244 steps of 780k the
     #: held-out loss was 4.38 with 5 steps of warm-up and 4.17 with 25.
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -16,7 +16,7 @@ from e2lm.curriculum import Curriculum, ObjectiveSpan, Plan, SegmentPlanner, Tra
 from e2lm.errors import UserError, nearest_names
 from e2lm.plugin_manager import plugin_manager
 from e2lm_curriculum.plan.mixture import mixture_order
-from e2lm_curriculum.plan.modes import MODES, ModeOptions
+from e2lm_curriculum.plan.modes import MODES
 from e2lm_curriculum.plan.online import segment_planner
 from e2lm_curriculum.plan.pacing import step_fractions
 from e2lm_curriculum.plan.setting import CurriculumSetting, LengthStage, MaskRate, ObjectiveStage
@@ -55,9 +55,8 @@ class SettingPlanner:
         setting = self.setting
         if setting.mixture:
             return mixture_order(scores_X, budget, setting.mixture, rng)
-        options = ModeOptions(setting.pacing, setting.stages, setting.share)
         mode = "random" if setting.online is not None and not setting.difficulty else setting.mode
-        return MODES[mode](scores_X, budget, options, rng)
+        return MODES[mode](scores_X, budget, setting, rng)
 
 
 def built_curriculum(setting: CurriculumSetting, name: str, description: str, source: str = "") -> Curriculum:

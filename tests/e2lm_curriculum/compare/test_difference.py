@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from e2lm.interval import redrawn_counts_DI
-from e2lm_curriculum.compare.difference import Difference, holm, paired_difference, widening
+from e2lm_curriculum.compare.difference import Difference, holm, mean_interval, paired_difference, widening
 from e2lm_curriculum.compare.verdict import (
     NO_DIFFERENCE,
     course,
@@ -171,3 +172,84 @@ def test_an_effect_that_is_gone_at_the_end_fades_by_the_first_checkpoint_without
     assert course([0, 10, 100, 1000, 10_000], found, False).sentence == "better from 10 tokens on, fades by 1k tokens"
     found = [paired_difference(drawn_SI(rng, 5, 70, sd, delta)) for delta in (0.0, -0.1, 0.1)]
     assert course([0, 10, 100], found, False).sentence == "better from 10 tokens on, worse at the end"
+
+
+@given(st.integers(2, 12), st.integers(0, 10_000), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+def test_without_items_a_difference_is_that_of_a_t_test(seeds: int, seed: int, confidence: float) -> None:
+    d_S = 0.3 + np.random.default_rng(seed).normal(size=seeds)
+    for found in (paired_difference(d_S[:, None], confidence), mean_interval(d_S, confidence)):
+        expected = stats.ttest_1samp(d_S, 0.0)
+        assert (found.value, found.p) == pytest.approx((d_S.mean(), expected.pvalue))
+        assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(confidence)))
+        assert (found.stderr, found.df) == pytest.approx((stats.sem(d_S), seeds - 1))
+
+
+def test_an_interval_that_does_not_say_otherwise_is_of_95_percent() -> None:
+    d_S1 = np.array([[1.0], [2.0], [4.0]])
+    assert paired_difference(d_S1) == paired_difference(d_S1, 0.95)
+
+
+@pytest.mark.parametrize(("seeds", "items"), [(3, 7), (5, 80), (10, 4)])
+def test_over_seeds_and_items_the_error_is_that_of_the_two_way_table(seeds: int, items: int) -> None:
+    d_SI = drawn_SI(np.random.default_rng(8), seeds, items, (0.3, 0.5, 0.2))
+    mean, of_seed_S, of_item_I = d_SI.mean(), d_SI.mean(axis=1), d_SI.mean(axis=0)
+    of_seeds = items * ((of_seed_S - mean) ** 2).sum() / (seeds - 1)
+    of_items = seeds * ((of_item_I - mean) ** 2).sum() / (items - 1)
+    rest = ((d_SI - of_seed_S[:, None] - of_item_I + mean) ** 2).sum() / ((seeds - 1) * (items - 1))
+    found = paired_difference(d_SI)
+    assert found.stderr == pytest.approx(np.sqrt((of_seeds + of_items - rest) / (seeds * items)))
+    # Cochran 1964: the quantile is the mean of both, weighted by the parts of the variance.
+    share = of_seeds / (of_seeds + of_items - rest)
+    quantile = share * stats.t.ppf(0.975, seeds - 1) + (1 - share) * stats.t.ppf(0.975, max(items, seeds) - 1)
+    assert (found.high - found.low) / 2 == pytest.approx(quantile * found.stderr, rel=1e-4)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(found.value) / found.stderr, found.df))
+
+
+def test_items_that_vary_less_than_the_rest_add_nothing() -> None:
+    d_SI = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    alone = paired_difference(d_SI.mean(axis=1)[:, None] + np.array([[0.1], [-0.1], [0.2], [-0.2]]))
+    found = paired_difference(d_SI + np.array([[0.1], [-0.1], [0.2], [-0.2]]))
+    assert (found.stderr, found.df) == pytest.approx((alone.stderr, 3.0))
+
+
+def test_differences_that_are_all_alike_are_certain() -> None:
+    found = paired_difference(np.full((4, 3), 0.25))
+    assert (found.value, found.low, found.high, found.p, found.df) == (0.25, 0.25, 0.25, 0.0, 3.0)
+    with pytest.raises(ValueError, match="one seed has no spread"):
+        paired_difference(np.ones((1, 5)))
+
+
+@pytest.mark.parametrize(("seeds", "items", "sd"), SETTINGS)
+def test_where_nothing_differs_p_is_below_each_level_as_often_as_it_says(
+    seeds: int, items: int, sd: tuple[float, float, float]
+) -> None:
+    rng = np.random.default_rng(9)
+    p = np.array([paired_difference(drawn_SI(rng, seeds, items, sd)).p for _ in range(3000)])
+    # Where items carry the error the test is cautious; it is never more than sampling error too bold.
+    for level in (0.01, 0.1, 0.5):
+        assert np.mean(p < level) <= level + 3 * np.sqrt(level * (1 - level) / 3000)
+    if not sd[1]:
+        assert np.mean(p < 0.1) >= 0.1 - 4 * np.sqrt(0.09 / 3000)
+
+
+@pytest.mark.parametrize(("seeds", "confidence"), [(3, 0.95), (5, 0.95), (5, 0.8)])
+def test_a_bootstrap_is_widened_by_the_quotient_of_quantiles_and_its_shortfall(seeds: int, confidence: float) -> None:
+    tail = 0.5 + confidence / 2
+    expected = stats.t.ppf(tail, seeds - 1) / stats.norm.ppf(tail) * np.sqrt(seeds / (seeds - 1))
+    assert widening(seeds, confidence) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=9))
+def test_holm_is_the_largest_of_all_steps_so_far_and_at_most_one(p: list[float]) -> None:
+    ordered = sorted(p)
+    steps = [min(1.0, (len(p) - rank) * one) for rank, one in enumerate(ordered)]
+    expected = {one: max(steps[: rank + 1]) for rank, one in enumerate(ordered)}
+    assert sorted(holm(p)) == pytest.approx([max(steps[: rank + 1]) for rank in range(len(p))])
+    assert all(found >= one for found, one in zip(holm(p), p, strict=True))
+    assert all(found <= expected[one] + 1e-12 for found, one in zip(holm(p), p, strict=True))
+
+
+def test_holm_is_wrong_about_any_of_seven_in_at_most_one_of_twenty_families() -> None:
+    p_RM = np.random.default_rng(10).uniform(size=(4000, 7))
+    wrong = np.mean([min(holm(list(row))) < 0.05 for row in p_RM])
+    assert 0.04 <= wrong <= 0.056

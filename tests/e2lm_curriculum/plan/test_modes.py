@@ -6,11 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm.curriculum import TrainingBudget
-from e2lm_curriculum.plan.modes import MODES, ModeOptions, full_coverage_order, grouped_order, pool_order, staged_order
+from e2lm_curriculum.plan.modes import (
+    MODES,
+    full_coverage_order,
+    grouped_order,
+    pool_order,
+    stage_borders,
+    staged_order,
+)
 from e2lm_curriculum.plan.pacing import Pacing
-from e2lm_curriculum.plan.ranking import ranking
+from e2lm_curriculum.plan.ranking import exposure_by_part, ranking
+from e2lm_curriculum.plan.setting import CurriculumSetting
 
-LINEAR = ModeOptions(Pacing(kind="linear", start=0.0, end=1.0, starting_share=0.1))
+LINEAR = CurriculumSetting(pacing=Pacing(kind="linear", start=0.0, end=1.0, starting_share=0.1))
 budgets = st.builds(TrainingBudget, steps=st.integers(1, 30), batch_size=st.integers(1, 9), sequence_length=st.just(8))
 scores = st.lists(st.sampled_from([0.0, 1.0, 1.5, -2.0, 7.0]), min_size=1, max_size=50).map(np.array)
 
@@ -48,7 +56,10 @@ def test_a_pool_is_never_smaller_than_a_batch_and_a_batch_has_no_example_twice()
 
 def test_draws_of_a_large_pool_are_uniform_also_within_a_batch() -> None:
     plan_SB = pool_order(
-        np.arange(100.0), TrainingBudget(20_000, 8, 8), ModeOptions(Pacing(kind="constant")), np.random.default_rng(0)
+        np.arange(100.0),
+        TrainingBudget(20_000, 8, 8),
+        CurriculumSetting(pacing=Pacing(kind="constant")),
+        np.random.default_rng(0),
     )
     assert all(len(set(row)) == 8 for row in plan_SB[:2000].tolist())
     counts_X = np.bincount(plan_SB.ravel(), minlength=100)
@@ -75,7 +86,7 @@ def test_full_coverage_shows_each_example_once_per_epoch_from_easy_to_hard(
 
 
 def test_a_warm_up_turns_into_shuffled_epochs() -> None:
-    options = ModeOptions(LINEAR.pacing, share=0.2)
+    options = CurriculumSetting(pacing=LINEAR.pacing, share=0.2)
     plan_SB = MODES["warm-up"](np.arange(100.0), TrainingBudget(125, 4, 8), options, np.random.default_rng(0))
     assert plan_SB[0].max() < 10
     assert sorted(plan_SB[25:50].ravel().tolist()) == list(range(100))
@@ -87,6 +98,45 @@ def test_groups_are_of_equal_difficulty_and_in_random_order() -> None:
     assert all(max(row) - min(row) == 3 for row in plan_SB.tolist())
     assert sorted(plan_SB.ravel().tolist()) == list(range(100))
     assert abs(np.corrcoef(np.arange(25), plan_SB.mean(axis=1))[0, 1]) < 0.5
+
+
+def test_with_as_many_scores_as_stages_each_is_a_stage_however_few_examples_it_has() -> None:
+    assert stage_borders(np.array([0, 1, 2, 100]), 3) == [0, 1, 2, 100]
+    # With fewer stages the borders are those nearest to equal sizes: 33 and 67 of 100.
+    assert stage_borders(np.array([0, 10, 30, 40, 60, 70, 100]), 3) == [0, 30, 70, 100]
+
+
+def test_a_stage_has_the_share_of_the_draws_that_it_has_of_the_examples() -> None:
+    scores_X = np.repeat([3.0, 1.0, 2.0], [30, 50, 20])
+    plan_SB = staged_order(scores_X, TrainingBudget(50, 5, 8), LINEAR, np.random.default_rng(0))
+    assert scores_X[plan_SB.ravel()].tolist() == [1.0] * 125 + [2.0] * 50 + [3.0] * 75
+
+
+def test_a_setting_has_four_stages_and_a_fifth_of_warm_up_unless_it_says_otherwise() -> None:
+    staged = staged_order(np.arange(100.0), TrainingBudget(25, 4, 8), LINEAR, np.random.default_rng(0)).ravel()
+    assert [sorted(staged[start : start + 25].tolist()) for start in range(0, 100, 25)] == [
+        list(range(start, start + 25)) for start in range(0, 100, 25)
+    ]
+    warm = MODES["warm-up"](np.arange(1000.0), TrainingBudget(1000, 2, 8), LINEAR, np.random.default_rng(0))
+    # The pool ends with the warm-up at 0.1 + 0.9 (199 / 200) of 1000 examples; then whole epochs begin.
+    assert sorted(warm[200:700].ravel().tolist()) == list(range(1000))
+    assert sorted(warm[199:699].ravel().tolist()) != list(range(1000))
+    assert warm[:100].max() <= 550
+
+
+def test_shares_below_0_and_above_1_are_nothing_and_everything() -> None:
+    sizes = ranking(np.arange(101.0)).pool_sizes(np.array([-0.5, 0.05, 0.5, 1.0, 1.5]), 1)
+    assert sizes.tolist() == [1, 6, 51, 101, 101]
+
+
+def test_exposure_is_the_draws_of_each_part_over_its_share_of_the_examples() -> None:
+    scores_X = np.array([4.0, 1.0, 2.0, 3.0])
+    counts_X = np.array([0, 6, 2, 4])
+    assert exposure_by_part(counts_X, scores_X, parts=4) == pytest.approx([2.0, 2 / 3, 4 / 3, 0.0])
+    assert exposure_by_part(counts_X, scores_X, parts=2) == pytest.approx([4 / 3, 2 / 3])
+    # Examples of one difficulty share their draws alike, whichever of them was drawn.
+    assert exposure_by_part(np.array([8, 0, 0, 0]), np.zeros(4), parts=4) == pytest.approx([1.0] * 4)
+    assert len(exposure_by_part(np.ones(50, np.int64), np.arange(50.0))) == 10
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=60))

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm.curriculum import TrainingBudget
-from e2lm_curriculum.cli.plan import exposure_by_part
 from e2lm_curriculum.plan.builder import chosen_curriculum
-from e2lm_curriculum.plan.pacing import Pacing, step_fractions
-from e2lm_curriculum.plan.preset import presets
+from e2lm_curriculum.plan.pacing import CLIMB_LINEAR, CLIMB_LOG, Pacing, step_fractions
+from e2lm_curriculum.plan.ranking import exposure_by_part
 from e2lm_curriculum.plan.setting import CurriculumSetting
 
 STEPS = 400_000
@@ -110,19 +109,60 @@ def test_a_pacing_rises_from_its_start_to_its_maximum(
     assert (np.diff(share_S) >= -1e-12).all()
 
 
-def test_every_config_of_climb_is_a_preset_with_its_values() -> None:
-    settings = {one.name: one.setting for one in presets()}
-    climb = {name: one for name, one in settings.items() if name.startswith("climb-")}
-    assert len([name for name in climb if name.startswith("climb-vocabulary-")]) == 6
-    assert len([name for name in climb if name.startswith("climb-objective-")]) == 8
-    assert len(climb) == 24
-    paced = [one.pacing for one in climb.values() if one.mode == "pool"]
-    paced += [one.vocabulary.pacing for one in climb.values() if one.vocabulary is not None]
-    assert {(one.start, one.end, one.starting_share, one.maximum) for one in paced} == {(0.0625, 0.875, 0.1, 1.0)}
-    assert {one.kind for one in paced} == {"linear", "log"}
-    stages = climb["climb-objective-multitask-pos-nv-all-mlm"].objectives
-    assert [(one.objective, one.start, one.end) for one in stages] == [
-        ("pos-noun-verb", 0.0, 0.0625),
-        ("pos-all", 0.0625, 1.0),
-        ("mlm", 0.125, 1.0),
-    ]
+#: x, the share of the way from start to end, and what each kind makes of it; reckoned from CLIMB's formulas alone.
+RISES = {
+    "linear": {0.25: 0.25, 0.5: 0.5, 0.75: 0.75},
+    "quad": {0.25: 0.0625, 0.5: 0.25, 0.75: 0.5625},
+    "root": {0.25: 0.5, 0.5: 0.7071067812, 0.75: 0.8660254038},
+    # (e^2.5 - 1) / (e^10 - 1), (e^5 - 1) / (e^10 - 1) = 1 / (e^5 + 1), (e^7.5 - 1) / (e^10 - 1)
+    "exp": {0.25: 0.000507707, 0.5: 0.006692851, 0.75: 0.082043323},
+    # 1 + ln(x + e^-10) / 10
+    "log": {0.25: 0.861388722, 0.5: 0.930694362, 0.75: 0.971237846},
+}
+
+
+@pytest.mark.parametrize("kind", RISES)
+@pytest.mark.parametrize(("start", "end", "low", "high"), [(0.2, 0.6, 0.1, 0.9), (0.0, 1.0, 0.05, 0.55)])
+def test_between_start_and_end_a_pacing_is_its_formula(
+    kind: str, start: float, end: float, low: float, high: float
+) -> None:
+    pacing = Pacing.from_data(
+        {"kind": kind, "start": start, "end": end, "starting_share": low, "maximum": high}, "test"
+    )
+    for x, risen in RISES[kind].items():
+        (share,) = pacing.share(np.array([start + x * (end - start)]))
+        assert share == pytest.approx(low + (high - low) * risen, abs=1e-7)
+    assert pacing.share(np.array([0.0]))[0] == pytest.approx(low, abs=1e-9)
+    assert pacing.share(np.array([1.0]))[0] == pytest.approx(high, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", [*RISES, "competence"])
+def test_a_pacing_waits_for_its_start_and_stays_below_its_maximum(kind: str) -> None:
+    pacing = Pacing.from_data({"kind": kind, "start": 0.5, "end": 0.6, "starting_share": 0.3, "maximum": 0.7}, "test")
+    assert pacing.share(np.array([0.0, 0.49])).tolist() == [0.3, 0.3]
+    assert pacing.share(np.array([0.5]))[0] == pytest.approx(0.3, abs=1e-9)
+    assert pacing.share(np.array([0.61, 1.0])) == pytest.approx([0.7, 0.7], abs=1e-5)
+
+
+def test_a_constant_pacing_shows_everything_from_the_first_step() -> None:
+    assert Pacing(kind="constant").share(np.array([0.0, 0.5, 1.0])).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_competence_of_another_power_is_that_of_its_formula() -> None:
+    # (x (1 - b^3) + b^3)^(1/3) with b = 0.2: at x = 1/2 the cube root of 0.504.
+    pacing = Pacing(kind="competence", start=0.2, end=0.6, starting_share=0.2, power=3.0)
+    assert pacing.share(np.array([0.4]))[0] == pytest.approx(0.795811, abs=1e-6)
+    assert Pacing(kind="competence", starting_share=0.6, start=0.0, end=1.0).share(np.array([0.5]))[0] == pytest.approx(
+        np.sqrt(0.68)
+    )
+
+
+def test_a_pacing_that_says_nothing_is_climbs() -> None:
+    told = Pacing()
+    assert (told.kind, told.start * STEPS, told.end * STEPS) == ("linear", 25_000, 350_000)
+    assert (told.starting_share, told.maximum) == (0.1, 1.0)
+    assert (told, Pacing(kind="log")) == (CLIMB_LINEAR, CLIMB_LOG)
+
+
+def test_the_share_of_tokens_seen_is_that_before_each_step() -> None:
+    assert step_fractions(5).tolist() == [0.0, 0.2, 0.4, 0.6, 0.8]
