@@ -19,8 +19,25 @@ RECORD_FILE = "run.json"
 RECORDED_DISTRIBUTIONS = ("e2lm", "lm_eval", "torch", "transformers", "tokenizers", "numpy", "vllm", "datasets")
 
 
+class LeftOut(Noun):
+    """Something that a finished command could not use: a checkpoint, file, item or row."""
+
+    what: str
+    why: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        """One line for people.
+
+        >>> print(LeftOut(what="run step 20", why="NaN", file="run/checkpoint-20"))
+        left out: run step 20: NaN (run/checkpoint-20)
+        """
+        place = "" if self.file is None or self.file in self.why else f" ({self.file})"
+        return f"left out: {self.what}: {self.why}{place}"
+
+
 class RunRecord(Noun):
-    """Configuration, versions, hashes, seeds and cost of one command."""
+    """Configuration, versions, hashes, seeds and cost of one command, and what it could not use."""
 
     schema_version: Literal[1] = 1
     command: str
@@ -31,6 +48,7 @@ class RunRecord(Noun):
     wall_s: float | None = None
     flops: float | None = None
     finished: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``run.json`` into ``folder``."""

@@ -29,7 +29,7 @@ from e2lm_adapters.checkpoints.listing import (
     hub_listing,
 )
 from e2lm_adapters.checkpoints.pickled import is_pickled, pickled_files, write_as_safetensors
-from e2lm_adapters.scoring.swap import CheckedWeights, checked_weights
+from e2lm_adapters.scoring.swap import CheckedWeights, checked_weights, seen_weights
 
 #: Written last: the checkpoint is whole, and every number in it has been seen to be finite.
 WHOLE_MARK = ".e2lm-whole"
@@ -162,13 +162,13 @@ class CheckpointSource:
         )
 
     def weights(self, checkpoint: Checkpoint) -> CheckedWeights:
-        """The content address of a checkpoint. One at hand is read and checked, another is not fetched for it."""
+        """The content address of a checkpoint. One at hand is read and looked at, another is not fetched for it."""
         folder = checkpoint.folder
         if folder is None:
             found = f"{self._revision(checkpoint).weights_sha256} {checkpoint.subfolder or ''}".strip()
             return CheckedWeights(None, sha256(f"hub {found}".encode()).hexdigest())
         if self.is_at_hand(checkpoint):
-            return checked_weights(folder)
+            return seen_weights(folder)
         digest = sha256(b"pickle")
         for file in pickled_files(folder):
             with open(file, "rb") as handle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,15 @@ def _run(arguments: Namespace) -> int:
         tasks_per_unit=arguments.tasks_per_unit,
     )
     with tracked(trackers, arguments.out):
-        scores = evaluate_series(request)
+        evaluation = evaluate_series(request)
+    scores, left_out = evaluation.scores, evaluation.left_out
+    for one in left_out:
+        print(one, file=sys.stderr)
+    if left_out and not len(scores):
+        raise UserError(f"{arguments.out}: no score, since nothing could be used; {arguments.out}/run.json lists why")
     if arguments.json:
-        print(json.dumps({"scores": scores.records(), "out": str(arguments.out)}))
+        told = [one.model_dump(mode="json") for one in left_out]
+        print(json.dumps({"scores": scores.records(), "out": str(arguments.out), "left_out": told}))
     elif not arguments.quiet:
         checkpoints = sum(len(one.checkpoints) for one in series)
         print(f"{checkpoints} checkpoints of {len(series)} series, {len(scores)} scores: {arguments.out}/scores.csv")

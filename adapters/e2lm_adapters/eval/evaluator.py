@@ -6,20 +6,21 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.errors import NotFiniteError, UserError, nearest_names, one_line
 from e2lm.results.lm_eval import reported_values
 from e2lm.results.lm_eval_items import LiveTask, item_samples
 from e2lm.samples import Samples
 from e2lm.weights import read_weight_index
 from e2lm_adapters.eval.merged import MergeAhead
-from e2lm_adapters.eval.request import EvaluationRequest, Work, units_of
+from e2lm_adapters.eval.request import EvaluationRequest, Work, not_finite_units, units_of
 from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
-from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles
+from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles, without_tasks
 from e2lm_adapters.lm_eval.tasks import LoadedTasks, set_seeds
 from e2lm_adapters.scoring.swap import ReadAhead, WeightSwapper
 from e2lm_adapters.scoring.transformers_import import collection_paused
@@ -39,20 +40,45 @@ def evaluate_here(
         checkpoints = [piece.checkpoint for piece in pieces]
         with (
             MergeAhead(merge, checkpoints) if merge else ReadAhead(request.source.folder) as reader,
-            closing(_evaluator(request, tasks, store, pieces[0])) as evaluator,
+            closing(LiveEvaluator(request, tasks, store)) as evaluator,
         ):
             for piece, following in zip_longest(pieces, checkpoints[1:]):
-                for unit in units_of(piece, tasks.names, request.tasks_per_unit):
-                    evaluator.evaluate(unit, following, reader)
+                evaluator.evaluate(units_of(piece, tasks.names, request.tasks_per_unit), following, reader)
                 on_done(piece)
     request.source.release()
 
 
-def _evaluator(
-    request: EvaluationRequest, tasks: LoadedTasks, store: EvaluationStore, first: Work
-) -> CheckpointEvaluator:
-    with collection_paused():
-        return CheckpointEvaluator(request, tasks, store, first)
+class LiveEvaluator:
+    """The evaluator of a series, built for the first checkpoint that can be scored.
+
+    A checkpoint whose weights turn out not to be finite when they come costs itself: that is what its units say.
+    """
+
+    def __init__(self, request: EvaluationRequest, tasks: LoadedTasks, store: EvaluationStore) -> None:
+        self._request = request
+        self._tasks = tasks
+        self._store = store
+        self._evaluator: CheckpointEvaluator | None = None
+
+    def evaluate(self, units: Sequence[Work], following: Checkpoint | None, reader: ReadAhead) -> None:
+        """Score ``units`` of one checkpoint and keep them; ``following`` is read ahead meanwhile."""
+        for unit in units:
+            try:
+                self._evaluator_of(unit).evaluate(unit, following, reader)
+            except NotFiniteError as error:
+                adapter = self._request.adapter
+                self._store.keep(not_finite_units(unit, self._tasks.hashes, adapter, str(error)))
+
+    def close(self) -> None:
+        """Give back what the model holds outside this process."""
+        if self._evaluator is not None:
+            self._evaluator.close()
+
+    def _evaluator_of(self, first: Work) -> CheckpointEvaluator:
+        if self._evaluator is None:
+            with collection_paused():
+                self._evaluator = CheckpointEvaluator(self._request, self._tasks, self._store, first)
+        return self._evaluator
 
 
 class CheckpointEvaluator:
@@ -97,10 +123,11 @@ class CheckpointEvaluator:
             log_samples=True,
         )
         wall_s = time.monotonic() - started
-        kept = [self._kept(piece, name, results, wall_s) for name in piece.missing]
-        if self._request.write_lm_eval_files:
+        kept = self._all_kept(piece, results, wall_s)
+        refused = {unit.task for unit, _ in kept if unit.not_finite}
+        if self._request.write_lm_eval_files and len(refused) < len(kept):
             shown = piece.checkpoint if self._merge is None else self._merge.shown(piece.checkpoint)
-            self._files.write(piece.series, shown, results)
+            self._files.write(piece.series, shown, without_tasks(results, refused))
         self._store.keep(kept)
 
     def close(self) -> None:
@@ -126,6 +153,29 @@ class CheckpointEvaluator:
         if set(names) == set(whole["tasks"]):
             return whole
         return {"tasks": {name: whole["tasks"][name] for name in names}, "groups": {}, "group_map": {}}
+
+    def _all_kept(self, piece: Work, results: dict[str, Any], wall_s: float) -> list[tuple[Unit, Samples | None]]:
+        """What is kept of the tasks that were scored together.
+
+        A task with a number that is not finite says so. So do, beside it, tasks that have no numbers to look at: what a
+        broken model writes is nothing to count.
+        """
+        kept: dict[str, tuple[Unit, Samples | None]] = {}
+        broken: dict[str, str] = {}
+        for name in piece.missing:
+            try:
+                kept[name] = self._kept(piece, name, results, wall_s)
+            except NotFiniteError as error:
+                broken[name] = str(error)
+        for name in [name for name in kept if broken and self._writes_text(name)]:
+            broken[name] = f"scored with {next(iter(broken))}: {next(iter(broken.values()))}"
+        for name, why in broken.items():
+            only = replace(piece, missing=(name,))
+            kept[name] = not_finite_units(only, self._tasks.hashes, self._request.adapter, why)[0]
+        return [kept[name] for name in piece.missing]
+
+    def _writes_text(self, name: str) -> bool:
+        return str(self._tasks.task_dict["tasks"][name].OUTPUT_TYPE) == "generate_until"
 
     def _kept(self, piece: Work, name: str, results: dict[str, Any], wall_s: float) -> tuple[Unit, Samples | None]:
         read = item_samples(
@@ -188,6 +238,8 @@ def _built_model(request: EvaluationRequest, folder: Path) -> Any:
         raise UserError(
             f"--model {request.model}: its weights cannot be swapped; e2lm eval takes e2lm-hf and models built on hf"
         )
+    if hasattr(lm, "raises_if_not_finite"):
+        lm.raises_if_not_finite = False  # it costs its task alone: Samples refuse it
     return lm
 
 

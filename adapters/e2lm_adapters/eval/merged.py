@@ -38,7 +38,7 @@ class MergedSeries:
     def weights(self, checked: Mapping[int, CheckedWeights]) -> dict[int, CheckedWeights]:
         """By step: the tensors of the run's checkpoint, and a hash of the merge and of everything that goes into it.
 
-        ``checked`` are the run's own checkpoints by step.
+        ``checked`` are the run's own checkpoints by step. One that is not finite spoils every average from there on.
         """
         _, parameters = parse_merge_spec(self.spec)
         strategy = _strategy(self.spec)
@@ -47,8 +47,11 @@ class MergedSeries:
         for step, weights_K in _changing_weights(strategy, settled, self.run):
             steps = [checkpoint.step for checkpoint in self.run.checkpoints]
             inputs = [[weight, checked[one].sha256] for one, weight in zip(steps, weights_K, strict=False) if weight]
-            text = json.dumps(["merge", strategy.name, settled, inputs], sort_keys=True)
-            found[step] = CheckedWeights(checked[step].index, sha256(text.encode()).hexdigest())
+            before = ((one, checked[one].not_finite) for one in steps if one <= step)
+            spoilt = next((f"averaged with step {one}: {why}" for one, why in before if why), "")
+            told = ["merge", strategy.name, settled, inputs, *([spoilt] if spoilt else [])]
+            text = json.dumps(told, sort_keys=True)
+            found[step] = CheckedWeights(checked[step].index, sha256(text.encode()).hexdigest(), spoilt)
         return found
 
     def walk(self, last_step: int) -> Iterator[MergedCheckpoint]:

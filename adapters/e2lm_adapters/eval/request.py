@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.series import Series
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.eval.merged import MergedSeries
-from e2lm_adapters.eval.store import adapter_label
+from e2lm_adapters.eval.store import Unit, adapter_label
 from e2lm_adapters.scoring.swap import CheckedWeights
 
 #: Raised when the same model and task could come out with other numbers: units of earlier versions are done again.
@@ -97,3 +97,26 @@ def units_of(piece: Work, names: Sequence[str], tasks_per_unit: int | None) -> l
     """All units of ``piece`` of which something is missing."""
     found = (unit_of(piece, names, tasks_per_unit, k) for k in range(unit_count(len(names), tasks_per_unit)))
     return [unit for unit in found if unit is not None]
+
+
+def not_finite_units(piece: Work, hashes: Mapping[str, str], adapter: str, why: str) -> list[tuple[Unit, None]]:
+    """What is recorded of a checkpoint whose numbers are not finite: units that say so, and no Samples.
+
+    ``hashes`` are those of the tasks.
+    """
+    return [
+        (
+            Unit(
+                series=piece.series.name,
+                step=piece.checkpoint.step,
+                task=name,
+                weights_sha256=piece.weights.sha256,
+                task_sha256=hashes[name],
+                adapter=adapter,
+                n=0,
+                not_finite=why,
+            ),
+            None,
+        )
+        for name in piece.missing
+    ]

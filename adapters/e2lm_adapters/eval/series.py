@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.progress import progress_bar
-from e2lm.run_record import RunRecord, recorded_versions
+from e2lm.run_record import LeftOut, RunRecord, recorded_versions
 from e2lm.samples import Samples
 from e2lm.scores import ScoreRow, Scores, scored_samples
 from e2lm.series import Series
 from e2lm.weights import read_weight_index
 from e2lm_adapters.eval.evaluator import evaluate_here, model_class
 from e2lm_adapters.eval.processes import evaluate_in_processes, quiet_libraries
-from e2lm_adapters.eval.request import EvaluationRequest, Work
+from e2lm_adapters.eval.request import EvaluationRequest, Work, not_finite_units
 from e2lm_adapters.eval.store import EvaluationStore, Unit, disk_errors_told, unit_key
 from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS
 from e2lm_adapters.lm_eval.tasks import SEEDS, LoadedTasks, load_tasks
@@ -54,10 +54,19 @@ def score_rows(
 WeightsOf = dict[tuple[str, int], CheckedWeights]
 
 
-def evaluate_series(request: EvaluationRequest) -> Scores:
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The Scores of every checkpoint that could be scored, and what could not be."""
+
+    scores: Scores
+    left_out: tuple[LeftOut, ...]
+
+
+def evaluate_series(request: EvaluationRequest) -> Evaluation:
     """The Scores of every checkpoint; all of them are also on disk under ``request.out``.
 
-    Everything that can be known to be wrong is found before anything is written.
+    Everything that can be known to be wrong is found before anything is written. A checkpoint whose numbers are not
+    finite costs itself.
     """
     started = time.monotonic()
     with collection_paused():
@@ -73,17 +82,25 @@ def evaluate_series(request: EvaluationRequest) -> Scores:
     work = [_work(store, series, checkpoint, weights, tasks, request) for series, checkpoint in _pairs(request.series)]
     record = _record(request, tasks, weights)
     record.write(request.out)
-    _evaluate(request, tasks, store, work, metrics)
+    for piece in work:
+        if piece.weights.not_finite:
+            store.keep(not_finite_units(piece, tasks.hashes, request.adapter, piece.weights.not_finite))
+    _evaluate(request, tasks, store, [piece for piece in work if not piece.weights.not_finite], metrics)
     scores = Scores.from_rows(
         row
         for series, checkpoint in _pairs(request.series)
         for row in _rows(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store, metrics)
     )
-    scores.write(request.out)
-    record.model_copy(update={"wall_s": time.monotonic() - started, "finished": True}).write(request.out)
+    left_out = _left_out(request, weights, tasks, store)
+    if len(scores) or not left_out:
+        scores.write(request.out)
+    done = {"wall_s": time.monotonic() - started, "finished": True, "left_out": left_out}
+    record.model_copy(update=done).write(request.out)
     for series in request.series:
-        plugin_manager().notify("e2lm_after_series_scored", series=series, scores=scores.where(series=series.name))
-    return scores
+        own = scores.where(series=series.name)
+        if len(own):
+            plugin_manager().notify("e2lm_after_series_scored", series=series, scores=own)
+    return Evaluation(scores, left_out)
 
 
 # -- before anything is written -----------------------------------------------------------------------------------
@@ -103,7 +120,7 @@ def _wanted_metrics(names: tuple[str, ...] | None) -> list[ItemMetric]:
 
 
 def _checked_series(request: EvaluationRequest) -> WeightsOf:
-    """Every checkpoint at hand seen once: shards there, shapes equal within a series, no NaN; merges follow.
+    """Every checkpoint at hand seen once: shards there, shapes equal within a series, NaN noted; merges follow.
 
     One that is still to be fetched is checked when it comes.
     """
@@ -186,12 +203,13 @@ def _evaluate(
             if not manager.is_heard("e2lm_after_checkpoint_scored"):
                 return
             rows = _rows(piece.series, piece.checkpoint, piece.weights, request, tasks, store, metrics)
-            manager.notify(
-                "e2lm_after_checkpoint_scored",
-                series=piece.series,
-                checkpoint=piece.checkpoint,
-                scores=Scores.from_rows(rows),
-            )
+            if rows:
+                manager.notify(
+                    "e2lm_after_checkpoint_scored",
+                    series=piece.series,
+                    checkpoint=piece.checkpoint,
+                    scores=Scores.from_rows(rows),
+                )
 
         if request.ray is not None:
             from e2lm_adapters.eval.ray.executor import evaluate_on_ray as way
@@ -212,8 +230,38 @@ def _rows(
 ) -> list[ScoreRow]:
     """The rows of one checkpoint, computed from what is on disk: evaluated now or in an earlier run."""
     rows: list[ScoreRow] = []
-    for task_hash in tasks.hashes.values():
-        unit = store.finished(series.name, checkpoint.step, unit_key(weights.sha256, task_hash, request.adapter))
-        if unit is not None:
-            rows += score_rows(series, checkpoint, unit, store.samples(unit), metrics)
+    for unit in _finished(series, checkpoint, weights, request, tasks, store):
+        rows += score_rows(series, checkpoint, unit, store.samples(unit), metrics)
     return rows
+
+
+def _finished(
+    series: Series,
+    checkpoint: Checkpoint,
+    weights: CheckedWeights,
+    request: EvaluationRequest,
+    tasks: LoadedTasks,
+    store: EvaluationStore,
+) -> list[Unit]:
+    keys = [unit_key(weights.sha256, task_hash, request.adapter) for task_hash in tasks.hashes.values()]
+    units = (store.finished(series.name, checkpoint.step, key) for key in keys)
+    return [unit for unit in units if unit is not None]
+
+
+def _left_out(
+    request: EvaluationRequest, weights: WeightsOf, tasks: LoadedTasks, store: EvaluationStore
+) -> tuple[LeftOut, ...]:
+    """Checkpoints that could not be scored, then items of tasks that item metrics cannot use, each thing once."""
+    refused: dict[tuple[str, str, str], list[str]] = {}
+    items: dict[tuple[str, str], None] = {}
+    for series, checkpoint in _pairs(request.series):
+        for unit in _finished(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store):
+            if unit.not_finite:
+                key = (f"{series.name} step {checkpoint.step}", unit.not_finite, checkpoint.location)
+                refused.setdefault(key, []).append(unit.task)
+            items.update({(unit.task, line): None for line in unit.left_out})
+    found = []
+    for (what, why, file), names in refused.items():
+        some = "" if len(names) == len(tasks.hashes) else f", {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+        found.append(LeftOut(what=what + some, why=why, file=file))
+    return (*found, *(LeftOut(what=task, why=line) for task, line in items))

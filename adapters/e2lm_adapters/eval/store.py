@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from e2lm.atomic_file import PARTIAL_MARK, write_json
@@ -43,7 +45,8 @@ class StockMetric(Noun):
 class Unit(Noun):
     """One task evaluated on one checkpoint: the smallest piece of work that is never done twice.
 
-    ``left_out`` tells which of its items its Samples lack, and why.
+    ``left_out`` tells which of its items its Samples lack, and why. ``not_finite`` is empty, or says which number of
+    the checkpoint is NaN or infinite: then there is nothing else, and trying again would change nothing.
     """
 
     schema_version: Literal[1] = 1
@@ -57,6 +60,7 @@ class Unit(Noun):
     stock_metrics: tuple[StockMetric, ...] = ()
     has_samples: bool = False
     left_out: tuple[str, ...] = ()
+    not_finite: str = ""
     wall_s: float = 0.0
 
     @property
@@ -86,7 +90,7 @@ class EvaluationStore:
         if not path.is_file():
             return None
         unit = Unit.from_json_file(path)
-        if unit.has_samples and not self.samples_path(series, step, unit.task).is_file():
+        if unit.has_samples and not _holds_rows(self.samples_path(series, step, unit.task)):
             return None
         return unit
 
@@ -133,6 +137,14 @@ class EvaluationStore:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def _holds_rows(file: Path) -> bool:
+    """Whether Samples are in ``file``; earlier releases left an empty table of a checkpoint that gave NaN alone."""
+    try:
+        return bool(pq.read_metadata(file).num_rows)
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +122,19 @@ class LmEvalFiles:
             }
         )
         return config
+
+
+#: Entries of lm-eval's results that are by task; groups, which are made of tasks, stand in the first of them too.
+BY_TASK = ("results", "configs", "versions", "n-shot", "n-samples", "higher_is_better", "samples")
+
+
+def without_tasks(results: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """lm-eval's results without those of the tasks ``names``, and without groups, which may be made of them."""
+    if not names:
+        return results
+    kept = [name for name in results["samples"] if name not in names]
+    changed = {key: {name: results[key][name] for name in kept if name in results[key]} for key in BY_TASK}
+    return {**results, **changed, "groups": {}, "group_subtasks": {}}
 
 
 def _require_whole(written: Path, items: int, place: Path) -> None:

@@ -19,7 +19,7 @@ with collection_paused():
 
 from tqdm import tqdm
 
-from e2lm.errors import UserError
+from e2lm.item_metric import require_finite
 from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checked_sample, compared
 from e2lm_adapters.scoring.packed import PackedScorer
@@ -42,6 +42,8 @@ class E2lmHf(HFLM):  # type: ignore[misc]
 
     #: Set by lm-eval's constructor.
     logits_cache: bool
+    #: Refuse an answer that is NaN or infinite at once; ``e2lm eval``, which looks at every task by itself, does not.
+    raises_if_not_finite = True
 
     def __init__(
         self,
@@ -150,21 +152,25 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             return []
         if self._scorer is not None and self._why_stock is None and not self._checked:
             self._check(tokens)
-        if self._scorer is None or self._why_stock is not None:
-            return self._stock_answers(tokens, disable_tqdm or not self._show_progress)
+        if self._scorer is None or self._why_stock is not None or not self._checked:
+            answers = self._stock_answers(tokens, disable_tqdm or not self._show_progress)
+        else:
+            answers = self._shared_answers(plan, tokens, disable_tqdm)
+        if self.raises_if_not_finite:
+            require_finite(np.array([loglik for loglik, _ in answers]))
+        return answers
+
+    def _shared_answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
+        assert self._scorer is not None
         hidden = disable_tqdm or not self._show_progress or self.rank != 0
         bar = tqdm(total=plan.tokens_forwarded, unit=" tokens", desc="e2lm-hf", disable=hidden)
         with bar, self._autocast():
             loglik, greedy = self._scorer.score(plan, bar.update)
-        bad = np.flatnonzero(~np.isfinite(loglik))
-        if len(bad):
-            raise UserError(
-                f"the model gives a log-likelihood of {loglik[bad[0]]} (request {bad[0]}): weights damaged?"
-            )
         answers = [(float(value), bool(flag)) for value, flag in zip(loglik, greedy, strict=True)]
         if self._verify:
             chosen = np.random.default_rng(len(tokens)).permutation(len(tokens))[: self._verify]
-            self.verification = self._compared([tokens[i] for i in chosen], [answers[i] for i in chosen])
+            asked = [tokens[i] for i in chosen]
+            self.verification = self._compared([answers[i] for i in chosen], self._answers_one_by_one(asked))
             log.warning("e2lm-hf verify: %s", self.verification)
         return answers
 
@@ -189,8 +195,11 @@ class E2lmHf(HFLM):  # type: ignore[misc]
     def _check(self, tokens: list[TokenRequest]) -> None:
         """Score a few requests both ways; on any difference beyond rounding, stay with stock scoring."""
         assert self._scorer is not None
-        self._checked = True
         chosen = checked_sample(tokens)
+        plain = self._answers_one_by_one(chosen)
+        if not np.isfinite([loglik for loglik, _ in plain]).all():
+            return  # a broken checkpoint says nothing of the way of scoring: the next one is checked
+        self._checked = True
         try:
             with self._autocast():
                 loglik, greedy = self._scorer.score(planned(chosen, self.max_length))
@@ -198,7 +207,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             self.why_stock(f"{type(self._bare_model).__name__} takes no token tree ({type(error).__name__}: {error})")
             return
         answers = [(float(value), bool(flag)) for value, flag in zip(loglik, greedy, strict=True)]
-        verification = self._compared(chosen, answers)
+        verification = self._compared(answers, plain)
         self.verification = verification
         if not verification.agrees:
             self.why_stock(
@@ -206,8 +215,8 @@ class E2lmHf(HFLM):  # type: ignore[misc]
                 f"{verification.requests} requests (allowed {verification.tolerance:.3g})"
             )
 
-    def _compared(self, tokens: list[TokenRequest], answers: list[Loglikelihood]) -> ScoringDifference:
-        return compared(answers, self._answers_one_by_one(tokens), half=self._bare_model.dtype.itemsize < 4)
+    def _compared(self, answers: list[Loglikelihood], plain: list[Loglikelihood]) -> ScoringDifference:
+        return compared(answers, plain, half=self._bare_model.dtype.itemsize < 4)
 
     def _autocast(self) -> Any:
         import torch

@@ -26,6 +26,7 @@ with collection_paused():
 from tqdm import tqdm
 
 from e2lm.errors import UserError, one_line
+from e2lm.item_metric import require_finite
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -50,6 +51,9 @@ class E2lmMlm(LM):  # type: ignore[misc]
     ``whole_words=True`` is PLL-word-l2r. ``dtype``, ``revision``, ``max_length`` and ``trust_remote_code`` are as in
     lm-eval's ``hf``; ``token_budget`` is the number of tokens of one forward pass.
     """
+
+    #: Refuse an answer that is NaN or infinite at once; ``e2lm eval``, which looks at every task by itself, does not.
+    raises_if_not_finite = True
 
     def __init__(
         self,
@@ -192,11 +196,10 @@ class E2lmMlm(LM):  # type: ignore[misc]
         with torch.inference_mode():
             logits_RV = self._logits(ids_RT.to(self._device), there_RT.to(self._device), places_R).float()
             loglik_R = logits_RV.log_softmax(-1).gather(1, targets_R[:, None])[:, 0]
-        if not bool(loglik_R.isfinite().all()):
-            raise UserError(
-                f"{self._pretrained}: the model gives a log-likelihood that is not finite: weights damaged?"
-            )
-        return loglik_R.double().tolist(), (logits_RV.argmax(-1) == targets_R).tolist()
+        loglik_R = loglik_R.double().cpu()
+        if self.raises_if_not_finite:
+            require_finite(loglik_R.numpy(), lambda row: f"request {batch[row].request}")
+        return loglik_R.tolist(), (logits_RV.argmax(-1) == targets_R).tolist()
 
     def _logits(self, ids_RT: torch.Tensor, there_RT: torch.Tensor, places_R: torch.Tensor) -> torch.Tensor:
         """Logits [R, V] at the masked places only: for a whole text they are most of the memory."""

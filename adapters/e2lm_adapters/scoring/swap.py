@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import UserError, nearest_names
+from e2lm.errors import NotFiniteError, UserError, nearest_names
 from e2lm.one_thread import one_torch_thread
 from e2lm.weights import WeightIndex, read_weight_index, weights_hash
 
@@ -23,21 +23,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CheckedWeights:
-    """A checkpoint whose every number has been seen to be finite; ``index`` is None where it is still to be fetched."""
+    """A checkpoint whose numbers have been looked at; ``not_finite`` says where one is none, and is empty otherwise.
+
+    ``index`` is None where the checkpoint is still to be fetched.
+    """
 
     index: WeightIndex | None
     sha256: str
+    not_finite: str = ""
 
 
 def checked_weights(folder: Path) -> CheckedWeights:
-    """The checkpoint in ``folder``, read once; a :class:`UserError` names the tensor that holds NaN or infinity."""
+    """The checkpoint in ``folder``, read once; a :class:`NotFiniteError` names the tensor with NaN or infinity."""
     index = read_weight_index(folder)
+    _require_finite(index)
+    return CheckedWeights(index, weights_hash(index))
+
+
+def seen_weights(folder: Path) -> CheckedWeights:
+    """As :func:`checked_weights`, but what is not finite is said by what comes back."""
+    try:
+        return checked_weights(folder)
+    except NotFiniteError as error:
+        index = read_weight_index(folder)
+        return CheckedWeights(index, weights_hash(index), str(error))
+
+
+def _require_finite(index: WeightIndex) -> None:
     with one_torch_thread():
         for name, tensor in stored_tensors(index):
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 bad = int((~tensor.isfinite()).sum())
-                raise UserError(f"{folder}: tensor {name!r} holds {bad} NaN or infinite of {tensor.numel()} numbers")
-    return CheckedWeights(index, weights_hash(index))
+                count = tensor.numel()
+                raise NotFiniteError(f"{index.folder}: tensor {name!r} holds {bad} NaN or infinite of {count} numbers")
 
 
 def stored_tensors(index: WeightIndex) -> Iterable[tuple[str, torch.Tensor]]:

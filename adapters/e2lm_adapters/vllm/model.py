@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from e2lm.errors import UserError
+from e2lm.item_metric import require_finite
 from e2lm.weights import WeightIndex, read_weight_index, weights_hash
 from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checked_sample, compared
@@ -50,6 +51,9 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
     ``engine_process=True`` gives the engine a process of its own (default: on a GPU or with several workers).
     ``batch_size`` and ``device`` are ignored: vLLM sizes its batches and chooses its device itself.
     """
+
+    #: Refuse an answer that is NaN or infinite at once; ``e2lm eval``, which looks at every task by itself, does not.
+    raises_if_not_finite = True
 
     def __init__(
         self,
@@ -221,16 +225,12 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         self._prove_swap()
         if not self._checked:
             self._check(requests)
-        scoring = self._scoring(self._way)
+        scoring = self._scoring(self._way if self._checked else Way.PLAIN)
         hidden = disable_tqdm or not self._show_progress
         with tqdm(total=len(set(requests)), unit=" prompts", desc="e2lm-vllm", disable=hidden) as bar:
             answers = scoring.answers(requests, bar.update)
-        bad = next((index for index, (loglik, _) in enumerate(answers) if not np.isfinite(loglik)), None)
-        if bad is not None:
-            raise UserError(
-                f"the model gives a log-likelihood of {answers[bad][0]} (request {bad}): weights damaged, or half "
-                "precision too narrow? dtype=float32 tells"
-            )
+        if self.raises_if_not_finite:
+            require_finite(np.array([loglik for loglik, _ in answers]))
         log.info("e2lm-vllm: %s", scoring.report)
         if self._verify:
             chosen = np.random.default_rng(len(requests)).permutation(len(requests))[: self._verify]
@@ -252,9 +252,11 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     def _check(self, requests: list[TokenRequest]) -> None:
         """Score a few requests both ways; on any difference beyond rounding, stay with plain scoring."""
-        self._checked = True
         chosen = checked_sample(requests)
         plain = self._plain_answers(chosen)
+        if not np.isfinite([loglik for loglik, _ in plain]).all():
+            return  # a broken checkpoint says nothing of the way of scoring: the next one is checked
+        self._checked = True
         self._sample = (chosen, plain)
         try:
             shared = self._scoring(self._way).answers(chosen, lambda _: None)

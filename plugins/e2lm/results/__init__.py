@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from e2lm.errors import UserError
 from e2lm.results.lm_eval import Notes, lm_eval_rows, lm_eval_run, lm_eval_runs, read_lm_eval_samples
 from e2lm.results.tables import competition_rows, loaded_json, read_table, without_duplicates
+from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm.scores import ScoreRow, Scores, ScoreSource
 
 __all__ = ["ScoreSource", "read_lm_eval_samples", "read_scores"]
@@ -31,7 +33,8 @@ def read_scores(path: Path) -> ScoreSource:
 def _read_folder(path: Path) -> ScoreSource:
     for name in ("scores.parquet", "scores.csv"):
         if (path / name).is_file():
-            return read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
+            source = read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
+            return replace(source, notes=(*source.notes, *_left_out_of(path)))
     rows: dict[tuple[str, str, str, int], ScoreRow] = {}
     repeated, runs, notes = 0, [], Notes()
     for run in lm_eval_runs(path, notes):
@@ -49,6 +52,14 @@ def _read_folder(path: Path) -> ScoreSource:
         shown = ", ".join(stepless[:3])
         notes.say(f"{path}: {len(stepless)} models name no step ({shown} ...); each is a series of its own at step 0")
     return ScoreSource(Scores.from_rows(rows.values()), "lm-eval", notes.lines())
+
+
+def _left_out_of(path: Path) -> list[str]:
+    """What the evaluation that wrote the table could not use, by its run record."""
+    try:
+        return [str(one) for one in RunRecord.from_json_file(path / RECORD_FILE).left_out]
+    except UserError:  # a table of somebody else's, beside no record or another
+        return []
 
 
 def _read_json(path: Path) -> ScoreSource:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from e2lm.command_line import main
 from e2lm.errors import UserError
+from e2lm.results import read_scores
 from e2lm.series import Series
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, read_weight_index
 from e2lm_adapters.checkpoints.series import hub_series
@@ -219,17 +220,23 @@ def test_another_process_takes_the_commits_that_were_seen_here(hub: FakeHub, tmp
     assert hub.requests == []
 
 
-def test_not_a_number_in_a_fetched_checkpoint_is_one_line(
-    hub: FakeHub, tiny_series: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("spoilt", [0, 10])
+def test_a_fetched_checkpoint_that_is_not_finite_costs_itself(
+    spoilt: int, hub: FakeHub, tiny_series: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad"
-    shutil.copytree(tiny_series / "checkpoint-10", bad)
+    shutil.copytree(tiny_series / f"checkpoint-{spoilt}", bad)
     weights = load_file(bad / SINGLE_FILE)
     weights["model.norm.weight"][3] = float("nan")
     save_file(weights, bad / SINGLE_FILE, metadata={"format": "pt"})
-    hub.repos[REPO] = {"step0": tiny_series / "checkpoint-0", "step10": bad}
-    assert evaluate(REPO, "--quiet", "--hub-cache", tmp_path / "cache") == 2
-    assert "'model.norm.weight' holds 1 NaN" in one_line(capsys)
+    hub.repos[REPO] = {f"step{step}": tiny_series / f"checkpoint-{step}" for step in (0, 10)} | {f"step{spoilt}": bad}
+    for _ in range(2):
+        assert evaluate(REPO, "--quiet", "--hub-cache", tmp_path / "cache") == 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+        assert line.startswith(f"left out: tiny-run step {spoilt}: ")
+        assert "'model.norm.weight' holds 1 NaN" in line
+        assert line.endswith(f"({REPO}@step{spoilt})")
+        assert set(read_scores(tmp_path / "out").scores.frame["step"]) == {10 - spoilt}
 
 
 # -- mistakes -----------------------------------------------------------------------------------------------------

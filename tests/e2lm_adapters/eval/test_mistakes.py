@@ -47,12 +47,6 @@ def other_shape(run: Path) -> None:
     change_tensors(run / "checkpoint-20", lambda weights: weights.update({"model.norm.weight": torch.ones(32)}))
 
 
-def not_a_number(run: Path) -> None:
-    change_tensors(
-        run / "checkpoint-20", lambda weights: weights["model.layers.1.mlp.up_proj.weight"].fill_(float("nan"))
-    )
-
-
 def cut_short(run: Path) -> None:
     file = run / "checkpoint-20" / SINGLE_FILE
     file.write_bytes(file.read_bytes()[:-100])
@@ -84,7 +78,6 @@ def missing_run(run: Path) -> None:
         (missing_checkpoint, ("checkpoint-20", "missing")),
         (damaged_shard, ("checkpoint-20", "model-00002-of-00002.safetensors", "missing")),
         (other_shape, ("checkpoint-20", "'model.norm.weight'", "[32]", "[64]")),
-        (not_a_number, ("checkpoint-20", "'model.layers.1.mlp.up_proj.weight'", "NaN")),
         (cut_short, ("checkpoint-20", "cut short")),
         (only_a_pickle, ("checkpoint-20", "pytorch_model.bin", "safetensors")),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from e2lm import UserError
+from e2lm.errors import NotFiniteError
 from e2lm_adapters.scoring.masked import E2lmMlm
 
 TEXT = "the unbelievable cat sat on the unbelievably warm mat and the dog sat on the cat " * 4
@@ -161,3 +163,15 @@ def test_the_stock_registry_knows_the_model() -> None:
     from e2lm_adapters.eval.evaluator import model_class
 
     assert model_class("e2lm-mlm") is E2lmMlm
+
+
+def test_a_number_that_is_none_is_refused_unless_somebody_looks_at_every_task(folder: Path) -> None:
+    lm = E2lmMlm(str(folder), device="cpu")
+    with torch.no_grad():
+        next(iter(lm.model.parameters())).fill_(float("nan"))
+    asked = requests(("the cat", " sat"))
+    with pytest.raises(NotFiniteError, match=r"log-likelihood of nan \(request 0\)"):
+        lm.loglikelihood(asked, disable_tqdm=True)
+    lm.raises_if_not_finite = False
+    ((loglik, _),) = lm.loglikelihood(asked, disable_tqdm=True)
+    assert math.isnan(loglik)

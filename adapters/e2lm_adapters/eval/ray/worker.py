@@ -18,7 +18,7 @@ from e2lm_adapters.eval.store import EvaluationStore, disk_errors_told, unit_key
 from e2lm_adapters.scoring.swap import CheckedWeights, ReadAhead
 
 if TYPE_CHECKING:
-    from e2lm_adapters.eval.evaluator import CheckpointEvaluator
+    from e2lm_adapters.eval.evaluator import LiveEvaluator
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class RayWorker:
         self._store = EvaluationStore(request.out)
         self._series = {series.name: series for series in request.series}
         self._checkpoints = {(one.name, point.step): point for one in request.series for point in one.checkpoints}
-        self._evaluator: tuple[str, CheckpointEvaluator] | None = None
+        self._evaluator: tuple[str, LiveEvaluator] | None = None
         self._reader = ReadAhead(request.source.folder)
 
     def ready(self) -> str:
@@ -99,7 +99,7 @@ class RayWorker:
         return Work(self._series[call.series], point, weights, missing) if missing else None
 
     def _evaluate(self, units: list[Work], following: tuple[str, int] | None) -> None:
-        from e2lm_adapters.eval.evaluator import CheckpointEvaluator
+        from e2lm_adapters.eval.evaluator import LiveEvaluator
         from e2lm_adapters.eval.merged import MergeAhead
 
         series = units[0].series
@@ -107,12 +107,11 @@ class RayWorker:
             if self._evaluator is not None:
                 self._evaluator[1].close()
             self._evaluator = None  # the old model goes before the new one comes
-            self._evaluator = (series.name, CheckpointEvaluator(self._request, self._tasks, self._store, units[0]))
+            self._evaluator = (series.name, LiveEvaluator(self._request, self._tasks, self._store))
         merge = self._request.merge_of(series)
         ahead = self._checkpoints[following] if following and following[0] == series.name and merge is None else None
         with ExitStack() as stack:
             reader = self._reader
             if merge is not None:
                 reader = stack.enter_context(MergeAhead(merge, [units[0].checkpoint]))
-            for unit in units:
-                self._evaluator[1].evaluate(unit, ahead, reader)
+            self._evaluator[1].evaluate(units, ahead, reader)
