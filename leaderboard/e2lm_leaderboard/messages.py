@@ -67,6 +67,8 @@ say = Catalogue(
         "verdict.B is better": "B is better",
         "verdict.the data cannot tell them apart": "the data cannot tell them apart",
         "not_decided": "not decided: {reason}",
+        "too_few_series": "{count} series; the test over series needs {least} to {most}",
+        "without_interval": "a score without an interval",
         "difference": "A minus B",
         "interval_90": "90 % interval",
         "p_items": "p, noise of items",

@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from html import escape
 from string import Formatter
 from typing import Any, Protocol
@@ -79,6 +80,7 @@ def wanted_language() -> str:
     return _chosen.get() or _checked(os.environ.get(LANGUAGE_VARIABLE) or ENGLISH, LANGUAGE_VARIABLE)
 
 
+@cache
 def _checked(language: str, where: str) -> str:
     if not _TAG.fullmatch(language):
         raise UserError(f"{where}: found {language!r}; a language's tag is expected, such as en or ja")
@@ -86,6 +88,10 @@ def _checked(language: str, where: str) -> str:
 
 
 # -- sentences ------------------------------------------------------------------------------------------------------
+
+
+#: A template taken apart: text, and the name and form of the field behind it (none at the end).
+_Pieces = tuple[tuple[str, str | None, str], ...]
 
 
 class Catalogue:
@@ -102,86 +108,88 @@ class Catalogue:
         translations: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.package = package
-        self.templates = {ENGLISH: dict(english)}
-        self.fields = {key: self._checked_fields(key, template) for key, template in english.items()}
+        self.english = dict(english)
+        pieces = {key: self._pieces(key, template) for key, template in english.items()}
+        self.fields = {key: frozenset(name for _, name, _ in one if name) for key, one in pieces.items()}
+        self._said = {ENGLISH: pieces}
         for language, templates in (translations or {}).items():
             _checked(language, package)
-            for key, template in templates.items():
-                self._check_translation(language, key, template)
-            self.templates[language] = dict(templates)
+            own = {key: self._translated(language, key, template) for key, template in templates.items()}
+            self._said[language] = pieces | own
 
-    def _checked_fields(self, key: str, template: str) -> frozenset[str]:
+    def _pieces(self, key: str, template: str) -> _Pieces:
         where = f"{self.package}: message {key!r}: {template!r}"
-        fields = set()
-        for _, name, form, conversion in Formatter().parse(template):
-            if name is None:
-                continue
-            if not name.isidentifier() or conversion:
+        pieces = []
+        for text, name, form, conversion in Formatter().parse(template):
+            if name is not None and (not name.isidentifier() or conversion):
                 raise ValueError(f"{where}: a field is a name in braces, found {name!r}")
             if "{" in (form or ""):
                 raise ValueError(f"{where}: a form holds no field")
-            fields.add(name)
-        return frozenset(fields)
+            pieces.append((text, name, form or ""))
+        return tuple(pieces)
 
-    def _check_translation(self, language: str, key: str, template: str) -> None:
+    def _translated(self, language: str, key: str, template: str) -> _Pieces:
         where = f"{self.package}: {language}: message {key!r}"
         if key not in self.fields:
             raise ValueError(f"{where}: there is no such message in English")
-        if unknown := self._checked_fields(key, template) - self.fields[key]:
+        pieces = self._pieces(key, template)
+        if unknown := {name for _, name, _ in pieces if name} - self.fields[key]:
             raise ValueError(f"{where}: English has no field {', '.join(sorted(unknown))}")
-        if Counter(_MARKUP.findall(template)) != Counter(_MARKUP.findall(self.templates[ENGLISH][key])):
+        if Counter(_MARKUP.findall(template)) != Counter(_MARKUP.findall(self.english[key])):
             raise ValueError(f"{where}: its markup is not that of the English")
+        return pieces
 
     @property
     def language(self) -> str:
         """The language it speaks now: the wanted one (``ja-JP`` finds ``ja``), or English where it has none of that."""
         wanted = wanted_language()
-        return next((one for one in (wanted, wanted.partition("-")[0]) if one in self.templates), ENGLISH)
+        return next((one for one in (wanted, wanted.partition("-")[0]) if one in self._said), ENGLISH)
 
     def __call__(self, key: str, /, **values: object) -> str:
         """The sentence as plain text."""
-        return _TEXT.vformat(self._template(key, values), (), values)
+        return "".join(
+            text if name is None else text + _formatted(values[name], form)
+            for text, name, form in self._template(key, values)
+        )
 
     def html(self, key: str, /, **values: object) -> Html:
         """The sentence as HTML: the template holds the markup, the values are escaped."""
-        return Html(_HTML.vformat(self._template(key, values), (), values))
+        return Html(
+            "".join(
+                text if name is None else text + escaped(_formatted(values[name], form))
+                for text, name, form in self._template(key, values)
+            )
+        )
 
     def word(self, family: str, word: str, /, **values: object) -> str:
         """What ``FAMILY.WORD`` says; the word itself where that is no message (a name that somebody else brought)."""
         key = f"{family}.{word}"
         return self(key, **values) if key in self.fields else word
 
-    def _template(self, key: str, values: Mapping[str, object]) -> str:
+    def _template(self, key: str, values: Mapping[str, object]) -> _Pieces:
         if key not in self.fields:
             raise LookupError(f"{self.package}: there is no message {key!r}")
         if values.keys() != self.fields[key]:
             wanted, given = (", ".join(sorted(names)) or "none" for names in (self.fields[key], values))
             raise TypeError(f"{self.package}: message {key!r} takes the values {wanted}; given: {given}")
-        return self.templates[self.language].get(key) or self.templates[ENGLISH][key]
+        return self._said[self.language][key]
 
 
-class _TextFormatter(Formatter):
-    def format_field(self, value: Any, form: str) -> str:
-        kind, _, rest = form.partition(" ")
-        match kind:
-            case "short":
-                return short(value)
-            case "plural":
-                one, _, many = rest.partition("|")
-                return one if value == 1 else many or one
-            case "list":
-                return say("comma").join(value)
-            case "ends":
-                return ends(value, rest)
-        return format(value, form)
-
-
-class _HtmlFormatter(_TextFormatter):
-    def format_field(self, value: Any, form: str) -> str:
-        return value if isinstance(value, Html) else escaped(super().format_field(value, form))
-
-
-_TEXT, _HTML = _TextFormatter(), _HtmlFormatter()
+def _formatted(value: Any, form: str) -> str:
+    if not form:
+        return value if isinstance(value, str) else str(value)
+    kind, _, rest = form.partition(" ")
+    match kind:
+        case "short":
+            return short(value)
+        case "plural":
+            one, _, many = rest.partition("|")
+            return one if value == 1 else many or one
+        case "list":
+            return say("comma").join(value)
+        case "ends":
+            return ends(value, rest)
+    return format(value, form)
 
 
 # -- numbers --------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ OTHERS = {
     "e2lm train compare": "the name of a command",
     "no baseline, no claim": "a verdict that programs compare",
     "no detectable difference": "a verdict that programs compare",
+    "the data cannot tell them apart": "a verdict that programs compare",
     "per measure and arm: the smallest true difference seen in at least 80 of 100 such experiments": "of --json",
     "FILE.html or FILE.png": "of --help",
     "docstrings of installed packages": "of a dry run",
@@ -209,7 +210,7 @@ def test_what_is_said_is_known_and_has_its_values(repository: Path) -> None:
                     wrong.append(f"{one.place}: no message {key!r}")
                 elif one.names is not None and one.names != catalogue.fields[key]:
                     wrong.append(f"{one.place}: {key!r} takes {sorted(catalogue.fields[key])}, not {sorted(one.names)}")
-                elif (one.kind == "html") != bool(MARKUP.search(catalogue.templates["en"][key])):
+                elif (one.kind == "html") != bool(MARKUP.search(catalogue.english[key])):
                     wrong.append(f"{one.place}: {key!r} holds markup and is said as text, or the other way round")
     assert wrong == []
 

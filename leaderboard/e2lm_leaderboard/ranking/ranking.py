@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.interval import Interval, normal_interval
+from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.store.store import Entry, Result
 
 #: Below this many series no sign-flip test can reach p = .05.
@@ -169,7 +170,7 @@ def pair_test(a: Mapping[str, Result], b: Mapping[str, Result]) -> PairTest | No
     p_series, why = _sign_flip_p(difference_M)
     errors = [_stderr(side[name]) for side in (a, b) for name in common]
     if any(error is None for error in errors):
-        return PairTest(difference, None, None, None, p_series, len(common), "a score without an interval")
+        return PairTest(difference, None, None, None, p_series, len(common), say("without_interval"))
     # Within a submission the series answer the same items, so their errors are taken as one; between two they are not.
     half = len(common)
     error_a, error_b = (float(np.mean([one or 0.0 for one in part])) for part in (errors[:half], errors[half:]))
@@ -193,7 +194,7 @@ def _sign_flip_p(difference_M: np.ndarray) -> tuple[float | None, str]:
     """Share of sign patterns whose mean is as far from zero (Fisher 1935, The Design of Experiments, section 21)."""
     count = len(difference_M)
     if not LEAST_SERIES <= count <= MOST_SERIES:
-        return None, f"{count} series; the test over series needs {LEAST_SERIES} to {MOST_SERIES}"
+        return None, say("too_few_series", count=count, least=LEAST_SERIES, most=MOST_SERIES)
     signs = np.array(list(product((1.0, -1.0), repeat=count)))
     means = np.abs(signs @ difference_M) / count
     return float(np.mean(means >= abs(difference_M.mean()) - 1e-12)), ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -17,9 +18,11 @@ from e2lm.errors import UserError
 from e2lm.samples import Samples
 from e2lm.series import Series
 from e2lm_curriculum.compare.runs import finished_runs, require_comparable
+from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.file import read_plan
 from e2lm_curriculum.train.prepared import PREPARED_FOLDER
 from tests.e2lm_curriculum.conftest import comparison_settings
+from tests.pseudo_language import pseudo_language, words_outside
 
 
 def written(data: dict[str, Any], folder: Path) -> Path:
@@ -52,6 +55,18 @@ def test_one_command_leaves_a_report_that_asks_nothing_of_the_network(comparison
     for part in page.split("<svg")[1:]:
         ET.fromstring("<svg" + part.split("</svg>")[0] + "</svg>")
     assert "Does the curriculum beat shuffling?" in page
+
+
+def test_every_sentence_of_the_report_comes_from_the_catalogue(comparison: Path, tmp_path: Path) -> None:
+    words = ["train", "compare", str(comparison), "--held-out-tokens", "4000", "--out", str(tmp_path)]
+    with pseudo_language(say):
+        assert run_command(words) == 0
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    named = re.sub(r"<pre>.*?</pre>", "", report, flags=re.DOTALL)  # the configuration
+    names = {"lm", "train", "compare", "vanilla", "curriculum", "exposure", "matched", "cosine"}
+    assert words_outside(named) - names == set()
+    verdicts = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["effects"]
+    assert {one["final"]["verdict"] for one in verdicts} <= {"better", "worse", "no detectable difference"}
 
 
 def test_the_json_has_everything_that_the_report_shows(comparison: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,14 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from e2lm.command_line import main
+from e2lm.page import STYLE
+from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Store
 from e2lm_leaderboard.web.export import export_season
+from e2lm_leaderboard.web.pages import SHORT_NAMES
 from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE
+from tests.pseudo_language import WORD, pseudo_language, words_outside
 
 Filled = tuple[Season, Store]
 
@@ -65,3 +69,25 @@ def test_the_commands_export_rank_and_verify(
     assert "team is 'thieves', the log says 'reds'" in capsys.readouterr().out
     assert main(["leaderboard", "export", str(tmp_path), str(tmp_path)]) == 2
     assert main(["leaderboard", "rank", str(tmp_path / "none")]) == 2
+
+
+def test_pages_have_the_style_of_reports_and_their_own_behind_it(filled: Filled, tmp_path: Path) -> None:
+    season, store = filled
+    export_season(store, season, tmp_path / "site", NOW)
+    style = (tmp_path / "site" / "style.css").read_text(encoding="utf-8")
+    assert style.startswith(STYLE)
+    assert "header" not in STYLE
+    assert "header" in style
+
+
+def test_every_sentence_of_the_pages_comes_from_the_catalogue(filled: Filled, tmp_path: Path) -> None:
+    season, store = filled
+    with pseudo_language(say):
+        export_season(store, season, tmp_path / "site", NOW)
+    data = [season.model_dump_json(), *SHORT_NAMES.values()]
+    for entry in store.entries():
+        data += [repr(entry), repr(store.details(entry.id)), repr(store.results("public", entry.id))]
+    pages = {path: path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html")}
+    assert len(pages) > 8
+    for path, page in pages.items():
+        assert words_outside(page) - set(WORD.findall(" ".join(data))) == set(), path

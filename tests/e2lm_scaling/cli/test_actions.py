@@ -10,6 +10,8 @@ import pytest
 
 from e2lm.command_line import main
 from e2lm.scores import ScoreRow, Scores
+from e2lm_scaling.messages import say
+from tests.pseudo_language import pseudo_language, words_outside
 
 COLUMNS = "N=params,D=tokens,L=loss"
 
@@ -179,3 +181,18 @@ def test_a_backtest_of_few_runs_shows_no_number_that_was_not_measured(tmp_path, 
     assert "the training part alone chooses none, for it has too few runs" in text
     assert "inf" not in text
     assert "nan" not in text
+
+
+def test_every_sentence_of_a_page_comes_from_the_catalogue(runs, tmp_path, capsys):
+    other, page = write_runs(tmp_path / "clean.csv", -0.05, 1), tmp_path / "page.html"
+    data = ("--data", runs, "--columns", COLUMNS)
+    decide = (
+        "decide", *data, "--budget-gpu-hours", 5000, "--cost-per-gpu-hour", 2, "--value-per-point", 5000,
+        "--option", f"clean={other}", "--model", "chinchilla-tied",
+    )  # fmt: skip
+    translate = ("translate", *data, "--to", other, "--law", "chinchilla-tied", "--at", 2.5)
+    for arguments in (decide, translate):
+        with pseudo_language(say):
+            code, out, _ = predict(capsys, *arguments, "--plot", page)
+        assert code == 0
+        assert words_outside(page.read_text(encoding="utf-8")) == set(), out

@@ -7,6 +7,8 @@ import pytest
 from e2lm.command_line import main
 from e2lm_signal.cli.plot import curve_chart
 from e2lm_signal.curves import curve_of_values
+from e2lm_signal.messages import say
+from tests.pseudo_language import pseudo_language, words_outside
 
 
 @pytest.fixture
@@ -91,3 +93,10 @@ def test_what_a_chart_leaves_out_is_said(tmp_path):
     page = out.read_text()
     assert "Ordering over time (1 not shown)" in page
     assert page.count("acc (2 series not shown)</text>") == 13
+
+
+def test_every_sentence_of_the_page_comes_from_the_catalogue(scores_csv, tmp_path):
+    out = tmp_path / "page.html"
+    with pseudo_language(say):
+        assert main(["signal", "plot", str(scores_csv), "--out", str(out), "--chance", "arc=0.25"]) == 0
+    assert words_outside(out.read_text(encoding="utf-8")) - {"arc", "piqa", "acc"} == set()
