@@ -153,9 +153,14 @@ def _measure(
     baselines: Mapping[str, float],
 ) -> Measure:
     seeds = shared_seeds(runs)
-    cells: dict[Cell, list[Values]] = {}
-    for run in runs:  # by seed within each cell
-        if run.seed in seeds[run.schedule]:
-            cells.setdefault(run.cell, []).append(values[run.series_folder])
-    stacked = {cell: np.stack(rows) for cell, rows in cells.items()}
+    used = [run for run in runs if run.seed in seeds[run.schedule]]
+    stacked = {
+        # By seed: row s of one arm is paired with row s of another.
+        cell: np.stack([values[run.series_folder] for run in sorted(used, key=_seed_of) if run.cell == cell])
+        for cell in dict.fromkeys(run.cell for run in used)
+    }
     return Measure(name, unit, higher_is_better, tokens_of(runs), stacked, seeds, baselines)
+
+
+def _seed_of(run: FinishedRun) -> int:
+    return run.seed

@@ -1,16 +1,29 @@
 from __future__ import annotations
 
 import json
+import math
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from e2lm.curriculum import Curriculum, Difficulty, Plan, TrainingText
 from e2lm.errors import E2LMError, UserError
 from e2lm_curriculum.corpus.reader import tagged_text, token_tags
-from e2lm_curriculum.difficulty.measures import GRAMMATICAL_FIRST, SPOKEN_FIRST, flesch_reading_ease, ngram_perplexity
+from e2lm_curriculum.difficulty.measures import (
+    GRAMMATICAL_FIRST,
+    SPOKEN_FIRST,
+    flesch_reading_ease,
+    ngram_perplexity,
+    sentence_count,
+    syllables,
+    words,
+)
 from e2lm_curriculum.difficulty.scores import difficulties, difficulty_of, scored
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "antidisestablishmentarianism", ".", "ran", "idiosyncratically"]
@@ -153,3 +166,97 @@ def test_tags_follow_their_words_into_tokens() -> None:
 def test_wrong_tags_are_named(data: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         tagged_text(data, "f:1")
+
+
+def test_climbs_source_orders_are_the_published_ones() -> None:
+    spoken = [["aochildes"], ["bnc_spoken", "switchboard"], ["open_subtitles", "qed"], ["cbt", "children_stories"]]
+    spoken += [["simple_wikipedia"], ["wikipedia", "gutenberg"]]
+    grammatical = [["cbt", "children_stories"], ["simple_wikipedia"], ["wikipedia", "gutenberg"], ["open_subtitles"]]
+    grammatical += [["bnc_spoken", "switchboard"], ["qed", "aochildes"]]
+    for ranks, published in ((SPOKEN_FIRST, spoken), (GRAMMATICAL_FIRST, grammatical)):
+        assert ranks == {name: rank for rank, names in enumerate(published, start=1) for name in names}
+
+
+def test_length_is_words_per_sentence_and_an_unfinished_sentence_counts() -> None:
+    assert sentence_count("One. Two! Three? and") == 4
+    assert sentence_count("... !") == 1
+    assert sentence_count("A heading\n\nA sentence") == 2
+    # "the cat sat . the cat sat .": six words in two sentences.
+    assert difficulties()["length"].score(TEXT)[0] == 3.0
+    assert words("Don't STOP d'or 3rd 'tis") == ["don't", "stop", "d'or", "rd", "tis"]
+
+
+def test_rarity_is_the_surprise_of_all_words_by_their_shares_of_the_corpus() -> None:
+    counts = Counter(word for row in (EASY, EASY, EASY, HARD) for word in [WORDS[one] for one in row] if word != ".")
+    total = sum(counts.values())
+    expected = -sum(math.log(counts[WORDS[one]] / total) for one in HARD if WORDS[one] != ".")
+    assert difficulties()["rarity"].score(TEXT)[3] == pytest.approx(expected)
+
+
+def test_compression_is_the_length_after_deflate_over_the_length_before() -> None:
+    raw = " ".join(WORDS[one] for one in EASY).encode()
+    assert difficulties()["compression"].score(TEXT)[0] == pytest.approx(len(zlib.compress(raw, 9)) / len(raw))
+
+
+@pytest.mark.parametrize(
+    ("word", "count"),
+    [("strength", 1), ("the", 1), ("make", 1), ("free", 1), ("table", 2), ("idea", 2), ("syllable", 3), ("rhythm", 1)],
+)
+def test_syllables_are_groups_of_vowels_without_a_silent_e(word: str, count: int) -> None:
+    assert syllables(word) == count
+
+
+def test_readability_is_minus_fleschs_formula() -> None:
+    # 6 words, 2 sentences, 6 syllables.
+    expected = 206.835 - 1.015 * 6 / 2 - 84.6 * 6 / 6
+    assert difficulties()["readability"].score(TEXT)[0] == pytest.approx(-expected)
+    assert flesch_reading_ease("123 456") == 0.0
+
+
+def by_definition(tokens_XT: list[list[int]], symbols: int) -> list[float]:
+    """Interpolated trigram perplexities, counted one place after the other."""
+    places = [(row, column) for row, tokens in enumerate(tokens_XT) for column in range(len(tokens))]
+
+    def share(row: int, column: int, order: int) -> float:
+        if column < order - 1:
+            return 0.0
+        context = tokens_XT[row][column - order + 1 : column]
+        others = [
+            tokens_XT[r][c]
+            for r, c in places
+            if (r, c) != (row, column) and c >= order - 1 and tokens_XT[r][c - order + 1 : c] == context
+        ]
+        return others.count(tokens_XT[row][column]) / len(others) if others else 0.0
+
+    def chance(row: int, column: int) -> float:
+        others = [tokens_XT[r][c] for r, c in places if (r, c) != (row, column)]
+        first = (others.count(tokens_XT[row][column]) + 1) / (len(others) + symbols)
+        return 0.1 * first + 0.3 * share(row, column, 2) + 0.6 * share(row, column, 3)
+
+    return [
+        math.exp(-sum(math.log(chance(row, column)) for column in range(len(tokens))) / len(tokens))
+        for row, tokens in enumerate(tokens_XT)
+    ]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=6))
+def test_trigram_perplexity_is_that_of_counting_place_by_place(rows: list[list[int]]) -> None:
+    assert ngram_perplexity(np.array(rows), 4) == pytest.approx(by_definition(rows, 4))
+
+
+def test_perplexity_of_tags_counts_a_missing_tag_as_one_more() -> None:
+    tags = [[5, 0, 1, -1], [5, 0, -1, 1], [5, 2, 1, 0]]
+    text = text_of([[0] * 4] * 3, tags=tags)
+    shifted = [[tag + 1 for tag in row] for row in tags]
+    assert difficulties()["pos-perplexity"].score(text) == pytest.approx(by_definition(shifted, 7))
+
+
+def test_the_tokens_of_the_whole_vocabulary_count_as_symbols() -> None:
+    rows = [EASY, HARD]
+    assert difficulties()["ngram-perplexity"].score(text_of(rows)) == pytest.approx(by_definition(rows, len(WORDS)))
+
+
+def test_random_difficulties_are_the_same_every_time_and_lie_evenly_between_0_and_1() -> None:
+    scores_X = difficulties()["random"].score(text_of([EASY] * 400))
+    assert np.array_equal(scores_X, difficulties()["random"].score(text_of([EASY] * 400)))
+    assert stats.kstest(scores_X, "uniform").pvalue > 0.01
