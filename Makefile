@@ -38,6 +38,7 @@ mutants: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/hook_reference.py
+	$(BIN)/python docs/house_map.py
 	$(BIN)/python docs/score_pictures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

@@ -37,12 +37,80 @@ A plugin's own entrance is its `plugin.py`: the hooks. What begins with `_` may 
 
 ## Four walks
 
-The files in the order in which the work passes through them. None imports one that stands before it, so each can be
-read with what has been read already; ⇢ marks a step that goes through a hook, so that any plugin may stand there.
+The files in the order in which the work passes through them. Each is imported by one that stands before it, or stands
+behind a hook (⇢: any plugin may stand there), and none climbs back to the door it began at
+(`tests/house/test_house_map.py`).
 """
 
 #: Files in order; a name after ⇢ is reached through a hook, and what stands behind it may be anybody's.
-WALKS: dict[str, tuple[tuple[str, str], ...]] = {}
+WALKS: dict[str, tuple[tuple[str, str], ...]] = {
+    "A score, from an evaluation to its rank": (
+        ("e2lm_leaderboard.cli.organiser", "`e2lm leaderboard run SEASON`: whatever waits is taken through"),
+        ("e2lm_leaderboard.season.run", "a submission is checked again, written out as a task, evaluated, scored"),
+        ("⇢e2lm_adapters.eval.command", "the evaluation is the public command, `e2lm eval`"),
+        ("e2lm_adapters.eval.series", "which checkpoints lack which tasks; rows are made of what is on disk"),
+        ("e2lm_adapters.eval.evaluator", "one live model scores checkpoint after checkpoint"),
+        ("e2lm_adapters.lm_eval.tasks", "lm-eval's tasks by name, and their hash"),
+        (
+            "e2lm.results.lm_eval_items",
+            "what lm-eval logged per item, live or from files, as log-likelihoods of every choice",
+        ),
+        ("e2lm.samples", "Samples refuse what is not finite, and go to disk whole or not at all"),
+        ("e2lm_adapters.eval.store", "a unit is done when it stands here"),
+        ("e2lm_leaderboard.season.curves", "back in the season: Samples of all checkpoints become curves"),
+        ("e2lm_leaderboard.season.scores", "registered signal scores over those curves, with intervals"),
+        ("⇢e2lm_signal.signal_quality", "one of those scores"),
+        ("e2lm_leaderboard.store.store", "kept, with a line in the log"),
+        ("e2lm_leaderboard.ranking.table", "the ranking as it may be shown now"),
+        ("e2lm_leaderboard.ranking.ranking", "ties by intervals, the Ladder"),
+    ),
+    "A name on the Hub, to log-likelihoods": (
+        ("e2lm_adapters.eval.command", "`e2lm eval org/model --tasks A --out OUT`"),
+        ("e2lm_adapters.checkpoints.series", "revisions and sub-folders become a Series"),
+        ("e2lm.step_name", "which step and how many tokens a name stands for"),
+        ("e2lm_adapters.checkpoints.listing", "what the repository holds, and the hash of each revision's weights"),
+        ("e2lm_adapters.checkpoints.source", "files come to this machine, a few checkpoints at a time"),
+        ("e2lm_adapters.checkpoints.pickled", "pickles become safetensors, where that was asked for"),
+        ("e2lm_adapters.eval.series", "what is still to be done"),
+        ("e2lm_adapters.eval.evaluator", "the first checkpoint is built, the others are swapped in"),
+        ("e2lm_adapters.scoring.swap", "names, shapes and numbers are checked, then copied in place"),
+        ("⇢e2lm_adapters.scoring.hf", "lm-eval asks its model, ours by the name `e2lm-hf`"),
+        ("e2lm_adapters.scoring.requests", "texts become tokens, once per list"),
+        ("e2lm_adapters.scoring.prefix_tree", "every shared token is planned once"),
+        ("e2lm_adapters.scoring.packed", "the plan runs through the model: log-likelihoods"),
+        ("e2lm_adapters.scoring.check", "and a sample is compared with the stock way"),
+    ),
+    "A predictor, from its hook to the printed interval": (
+        ("e2lm_scaling.cli.command", "`e2lm predict fit RUNS.csv --law NAME`"),
+        ("e2lm_scaling.cli.fit", "the action"),
+        ("e2lm_scaling.forecast.losses", "the file becomes losses of runs"),
+        ("e2lm_scaling.forecast.table", "and those a table that passes its checks"),
+        ("e2lm_scaling.cli.input", "the predictor of that name, whoever registered it"),
+        ("e2lm.plugin_manager", "asks every plugin, one at a time"),
+        ("⇢e2lm_scaling.plugin", "ours answer as a stranger's do"),
+        ("e2lm_scaling.forecast.predictors", "laws, their average, baselines"),
+        ("e2lm_scaling.laws.fit", "a law is fitted to the table"),
+        ("e2lm_scaling.laws.solver", "by Newton's method from many starts"),
+        ("e2lm_scaling.forecast.calibration", "how far off it was when it had to predict larger runs"),
+        ("e2lm.scaling_predictor", "a Forecast with low and high, or the reason why not: what is printed"),
+    ),
+    "A merge config, to bytes": (
+        ("e2lm_merge.cli.command", "`e2lm merge CONFIG OUT`"),
+        ("e2lm_merge.plan.recipe", "the YAML, strictly"),
+        ("e2lm_merge.plan.merge_plan", "every output tensor with what goes into it"),
+        ("e2lm_merge.plan.source", "the models: folders, what is stored there"),
+        ("e2lm_merge.plan.parameters", "values, gradients, filters"),
+        ("e2lm_merge.output.folder", "the folder that is there whole or not at all"),
+        ("e2lm_merge.output.layout", "where every tensor will lie"),
+        ("e2lm_merge.output.journal", "what is finished already"),
+        ("e2lm_merge.numbers.tensor_merge", "one tensor, block by block"),
+        ("e2lm_merge.numbers.blocks", "its inputs as float32"),
+        ("⇢e2lm_merge.methods.ties", "through the strategy, here TIES: trim, elect, sum"),
+        ("e2lm_merge.methods.deltas", "what methods on differences share"),
+        ("e2lm_merge.numbers.compiled", "in one pass over memory where there is a compiler"),
+        ("e2lm_merge.numbers.formats", "and back into the stored form: bytes"),
+    ),
+}
 
 #: How many names a door shows.
 SHOWN = 8
@@ -94,9 +162,13 @@ def _module(name: str, file: Path, files: dict[str, Path]) -> Module:
 
 
 def _taken(tree: ast.AST, files: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """(module, name) of everything of ours that is imported, at whatever depth."""
+    """(module, name) of everything of ours that is imported, at whatever depth, or named as ``module:name``."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            module, _, name = node.value.partition(":")
+            if module in files and "." in module:
+                yield module, name
+        elif isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names if alias.name in files)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
@@ -124,7 +196,7 @@ def page() -> str:
         package: sum(module.name.split(".")[0] == package for module in modules().values()) for package in PACKAGES
     }
     table = "\n".join(f"| [`{name}`](#{name}) | {modules()[name].first_line} | {sizes[name]} |" for name in PACKAGES)
-    walks = "\n".join(_walk(title, steps) for title, steps in WALKS.items())
+    walks = "".join(_walk(title, steps) for title, steps in WALKS.items())
     return HEAD.format(table=table) + walks + "".join(_package(package) for package in PACKAGES)
 
 
