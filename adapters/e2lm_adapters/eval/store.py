@@ -105,8 +105,11 @@ class EvaluationStore:
         whole; several are first written as one, which the next run takes apart if this one does not get that far.
         """
         for unit, samples in kept:
+            place = self.samples_path(unit.series, unit.step, unit.task)
             if samples is not None:
-                samples.write(self.samples_path(unit.series, unit.step, unit.task))
+                samples.write(place)
+            else:  # those of other weights, which stood here before, would be taken for its own
+                place.unlink(missing_ok=True)
         records = [unit.model_dump(mode="json") for unit, _ in kept]
         together = self.folder / UNITS_FOLDER / f"{TOGETHER_PREFIX}{uuid4().hex}.json"
         if len(kept) > 1:

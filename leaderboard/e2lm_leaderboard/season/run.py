@@ -26,6 +26,7 @@ from e2lm.command_line import run_command
 from e2lm.errors import E2LMError, one_line
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results import read_scores
+from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 from e2lm_leaderboard.bundle.bundle import Finding, Findings
 from e2lm_leaderboard.bundle.check import CheckReport, check_archive
@@ -58,6 +59,9 @@ def evaluate(season: Season, tasks: Sequence[str], task_folder: Path, out: Path)
         code = run_command(arguments)
     if code != 0:
         raise E2LMError(f"e2lm eval ended with exit code {code}: {printed.getvalue().strip()[:500]}")
+    left_out = RunRecord.from_json_file(out / RECORD_FILE).left_out
+    if left_out:  # scores over fewer checkpoints or items would be other scores
+        raise E2LMError(f"e2lm eval could not use everything: {left_out[0]} ({len(left_out)} lines)")
 
 
 def evaluated_samples(out: Path, tasks: Sequence[str]) -> list[Samples]:

@@ -132,6 +132,18 @@ def test_a_repaired_checkpoint_is_scored(
     assert RunRecord.from_json_file(tmp_path / "out" / "run.json").left_out == ()
 
 
+def test_samples_of_the_weights_that_were_there_before_do_not_stay(
+    run_folder: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(run_folder, "--quiet") == 0
+    assert {one.step for one in read_samples(tmp_path / "out")} == {*STEPS}
+    overflow(run_folder / "checkpoint-20")
+    assert evaluate(run_folder, "--quiet") == 0
+    assert len(lines(capsys)) == 1
+    assert {one.step for one in read_samples(tmp_path / "out")} == {*STEPS} - {20}
+    assert set(read_scores(tmp_path / "out").scores.frame["step"]) == {*STEPS} - {20}
+
+
 def test_one_task_may_be_spoilt_and_the_others_not_but_text_beside_it_is_not_trusted(
     tiny_series: Path,
     task_folder: Path,

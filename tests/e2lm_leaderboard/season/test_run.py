@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from e2lm.errors import E2LMError
+from e2lm.run_record import LeftOut, RunRecord
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.intake import take_in
 from e2lm_leaderboard.cli.demo import demo_submissions
@@ -47,6 +49,23 @@ def sent(run: SeasonRun, changes: dict[str, bytes], team: str = "reds") -> str:
     intake = take_in(run.store, run.season.rules, Bundle({**SAMPLE, **changes}).packed(), team, NOW)
     assert intake.entry is not None, intake.findings
     return intake.entry.id
+
+
+def test_an_evaluation_that_left_something_out_is_no_ground_for_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from e2lm_leaderboard.season import run as season_run
+
+    season = Season.from_data({"title": "Test", "series": ["runs/a"]}, "test")
+    out = tmp_path / "out"
+    record = RunRecord(command="eval", config={}, versions={}, finished=True)
+    monkeypatch.setattr(season_run, "run_command", lambda words: 0)
+    record.write(out)
+    season_run.evaluate(season, ["t"], tmp_path, out)
+    spoilt = LeftOut(what="a step 20, t", why="the model gives a log-likelihood of nan", file="runs/a/checkpoint-20")
+    record.model_copy(update={"left_out": (spoilt,)}).write(out)
+    with pytest.raises(E2LMError, match="could not use everything: left out: a step 20, t: .*nan"):
+        season_run.evaluate(season, ["t"], tmp_path, out)
 
 
 @pytest.mark.slow
