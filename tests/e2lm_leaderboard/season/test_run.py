@@ -64,7 +64,7 @@ def test_an_evaluation_that_left_something_out_is_no_ground_for_scores(
     season_run.evaluate(season, ["t"], tmp_path, out)
     spoilt = LeftOut(what="a step 20, t", why="the model gives a log-likelihood of nan", file="runs/a/checkpoint-20")
     record.model_copy(update={"left_out": (spoilt,)}).write(out)
-    with pytest.raises(E2LMError, match="could not use everything: left out: a step 20, t: .*nan"):
+    with pytest.raises(E2LMError, match=r"could not use everything: left out: a step 20, t: .*nan"):
         season_run.evaluate(season, ["t"], tmp_path, out)
 
 
