@@ -39,7 +39,8 @@ h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0; } h2 { font-size: 1.
 h1, h2, p, li { overflow-wrap: anywhere; } p, li { max-width: 52rem; }
 a { color: var(--link); } code { font-size: .9em; }
 .soft, small, figcaption { color: var(--soft); } .good { color: var(--good); }
-.scroll { overflow-x: auto; } .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
+.charts, .scroll { margin: 1rem 0; } .scroll { overflow-x: auto; }
+.scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { border-bottom-width: 2px; vertical-align: bottom; }
