@@ -143,7 +143,7 @@ def model_size(text: str) -> ModelSize:
     match = SPECIFICATION.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"unknown size {text!r}; allowed are {', '.join(NAMED_SIZES)}, or LAYERSxWIDTH such as 4x128. "
+            f"unknown size {text!r}; a name or LAYERSxWIDTH such as 4x128 is expected. "
             + nearest_names(text, NAMED_SIZES)
         )
     layers, width = int(match.group(1)), int(match.group(2))

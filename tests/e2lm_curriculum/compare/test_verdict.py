@@ -38,6 +38,7 @@ def test_power_is_that_of_the_non_central_t(df: float, centre: float, alpha: flo
     expected = stats.nct.sf(edge, df, centre) + stats.nct.cdf(-edge, df, centre)
     assert power_of(centre, 1.0, df, alpha) == pytest.approx(expected, abs=2e-6)
     assert power_of(-3.0 * centre, 3.0, df, alpha) == pytest.approx(expected, abs=2e-6)
+    assert power_of(0.004 * centre, 0.004, df, alpha) == pytest.approx(expected, abs=2e-6)
 
 
 def test_power_is_the_share_of_drawn_experiments_that_see_the_effect() -> None:
@@ -60,6 +61,7 @@ def test_a_detectable_difference_has_its_power_and_grows_with_the_error(df: floa
     edge = stats.t.ppf(1 - alpha / 2, df)
     assert stats.nct.sf(edge, df, found / 0.25) == pytest.approx(power, abs=1e-4)
     assert detectable_difference(0.5, df, alpha, power) == pytest.approx(2 * found, rel=1e-5)
+    assert detectable_difference(0.005, df, alpha, power) == pytest.approx(found / 50, rel=1e-5)
 
 
 def test_an_effect_that_no_experiment_could_see_is_infinitely_large() -> None:
