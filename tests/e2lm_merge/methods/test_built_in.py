@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from e2lm import UserError
 from e2lm.merge_strategy import ScoredMerge
+from e2lm_merge.methods.slerp import slerp_coefficients
 from e2lm_merge.plan.merge_plan import find_strategy
 from e2lm_merge.plugin import e2lm_register_merge_strategies
 
@@ -463,3 +464,25 @@ def test_every_strategy_says_where_it_comes_from_and_gives_finite_numbers(strate
     base, tensors = fine_tunes(23, count, 12, 20)
     merged = merge_one(strategy.name, tensors, base if strategy.needs_base else None)
     assert bool(torch.isfinite(merged).all())
+
+
+@pytest.mark.parametrize(("energy", "by_energy"), [(0.995e-6, False), (1.005e-6, True)])
+def test_sce_weighs_models_by_energy_from_a_millionth_on_and_alike_below(
+    energy: float, by_energy: bool, merge_one: MergeOne
+) -> None:
+    small, large = math.sqrt(energy / 5), 2 * math.sqrt(energy / 5)
+    merged = merge_one("sce", [torch.full((4,), small), torch.full((4,), large)], torch.zeros(4))
+    expected = 0.2 * small + 0.8 * large if by_energy else (small + large) / 2
+    torch.testing.assert_close(merged, torch.full((4,), expected), rtol=1e-4, atol=0)
+
+
+def test_slerp_is_on_the_arc_up_to_its_bound_and_on_the_line_beyond_it() -> None:
+    for angle in (0.03, 0.5, 2.0):
+        gram = np.array([[4.0, 6 * math.cos(angle)], [6 * math.cos(angle), 9.0]])
+        arc = (math.sin(0.75 * angle) / math.sin(angle), math.sin(0.25 * angle) / math.sin(angle))
+        expected = (0.75, 0.25) if angle == 0.03 else arc
+        assert slerp_coefficients(gram, 0.25) == pytest.approx(expected, rel=1e-12)
+        assert slerp_coefficients(gram, 0.25, 1 - 1e-12) == pytest.approx(arc, rel=1e-6)
+    for gram in (np.diag([4.0, 0.0]), np.diag([0.0, 9.0])):
+        assert slerp_coefficients(gram, 0.25) == (0.75, 0.25)
+    assert [slerp_coefficients(np.eye(2), t) for t in (0.0, 1.0)] == [(1.0, 0.0), (0.0, 1.0)]

@@ -222,6 +222,21 @@ def test_every_checkpoint_is_read_once(spec: str, run: Run, monkeypatch: pytest.
     assert read == [f"checkpoint-{step}" for step in (1, 2, 3, 4, 5)]
 
 
+@pytest.mark.parametrize("parameters", [{}, {"fraction": 0.5}, {"window": 2.0, "fraction": 0.5}, {"alpha": 0.6}])
+def test_an_exponential_average_is_over_the_window_and_the_last_part_of_training_alone(
+    parameters: dict[str, Value], run: Run, tiny_tensors: Any
+) -> None:
+    steps = [10, 20, 30, 40]
+    curve = dict(merged_checkpoints(Series.read(run(steps)), "ema", parameters))
+    alpha, oldest = float(parameters.get("alpha", 0.2)), (1 - float(parameters.get("fraction", 1.0)))
+    for step, tensors in curve.items():
+        taken = [one for one in steps if oldest * step <= one <= step][-int(float(parameters.get("window", 9))) :]
+        expected = tiny_tensors(taken[0])["model.norm.weight"]
+        for one in taken[1:]:
+            expected = alpha * tiny_tensors(one)["model.norm.weight"] + (1 - alpha) * expected
+        torch.testing.assert_close(tensors["model.norm.weight"], expected, rtol=1e-6, atol=1e-7)
+
+
 def test_a_sliding_mean_equals_the_mean_of_the_window(run: Run, tiny_tensors: Any) -> None:
     folder = run([1, 2, 3, 4, 5, 6, 7])
     key = "model.layers.0.mlp.up_proj.weight"

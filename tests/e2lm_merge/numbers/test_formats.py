@@ -42,3 +42,10 @@ def test_no_nan_is_lost_by_rounding(kind: str) -> None:
     stored = narrower.narrow(numbers, "t")
     assert not narrower.finite
     assert not all_finite(stored, kind)
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 4097])
+def test_memory_starts_at_a_cache_line_and_is_as_long_as_asked(count: int) -> None:
+    kept = [empty_bytes(count) for _ in range(20)]
+    assert {len(one) for one in kept} == {count}
+    assert {one.ctypes.data % 64 for one in kept if count} <= {0}

@@ -177,3 +177,14 @@ def test_the_error_of_a_mean_difference_is_that_of_the_paired_bootstrap() -> Non
     resampled = [differences[rng.integers(300, size=300)].mean() for _ in range(4000)]
     assert paired_error(differences) == pytest.approx(float(np.std(resampled)), rel=0.05)
     assert math.isinf(paired_error(differences[:1]))
+
+
+@pytest.mark.parametrize("models", [2, 3, 4, 5])
+def test_the_worst_case_counts_every_layer_as_the_costliest_partial_conflict(models: int) -> None:
+    cost = hi_cost(7, models, recompute=False, search=False)
+    costliest = max(suffering * (models - suffering) for suffering in range(1, models)) + models if models > 2 else 0
+    assert cost["worst_case_total"] == cost["references"] + cost["probes"] + 7 * costliest
+    assert (cost["references"], cost["probes"]) == (3 * models, 4 * 7 * models)
+    again = sum((1 + 2 * left) * models for left in range(7))
+    assert hi_cost(7, models, recompute=True, search=False)["worst_case_total"] == cost["worst_case_total"] + again
+    assert hi_cost(7, models, recompute=False, search=True)["search"] == 100 * models
