@@ -94,3 +94,27 @@ def test_documents_with_enough_facts_give_three_tasks() -> None:
     suite = build_suite(corpus, 0, 100, "e2lm_domain", family=family)
     assert list(suite.card["tasks"]) == ["e2lm_domain_vocabulary", "e2lm_domain_facts", "e2lm_domain_inference"]
     assert suite.files == build_suite(corpus, 0, 100, "e2lm_domain", family=family).files
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_term", "is_common"),
+    [(4000, True, False), (3999, False, False), (1501, False, False), (1500, False, True), (3, False, True)],
+)
+def test_a_word_is_a_term_from_four_times_the_usual_share_on_and_common_up_to_one_and_a_half(
+    seen: int, is_term: bool, is_common: bool
+) -> None:
+    """Shares with one added to word and total: 1,000 in 1,000,000 of the background."""
+    documents = WordFrequency(Counter({"word": seen - 1, "rest": 1_000_000 - seen}), 999_999)
+    background = WordFrequency(Counter({"word": 999, "rest": 999_000}), 999_999)
+    if seen == 3:
+        documents, background = (WordFrequency(Counter(word=count), 999_999) for count in (3, 3))
+    terms, common = terms_and_common(documents, background)
+    assert ("word" in terms, "word" in common) == (is_term, is_common)
+
+
+@pytest.mark.parametrize(("word", "count"), [("word", 2), ("wor", 9000), ("w0rd", 9000)])
+def test_words_that_are_rare_short_or_no_words_are_neither(word: str, count: int) -> None:
+    documents = WordFrequency(Counter({word: count}), 1_000_000)
+    for usual in (0, 9000):
+        background = WordFrequency(Counter({word: usual}), 1_000_000)
+        assert terms_and_common(documents, background) == (frozenset(), frozenset())
