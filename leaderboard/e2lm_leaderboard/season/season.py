@@ -71,11 +71,6 @@ class SeasonRules(Noun):
     metric_code_bytes: Annotated[int, Field(gt=0)] = 4096
     limits: BundleLimits = BundleLimits()
 
-    @property
-    def max_prompt_bytes(self) -> int:
-        """The token limit in bytes, where no tokenizer is named."""
-        return int(self.max_tokens * self.bytes_per_token)
-
 
 SEASON_FILE = "season.json"
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from e2lm.errors import E2LMError, UserError
 from e2lm_leaderboard.store.database import database_url, open_engine
 from e2lm_leaderboard.store.store import Incoming, LimitReachedError, Result, Store
-from e2lm_leaderboard.store.tables import SCHEMA_VERSION, State, migrate
+from e2lm_leaderboard.store.tables import METADATA, SCHEMA_VERSION, State, migrate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -161,3 +161,16 @@ def test_a_closed_store_takes_nothing(store: Store) -> None:
     store.close()
     with pytest.raises(E2LMError, match="closed"):
         store.submit(incoming("late"), 10, NOW)
+
+
+#: Hash of names, types and duties of all columns, by version: tables that change need a version of their own.
+COLUMNS_SHA256 = {2: "814f034a23754a8b4f044e442bdab26c980a1785e597e324494f23c171ada0c0"}
+
+
+def test_tables_are_those_of_their_version() -> None:
+    columns = [
+        f"{table.name}.{column.name} {column.type} {column.primary_key} {column.nullable} {column.unique}"
+        for table in METADATA.sorted_tables
+        for column in table.columns
+    ]
+    assert sha256("\n".join(columns).encode()).hexdigest() == COLUMNS_SHA256[SCHEMA_VERSION], columns
