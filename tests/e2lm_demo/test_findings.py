@@ -100,3 +100,27 @@ def test_pairs_right_is_one_for_the_true_order_and_zero_for_its_reverse(losses):
     assert pairs_right(-truth_M, truth_M) == 1.0
     assert pairs_right(truth_M, truth_M) == 0.0
     assert pairs_right(np.zeros_like(truth_M), truth_M) == 0.5
+
+
+def test_early_is_the_first_checkpoint_from_a_tenth_of_the_smallest_models_training_on():
+    assert found(scores_of(lambda rank, step: 0.5), SIGNAL, seed=0).early_tokens == 1e5
+    longer = [
+        ScoreRow("large", 4, LOSS_TASK, LOSS_METRIC, 1.3, params=4e5, tokens=2e6, n=100),
+        ScoreRow("middle", 0, LOSS_TASK, "word_perplexity", 9.0, params=2e5, tokens=1e5, n=100),
+    ]
+    others = Scores.from_rows([*scores_of(lambda rank, step: 0.5).rows(), *longer])
+    assert found(others, SIGNAL, seed=0).early_tokens == 1e5
+
+
+def test_what_is_shown_of_a_task_is_the_largest_models_last_value_and_the_mean_score_over_models():
+    values = {"small": 0.1, "middle": 0.2, "large": 0.9}
+    rows = [
+        {"series": name, "task": "t", "metric": "acc", "scores": {"e2lmc_sq": {"value": value}}}
+        for name, value in values.items()
+    ]
+    others = [{"series": "small", "task": "t", "metric": "other", "scores": {"e2lmc_sq": {"value": 5.0}}}]
+    (finding,) = found(
+        scores_of(lambda rank, step: 0.3 + 0.1 * rank + 0.01 * step), {"rows": rows + others}, 0
+    ).findings
+    assert (finding.last_value, finding.last_stderr, finding.last_right) == pytest.approx((0.53, 0.001, 1.0))
+    assert finding.scores == pytest.approx({"e2lmc_sq": 0.4})

@@ -23,7 +23,7 @@ from transformers import (
 
 from e2lm import UserError
 from e2lm.errors import NotFiniteError
-from e2lm_adapters.scoring.masked import E2lmMlm
+from e2lm_adapters.scoring.masked import E2lmMlm, MaskedCopy
 
 TEXT = "the unbelievable cat sat on the unbelievably warm mat and the dog sat on the cat " * 4
 SPECIAL = {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>", "pad_token": "<pad>"}
@@ -175,3 +175,15 @@ def test_a_number_that_is_none_is_refused_unless_somebody_looks_at_every_task(fo
     lm.raises_if_not_finite = False
     ((loglik, _),) = lm.loglikelihood(asked, disable_tqdm=True)
     assert math.isnan(loglik)
+
+
+def test_a_token_is_greedy_where_its_logit_is_the_largest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = E2lmMlm(str(folder), device="cpu")
+    logits_RV = torch.tensor([[0.0, 1.0, 5.0], [3.0, 1.0, -2.0], [0.0, 9.0, -9.0]])
+    monkeypatch.setattr(model, "_logits", lambda *given: logits_RV)
+    copies = [MaskedCopy(request=0, tokens=(0, 1), place=1, target=target) for target in (2, 2, 1)]
+    logliks, greedy = model._scored(copies)
+    assert greedy == [True, False, True]
+    assert logliks == pytest.approx(
+        [float(row.log_softmax(-1)[t]) for row, t in zip(logits_RV, (2, 2, 1), strict=True)]
+    )

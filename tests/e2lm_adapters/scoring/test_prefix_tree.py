@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2lm import UserError
-from e2lm_adapters.scoring.prefix_tree import ScoringPlan, TokenRequest, batches, common_length, planned
+from e2lm_adapters.scoring.prefix_tree import (
+    PreambleGroup,
+    Row,
+    ScoringPlan,
+    TokenRequest,
+    batches,
+    common_length,
+    planned,
+)
 
 UNLIMITED = 10_000
 
@@ -146,3 +154,16 @@ def test_common_length_is_that_of_the_common_beginning(a: tuple[int, ...], b: tu
     count = common_length(np.array(a, dtype=np.int32), np.array(b, dtype=np.int32))
     assert a[:count] == b[:count]
     assert count == min(len(a), len(b)) or a[count] != b[count]
+
+
+def test_rows_of_a_batch_are_at_most_a_twenty_fifth_shorter_than_the_longest() -> None:
+    def lengths(*wanted: int) -> list[list[int]]:
+        empty = np.zeros(0, dtype=np.int32)
+        rows = [
+            Row(*(np.zeros(length, dtype=np.int32),) * 3, empty, empty, empty.astype(np.int64)) for length in wanted
+        ]
+        return [list(map(len, batch)) for batch in batches(PreambleGroup(empty, tuple(rows)), 10_000)]
+
+    assert lengths(96, 100, 95) == [[100, 96], [95]]
+    assert lengths(10, 9, 8) == [[10, 9], [8]]
+    assert lengths(2, 1, 1) == [[2, 1, 1]]
