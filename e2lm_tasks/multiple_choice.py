@@ -22,6 +22,7 @@ from e2lm import ItemMetric
 from e2lm.errors import NotFiniteError, one_line
 from e2lm.item_metric import ItemChoices
 from e2lm.plugin_manager import plugin_manager
+from e2lm.results.lm_eval_items import LiveTask
 from e2lm_tasks.local_task import LocalTask
 
 #: Computed by lm-eval itself, whose values are kept under these names.
@@ -36,9 +37,9 @@ class MultipleChoice(LocalTask):
 
     Every ``ItemMetric`` of the installed plugins appears with aggregation mean, its standard error and its arrow. A
     metric that needs more choices than an item has is left out for that item. All are NaN for an item with a
-    log-likelihood that is not finite. One that raises is NaN for that item,
-    and named once in a warning, so that one broken plugin does not cost an evaluation. Metrics that need the number
-    of tokens of each choice are left out: lm-eval does not hand it over (``e2lm eval`` reports them).
+    log-likelihood that is not finite. One that raises is NaN for that item, and named once in a warning, so that one
+    broken plugin does not cost an evaluation. Metrics that need the number of tokens of each choice are left out:
+    lm-eval does not hand it over (``e2lm eval`` reports them).
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
@@ -86,15 +87,13 @@ class MultipleChoice(LocalTask):
     def _item_choices(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> ItemChoices | None:
         """The choices of one item; None where there is no single true choice, which the metrics presuppose."""
         texts: list[str] = list(self.doc_to_choice(doc))
-        gold = self.doc_to_text(doc) if self.multiple_input else self.doc_to_target(doc)
-        if isinstance(gold, str):
-            gold = texts.index(gold) if gold in texts else -1
-        if not isinstance(gold, int) or not 0 <= gold < len(texts):
+        golds = LiveTask(self).golds({"doc": doc})
+        if golds is None or len(golds) != 1:
             return None
         # Where choices stand in the prompt (lm-eval's multiple inputs), what is scored is one and the same target.
         scored = [str(self.doc_to_target(doc))] * len(texts) if self.multiple_input else texts
         # lm-eval appends unconditional log-likelihoods for acc_mutual_info after those of the choices.
-        return item_choices([loglik for loglik, _ in results[: len(texts)]], scored, gold)
+        return item_choices([loglik for loglik, _ in results[: len(texts)]], scored, golds[0])
 
 
 def needs_token_counts(metric: ItemMetric) -> bool:
