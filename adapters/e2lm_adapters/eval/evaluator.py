@@ -186,6 +186,8 @@ class CheckpointEvaluator:
             results["samples"][name],
             getattr(self._lm, "continuation_tokens_of", None),
         )
+        reported = list(reported_values(results["results"][name]))
+        nothing = tuple(f"{metric} is {value}: no row" for metric, value, _ in reported if not math.isfinite(value))
         unit = Unit(
             series=piece.series.name,
             step=piece.checkpoint.step,
@@ -196,10 +198,11 @@ class CheckpointEvaluator:
             n=int(results["n-samples"][name]["effective"]),
             stock_metrics=tuple(
                 StockMetric(metric=metric, value=value, stderr=stderr if math.isfinite(stderr) else None)
-                for metric, value, stderr in reported_values(results["results"][name])
+                for metric, value, stderr in reported
+                if math.isfinite(value)
             ),
             has_samples=read.samples is not None,
-            left_out=read.left_out,
+            left_out=(*nothing, *read.left_out),
             wall_s=wall_s,
         )
         return unit, read.samples

@@ -188,6 +188,20 @@ def test_one_task_may_be_spoilt_and_the_others_not_but_text_beside_it_is_not_tru
     assert set(stock.scores.frame["task"]) == {"small"}
 
 
+def test_a_metric_that_is_no_number_costs_its_row(
+    tiny_series: Path, task_folder: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task_folder / "own.py").write_text("def own(doc, results): return {'own': float('nan'), 'acc': 1.0}\n", "utf-8")
+    yaml = (task_folder / "small.yaml").read_text("utf-8").partition("metric_list")[0]
+    plain = yaml.replace("multiple_choice.MultipleChoice", "local_task.LocalTask")
+    metrics = "".join(f"  - {{metric: {name}, aggregation: mean, higher_is_better: true}}\n" for name in ("own", "acc"))
+    own = f"{plain}metric_list:\n{metrics}process_results: !function own.own\n"
+    (task_folder / "small.yaml").write_text(own, "utf-8")
+    assert evaluate(tiny_series, "--quiet") == 0
+    assert lines(capsys)[0] == "left out: small: own is nan: no row"
+    assert set(read_scores(tmp_path / "out").scores.frame["metric"]) == {"acc"}
+
+
 def test_averages_from_there_on_are_spoilt(
     run_folder: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
