@@ -44,7 +44,8 @@ RETURNED = re.compile(r"Iterable\[(\w+)\]")
 
 def hooks() -> list[Callable[..., Any]]:
     """Every hook specification, in the order of the file."""
-    return [value for name, value in vars(hookspecs).items() if name.startswith("e2lm_") and inspect.isfunction(value)]
+    found = [value for name, value in vars(hookspecs).items() if name.startswith("e2lm_") and inspect.isfunction(value)]
+    return sorted(found, key=lambda hook: hook.__code__.co_firstlineno)
 
 
 def markdown(docstring: str) -> str:
