@@ -23,7 +23,7 @@ from e2lm_curriculum.config.training import DataConfig, TrainingConfig
 from e2lm_curriculum.plan.arms import VANILLA, Arm
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.file import PLAN_FILE, SCHEDULE_FILE, write_plan
-from e2lm_curriculum.train.ladder import prepare_once, require_trainable, train_unfinished
+from e2lm_curriculum.train.ladder import corpus_hashes, prepare_once, require_trainable, train_unfinished
 from e2lm_curriculum.train.locks import folder_lock
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.prepared import (
@@ -165,8 +165,9 @@ def train_study(study: Study, quiet: bool = False) -> None:
 
 def check_study(study: Study) -> None:
     """Raise a :class:`UserError` for what can be known to be wrong before anything is written."""
+    hashes = corpus_hashes(study.training.data)
     for run in study.runs:
-        require_trainable(run.training.config)
+        require_trainable(run.training.config, hashes)
 
 
 def prepare_all(runs: Sequence[ModelRun]) -> None:

@@ -106,13 +106,16 @@ class _Progress:
 # -- before anything is written -------------------------------------------------------------------------------------
 
 
-def require_trainable(config: TrainingConfig) -> None:
-    """Raise a :class:`UserError` for what can be known to be wrong before anything is written."""
+def require_trainable(config: TrainingConfig, hashes: dict[str, str] | None = None) -> None:
+    """Raise a :class:`UserError` for what can be known to be wrong before anything is written.
+
+    ``hashes`` are those of the corpus, if they are known already.
+    """
     data, out = config.data, config.run.out_folder
     difficulty_of(chosen_curriculum(data.curriculum))
     is_online(data)
     _require_shareable(config)
-    hashes = corpus_hashes(data)
+    hashes = hashes or corpus_hashes(data)
     if out.exists() and not out.is_dir():
         raise UserError(f"field 'out': {out} is a file; give a folder")
     if (out / RECORD_FILE).is_file():
