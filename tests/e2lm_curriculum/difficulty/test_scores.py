@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import zlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,11 +198,29 @@ def test_rarity_is_the_surprise_of_all_words_by_their_shares_of_the_corpus() -> 
 def test_compression_is_the_length_after_deflate_over_the_length_before() -> None:
     raw = " ".join(WORDS[one] for one in EASY).encode()
     assert difficulties()["compression"].score(TEXT)[0] == pytest.approx(len(zlib.compress(raw, 9)) / len(raw))
+    # A long text tells level 9 from level 8.
+    chance = random.Random(0)
+    long = " ".join(chance.choice(["the", "cat", "sat", "on", "a", "mat", ".", "ran"]) for _ in range(6000)).encode()
+    assert len(zlib.compress(long, 8)) != len(zlib.compress(long, 9))
+    score = difficulties()["compression"].score(replace(TEXT, decode=lambda row_T: long.decode()))[0]
+    assert score == pytest.approx(len(zlib.compress(long, 9)) / len(long), abs=1e-9)
+    # Nothing at all is 8 bytes of DEFLATE: hard, and no division by zero.
+    assert difficulties()["compression"].score(replace(TEXT, decode=lambda row_T: "")).tolist() == [8.0] * 4
 
 
 @pytest.mark.parametrize(
     ("word", "count"),
-    [("strength", 1), ("the", 1), ("make", 1), ("free", 1), ("table", 2), ("idea", 2), ("syllable", 3), ("rhythm", 1)],
+    [
+        ("strength", 1),
+        ("the", 1),
+        ("make", 1),
+        ("free", 1),
+        ("table", 2),
+        ("idea", 2),
+        ("syllable", 3),
+        ("rhythm", 1),
+        ("hmm", 1),
+    ],
 )
 def test_syllables_are_groups_of_vowels_without_a_silent_e(word: str, count: int) -> None:
     assert syllables(word) == count

@@ -26,8 +26,8 @@ from e2lm_curriculum.model.objective import (
 )
 from e2lm_curriculum.plan.setting import MASK_RATE
 
-TOKENS_PL = np.array([[0, 3, 4, 50, 60, 70]])
-TAGS_PL = np.array([[0, 1, 2, 11, -1, 1]])
+TOKENS_PL = np.array([[0, 3, 4, 50, 60, 70, 80]])
+TAGS_PL = np.array([[0, 1, 2, 11, -1, 1, 0]])
 
 
 def test_the_constants_are_those_of_climb_and_bert() -> None:
@@ -51,18 +51,18 @@ def test_special_tokens_have_the_numbers_that_tokenizers_on_disk_give_them() -> 
 
 
 def test_rates_are_by_tag_and_nothing_special_is_ever_masked() -> None:
-    assert masking_rates("mlm", TOKENS_PL, None).tolist() == [[0.0, 0.0, 0.15, 0.15, 0.15, 0.15]]
-    assert masking_rates("mlm", TOKENS_PL, None, 0.3).tolist() == [[0.0, 0.0, 0.3, 0.3, 0.3, 0.3]]
-    assert masking_rates("pos-noun-verb", TOKENS_PL, TAGS_PL).tolist() == [[0.0, 0.0, 0.15, 0.15, 0.0, 0.4]]
-    assert masking_rates("pos-noun-verb-adj", TOKENS_PL, TAGS_PL).tolist() == [[0.0, 0.0, 0.4, 0.15, 0.0, 0.4]]
-    assert masking_rates("pos-all", TOKENS_PL, TAGS_PL).tolist() == [[0.0, 0.0, 0.4, 0.15, 0.0, 0.4]]
+    assert masking_rates("mlm", TOKENS_PL, None).tolist() == [[0.0, 0.0, *[0.15] * 5]]
+    assert masking_rates("mlm", TOKENS_PL, None, 0.3).tolist() == [[0.0, 0.0, *[0.3] * 5]]
+    assert masking_rates("pos-noun-verb", TOKENS_PL, TAGS_PL).tolist() == [[0.0, 0.0, 0.15, 0.15, 0.0, 0.4, 0.4]]
+    assert masking_rates("pos-noun-verb-adj", TOKENS_PL, TAGS_PL).tolist() == [[0.0, 0.0, 0.4, 0.15, 0.0, 0.4, 0.4]]
+    assert masking_rates("pos-all", TOKENS_PL, TAGS_PL).tolist() == [[0.0, 0.0, 0.4, 0.15, 0.0, 0.4, 0.4]]
 
 
 def test_labels_are_tokens_or_the_class_of_the_tag_and_all_other_tags_are_the_last_class() -> None:
     assert planned_labels("mlm", TOKENS_PL, None).tolist() == TOKENS_PL.tolist()
-    assert planned_labels("pos-noun-verb", TOKENS_PL, TAGS_PL).tolist() == [[0, 1, 2, 2, 2, 1]]
-    assert planned_labels("pos-noun-verb-adj", TOKENS_PL, TAGS_PL).tolist() == [[0, 1, 2, 3, 3, 1]]
-    assert planned_labels("pos-all", TOKENS_PL, TAGS_PL).tolist() == [[0, 1, 2, 11, 11, 1]]
+    assert planned_labels("pos-noun-verb", TOKENS_PL, TAGS_PL).tolist() == [[0, 1, 2, 2, 2, 1, 0]]
+    assert planned_labels("pos-noun-verb-adj", TOKENS_PL, TAGS_PL).tolist() == [[0, 1, 2, 3, 3, 1, 0]]
+    assert planned_labels("pos-all", TOKENS_PL, TAGS_PL).tolist() == [[0, 1, 2, 11, 11, 1, 0]]
 
 
 @pytest.mark.parametrize(

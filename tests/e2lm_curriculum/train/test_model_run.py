@@ -83,6 +83,7 @@ def test_a_log_grid_has_a_constant_factor_from_a_hundredth_on(steps: int, count:
 def test_where_steps_are_few_a_log_grid_begins_at_one_and_skips_none() -> None:
     assert log_steps(50, 3) == (0, 1, 7, 50)
     assert log_steps(6, 5) == (0, 1, 2, 3, 4, 6)
+    assert log_steps(99, 5) == (0, 1, 3, 10, 31, 99)
 
 
 @pytest.mark.parametrize(("tokens", "step"), [(149, 1), (151, 2), (150, 2), (250, 2), (0, 0)])
@@ -116,4 +117,5 @@ def test_a_run_keeps_the_steps_of_its_grid(fields: dict[str, Any], grid: tuple[i
 
 def test_words_of_a_corpus_not_yet_prepared_are_guessed() -> None:
     run = RunConfig.from_data({"out": "o", "checkpoint_grid": "babylm", "word_unit": 700}, "test")
-    assert kept_steps(run, TrainingBudget(30, 4, 25), None) == (0, 10, 20, 30)
+    grid = (0, *range(10, 101, 10), *range(200, 1001, 100), 2000, 3000)
+    assert kept_steps(run, TrainingBudget(3000, 4, 25), None) == grid
