@@ -36,7 +36,7 @@ def made_run(tmp_path: Path) -> MakeRun:
         *,
         schedule: str = "cosine",
         steps: tuple[int, ...] = STEPS,
-        wall_s: float = 1.0,
+        wall_s: float | None = 1.0,
         flops: float = 100.0,
         config: dict[str, Any] | None = None,
         **prepared: Any,

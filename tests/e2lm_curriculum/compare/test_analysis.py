@@ -76,3 +76,45 @@ def test_an_arm_that_does_not_get_there_has_no_ratio_and_a_lower_end_from_the_re
     assert found.low is not None
     assert math.log(found.low) == pytest.approx(math.log(2) + 0.02 + np.quantile(every, 0.025), abs=0.015)
     assert found.limit == 2.0
+
+
+def curves_SKI(*scores_K: float) -> Values:
+    """Three seeds that are alike, one item."""
+    return np.repeat(np.array(scores_K)[None, :, None], 3, axis=0)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_between_checkpoints_curves_are_straight_in_log_tokens_and_step_0_is_a_tenth_of_the_first(sign: float) -> None:
+    tokens = (0.0, 1.0, 10.0)
+    vanilla, arm = sign * curves_SKI(0.0, 1.0, 2.0), sign * curves_SKI(0.0, 2.0, 3.0)
+    found = tokens_to_threshold(vanilla, arm, tokens, 0.5, sign > 0, np.random.default_rng(0))
+    # At 5 tokens vanilla has 1 + log10 5; the arm had that on the way from step 0 to 2, between 0.1 and 1 token.
+    goal = 1 + math.log10(5)
+    assert (found.goal, found.goal_tokens) == (pytest.approx(sign * goal), 5.0)
+    assert found.ratio == pytest.approx(10 ** (goal / 2 - 1) / 5)
+    # Runs that are all alike differ in no redraw.
+    assert (found.low, found.high) == (pytest.approx(found.ratio), pytest.approx(found.ratio))
+
+
+def test_an_arm_that_begins_above_the_goal_had_it_from_the_start() -> None:
+    found = tokens_to_threshold(
+        curves_SKI(0.0, 1.0, 2.0), curves_SKI(5.0, 5.0, 5.0), (0.0, 1.0, 10.0), 0.5, True, np.random.default_rng(0)
+    )
+    assert found.ratio == pytest.approx(0.1 / 5)
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.2])
+def test_redraws_of_three_seeds_are_stretched_each_to_its_own_side(shift: float) -> None:
+    """One seed of three has a head start: its mean over redraws is 0, 1, 2 or 3 thirds in 8, 12, 6 and 1 of 27."""
+    found = threshold(np.zeros((3, 1)), np.array([[0.0], [0.0], [shift]]))
+    stretched = float(stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975)) * math.sqrt(3 / 2)
+    ends = sorted([-shift / 3 + stretched * shift / 3, -shift / 3 - stretched * 2 * shift / 3])
+    assert found.ratio == pytest.approx(math.exp(-shift / 3))
+    assert (found.low, found.high) == (pytest.approx(math.exp(ends[0])), pytest.approx(math.exp(ends[1])))
+
+
+def test_an_end_beyond_the_training_of_the_arm_is_not_told() -> None:
+    found = threshold(np.zeros((3, 1)), np.array([[0.0], [0.0], [-0.4]]))
+    # It would be exp(0.13 + 2.69 * 0.27), 2.3 times the tokens; vanilla's goal leaves the arm twice as many.
+    assert found.high is None
+    assert found.sentence == "1.14x [0.80, above 2.00]"

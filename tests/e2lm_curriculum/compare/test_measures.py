@@ -15,6 +15,7 @@ from e2lm_curriculum.compare.analysis import analysed, area_weights
 from e2lm_curriculum.compare.difference import mean_interval, paired_difference
 from e2lm_curriculum.compare.held_out import HeldOutPassages, held_out_file, read_held_out, trivial_bits_per_byte
 from e2lm_curriculum.compare.measures import (
+    TIE,
     Measure,
     accuracy_with_ties_I,
     held_out_measure,
@@ -51,6 +52,7 @@ def test_a_tie_of_k_is_right_by_one_kth() -> None:
 def test_what_differs_by_less_than_a_millionth_is_a_tie() -> None:
     tied = samples_of([[-10.0, -10.0 + 9e-6], [-10.0, -10.0 + 11e-6]], [0, 0])
     assert accuracy_with_ties_I(tied).tolist() == [0.5, 0.0]
+    assert TIE == 1e-6
 
 
 def test_seeds_are_those_that_every_arm_of_a_schedule_has(made_run: MakeRun) -> None:

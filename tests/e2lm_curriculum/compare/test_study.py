@@ -48,6 +48,15 @@ def test_the_passes_of_an_arm_are_those_of_plain_training_to_within_one_step(nam
     assert abs(passes - steps) <= 1
 
 
+def test_a_budget_is_at_least_one_step_and_a_mixture_finds_some_of_every_file() -> None:
+    three = objectives(("mlm", 0, 1), ("pos-all", 0, 1), ("pos-noun-verb", 0, 1))
+    assert equal_cost_tokens(data_of(three, steps=1)) == 4 * 32
+    files = [f"{number}.txt" for number in range(6)]
+    mixture = {"mixture": [{"start": 0.0, "weights": [1, 1, 1, 1, 1, 1]}]}
+    data = data_of(mixture).model_copy(update={"corpus": tuple(files)})
+    assert equal_cost_tokens(data) == 1000 * 4 * 32
+
+
 def test_a_study_has_every_arm_with_every_seed_and_schedule() -> None:
     section = {"seeds": 3, "arms": ["vanilla", "curriculum"], "schedules": ["configured", "constant"]}
     study = Study.from_data({**PLAIN, "curriculum": "climb-ngram-linear", "compare": section}, "study.yml")

@@ -33,6 +33,7 @@ def test_a_stage_begins_with_the_first_step_that_has_seen_its_share_of_the_token
 
 
 def test_weights_are_by_size_all_alike_or_as_given() -> None:
+    assert stage_weights(stage("stratified"), np.array([30, 0, 1])).tolist() == [0.5, 0.0, 0.5]
     sizes_F = np.array([30, 0, 10])
     assert stage_weights(stage("natural"), sizes_F).tolist() == [0.75, 0.0, 0.25]
     assert stage_weights(stage("stratified"), sizes_F).tolist() == [0.5, 0.0, 0.5]

@@ -68,6 +68,13 @@ def test_skill_it_asks_for_a_few_examples_of_each_file_and_takes_their_mean() ->
     assert state["losses"] == [[float(np.mean(one)) for one in asked]]
 
 
+def test_losses_of_any_size_make_weights_and_one_example_is_enough() -> None:
+    files_X = np.repeat([0.0, 1.0], [99, 1])
+    losses = np.array([4000.0, 4002.0])
+    _, state = planned(SKILL_IT, files_X, 10, {}, lambda indices: losses[files_X[indices].astype(int)])
+    assert state["weights"] == pytest.approx(np.exp([0.0, 1.0]) / np.exp([0.0, 1.0]).sum())
+
+
 def test_a_file_without_an_example_of_its_own_is_never_drawn() -> None:
     files_X = np.repeat([0.0, 2.0], [50, 50])
     order_SB, state = planned(SKILL_IT, files_X, 10, {}, lambda indices: np.full(len(indices), 5.0))

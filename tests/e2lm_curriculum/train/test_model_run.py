@@ -54,6 +54,7 @@ def test_training_costs_six_flops_a_weight_and_token_and_probing_two(tmp_path: P
 
 
 def test_what_a_run_takes_is_estimated_with_its_output_head(tmp_path: Path) -> None:
+    assert (run_of(tmp_path).wall_s, run_of(tmp_path).is_finished) == (0.0, False)
     assert run_of(tmp_path).cost == 6 * (LLAMA + 500 * 64) * 60 * 4 * 32
 
 

@@ -10,7 +10,7 @@ from transformers import Trainer
 
 from e2lm.curriculum import ObjectiveSpan, TrainingBudget
 from e2lm_curriculum.config.training import RunConfig
-from e2lm_curriculum.train.recipe import head_rate, training_arguments
+from e2lm_curriculum.train.recipe import HEAD_LEARNING_RATE, HEAD_WARM_UP, head_rate, training_arguments
 
 BUDGET = TrainingBudget(200, 6, 32)
 
@@ -58,9 +58,16 @@ def test_schedules_end_as_their_names_say() -> None:
     assert wsd[20:161] == pytest.approx([1.0] * 141)
     assert wsd[161] < 1.0
     assert wsd[180] == pytest.approx(0.5)
+    for steps, decay in ((1000, 200), (2, 1)):
+        told = training_arguments(RunConfig(out="o", schedule="wsd"), TrainingBudget(steps, 6, 32), Path("states"))
+        assert told.lr_scheduler_kwargs == {"num_decay_steps": decay}
 
 
-@pytest.mark.parametrize(("steps", "warm_up"), [(100, 10), (20, 2), (14, 1), (5, 1), (1, 1)])
+def test_heads_learn_as_climbs_do() -> None:
+    assert (HEAD_LEARNING_RATE, HEAD_WARM_UP) == (1e-3, 0.1)
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(100, 10), (20, 2), (14, 1), (5, 1), (2, 1), (1, 1)])
 def test_a_head_rises_over_a_tenth_of_its_span_and_falls_over_the_rest(steps: int, warm_up: int) -> None:
     span = ObjectiveSpan(50, 50 + steps, "pos-all")
     for place in range(steps + 1):
