@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from e2lm_merge.numbers.blocks import TensorMerge, Workspace
@@ -21,6 +23,7 @@ from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
 
 Tensors = dict[str, torch.Tensor]
+Array = NDArray[np.float64]
 
 CONFIG = {
     "model_type": "llama",
@@ -105,6 +108,8 @@ def merge_one(
     name: str = "model.layers.0.x.weight",
     seed: int = 0,
     model_parameters: Sequence[Mapping[str, Any]] | None = None,
+    layer: int = 0,
+    layers: int = 2,
     **parameters: Any,
 ) -> torch.Tensor:
     """One tensor through ``strategy``; parameters not given are its defaults, those of models too."""
@@ -129,8 +134,8 @@ def merge_one(
         parameters=settled,
         model_parameters=tuple(own),
         seed=seed,
-        layer=0,
-        layers=2,
+        layer=layer,
+        layers=layers,
     )
     output, memory = empty_tensor(merge.shape, "F32")
 
@@ -139,6 +144,33 @@ def merge_one(
 
     merge_tensor(merge, Workspace(), sink, look_at_all([merge]))
     return output
+
+
+def drawn_models(seed: int, shape: tuple[int, ...], count: int = 3, grid: float = 2.0**-7) -> tuple[list[Array], Array]:
+    """Fine-tunes that have something in common, and their base: multiples of ``grid``."""
+    rng = np.random.default_rng(seed)
+
+    def quantised(spread: float) -> Array:
+        return np.round(rng.normal(0, spread, shape) / grid) * grid
+
+    base, common = quantised(1.0), quantised(0.1)
+    return [base + common + quantised(0.15) for _ in range(count)], base
+
+
+def merge_arrays(
+    name: str, models: Sequence[Array], base: Array | None, weights: Sequence[float], *more: Any, **options: Any
+) -> Array:
+    """:func:`merge_one` of float64 arrays that float32 holds exactly."""
+
+    def as_tensor(values: Array) -> torch.Tensor:
+        tensor = torch.from_numpy(values.astype(np.float32))
+        assert bool((tensor.double() == torch.from_numpy(values)).all())
+        return tensor
+
+    tensors = [as_tensor(model) for model in models]
+    merged = merge_one(name, tensors, None if base is None else as_tensor(base), weights, *more, **options)
+    found: Array = merged.double().numpy()
+    return found
 
 
 @pytest.fixture
@@ -181,3 +213,15 @@ def write_model_fixture() -> Callable[..., Path]:
 def tiny_tensors_fixture() -> Callable[..., Tensors]:
     """:func:`tiny_tensors`."""
     return tiny_tensors
+
+
+@pytest.fixture(name="drawn_models")
+def drawn_models_fixture() -> Callable[..., tuple[list[Array], Array]]:
+    """:func:`drawn_models`."""
+    return drawn_models
+
+
+@pytest.fixture(name="merge_arrays")
+def merge_arrays_fixture() -> Callable[..., Array]:
+    """:func:`merge_arrays`."""
+    return merge_arrays
