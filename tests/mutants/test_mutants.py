@@ -18,7 +18,7 @@ from tests.mutants import recording
 from tests.mutants.__main__ import _seed_of_commit
 from tests.mutants.changes import Change, changes, numeric_types, planted
 from tests.mutants.copies import TreeCopy, tree_digest
-from tests.mutants.drawn import PACKAGES, Mutant, drawn, moved, read, redrawn, sources, stale, write
+from tests.mutants.drawn import PACKAGES, WEIGHTS, Mutant, drawn, moved, read, redrawn, sources, stale, write
 from tests.mutants.planting import KILLED, STUCK, SURVIVED, UNSOUND, Results, Verdict, planted_all, table, verdict
 from tests.mutants.reach import functions_called, mirrored, noticing
 
@@ -261,3 +261,21 @@ def test_a_survivor_stands_in_the_table_as_in_a_diff() -> None:
 def test_the_sample_depends_on_the_commit_alone() -> None:
     assert random.Random(_seed_of_commit()).random() == random.Random(_seed_of_commit()).random()
     assert Counter([_seed_of_commit(), _seed_of_commit()]).most_common(1)[0][1] == 2
+
+
+def test_every_change_of_the_list_is_still_there_to_be_made(repository: Path) -> None:
+    gone = [one.name for one in stale(read(), repository)]
+    assert gone == [], f"run python -m tests.mutants draw --redraw {' '.join(gone)}"
+
+
+def test_the_list_has_at_least_150_changes_of_every_package_and_kind_and_a_reason_for_each_left_out() -> None:
+    mutants = read()
+    planted_ones = [one for one in mutants if not one.equivalent]
+    assert len(planted_ones) >= 150
+    assert len({one.name for one in mutants}) == len(mutants)
+    by_package = Counter(one.change.package for one in planted_ones)
+    assert set(by_package) == set(PACKAGES)
+    assert min(by_package.values()) >= 6
+    assert {one.change.kind for one in planted_ones} == set(WEIGHTS)
+    assert all(one.notice for one in planted_ones)
+    assert all(len(one.equivalent) > 30 for one in mutants if one.equivalent)
