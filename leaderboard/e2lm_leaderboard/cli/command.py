@@ -1,4 +1,4 @@
-"""``e2lm leaderboard ACTION ...``: enter, or run, a competition."""
+"""``e2lm leaderboard`` and its actions: enter, or run, a competition."""
 
 from __future__ import annotations
 
