@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from e2lm import UserError
 from e2lm.curriculum import TrainingBudget
+from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.mixture import (
     draws_from_sources,
     mixture_order,
@@ -18,7 +19,7 @@ from e2lm_curriculum.plan.mixture import (
     stage_of_step,
     stage_weights,
 )
-from e2lm_curriculum.plan.setting import MixtureStage
+from e2lm_curriculum.plan.setting import CurriculumSetting, MixtureStage
 
 shares = st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any)
 
@@ -98,3 +99,21 @@ def test_a_mixture_changes_at_its_stages() -> None:
     assert np.bincount(drawn_SB[10:30].ravel(), minlength=3).tolist() == [0, 80, 80]
     assert np.bincount(drawn_SB[30:].ravel(), minlength=3).tolist() == [40, 20, 20]
     assert np.bincount(drawn_SB[10:20].ravel(), minlength=3).tolist() == pytest.approx([0, 40, 40], abs=3)
+
+
+def test_a_mixture_has_its_shares_in_every_stretch_and_reads_each_file_in_epochs() -> None:
+    chosen = source_sequence(np.array([0.5, 0.3, 0.2]), 1000, np.random.default_rng(0))
+    for start in range(0, 1000, 100):
+        shares = np.bincount(chosen[start : start + 100], minlength=3) / 100
+        assert np.abs(shares - [0.5, 0.3, 0.2]).max() <= 0.04
+    setting = CurriculumSetting.from_data(
+        {"mixture": [{"start": 0.0, "weights": [1, 0]}, {"start": 0.5, "weights": "stratified"}]}, "test"
+    )
+    sources_X = np.repeat([0.0, 1.0], [60, 20])
+    plan = chosen_curriculum(setting).plan(sources_X, TrainingBudget(40, 4, 32), np.random.default_rng(0))
+    drawn_SB = sources_X[plan.indices_SB]
+    assert (drawn_SB[:20] == 0).all()
+    assert drawn_SB[20:].mean() == pytest.approx(0.5, abs=0.02)
+    counts = plan.exposure(80)
+    assert counts[:60].max() - counts[:60].min() <= 2
+    assert counts[60:].max() - counts[60:].min() <= 1

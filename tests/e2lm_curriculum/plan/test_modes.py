@@ -102,6 +102,7 @@ def test_groups_are_of_equal_difficulty_and_in_random_order() -> None:
 
 def test_with_as_many_scores_as_stages_each_is_a_stage_however_few_examples_it_has() -> None:
     assert stage_borders(np.array([0, 1, 2, 100]), 3) == [0, 1, 2, 100]
+    assert stage_borders(np.array([0, 10, 50, 90, 100]), 3) == [0, 50, 100]
     # With fewer stages the borders are those nearest to equal sizes: 33 and 67 of 100.
     assert stage_borders(np.array([0, 10, 30, 40, 60, 70, 100]), 3) == [0, 30, 70, 100]
 

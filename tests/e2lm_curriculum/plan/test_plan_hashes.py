@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from e2lm.curriculum import TrainingBudget
+from e2lm.curriculum import Curriculum, ObjectiveSpan, Plan, TrainingBudget
+from e2lm.errors import E2LMError
 from e2lm_curriculum.plan.arms import ARMS, arm_plan
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.draws import SHUFFLE
+from e2lm_curriculum.plan.file import read_plan, write_plan
 from e2lm_curriculum.plan.preset import preset_curricula
 
 BUDGET = TrainingBudget(60, 4, 32)
@@ -85,3 +89,32 @@ def test_the_plan_of_an_arm_is_the_one_that_it_was(arm: str) -> None:
 
 def test_every_named_curriculum_has_a_hash_here() -> None:
     assert set(CURRICULA) == set(HASHES)
+
+
+def test_all_that_a_plan_sets_is_in_its_hash() -> None:
+    indices_SB = np.arange(8).reshape(4, 2)
+    plans = [
+        Plan(indices_SB),
+        Plan(indices_SB[::-1]),
+        Plan(indices_SB.reshape(2, 4)),
+        Plan(indices_SB, sequence_lengths_S=np.full(4, 8)),
+        Plan(indices_SB, mask_rates_S=np.full(4, 0.15)),
+        Plan(indices_SB, objectives=(ObjectiveSpan(0, 4, "mlm"),)),
+        Plan(indices_SB, objectives=(ObjectiveSpan(0, 3, "mlm"),)),
+        Plan(indices_SB, vocabulary_shares_S=np.full(4, 0.5), vocabulary_map="pos"),
+        Plan(indices_SB, vocabulary_shares_S=np.full(4, 0.5), vocabulary_map="token-id"),
+    ]
+    assert len({plan.hash for plan in plans}) == len(plans)
+    assert Plan(indices_SB.astype(np.int32)).hash == plans[0].hash
+    with pytest.raises(E2LMError, match="one number for each step"):
+        Plan(indices_SB, mask_rates_S=np.full(3, 0.15))
+
+
+@pytest.mark.parametrize("curriculum", preset_curricula(), ids=lambda one: one.name)
+def test_every_preset_makes_a_plan_that_reads_back_as_it_was(curriculum: Curriculum, tmp_path: Path) -> None:
+    scores_X = np.repeat([0.0, 1.0, 2.0], 20)
+    first, again = (curriculum.plan(scores_X, BUDGET, np.random.default_rng(3)) for _ in range(2))
+    assert first.hash == again.hash
+    assert first.indices_SB.shape == (60, 4)
+    write_plan(first, tmp_path)
+    assert read_plan(tmp_path).hash == first.hash

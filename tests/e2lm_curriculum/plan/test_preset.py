@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from e2lm import UserError
 from e2lm_curriculum.plan.preset import preset_curricula, presets
 from e2lm_curriculum.plan.setting import CurriculumSetting
 
@@ -137,7 +138,22 @@ def test_what_a_setting_leaves_out_is_plain_training_with_berts_mask_rate() -> N
     ],
 )
 def test_a_setting_that_means_nothing_is_refused(data: dict[str, Any], message: str) -> None:
-    from e2lm import UserError
-
     with pytest.raises(UserError, match=message):
         CurriculumSetting.from_data(data, "c.yml: curriculum")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"mode": "pool"}, "mode 'pool' needs a difficulty"),
+        ({"difficulty": "length"}, "needs a mode"),
+        ({"mode": "pol", "difficulty": "length"}, "field 'mode'"),
+        ({"pacing": {"kind": "cubic"}}, "field 'pacing.kind'"),
+        ({"objectives": [{"objective": "mlm", "start": 0.5}]}, "at every moment one must be active"),
+        ({"sequence_lengths": [{"start": 0.5, "length": 0.5}]}, "starts must rise from 0"),
+        ({"pacign": {}}, "unknown field 'pacign'. Did you mean 'pacing'"),
+    ],
+)
+def test_a_wrong_setting_names_its_field(data: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        CurriculumSetting.from_data(data, "config.yml: curriculum")

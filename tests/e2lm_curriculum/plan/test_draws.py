@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm.curriculum import TrainingBudget
-from e2lm_curriculum.plan.draws import SHUFFLE, shuffled_plan
+from e2lm_curriculum.plan.builder import chosen_curriculum
+from e2lm_curriculum.plan.draws import SHUFFLE, plan_array, pool_draws, shuffled_plan
+
+BUDGET = TrainingBudget(40, 4, 32)
 
 budgets = st.builds(TrainingBudget, steps=st.integers(1, 40), batch_size=st.integers(1, 9), sequence_length=st.just(8))
 
@@ -36,3 +42,28 @@ def test_epochs_and_seeds_differ_in_order() -> None:
     other = SHUFFLE.plan(np.zeros(100), budget, np.random.default_rng(1)).indices_SB.ravel()
     assert not np.array_equal(plan[:100], plan[100:])
     assert not np.array_equal(plan, other)
+
+
+def test_a_large_array_lies_in_a_file_that_is_gone_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("e2lm_curriculum.plan.draws.IN_MEMORY_BYTES", 100)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    large = plan_array(1000, np.int32)
+    assert isinstance(large, np.memmap)
+    assert not list(tmp_path.iterdir())
+    mapped = chosen_curriculum("climb-ngram-linear").plan(np.arange(60.0), BUDGET, np.random.default_rng(0))
+    monkeypatch.undo()
+    held = chosen_curriculum("climb-ngram-linear").plan(np.arange(60.0), BUDGET, np.random.default_rng(0))
+    assert mapped.hash == held.hash
+
+
+def test_an_array_of_just_the_largest_size_is_still_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("e2lm_curriculum.plan.draws.IN_MEMORY_BYTES", 4000)
+    assert not isinstance(plan_array(1000, np.int32), np.memmap)
+    assert isinstance(plan_array(1001, np.int32), np.memmap)
+
+
+def test_draws_from_a_pool_are_the_ones_that_they_were() -> None:
+    """One way of drawing from pools of less than the square of a batch, another from there on."""
+    drawn_SB = pool_draws(np.arange(20), np.array([15, 16, 17]), 4, np.random.default_rng(0))
+    assert drawn_SB.tolist() == [[4, 9, 6, 2], [13, 10, 8, 4], [2, 13, 11, 15]]
