@@ -105,6 +105,11 @@ def test_vocabulary_thresholds_are_climbs() -> None:
     tags = np.array([[0, 1, 5, 6, -1]])
     # 0.5 of 11 is 5.5: tags 0 to 5 are in; without a tag nothing is known, so the token stays.
     assert limited_tokens(ids, tags, 0.5, "pos", 400).tolist() == [[0, 3, 40, UNKNOWN_ID, 399]]
+    # A tag or an id right at the threshold is in; a noun, tag 0, is out of nothing but an empty pacing over tags.
+    assert limited_tokens(ids, np.array([[0, 1, 5, 6, -1]]), 5 / 11, "pos", 400).tolist()[0][2:4] == [40, UNKNOWN_ID]
+    assert limited_tokens(np.array([[40, 41]]), np.array([[0, 0]]), 40 / 4400, "pos-and-token-id", 400).tolist() == [
+        [40, UNKNOWN_ID]
+    ]
     # 0.1 of 11 * 400 is 440: a noun (0) is in with any id, a verb (1) up to 40.
     one = np.array([[399, 39, 40, 41]])
     verb = np.array([[0, 1, 1, 1]])

@@ -16,7 +16,7 @@ from e2lm.run_record import RunRecord
 from e2lm.weights import read_weight_index, weights_hash
 from e2lm_curriculum.config.training import TrainingConfig
 from e2lm_curriculum.model.family import new_llama
-from e2lm_curriculum.train.batch import PlannedDataset
+from e2lm_curriculum.train.batch import PlannedDataset, causal_batch, example_blocks
 from e2lm_curriculum.train.checkpoints import write_checkpoint
 from e2lm_curriculum.train.ladder import train
 from e2lm_curriculum.train.model_run import ModelRun
@@ -82,6 +82,25 @@ def test_the_data_set_reads_blocks_in_planned_order() -> None:
     rows = [data[number] for number in range(4)]
     assert [row.tokens_T.tolist() for row in rows if row is not None] == [[6, 7, 8], [0, 1, 2], [9, 10, 11], [6, 7, 8]]
     assert [row.number for row in rows if row is not None] == [0, 1, 2, 3]
+
+
+def test_draws_beyond_the_planned_ones_are_nothing_and_beyond_the_run_an_error() -> None:
+    data = PlannedDataset(np.arange(12).reshape(4, 3), np.array([[2, 0]]), draws=4)
+    assert len(data) == 4
+    assert data[1] is not None
+    assert (data[2], data[3]) == (None, None)
+    with pytest.raises(IndexError):
+        data[4]
+    first, second = data[0], data[1]
+    batch = causal_batch([first, second])
+    assert batch["input_ids"].tolist() == batch["labels"].tolist() == [[6, 7, 8], [0, 1, 2]]
+    assert causal_batch([first, data[2]]) == {}
+
+
+def test_a_corpus_is_cut_into_whole_examples(tmp_path: Path) -> None:
+    (tmp_path / ".prepared").mkdir()
+    np.save(tmp_path / ".prepared" / "tokens.npy", np.arange(11, dtype=np.uint16))
+    assert example_blocks(tmp_path, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_a_checkpoint_holds_what_loaders_want_and_nothing_of_the_trainer(trained: TrainingConfig) -> None:
