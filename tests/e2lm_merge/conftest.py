@@ -147,14 +147,15 @@ def merge_one(
 
 
 def drawn_models(seed: int, shape: tuple[int, ...], count: int = 3, grid: float = 2.0**-7) -> tuple[list[Array], Array]:
-    """Fine-tunes that have something in common, and their base: multiples of ``grid``."""
+    """Fine-tunes that have something in common, some numbers even all of it, and their base: multiples of ``grid``."""
     rng = np.random.default_rng(seed)
 
     def quantised(spread: float) -> Array:
         return np.round(rng.normal(0, spread, shape) / grid) * grid
 
     base, common = quantised(1.0), quantised(0.1)
-    return [base + common + quantised(0.15) for _ in range(count)], base
+    varying = rng.random(shape) < 0.8
+    return [base + common + varying * quantised(0.15) for _ in range(count)], base
 
 
 def merge_arrays(

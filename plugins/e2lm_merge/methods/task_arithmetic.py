@@ -49,8 +49,8 @@ def combine_lines(group: TensorGroup, products: Any) -> Combination:
 def merge_consensus(group: TensorGroup) -> torch.Tensor:
     """θ₀ + λ Σ wᵢδᵢ where at least ``agreement`` models have use for it.
 
-    Model i has use for a number of the sum τ where |δᵢ| > mask_lambda·|τ − δᵢ| (TALL mask: θ₀ is nearer to θᵢ without
-    the others than the multi-task model is).
+    Model i has use for a number of the sum τ where |wᵢδᵢ| > mask_lambda·|τ − wᵢδᵢ| (TALL mask: θ₀ is nearer to θᵢ
+    without the others than the multi-task model is).
     """
     import torch
 
@@ -98,7 +98,7 @@ def task_arithmetic_strategies() -> list[MergeStrategy]:
             merge_consensus,
             needs_base=True,
             inputs=(2, None),
-            formula="θ₀ + λ Σ wᵢδᵢ · [at least k of |δᵢ| > λₘ|Σwδ − δᵢ|]",
+            formula="θ₀ + λ Σ wᵢδᵢ · [at least k of |wᵢδᵢ| > λₘ|Σwδ − wᵢδᵢ|]",
             source="Wang et al. 2024 (TALL masks, Consensus TA), arXiv 2405.07813",
             parameters={
                 "agreement": MergeParameter(2.0, "[0, inf)"),
