@@ -146,6 +146,44 @@ def merge_one(
     return output
 
 
+def gaussian(seed: int, *shape: int) -> torch.Tensor:
+    """Normal numbers of one seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fine_tunes(seed: int, count: int, *shape: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """A base and models near it."""
+    base = gaussian(seed, *shape)
+    return base, [base + 0.1 * gaussian(seed + 1 + index, *shape) for index in range(count)]
+
+
+WORDS = [f"w{index}" for index in range(36)]
+
+
+def write_tokenizer(folder: str) -> None:
+    """A tokenizer of words into the folder of a model."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: index for index, word in enumerate(["<s>", "</s>", "<unk>", *WORDS])}
+    raw = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    raw.pre_tokenizer = Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    fast.save_pretrained(folder)
+
+
+def write_items(path: Path, seed: int, count: int = 24) -> str:
+    """Held-out items of those words."""
+    rng = np.random.default_rng(seed)
+    with open(path, "w") as handle:
+        for _ in range(count):
+            words = [WORDS[index] for index in rng.integers(0, 36, size=8)]
+            handle.write(json.dumps({"context": " ".join(words[:5]), "continuation": " " + " ".join(words[5:])}) + "\n")
+    return str(path)
+
+
 def drawn_models(seed: int, shape: tuple[int, ...], count: int = 3, grid: float = 2.0**-7) -> tuple[list[Array], Array]:
     """Fine-tunes that have something in common, some numbers even all of it, and their base: multiples of ``grid``."""
     rng = np.random.default_rng(seed)
@@ -226,3 +264,36 @@ def drawn_models_fixture() -> Callable[..., tuple[list[Array], Array]]:
 def merge_arrays_fixture() -> Callable[..., Array]:
     """:func:`merge_arrays`."""
     return merge_arrays
+
+
+@pytest.fixture
+def scored_models(models: Callable[..., list[str]], tmp_path: Path) -> tuple[list[str], list[str]]:
+    """A base and two fine-tunes with tokenizers, and two files of held-out items."""
+    folders = models(2, step=0.3)
+    for folder in folders:
+        write_tokenizer(folder)
+    return folders, [write_items(tmp_path / f"items{index}.jsonl", index) for index in range(2)]
+
+
+@pytest.fixture(name="write_tokenizer")
+def write_tokenizer_fixture() -> Callable[[str], None]:
+    """:func:`write_tokenizer`."""
+    return write_tokenizer
+
+
+@pytest.fixture(name="write_items")
+def write_items_fixture() -> Callable[..., str]:
+    """:func:`write_items`."""
+    return write_items
+
+
+@pytest.fixture(name="gaussian")
+def gaussian_fixture() -> Callable[..., torch.Tensor]:
+    """:func:`gaussian`."""
+    return gaussian
+
+
+@pytest.fixture(name="fine_tunes")
+def fine_tunes_fixture() -> Callable[..., tuple[torch.Tensor, list[torch.Tensor]]]:
+    """:func:`fine_tunes`."""
+    return fine_tunes

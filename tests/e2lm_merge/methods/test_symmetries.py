@@ -1,14 +1,16 @@
-"""What every merge method of three models keeps to: order, copies, size and origin.
+"""What every merge method keeps to: order, copies, size and origin.
 
-Models are multiples of powers of two, so that differences are exact.
+Models that are drawn are multiples of powers of two, so that differences are exact.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -16,6 +18,50 @@ from numpy.typing import NDArray
 from e2lm.merge_strategy import ScoredMerge, TrajectoryMerge
 from e2lm_merge.plan.merge_plan import find_strategy
 from e2lm_merge.plugin import e2lm_register_merge_strategies
+
+MergeOne = Callable[..., torch.Tensor]
+Gaussian = Callable[..., torch.Tensor]
+FineTunes = Callable[..., tuple[torch.Tensor, list[torch.Tensor]]]
+ULP = 2.0**-23
+MERGING = [one for one in e2lm_register_merge_strategies() if not isinstance(one, ScoredMerge)]
+NEED_BASE = [one.name for one in MERGING if one.needs_base]
+RANDOM = ["dare_linear", "dare_ties", "della", "della_linear"]
+
+
+@pytest.mark.parametrize("strategy", [name for name in NEED_BASE if name not in RANDOM])
+def test_copies_of_the_base_merge_to_the_base_bit_by_bit(
+    strategy: str, merge_one: MergeOne, gaussian: Gaussian
+) -> None:
+    base = gaussian(1, 12, 10)
+    count = find_strategy(strategy).inputs[1] or 3
+    merged = merge_one(strategy, [base.clone() for _ in range(count)], base)
+    torch.testing.assert_close(merged, base, rtol=ULP if strategy in ("iso_c", "tsv_m") else 0, atol=0)
+
+
+@pytest.mark.parametrize("strategy", ["linear", "task_arithmetic", "ties", "model_stock", "multislerp", "sce"])
+def test_order_of_models_changes_at_most_two_ulp(strategy: str, merge_one: MergeOne, fine_tunes: FineTunes) -> None:
+    base, tensors = fine_tunes(5, 3, 20, 8)
+    weights = [0.5, 0.3, 0.4]
+    needs = find_strategy(strategy).needs_base
+    results = [
+        merge_one(strategy, [tensors[i] for i in order], base if needs else None, [weights[i] for i in order])
+        for order in itertools.permutations(range(3))
+    ]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=2 * ULP, atol=2 * ULP)
+
+
+@pytest.mark.parametrize("strategy", MERGING, ids=lambda s: s.name)
+def test_every_strategy_says_where_it_comes_from_and_gives_finite_numbers(
+    strategy, merge_one: MergeOne, fine_tunes: FineTunes
+) -> None:  # type: ignore[no-untyped-def]
+    assert strategy.formula
+    assert strategy.source
+    count = strategy.inputs[1] or max(3, strategy.inputs[0])
+    base, tensors = fine_tunes(23, count, 12, 20)
+    merged = merge_one(strategy.name, tensors, base if strategy.needs_base else None)
+    assert bool(torch.isfinite(merged).all())
+
 
 Array = NDArray[np.float64]
 MergeArrays = Callable[..., Array]

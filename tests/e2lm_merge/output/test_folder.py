@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
-from e2lm.command_line import main
 from e2lm_merge.numbers import blocks as block_walk
 from e2lm_merge.output import folder as merge_folder
 from e2lm_merge.output.folder import merge_to_folder
@@ -279,30 +278,6 @@ def test_changed_inputs_do_not_take_up_a_killed_merge(models: Models, tmp_path: 
     save_file({name: tensor * 2 for name, tensor in tensors.items()}, path)
     outcome = merge_to_folder(plan_merge(recipe_from_data(data(folders), "t")), tmp_path / "out")
     assert outcome.resumed == 0
-
-
-def test_the_command_merges_reports_and_refuses_with_one_line(
-    models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = tmp_path / "m.yml"
-    config.write_text(json.dumps(data(models(2))))
-    out = str(tmp_path / "out")
-    assert main(["merge", str(config), out, "--dry-run", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["dry_run"]
-    assert not Path(out).exists()
-    assert main(["merge", str(config), out]) == 0
-    assert "merged" in capsys.readouterr().out
-    assert main(["merge", str(config), out]) == 2
-    assert "exists already" in capsys.readouterr().err
-    assert main(["merge", str(config), str(tmp_path / "b"), "--shard-size", "0"]) == 2
-    assert main(["merge", str(tmp_path / "none.yml"), str(tmp_path / "b")]) == 2
-    assert "no such file" in capsys.readouterr().err
-    assert main(["merge", "strategies", "--json"]) == 0
-    names = {row["name"] for row in json.loads(capsys.readouterr().out)}
-    assert {"linear", "wsm", "hi_merging", "tsv_m"} <= names
-    assert main(["merge", "strategies"]) == 0
-    assert "θ₀" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_seen_before_it_is_full(models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

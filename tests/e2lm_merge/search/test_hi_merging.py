@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from e2lm.command_line import main
+from e2lm_merge.output.in_memory import merged_tensors
+from e2lm_merge.plan.merge_plan import plan_merge
+from e2lm_merge.plan.recipe import recipe_from_data
 from e2lm_merge.search.hi_merging import HiMerging, HiOptions, hi_cost, verdict_table
-from e2lm_merge.search.items import paired_error
+from e2lm_merge.search.items import (
+    paired_error,
+)
 from e2lm_merge.search.layers import OUTSIDE, LayerMix, Share
 
 ITEMS = 200
@@ -188,3 +198,49 @@ def test_the_worst_case_counts_every_layer_as_the_costliest_partial_conflict(mod
     again = sum((1 + 2 * left) * models for left in range(7))
     assert hi_cost(7, models, recompute=True, search=False)["worst_case_total"] == cost["worst_case_total"] + again
     assert hi_cost(7, models, recompute=False, search=True)["search"] == 100 * models
+
+
+@pytest.mark.parametrize("parameters", [{}, {"trim_scope": "global", "combine": "average", "recompute": True}])
+def test_the_command_runs_hi_merging_whole(
+    parameters: dict[str, Any],
+    scored_models: tuple[list[str], list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (base, *tunes), items = scored_models
+    config = tmp_path / "hi.yml"
+    data = {
+        "merge_method": "hi_merging",
+        "base_model": base,
+        "models": [{"model": one, "parameters": {"density": 0.5, "weight": 0.8}} for one in tunes],
+        "parameters": {"z": 0.0, **parameters},
+        "score": {"items": items},
+    }
+    config.write_text(json.dumps(data))
+    assert main(["merge", str(config), str(tmp_path / "out"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "evaluations" in said
+    assert main(["merge", str(config), str(tmp_path / "out"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    details = report["selection"]
+    assert details["evaluations"] <= report["cost"]["worst_case_total"]
+    assert sorted(row["layer"] for row in details["layers"]) == [0, 1]
+    assert [row["task_of"] for row in details["reported"]] == tunes
+    stored = load_file(tmp_path / "out" / "model.safetensors")
+    record = json.loads((tmp_path / "out" / "merge.json").read_text())
+    again = merged_tensors(plan_merge(recipe_from_data(record["recipe"], "t")))
+    assert all(torch.equal(stored[name], again[name]) for name in stored)
+
+
+def test_hi_merging_needs_items_for_every_model(scored_models: tuple[list[str], list[str]], tmp_path: Path) -> None:
+    (base, *tunes), items = scored_models
+    config = tmp_path / "hi.yml"
+    data = {
+        "merge_method": "hi_merging",
+        "base_model": base,
+        "models": [{"model": one} for one in tunes],
+        "score": {"items": items[:1]},
+    }
+    config.write_text(json.dumps(data))
+    assert main(["merge", str(config), str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
