@@ -72,6 +72,7 @@ def test_an_arm_that_does_not_get_there_has_no_ratio_and_a_lower_end_from_the_re
     own_S1 = np.array([[-0.3], [-0.12], [0.0], [0.05], [0.14], [0.23]])
     found = threshold(np.zeros((6, 1)), own_S1 - own_S1.mean() - math.log(2) - 0.02)
     assert (found.ratio, found.high) == (None, None)
+    assert (found.goal, found.goal_tokens) == pytest.approx((math.log(5e8), 5e8), rel=1e-3)
     every = [-np.mean(own_S1[list(chosen)] - own_S1.mean()) for chosen in product(range(6), repeat=6)]
     assert found.low is not None
     assert math.log(found.low) == pytest.approx(math.log(2) + 0.02 + np.quantile(every, 0.025), abs=0.015)
