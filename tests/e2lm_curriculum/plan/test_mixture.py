@@ -78,6 +78,8 @@ def test_shares_hold_in_every_stretch_too(seed: int) -> None:
 def test_the_first_file_of_a_sequence_is_a_matter_of_chance() -> None:
     firsts = [int(source_sequence(np.array([0.5, 0.5]), 6, np.random.default_rng(seed))[0]) for seed in range(60)]
     assert 15 <= sum(firsts) <= 45
+    alone = [int(source_sequence(np.array([0.5, 0.5]), 1, np.random.default_rng(seed))[0]) for seed in range(60)]
+    assert 15 <= sum(alone) <= 45
 
 
 def test_each_file_is_read_in_epochs_that_go_on() -> None:
