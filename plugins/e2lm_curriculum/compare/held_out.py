@@ -124,7 +124,7 @@ def _score(run: FinishedRun, text: HeldOutPassages, jobs: int) -> None:
 
     torch.set_num_threads(threads_per_job(jobs))
     kind = AutoModelForCausalLM if run.is_causal else AutoModelForMaskedLM
-    nats_I = _nats_I if run.is_causal else _pseudo_nats_I
+    nats_I = causal_nats_I if run.is_causal else masked_nats_I
     model: Any = None
     nats = []
     for checkpoint in run.series.checkpoints:
@@ -139,7 +139,8 @@ def _score(run: FinishedRun, text: HeldOutPassages, jobs: int) -> None:
         np.savez(handle, nats_KI=np.stack(nats), bytes_I=text.bytes_I)
 
 
-def _nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.float64]:
+def causal_nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.float64]:
+    """Nats of each passage under a causal ``model`` that sees ``length`` tokens at once."""
     import torch
 
     inputs_WT, targets_WT, owners_W = text.windows(length)
@@ -158,7 +159,8 @@ def _nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.float6
     return nats_I
 
 
-def _pseudo_nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.float64]:
+def masked_nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.float64]:
+    """The same under a masked one, each token among all others of its piece."""
     import torch
 
     from e2lm_curriculum.model.loss import pseudo_nats_B

@@ -11,11 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM
 
-from e2lm_curriculum.compare.held_out import HeldOutPassages, read_held_out, score_held_out
+from e2lm_curriculum.compare import held_out
+from e2lm_curriculum.compare.held_out import (
+    HeldOutPassages,
+    causal_nats_I,
+    masked_nats_I,
+    read_held_out,
+    score_held_out,
+)
 from e2lm_curriculum.compare.measures import held_out_measure
 from e2lm_curriculum.compare.runs import FinishedRun, finished_runs
 from e2lm_curriculum.config.training import TrainingConfig
-from e2lm_curriculum.corpus.tokenizer import MASK_ID
+from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, MASK_ID
+from e2lm_curriculum.model.family import new_llama, new_roberta
+from e2lm_curriculum.model.loss import pseudo_nats_B
+from e2lm_curriculum.model.size import model_size
 from e2lm_curriculum.train.ladder import train
 from tests.e2lm_curriculum.conftest import minuscule_settings
 
@@ -72,3 +82,54 @@ def test_pieces_hold_every_token_of_every_passage_once(sizes: list[int], length:
     assert {owner: sorted(tokens) for owner, tokens in seen.items()} == {
         place: passage.tolist() for place, passage in enumerate(passages)
     }
+
+
+@pytest.fixture
+def passages() -> HeldOutPassages:
+    rng = np.random.default_rng(0)
+    tokens = tuple(rng.integers(4, 40, size) for size in (23, 8, 1, 17, 8))
+    return HeldOutPassages(tokens, np.array([1] * 5), "key")
+
+
+@pytest.mark.parametrize("at_once", [1, 16, 8192])
+@torch.no_grad()
+def test_a_causal_model_pays_for_each_token_once_after_those_of_its_window(
+    passages: HeldOutPassages, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "TOKENS_AT_ONCE", at_once)
+    model = new_llama(model_size("1x16"), vocabulary=40, sequence_length=8, seed=0).eval()
+    found_I = causal_nats_I(model, passages, 8)
+    for found, passage in zip(found_I, passages.passages, strict=True):
+        nats = 0.0
+        for start in range(0, len(passage), 8):
+            before = END_OF_TEXT_ID if start == 0 else passage[start - 1]
+            targets = torch.from_numpy(passage[start : start + 8])
+            inputs = torch.tensor([[before, *targets[:-1].tolist()]])
+            nats -= float(model(input_ids=inputs).logits[0].log_softmax(-1).gather(1, targets[:, None]).sum())
+        assert found == pytest.approx(nats, rel=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 16, 8192])
+@torch.no_grad()
+def test_a_masked_model_pays_for_each_token_once_among_those_of_its_piece(
+    passages: HeldOutPassages, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "TOKENS_AT_ONCE", at_once)
+    model = new_roberta(model_size("1x16"), vocabulary=40, sequence_length=8, seed=0).eval()
+    found_I = masked_nats_I(model, passages, 8)
+    for found, passage in zip(found_I, passages.passages, strict=True):
+        pieces = [torch.from_numpy(passage[start : start + 8])[None] for start in range(0, len(passage), 8)]
+        assert found == pytest.approx(sum(float(pseudo_nats_B(model, piece)[0]) for piece in pieces), rel=1e-5)
+
+
+def test_the_passages_of_a_corpus_are_about_as_many_tokens_as_asked_for(runs: list[FinishedRun]) -> None:
+    few, many, again = (HeldOutPassages.of(runs[0], tokens) for tokens in (150, 3000, 3000))
+    for text, tokens in ((few, 150), (many, 3000)):
+        sizes = [len(passage) for passage in text.passages]
+        assert sum(sizes) >= tokens > sum(sizes[:-1])
+        assert len(text.bytes_I) == len(sizes)
+        assert (text.bytes_I >= sizes).all()
+    assert many.key == again.key != few.key
+    assert [one.tolist() for one in HeldOutPassages.of(runs[1], 3000).passages] == [
+        one.tolist() for one in many.passages
+    ]

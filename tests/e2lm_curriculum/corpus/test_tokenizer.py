@@ -74,5 +74,9 @@ def test_the_corpus_is_examples_of_one_length_each_of_the_file_that_most_of_it_i
     packed = PackedCorpus(np.arange(11, dtype=np.uint16), np.array([0] * 5 + [1] * 6, np.uint16), None)
     text = training_text(packed, TOKENIZER, 4, ("one", "two"))
     assert text.blocks_XT.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert (text.sources_X.tolist(), text.source_names, text.vocabulary) == ([0, 1], ("one", "two"), 300)
+    assert (text.sources_X.tolist(), text.source_names, text.vocabulary) == (
+        [0, 1],
+        ("one", "two"),
+        TOKENIZER.get_vocab_size(),
+    )
     assert text.tags_XT is None
