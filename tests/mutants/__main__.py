@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
         return 2
     began = monotonic()
     planting = [one for one in chosen if not one.equivalent and one not in gone]
-    results = Results(BUILD / "results.jsonl", tree_digest(ROOT, str(LIST.relative_to(ROOT))))
+    results = Results(BUILD / "results.jsonl", tree_digest(ROOT))
     found = planted_all(
         planting, ROOT, results, jobs=nice_jobs(options.jobs), limit_s=options.limit, told=_teller(len(planting))
     )

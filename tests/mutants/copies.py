@@ -18,6 +18,8 @@ from pathlib import Path
 
 from tests.mutants import recording
 
+DIGESTED = (".py", ".c", ".toml", ".yaml", ".json", ".jsonl")
+
 ROOTS = ("plugins", "adapters", "leaderboard", ".")
 
 
@@ -39,11 +41,11 @@ def tree_files(root: Path) -> list[str]:
     return sorted({name for name in names if name and (root / name).is_file()})
 
 
-def tree_digest(root: Path, leaving_out: str) -> str:
-    """A hash of the tree's code and tests: results of another tree say nothing about this one."""
+def tree_digest(root: Path) -> str:
+    """A hash of the tree's code and tests, these ones aside: results of another tree say nothing about this one."""
     digest = sha256()
     for name in tree_files(root):
-        if name != leaving_out and name.endswith((".py", ".c", ".toml", ".yaml", ".json", ".jsonl")):
+        if name.endswith(DIGESTED) and not name.startswith(("docs/", "benchmarks/", "tests/mutants/")):
             digest.update(name.encode() + b"\0" + (root / name).read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -165,7 +165,7 @@ def test_tests_that_never_end_are_stopped_and_said_to_be_stuck(tree: Path, tmp_p
 
 def test_a_second_run_asks_only_what_the_first_left_open(tree: Path, tmp_path: Path) -> None:
     with_test(tree, "assert half(3.0) == 1.5")
-    results = Results(tmp_path / "results.jsonl", tree_digest(tree, ""))
+    results = Results(tmp_path / "results.jsonl", tree_digest(tree))
     told: list[Verdict] = []
     mutants = [Mutant(TWICE, (f"{TEST}::test_half",))]
     for _ in range(2):
@@ -173,7 +173,7 @@ def test_a_second_run_asks_only_what_the_first_left_open(tree: Path, tmp_path: P
         assert found[TWICE.name].outcome == KILLED
     assert len(told) == 1
     (tree / TEST).write_text("", encoding="utf-8")
-    assert Results(results.file, tree_digest(tree, "")).known() == {}
+    assert Results(results.file, tree_digest(tree)).known() == {}
 
 
 def test_a_run_that_is_stopped_takes_its_tests_and_copies_with_it(tree: Path, tmp_path: Path) -> None:
