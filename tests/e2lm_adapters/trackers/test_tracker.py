@@ -20,6 +20,7 @@ import pytest
 from e2lm.command_line import main
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results import read_scores
+from e2lm.scores import ScoreRow
 from e2lm_adapters.trackers import tracker as series_tracker
 from e2lm_adapters.trackers.run import TrackedPoint
 from e2lm_adapters.trackers.tracker import ledger_path
@@ -432,3 +433,11 @@ def test_a_dry_run_logs_nothing(tiny_series: Path, tmp_path: Path, evaluate: Run
     assert evaluate(tiny_series, "--dry-run", "--json", "--log-to", "json") == 0
     assert logbook.opened == []
     assert main(["eval", str(tiny_series), "--tasks", "x", "--out", str(tmp_path), "--log-to", "nothing"]) == 2
+
+
+def test_a_single_score_without_error_or_tokens_is_a_point_too() -> None:
+    row = ScoreRow("run", 500, "task", "acc", 0.25)
+    assert series_tracker._point(3, [row]) == TrackedPoint(3, 500, None, {"task/acc": 0.25})
+    known = ScoreRow("run", 500, "task", "acc", 0.25, stderr=0.01, tokens=1e6 + 0.4)
+    values = {"task/acc": 0.25, "task/acc_stderr": 0.01}
+    assert series_tracker._point(0, [known]) == TrackedPoint(0, 500, 1_000_000, values)
