@@ -125,8 +125,8 @@ def recentred_interval(value: float, draws_D: Values, confidence: float = CONFID
     >>> recentred_interval(10.0, np.arange(101.0))
     Interval(low=-35.0, high=55.0)
     """
-    low, high = percentile_interval(draws_D, confidence)
-    middle = float(np.quantile(draws_D, 0.5))
+    below, above = tails(confidence)
+    low, middle, high = map(float, np.quantile(draws_D, (below, 0.5, above)))
     return Interval(value + (low - middle), value + (high - middle))
 
 

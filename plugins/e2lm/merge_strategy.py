@@ -120,8 +120,8 @@ class MergeParameter:
     choices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.range and RANGE.fullmatch(self.range.strip()) is None:
-            raise E2LMError(f"range {self.range!r} is not an interval; write it as in (0, 1] or [0, inf)")
+        if self.range:
+            _parsed_range(self.range)
 
     def checked(self, value: Value, where: str) -> Value:
         """``value`` in the type of the default; a :class:`UserError` for another type, choice or range.
@@ -166,13 +166,18 @@ def within(number: float, interval: str) -> bool:
     >>> within(0.0, "(0, 1]"), within(1.0, "(0, 1]"), within(7.0, "[0, inf)")
     (False, True, True)
     """
+    opening, lowest, highest, closing = _parsed_range(interval)
+    low, high = float(lowest), float(highest)
+    above = number > low if opening == "(" else number >= low
+    below = number < high if closing == ")" else number <= high
+    return above and below
+
+
+def _parsed_range(interval: str) -> tuple[str, ...]:
     match = RANGE.fullmatch(interval.strip())
     if match is None:
         raise E2LMError(f"range {interval!r} is not an interval; write it as in (0, 1] or [0, inf)")
-    low, high = float(match.group(2)), float(match.group(3))
-    above = number > low if match.group(1) == "(" else number >= low
-    below = number < high if match.group(4) == ")" else number <= high
-    return above and below
+    return match.groups()
 
 
 class _Front(type):
