@@ -44,8 +44,7 @@ RETURNED = re.compile(r"Iterable\[(\w+)\]")
 
 def hooks() -> list[Callable[..., Any]]:
     """Every hook specification, in the order of the file."""
-    found = [value for name, value in vars(hookspecs).items() if name.startswith("e2lm_") and inspect.isfunction(value)]
-    return sorted(found, key=lambda hook: hook.__code__.co_firstlineno)
+    return [value for name, value in vars(hookspecs).items() if name.startswith("e2lm_") and inspect.isfunction(value)]
 
 
 def markdown(docstring: str) -> str:
@@ -107,9 +106,10 @@ def _returned(hook: Callable[..., Any]) -> Iterator[str]:
 
 
 def _kinds_below(kind: type) -> Iterator[type]:
-    """The types of objects that are a ``kind`` as well, where it comes in several."""
+    """The types of objects that are a ``kind`` as well, where it comes in several; not those of plugins, if loaded."""
     for below in kind.__subclasses__():
-        yield from list(_kinds_below(below)) or [below]
+        if below.__module__ == kind.__module__:
+            yield from list(_kinds_below(below)) or [below]
 
 
 def _parameters(kind: Any) -> Iterator[inspect.Parameter]:

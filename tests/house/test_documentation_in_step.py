@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from e2lm import Curriculum, MergeStrategy, SignalScore, UserError
+from e2lm import Curriculum, MergeStrategy, ScalingPredictor, SignalScore, UserError
 from e2lm.command_line import _command
 from e2lm.plugin_manager import plugin_manager
 
@@ -57,6 +57,17 @@ def test_the_hook_reference_is_what_the_specifications_say(docs: Path, script: C
     written = script("hook_reference").reference()
     assert (docs / "hooks.md").read_text(encoding="utf-8") == written, "run python docs/hook_reference.py"
     assert written.count("\n## e2lm_") >= 12
+
+
+def test_the_hook_reference_knows_no_types_of_plugins_that_happen_to_be_loaded(
+    script: Callable[[str], ModuleType],
+) -> None:
+    from e2lm_scaling.forecast.predictors import BuiltIn
+
+    assert issubclass(BuiltIn, ScalingPredictor)
+    written = script("hook_reference").reference()
+    assert "BuiltIn(" not in written
+    assert "WholeTensorMerge(" in written
 
 
 def test_the_pictures_of_scores_are_what_is_drawn_now(docs: Path, script: Callable[[str], ModuleType]) -> None:
