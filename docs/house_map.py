@@ -27,12 +27,13 @@ HEAD = """\
 
 <!-- Written by docs/house_map.py from the first lines of docstrings: change them there. -->
 
-Where a thing lives. The path is the import: `e2lm_merge/methods/ties.py` is `e2lm_merge.methods.ties`. A room is a
-folder; its first line says what it hides, its *door* is what files of other rooms take from it, most used first.
+Where a thing lives. The path is the import: `e2lm_merge/methods/ties.py` is `e2lm_merge.methods.ties`, and lies in the
+source root of its package: `plugins/e2lm_merge/methods/ties.py`. A room is a folder; its first line says what it
+hides, its *door* is what files of other rooms take from it, most used first.
 A plugin's own entrance is its `plugin.py`: the hooks. What begins with `_` may change without a word.
 
-| package | what it is | files |
-|---|---|---|
+| package | source root | what it is | files |
+|---|---|---|---|
 {table}
 
 ## Four walks
@@ -148,6 +149,11 @@ def folder_of(package: str) -> Path:
     return next(ROOT / root / package for root in ROOTS if (ROOT / root / package / "__init__.py").is_file())
 
 
+def _source_root(package: str) -> str:
+    root = folder_of(package).parent.relative_to(ROOT)
+    return "the top" if root == Path() else f"`{root}/`"
+
+
 def dotted_name(file: Path) -> str:
     """The import of a file: ``plugins/e2lm/page.py`` is ``e2lm.page``."""
     parts = list(file.relative_to(ROOT).with_suffix("").parts)
@@ -195,7 +201,10 @@ def page() -> str:
     sizes = {
         package: sum(module.name.split(".")[0] == package for module in modules().values()) for package in PACKAGES
     }
-    table = "\n".join(f"| [`{name}`](#{name}) | {modules()[name].first_line} | {sizes[name]} |" for name in PACKAGES)
+    table = "\n".join(
+        f"| [`{name}`](#{name}) | {_source_root(name)} | {modules()[name].first_line} | {sizes[name]} |"
+        for name in PACKAGES
+    )
     walks = "".join(_walk(title, steps) for title, steps in WALKS.items())
     return HEAD.format(table=table) + walks + "".join(_package(package) for package in PACKAGES)
 

@@ -1,4 +1,4 @@
-"""The task family made from held-out text: a pure function of (texts, seed, items), and the files it becomes."""
+"""Held-out text to one suite, with the kinds of ``families``: a pure function of (texts, seed, items), then files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentences of the pages of a season."""
+"""The sentences of the pages of a season; in English, translations as the third argument of ``Catalogue``."""
 
 from __future__ import annotations
 

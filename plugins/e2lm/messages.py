@@ -1,4 +1,4 @@
-"""What people read in reports and pages: sentences by key in their language, and numbers in one form.
+"""What people read: catalogues of sentences, English and translations side by side, and numbers in one form.
 
 Each package keeps its English sentences in one file beside its reports, as one :class:`Catalogue` named ``say``; a
 plugin does the same with a catalogue of its own:

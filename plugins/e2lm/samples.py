@@ -1,4 +1,4 @@
-"""Samples: what a model said about every choice of every item, from which every metric is computed afterwards.
+"""Samples: what a model said of every choice of every item, NaN and infinity refused; every metric comes from them.
 
 Shape suffixes: I items, C choices (padded with NaN or -1 up to the item with most choices).
 """

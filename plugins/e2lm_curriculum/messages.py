@@ -1,4 +1,4 @@
-"""The sentences of a comparison of curricula, in its report and in the terminal."""
+"""The sentences of a comparison of curricula (report, terminal), English; translations: third of ``Catalogue``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentences of the demo's report."""
+"""The sentences of the demo's report, in English; a translation is the third argument of its ``Catalogue``."""
 
 from __future__ import annotations
 

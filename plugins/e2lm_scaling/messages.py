@@ -1,4 +1,4 @@
-"""The sentences of forecasts and decisions, on the pages that ``--plot`` writes and in the terminal."""
+"""The sentences of forecasts and decisions (pages, terminal), English; translations: third of ``Catalogue``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentences of the page of charts."""
+"""The sentences of the page of charts; in English, translations as the third argument of ``Catalogue``."""
 
 from __future__ import annotations
 

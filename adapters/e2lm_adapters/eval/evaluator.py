@@ -1,4 +1,4 @@
-"""Scores the checkpoints of a series with one live model: tasks, requests and tokens once, weights swapped in place."""
+"""Scores checkpoint after checkpoint with one live model; one whose numbers are NaN or infinite costs itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluates every checkpoint of a series in one process: tasks, requests and tokens once, weights swapped in place."""
+"""Evaluates series: which checkpoints lack which tasks, what is ``left_out`` and why, and the rows of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replaces the weights of a live model by those of another checkpoint, in place.
+"""Finds NaN and infinity in stored weights, and swaps a checkpoint into a live model, in place.
 
 Guarded: the same names, shapes and number of numbers, and no NaN or infinity; otherwise nothing is changed.
 """

@@ -1,4 +1,4 @@
-"""A competition: what is run, what is scored, what is hidden, and until when. ``season.json`` in its folder.
+"""A competition (``season.json``): what is run and scored, which items are public or hidden, and until when.
 
 Its rules are every limit that a submission is checked against. Which items are public is drawn by a hash that nobody
 can aim at without the salt.
