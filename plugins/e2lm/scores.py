@@ -31,6 +31,10 @@ COLUMNS = {
     "n": "int64",
 }
 REQUIRED = ("series", "step", "task", "metric", "value")
+#: Column -> pandas type of what a table has only where something is known of it: what guessing gets, parameters that
+#: one token passes through (of a mixture of experts), and JSON text that tells rows apart that the others do not.
+OPTIONAL_COLUMNS = {"chance": "float64", "params_active": "float64", "key": "str"}
+ALL_COLUMNS = {**COLUMNS, **OPTIONAL_COLUMNS}
 KEY = ["series", "task", "metric", "step"]
 
 
@@ -51,6 +55,9 @@ class ScoreRow:
     flops: float = math.nan
     stderr: float = math.nan
     n: int = 0
+    chance: float = math.nan
+    params_active: float = math.nan
+    key: str = ""
 
 
 def scored_samples(
@@ -71,13 +78,23 @@ def scored_samples(
         values_I = metric.per_item(samples.choices)
         if not np.isnan(values_I).all():
             value, stderr = float(np.mean(values_I)), mean_stderr(values_I)
-            rows.append(replace(like, metric=metric.name, value=value, stderr=stderr, n=len(values_I)))
+            guessed = chance_of(metric, samples)
+            rows.append(replace(like, metric=metric.name, value=value, stderr=stderr, n=len(values_I), chance=guessed))
     return rows
+
+
+def chance_of(metric: ItemMetric, samples: Samples) -> float:
+    """What guessing gets by ``metric`` on the items of ``samples``; NaN where guessing is not defined."""
+    if metric.chance is None:
+        return math.nan
+    return float(np.mean(metric.chance(samples.choices.there_IC.sum(axis=1))))
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """The table, sorted by series, task, metric and step, at most one row per such key.
+
+    Columns of :data:`OPTIONAL_COLUMNS` are there where something is known of them.
 
     >>> scores = Scores.from_rows([ScoreRow("run", 10, "arc", "acc", 0.3), ScoreRow("run", 0, "arc", "acc", 0.25)])
     >>> [float(value) for value in scores.frame["value"]]
@@ -93,9 +110,11 @@ class Scores:
     def from_rows(cls, rows: Iterable[ScoreRow]) -> Self:
         """The table of ``rows``."""
         listed = list(rows)
-        return cls.from_frame(
-            pd.DataFrame({column: [getattr(row, column) for row in listed] for column in COLUMNS}), "rows"
-        )
+        columns = {column: [getattr(row, column) for row in listed] for column in ALL_COLUMNS}
+        unknown = [name for name in OPTIONAL_COLUMNS if all(one == "" or pd.isna(one) for one in columns[name])]
+        for name in unknown:
+            del columns[name]
+        return cls.from_frame(pd.DataFrame(columns), "rows")
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, source: str) -> Self:
@@ -106,38 +125,43 @@ class Scores:
                 f"{source}: column {missing[0]!r} is missing; a Scores table has {', '.join(COLUMNS)}; "
                 f"found {', '.join(map(str, frame.columns))[:200]}"
             )
-        unknown = [str(column) for column in frame.columns if column not in COLUMNS]
+        unknown = [str(column) for column in frame.columns if column not in ALL_COLUMNS]
         if unknown:
-            raise UserError(f"{source}: unknown column {unknown[0]!r}. {nearest_names(unknown[0], COLUMNS)}")
+            raise UserError(f"{source}: unknown column {unknown[0]!r}. {nearest_names(unknown[0], ALL_COLUMNS)}")
+        kinds = {**COLUMNS, **{name: kind for name, kind in OPTIONAL_COLUMNS.items() if name in frame}}
         defaults = {"n": 0}
-        complete = {column: frame[column] if column in frame else defaults.get(column, math.nan) for column in COLUMNS}
+        complete = {column: frame[column] if column in frame else defaults.get(column, math.nan) for column in kinds}
         for column in ("series", "task", "metric"):
             if len(frame) and (frame[column].isna() | (frame[column] == "")).any():
                 raise UserError(f"{source}: column {column!r} has empty cells; every row needs a {column}")
         try:
             table = pd.DataFrame(complete, index=frame.index)
             table["n"] = table["n"].fillna(0)
+            if "key" in table:
+                table["key"] = table["key"].fillna("")
             for column in ("step", "n"):
                 _refuse_fractions(table[column])
-            table = table.astype(COLUMNS)
+            table = table.astype(kinds)
         except (ValueError, TypeError, OverflowError) as error:
             raise UserError(f"{source}: {error}; series, task and metric are text, the rest numbers") from error
-        table = table.sort_values(KEY, kind="stable", ignore_index=True)
+        table = table.sort_values(_key(table), kind="stable", ignore_index=True)
         return cls(table)
 
     def duplicate_keys(self) -> int:
-        """Rows beyond the first of their series, task, metric and step."""
-        return int(self.frame.duplicated(KEY).sum())
+        """Rows beyond the first of their series, task, metric and step (and ``key``)."""
+        return int(self.frame.duplicated(_key(self.frame)).sum())
 
     def mean_of_duplicates(self) -> Self:
         """One row per key: the mean value of rows that share one (stderr and n of the first)."""
         if not self.duplicate_keys():
             return self
-        grouped = self.frame.groupby(KEY, sort=True, as_index=False)
+        key = _key(self.frame)
+        grouped = self.frame.groupby(key, sort=True, as_index=False)
         table = grouped.agg(
-            {column: "mean" if column == "value" else "first" for column in COLUMNS if column not in KEY}
+            {column: "mean" if column == "value" else "first" for column in self.frame if column not in key}
         )
-        return type(self)(table[list(COLUMNS)].astype(COLUMNS))
+        columns = [str(column) for column in self.frame]
+        return type(self)(table[columns].astype({name: ALL_COLUMNS[name] for name in columns}))
 
     def where(self, **wanted: str | Sequence[str]) -> Self:
         """The rows whose columns equal the given value or are among the given values."""
@@ -178,6 +202,11 @@ class Scores:
             }
             for record in records
         ]
+
+
+def _key(frame: pd.DataFrame) -> list[str]:
+    """The columns of which no two rows share all values."""
+    return [*KEY, "key"] if "key" in frame else KEY
 
 
 @dataclass(frozen=True, slots=True)

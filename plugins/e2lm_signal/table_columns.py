@@ -18,7 +18,7 @@ import pandas as pd
 from e2lm import Scores, UserError
 from e2lm.errors import nearest_names, one_line
 from e2lm.results import ScoreSource
-from e2lm.scores import COLUMNS
+from e2lm.scores import ALL_COLUMNS, COLUMNS
 
 #: Column of a Scores table -> other names it goes by, best first.
 ALIASES = {
@@ -74,7 +74,7 @@ def _parsed(texts: Sequence[str], frame: pd.DataFrame, path: Path) -> dict[str, 
 
 def _recognised(frame: pd.DataFrame) -> dict[str, list[str]]:
     """An empty mapping if the table is a Scores table as it is."""
-    if set(frame.columns) <= set(COLUMNS):
+    if set(frame.columns) <= set(ALL_COLUMNS):
         return {}
     mapping: dict[str, list[str]] = {}
     for name in COLUMNS:

@@ -37,10 +37,13 @@ ROWS = st.lists(
         flops=NUMBERS,
         stderr=NUMBERS,
         n=st.integers(0, 2**53),
+        chance=st.just(math.nan) | NUMBERS,
+        params_active=st.just(math.nan) | NUMBERS,
+        key=st.sampled_from(["", "", '{"language": "ja"}', "{}"]),
     ),
     min_size=1,
     max_size=6,
-    unique_by=lambda row: (row.series, row.task, row.metric, row.step),
+    unique_by=lambda row: (row.series, row.task, row.metric, row.step, row.key),
 )
 
 
@@ -85,6 +88,21 @@ def test_an_empty_table_keeps_its_columns_and_types(tmp_path: Path) -> None:
         read = read_scores(file).scores
         assert len(read) == 0
         assert read.frame.dtypes.to_dict() == empty.frame.dtypes.to_dict()
+
+
+def test_a_column_of_which_nothing_is_known_is_not_there() -> None:
+    rows = [ScoreRow("a", 1, "t", "m", 0.5), ScoreRow("a", 2, "t", "m", 0.5, chance=0.25)]
+    assert list(Scores.from_rows(rows[:1]).frame.columns) == list(COLUMNS)
+    both = Scores.from_rows(rows[:1]).with_rows_of(Scores.from_rows(rows[1:]))
+    assert list(both.frame.columns) == [*COLUMNS, "chance"]
+    assert [row.chance for row in both.rows()][1] == 0.25
+
+
+def test_rows_of_different_keys_are_no_duplicates() -> None:
+    rows = [ScoreRow("a", 1, "t", "m", value, key=key) for value, key in ((0.5, "{}"), (0.25, '{"x": 1}'), (1.0, "{}"))]
+    scores = Scores.from_rows(rows)
+    assert scores.duplicate_keys() == 1
+    assert [(row.key, row.value) for row in scores.mean_of_duplicates().rows()] == [('{"x": 1}', 0.25), ("{}", 0.75)]
 
 
 def frame(**columns: Any) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from e2lm.errors import UserError, one_line
-from e2lm.scores import COLUMNS, Layout, ScoreRow, Scores, ScoreSource
+from e2lm.scores import ALL_COLUMNS, Layout, ScoreRow, Scores, ScoreSource
 
 
 def read_table(path: Path, kind: Literal["parquet", "csv"]) -> ScoreSource:
@@ -29,7 +29,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         # Rows longer than the header would be shifted, or cut with no more than a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    numbers = [column for column, kind in COLUMNS.items() if kind != "str" and column in frame]
+    numbers = [column for column, kind in ALL_COLUMNS.items() if kind != "str" and column in frame]
     return frame.assign(**{column: [_csv_number(text, column) for text in frame[column]] for column in numbers})
 
 
