@@ -124,3 +124,16 @@ def test_what_is_shown_of_a_task_is_the_largest_models_last_value_and_the_mean_s
     ).findings
     assert (finding.last_value, finding.last_stderr, finding.last_right) == pytest.approx((0.53, 0.001, 1.0))
     assert finding.scores == pytest.approx({"e2lmc_sq": 0.4})
+
+
+def test_the_truth_is_the_held_out_loss_whatever_else_is_measured_there_or_called_so():
+    """Another metric of the held-out text, and a metric of the same name on a task, order the models the other way."""
+    scores = scores_of(lambda rank, step: 0.3 + 0.1 * rank)
+    odd = [
+        ScoreRow(task=task, metric=metric, value=0.1 * rank, series=model, step=9, params=params, tokens=2e6, n=100)
+        for rank, (model, params) in enumerate(MODELS.items())
+        for task, metric in ((LOSS_TASK, "another"), ("another", LOSS_METRIC))
+    ]
+    more = found(Scores.from_rows([*scores.rows(), *odd]), SIGNAL, seed=0)
+    assert more.true_order == ("large", "middle", "small")
+    assert more.early_tokens == found(scores, SIGNAL, seed=0).early_tokens

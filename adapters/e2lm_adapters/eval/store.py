@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its output folder, and how it knows what is already done.
+"""What an evaluation leaves in its output folder: what is done, what a killed one left, and where to resume.
 
 ::
 

@@ -1,6 +1,6 @@
-"""What a tracker is: a run for each series that takes points, each counted once. A new tracker is one more of these.
+"""What a tracker is: a run per series that takes points, each once. A new one: a file here, named in ``TRACKERS``.
 
-The table ``TRACKERS`` of ``tracker.py`` names them all.
+That table is in ``tracker.py``.
 """
 
 from __future__ import annotations

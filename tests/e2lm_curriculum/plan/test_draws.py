@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm.curriculum import TrainingBudget
+from e2lm_curriculum.plan import draws
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.draws import SHUFFLE, plan_array, pool_draws, shuffled_plan
 
@@ -67,3 +68,12 @@ def test_draws_from_a_pool_are_the_ones_that_they_were() -> None:
     """One way of drawing from pools of less than the square of a batch, another from there on."""
     drawn_SB = pool_draws(np.arange(20), np.array([15, 16, 17]), 4, np.random.default_rng(0))
     assert drawn_SB.tolist() == [[4, 9, 6, 2], [13, 10, 8, 4], [2, 13, 11, 15]]
+
+
+def test_a_plan_lies_in_memory_up_to_its_limit_and_in_an_unnamed_file_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draws, "IN_MEMORY_BYTES", 80)
+    held, filed = (plan_array(length, np.int64) for length in (10, 11))
+    assert not isinstance(held, np.memmap)
+    assert isinstance(filed, np.memmap)
+    filed[:] = 7
+    assert (len(held), filed.sum()) == (10, 77)

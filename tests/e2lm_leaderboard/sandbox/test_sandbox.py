@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from e2lm_leaderboard.bundle.check import CheckReport
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
 from e2lm_leaderboard.sandbox.items import code_items
-from e2lm_leaderboard.sandbox.sandbox import SandboxError, SandboxLimits, missing_part, run_in_sandbox
+from e2lm_leaderboard.sandbox.sandbox import SandboxError, SandboxLimits, _processes_of, missing_part, run_in_sandbox
 from e2lm_leaderboard.season.season import SeasonRules
 
 ATTACKS = (
@@ -106,3 +107,9 @@ def test_nothing_of_the_house_is_seen_inside() -> None:
     assert set(root) <= {"bin", "dev", "job", "lib", "lib32", "lib64", "proc", "tmp", "usr"}
     assert set(environment) <= {"PWD", "LC_CTYPE"}
     assert job == ["run.py"]
+
+
+def test_threads_are_counted_of_the_user_who_is_asked_for_and_of_nobody_else() -> None:
+    """Whoever runs this has a process; a user whom nobody has made has none."""
+    assert _processes_of(os.getuid()) >= 1
+    assert _processes_of(2**31 - 7) == 0

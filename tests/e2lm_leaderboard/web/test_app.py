@@ -237,3 +237,12 @@ def test_the_ranking_shows_the_official_scores_and_why_one_is_missing(client: Te
     row = client.get("/api/v1/ranking").json()["ranking"][0]
     assert row["scores"]["e2lmc_sq"] == {"value": 0.91, "low": 0.81, "high": 0.95, "reason": ""}
     assert row["scores"]["e2lmc_cs"] == {"value": None, "low": None, "high": None, "reason": "no control series"}
+
+
+def test_the_description_names_what_a_refusal_looks_like(client: TestClient) -> None:
+    described = client.get("/api/openapi.json").json()["paths"]
+    answers = [one["responses"] for path in described.values() for one in path.values()]
+    assert answers
+    for one in answers:
+        assert {"403", "422", "503"} <= one.keys()
+        assert one["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/Refusal")
