@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm import E2LMError, TaskSuite, UserError
+from e2lm.argument import COUNT, SEED, folder_to_write
 from e2lm.atomic_file import whole_folder
 from e2lm.kind import checked_name
 from e2lm.plugin_manager import plugin_manager
@@ -29,14 +30,14 @@ def configure_build(parser: ArgumentParser) -> None:
     material = parser.add_mutually_exclusive_group(required=True)
     material.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="UTF-8 text files")
     material.add_argument("--facts", action="store_true", help="the tables of plain facts that come with e2lm")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write")
+    parser.add_argument("--out", required=True, type=folder_to_write, metavar="DIR", help="the folder to write")
     parser.add_argument("--ladder", action="store_true", help="the developmental ladder instead (with --corpus)")
     parser.add_argument("--domain", action="store_true", help="vocabulary, facts and inferences of these documents")
     background = "how everybody writes, for --domain (default: Python's documentation)"
     parser.add_argument("--background", nargs="+", type=Path, metavar="FILE", help=background)
     items = f"items per task ({DEFAULT_ITEMS}); with --corpus"
-    parser.add_argument("--items", type=int, metavar="N", help=items)
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (%(default)s)")
+    parser.add_argument("--items", type=COUNT, metavar="N", help=items)
+    parser.add_argument("--seed", type=SEED, default=0, metavar="S", help="seed of every random choice (%(default)s)")
     parser.add_argument("--name", help="name of the group of tasks (by kind, e2lm_early); with --corpus")
     parser.add_argument("--dry-run", action="store_true", help="do everything but write")
     parser.add_argument("--json", action="store_true", help="print the card as JSON")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -28,6 +29,17 @@ def is_partial(path: Path) -> bool:
     return any(part.startswith(PARTIAL_MARK) for part in path.parts)
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the system name ``path``, where they name nothing or the temporary twin that nobody knows of."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or PARTIAL_MARK in os.fsdecode(error.filename)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside ``folder`` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -40,16 +52,17 @@ def sync_folder(folder: Path) -> None:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path that takes the place of ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial_twin(path)
-    try:
-        yield partial
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            with open(partial, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(partial, path)
+            sync_folder(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 #: Of ``linux/fcntl.h`` and ``linux/fs.h``.
@@ -74,26 +87,31 @@ def _exchanged(first: Path, second: Path) -> bool:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of ``path`` (which is removed) when the block ends without an error."""
     if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{path}: a file is where a folder is to be written")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise NotADirectoryError(errno.ENOTDIR, "a file is where a folder is to be written", str(path))
     partial = _partial_twin(path)
-    partial.mkdir()
-    try:
-        yield partial
-        for written in sorted(partial.rglob("*")):
-            if written.is_file():
-                with open(written, "rb") as handle:
-                    os.fsync(handle.fileno())
-        if not path.exists():
-            os.replace(partial, path)
-        elif not _exchanged(partial, path):
-            retired = _partial_twin(path)
-            os.replace(path, retired)
-            os.replace(partial, path)
-            shutil.rmtree(retired)
-        sync_folder(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        try:
+            yield partial
+            for written in sorted(partial.rglob("*")):
+                if written.is_file():
+                    with open(written, "rb") as handle:
+                        os.fsync(handle.fileno())
+            _take_place(partial, path)
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _take_place(partial: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(partial, path)
+    elif not _exchanged(partial, path):
+        retired = _partial_twin(path)
+        os.replace(path, retired)
+        os.replace(partial, path)
+        shutil.rmtree(retired)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from traceback import walk_tb
 from types import FrameType
 
 from e2lm.command import Command
-from e2lm.errors import E2LMError, UserError, nearest_names, one_line
+from e2lm.errors import E2LMError, MachineError, UserError, nearest_names, one_line, system_error
 from e2lm.plugin_manager import PluginManager, PluginRecord, plugin_manager
 
 OWN_DISTRIBUTION = "e2lm"
@@ -54,29 +54,47 @@ def _runs(record: PluginRecord, frame: FrameType) -> bool:
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USER_ERROR = 2
+EXIT_MACHINE_ERROR = 3
 EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and give its exit code: 0 done, 1 a check or a plugin failed, 2 the user's mistake."""
+    """Run the command and give its exit code.
+
+    0 done, 1 a check or a plugin failed, 2 the user's mistake, 3 the machine's (disk, rights, network).
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = run_command(arguments)
         sys.stdout.flush()  # so that a reader that has gone away is noticed here
         return code
     except UserError as error:
-        print(f"e2lm: error: {one_line(error)}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return _told(error)
     except PluginFailureError as failure:
         traceback.print_exception(failure.__cause__)
         print(f"e2lm: error: {failure}", file=sys.stderr)
         return EXIT_CHECK_FAILED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_OK
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is what fails, and would again at the very end
+            _drop_output()
+        return _told(system_error(error))
     except KeyboardInterrupt:
         print("e2lm: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(error: UserError) -> int:
+    print(f"e2lm: error: {one_line(error)}", file=sys.stderr)
+    return EXIT_MACHINE_ERROR if isinstance(error, MachineError) else EXIT_USER_ERROR
 
 
 def run_command(arguments: Sequence[str], manager: PluginManager | None = None) -> int:

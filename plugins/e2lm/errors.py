@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class E2LMError(Exception):
@@ -12,6 +15,10 @@ class E2LMError(Exception):
 
 class UserError(E2LMError):
     """A mistake in what the user gave us: printed as one line, exit code 2, no traceback."""
+
+
+class MachineError(UserError):
+    """What the machine does not give (disk, rights, network): printed as one line, exit code 3, no traceback."""
 
 
 class NotFiniteError(UserError):
@@ -46,3 +53,50 @@ def one_line(text: object) -> str:
     'a b'
     """
     return " ".join(str(text).split())
+
+
+#: What another path mends; all other errors of the system are the machine's.
+_WRONG_PATHS = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP}
+)
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; make room and give the command again",
+    errno.EDQUOT: "the quota of disk space is used up; make room and give the command again",
+    errno.EROFS: "the disk can only be read; name a place that can be written",
+    errno.EACCES: "not allowed (permission denied); name another place, or get the right to this one",
+    errno.EPERM: "not allowed (operation not permitted); name another place, or get the right to this one",
+    errno.ENAMETOOLONG: "the name is too long for this disk; name a shorter one",
+    errno.ENOENT: "no such file or folder, and none can be made there",
+}
+
+
+def system_error(error: OSError) -> UserError:
+    """What to raise in place of an error of the operating system: one line that names the place and the remedy.
+
+    A plain :class:`UserError` where another path would do, else a :class:`MachineError`.
+
+    >>> str(system_error(OSError(errno.ENOSPC, "No space left on device", "out/scores.csv")))
+    'out/scores.csv: the disk is full; make room and give the command again'
+    >>> str(system_error(OSError("connection lost")))
+    'OSError: connection lost'
+    """
+    if error.errno is None:
+        return MachineError(f"{type(error).__name__}: {one_line(error)}")
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    what = _in_the_way(names[-1]) if names and error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR) else None
+    if what is None:
+        reason = _REMEDIES.get(error.errno, error.strerror or errno.errorcode.get(error.errno, str(error.errno)))
+        what = f"{' -> '.join(names)}: {reason}" if names else one_line(reason)
+    return UserError(what) if error.errno in _WRONG_PATHS else MachineError(what)
+
+
+def _in_the_way(name: str) -> str | None:
+    """The part of the path ``name`` that is of the wrong kind, and what to do; None where nothing is."""
+    path = Path(name)
+    try:
+        if path.is_dir():
+            return f"{path}: is a folder; name a file, or another folder"
+        file = next((place for place in (path, *path.parents) if os.path.lexists(place) and not place.is_dir()), None)
+    except OSError:
+        return None
+    return None if file is None else f"{file}: is a file; name a folder"

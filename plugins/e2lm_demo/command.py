@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import Whole, folder_to_write
 from e2lm.command import Command
 from e2lm.errors import UserError
 
@@ -19,11 +20,11 @@ PICTURE = "picture.svg"
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, default=Path("demo"), help="folder of the demo (default: ./demo); resumes there"
+        "--out", type=folder_to_write, default=Path("demo"), help="folder of the demo (default: ./demo); resumes there"
     )
     parser.add_argument("--corpus", type=Path, nargs="+", default=[], metavar="FILE", help="your own text, UTF-8")
     parser.add_argument("--quick", action="store_true", help="much less of everything, in about a minute")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    parser.add_argument("--seed", type=Whole(0, 2**31 - 1), default=0, help="seed of everything (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
 

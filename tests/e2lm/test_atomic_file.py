@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -155,3 +156,25 @@ def test_a_new_file_has_the_usual_rights(tmp_path: Path) -> None:
     before = os.umask(0)
     os.umask(before)
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~before
+
+
+@pytest.mark.parametrize("kind", [whole_file, whole_folder])
+def test_a_full_disk_names_what_was_to_be_written_and_not_its_twin(tmp_path: Path, kind) -> None:
+    def fill() -> None:
+        with kind(tmp_path / "out") as partial:
+            raise OSError(errno.ENOSPC, "No space left on device", *([str(partial)] if kind is whole_folder else []))
+
+    with pytest.raises(OSError, match="No space") as raised:
+        fill()
+    assert raised.value.filename == str(tmp_path / "out")
+    assert names(tmp_path) == []
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    def read_another() -> None:
+        with whole_file(tmp_path / "out"):
+            (tmp_path / "another").read_bytes()
+
+    with pytest.raises(FileNotFoundError) as raised:
+        read_another()
+    assert raised.value.filename == str(tmp_path / "another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 import e2lm
 from e2lm import Command, UserError
 from e2lm import command_line as command_line_module
-from e2lm.command_line import EXIT_INTERRUPTED, EXIT_USER_ERROR, main, run_command
+from e2lm.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_ERROR, EXIT_USER_ERROR, main, run_command
+from e2lm.errors import MachineError
 from e2lm.plugin_manager import PluginManager, PluginRecord
 
 HELLO = Path(__file__).parents[1] / "example_plugins" / "hello.py"
@@ -106,6 +108,46 @@ def test_a_mistake_that_a_command_reports_is_one_line_even_if_its_text_is_not(on
     only(command("work", run))
     assert main(["work"]) == EXIT_USER_ERROR
     assert capsys.readouterr().err == "e2lm: error: first second\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (FileExistsError(errno.EEXIST, "File exists", "x"), EXIT_USER_ERROR, "x: File exists"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), EXIT_USER_ERROR, "x: no such file or folder"),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), EXIT_MACHINE_ERROR, "x: the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), EXIT_MACHINE_ERROR, "x: the disk can only be read"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), EXIT_MACHINE_ERROR, "x: not allowed"),
+        (ConnectionError("nobody\nthere"), EXIT_MACHINE_ERROR, "ConnectionError: nobody there"),
+        (MachineError("no network"), EXIT_MACHINE_ERROR, "no network"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line_in_every_command(only, capsys, error, code: int, said: str) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise error
+
+    only(command("work", run))
+    assert main(["work"]) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"e2lm: error: {said}")
+    assert printed.count("\n") == 1
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "e2lm", "plugins", "list", "--json"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "E2LM_PLUGINS": ""},
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (EXIT_MACHINE_ERROR, 1)
+    assert done.stderr.startswith("e2lm: error: the disk is full")
 
 
 def test_the_exit_code_is_that_of_the_command(only) -> None:

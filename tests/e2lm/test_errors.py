@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm import E2LMError, UserError
-from e2lm.errors import nearest_names, one_line
+from e2lm.errors import MachineError, nearest_names, one_line, system_error
 
 
 def test_a_mistake_of_the_user_is_one_of_our_errors() -> None:
@@ -35,3 +40,34 @@ def test_every_name_gets_a_sentence(name: str, known: list[str]) -> None:
 def test_one_line_is_one_line_and_loses_nothing_but_white_space(text: str) -> None:
     assert len(one_line(text).splitlines()) <= 1
     assert one_line(text).split() == text.split()
+
+
+def failure(action: Callable[[], object]) -> OSError:
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - each test looks at what it was
+        action()
+    return raised.value
+
+
+def test_an_error_of_the_system_names_the_place_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "afile").touch()
+    told = system_error(failure((tmp_path / "afile").mkdir))
+    assert str(told) == f"{tmp_path / 'afile'}: is a file; name a folder"
+    told = system_error(failure((tmp_path / "afile" / "below").mkdir))
+    assert str(told) == f"{tmp_path / 'afile'}: is a file; name a folder"
+    told = system_error(failure(tmp_path.read_bytes))
+    assert str(told) == f"{tmp_path}: is a folder; name a file, or another folder"
+    told = system_error(failure((tmp_path / "nothing").read_bytes))
+    assert str(told).startswith(f"{tmp_path / 'nothing'}: no such file or folder")
+
+
+@pytest.mark.parametrize("code", sorted(errno.errorcode))
+def test_every_error_of_the_system_is_one_line_of_the_user_or_of_the_machine(code: int) -> None:
+    told = system_error(OSError(code, "words of the system", "some/place"))
+    assert str(told).startswith("some/place: ")
+    assert len(str(told).splitlines()) == 1
+    mine = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP}
+    assert isinstance(told, MachineError) == (code not in mine)
+
+
+def test_a_full_disk_that_names_no_place_is_told_all_the_same() -> None:
+    assert str(system_error(OSError(errno.ENOSPC, "No space left on device"))).startswith("the disk is full")

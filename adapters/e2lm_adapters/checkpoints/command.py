@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import AMOUNT, folder_to_write
 from e2lm.command import Action, Command
 from e2lm.errors import UserError
 
@@ -28,8 +29,10 @@ def _configure_push(parser: ArgumentParser) -> None:
 
 def _configure_pull(parser: ArgumentParser) -> None:
     parser.add_argument("repo", metavar="OWNER/NAME", help="owner/name[@revision,...] or datasets/owner/name")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where it is written; the same folder resumes")
-    parser.add_argument("--tokens-per-step", type=float, metavar="N", help="where the repository does not say")
+    parser.add_argument(
+        "folder", type=folder_to_write, metavar="DIR", help="where it is written; the same folder resumes"
+    )
+    parser.add_argument("--tokens-per-step", type=AMOUNT, metavar="N", help="where the repository does not say")
     _configure_both(parser)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
 
+from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, Number, folder_to_write
 from e2lm.command import Command
 from e2lm.errors import UserError
 
@@ -17,30 +18,47 @@ def _configure(parser: ArgumentParser) -> None:
         "runs", nargs="+", metavar="RUN", help="folder of a run or of several, or owner/name[@revision,...] on the Hub"
     )
     parser.add_argument("--tasks", required=True, help="lm-eval tasks, comma-separated")
-    parser.add_argument("--out", required=True, type=Path, help="folder for results; the same folder resumes")
+    parser.add_argument(
+        "--out", required=True, type=folder_to_write, help="folder for results; the same folder resumes"
+    )
     parser.add_argument("--model", default="e2lm-hf", help="lm-eval model (default: e2lm-hf)")
     parser.add_argument("--model-args", default="", metavar="K=V,...", help="further arguments of the model: dtype=...")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N items of each task only")
-    parser.add_argument("--num-fewshot", type=int, metavar="N", help="examples in the prompt (default: the task's own)")
+    parser.add_argument("--limit", type=COUNT, metavar="N", help="the first N items of each task only")
+    parser.add_argument(
+        "--num-fewshot", type=COUNT_OR_NONE, metavar="N", help="examples in the prompt (default: the task's own)"
+    )
     parser.add_argument("--metrics", metavar="A,B", help="item metrics for the Scores table (default: all)")
     parser.add_argument("--include-path", action="append", default=[], type=Path, metavar="DIR", help="more tasks")
-    parser.add_argument("--batch-size", default="32", help="rows of stock scoring; e2lm-hf sizes its own batches")
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="processes that share the work (default: 1; on Ray: all the cluster has)"
+        "--batch-size",
+        type=_batch_size,
+        default=32,
+        metavar="N",
+        help="rows of stock scoring; e2lm-hf sizes its own batches",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=COUNT,
+        metavar="N",
+        help="processes that share the work (default: 1; on Ray: all the cluster has)",
     )
     parser.add_argument("--executor", choices=("local", "ray"), default="local", help="where the work runs")
     parser.add_argument("--address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else one started here)")
-    parser.add_argument("--worker-cpus", type=float, default=1.0, metavar="N", help="CPUs of a worker on Ray")
-    parser.add_argument("--worker-gpus", type=float, metavar="N", help="GPUs of a worker (default: 1 if there are any)")
-    parser.add_argument("--tasks-per-unit", type=int, metavar="N", help="tasks scored together (default: all)")
-    parser.add_argument("--hub-cache", type=Path, metavar="DIR", help="fetched checkpoints (default: HF_HOME/e2lm)")
-    parser.add_argument("--keep", type=int, default=2, metavar="N", help="how many of them are kept (default: 2)")
+    parser.add_argument("--worker-cpus", type=Number(least=0), default=1.0, metavar="N", help="CPUs of a worker on Ray")
+    parser.add_argument("--worker-gpus", type=_gpus, metavar="N", help="GPUs of a worker (default: 1 if there are any)")
+    parser.add_argument("--tasks-per-unit", type=COUNT, metavar="N", help="tasks scored together (default: all)")
+    parser.add_argument(
+        "--hub-cache", type=folder_to_write, metavar="DIR", help="fetched checkpoints (default: HF_HOME/e2lm)"
+    )
+    parser.add_argument("--keep", type=COUNT, default=2, metavar="N", help="how many of them are kept (default: 2)")
     parser.add_argument("--allow-pickle", action="store_true", help="read pytorch_model.bin too (weights_only)")
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: GPU if there is one)")
     parser.add_argument(
-        "--tokens-per-step", type=float, metavar="N", help="tokens per step, where the run does not say"
+        "--tokens-per-step", type=AMOUNT, metavar="N", help="tokens per step, where the run does not say"
     )
-    parser.add_argument("--verify", type=int, default=0, metavar="N", help="score N requests the stock way too")
+    parser.add_argument(
+        "--verify", type=COUNT_OR_NONE, default=0, metavar="N", help="score N requests the stock way too"
+    )
     parser.add_argument("--no-lm-eval-files", action="store_true", help="leave out results_*.json and samples_*.jsonl")
     parser.add_argument(
         "--merge", action="append", default=[], metavar="SPEC", help="also score the averaged run: wsm:window=5"
@@ -51,11 +69,23 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and stop")
 
 
+def _gpus(text: str) -> float:
+    number = Number(least=0)(text)
+    if number > 1 and number != int(number):
+        raise ArgumentTypeError(f"found {text!r}; above 1 a worker has whole GPUs")
+    return number
+
+
+def _batch_size(text: str) -> int | str:
+    """``32``, or what lm-eval's models find out themselves: ``auto``, ``auto:4``."""
+    if text == "auto":
+        return text
+    if text.startswith("auto:"):
+        return f"auto:{COUNT(text.removeprefix('auto:'))}"
+    return COUNT(text)
+
+
 def _run(arguments: Namespace) -> int:
-    for option in ("limit", "jobs", "tasks_per_unit", "keep"):
-        value = getattr(arguments, option)
-        if value is not None and value < 1:
-            raise UserError(f"--{option.replace('_', '-')}: found {value}, expected 1 or more")
     from e2lm_adapters.checkpoints.source import CheckpointSource
 
     trackers = _trackers(arguments.log_to)
@@ -80,7 +110,7 @@ def _run(arguments: Namespace) -> int:
         num_fewshot=arguments.num_fewshot,
         include_paths=tuple(arguments.include_path),
         metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
-        batch_size=int(arguments.batch_size) if arguments.batch_size.isdigit() else arguments.batch_size,
+        batch_size=arguments.batch_size,
         device=arguments.device,
         jobs=arguments.jobs or 1,
         write_lm_eval_files=not arguments.no_lm_eval_files,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from e2lm.argument import folder_to_write
 from e2lm.atomic_file import write_text
 from e2lm.command_line import run_command
 from e2lm.errors import E2LMError, UserError
@@ -39,7 +40,10 @@ CONTROL_BYTES = 2_000_000
 def configure_demo(parser: ArgumentParser) -> None:
     """Arguments of ``demo``."""
     parser.add_argument(
-        "--out", type=Path, default=Path("demo-season"), help="folder (default: ./demo-season); resumes there"
+        "--out",
+        type=folder_to_write,
+        default=Path("demo-season"),
+        help="folder (default: ./demo-season); resumes there",
     )
     parser.add_argument("--demo", type=Path, metavar="DIR", help="finished 'e2lm demo' whose corpus and tasks to use")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")

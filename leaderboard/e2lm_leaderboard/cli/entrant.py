@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from e2lm.argument import folder_to_write
 from e2lm.atomic_file import whole_folder
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
 from e2lm.errors import UserError
@@ -61,7 +62,7 @@ target_delimiter: " "
 
 def configure_new(parser: ArgumentParser) -> None:
     """Arguments of ``new``."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="new folder for the bundle")
+    parser.add_argument("folder", type=folder_to_write, metavar="DIR", help="new folder for the bundle")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, and stop")
 
 

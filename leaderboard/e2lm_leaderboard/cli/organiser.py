@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from e2lm.argument import AMOUNT, Whole, folder_to_write
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
 from e2lm.errors import UserError
 
@@ -50,7 +51,7 @@ def configure_init(parser: ArgumentParser) -> None:
         help="names of evaluated series that the others must beat, e.g. 'web*', for e2lmc_cs; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--public-tokens", type=float, metavar="N", help="later checkpoints are hidden until the end, e.g. 2.06e11"
+        "--public-tokens", type=AMOUNT, metavar="N", help="later checkpoints are hidden until the end, e.g. 2.06e11"
     )
     parser.add_argument("--database", metavar="URL", help="PostgreSQL URL (default: SQLite in SEASON)")
     parser.add_argument("--ends-at", metavar="TIME", help="when private scores are shown: 2026-12-31T23:59:59+00:00")
@@ -190,7 +191,7 @@ def configure_serve(parser: ArgumentParser) -> None:
     """Arguments of ``serve``."""
     add_season_argument(parser)
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help="port (default: 8000)")
+    parser.add_argument("--port", type=Whole(0, 65535), default=8000, help="port (default: 8000)")
     parser.add_argument(
         "--host-name", action="append", default=[], metavar="NAME", help="name under which it is reached; repeatable"
     )
@@ -220,7 +221,7 @@ def run_serve(arguments: Namespace) -> int:
 def configure_export(parser: ArgumentParser) -> None:
     """Arguments of ``export``."""
     add_season_argument(parser)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the pages; replaced as a whole")
+    parser.add_argument("out", type=folder_to_write, metavar="OUT", help="folder of the pages; replaced as a whole")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, and stop")
 
 

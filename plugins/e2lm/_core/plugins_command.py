@@ -19,6 +19,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from e2lm.argument import folder_to_write
 from e2lm.atomic_file import whole_folder
 from e2lm.command import Action, Command
 from e2lm.curriculum import Curriculum
@@ -242,7 +243,7 @@ def _configure_list(parser: ArgumentParser) -> None:
 def _configure_new(parser: ArgumentParser) -> None:
     parser.add_argument("kind", choices=list(KINDS), help=", ".join(KINDS), metavar="KIND")
     parser.add_argument("name", metavar="NAME", help="of the package, and of what it registers")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (NAME)")
+    parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="the folder to write (NAME)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written; write nothing")
 
 

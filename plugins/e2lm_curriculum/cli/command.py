@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, PORTION, Number, Whole, folder_to_write
 from e2lm.command import Action, Command, CommandParser
+
+#: What every generator of random numbers of the training takes.
+SEED_OF_TRAINING = Whole(0, 2**31 - 1)
 
 
 def _common(parser: CommandParser, dry_run: str) -> None:
@@ -17,61 +21,67 @@ def _train(parser: CommandParser) -> None:
     parser.add_argument(
         "--corpus", nargs="+", metavar="FILE", help="text (documents end at <|endoftext|> lines) or .jsonl"
     )
-    parser.add_argument("--out", metavar="DIR", help="where everything goes; the same command goes on there")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="where everything goes; the same command goes on there"
+    )
     parser.add_argument(
         "--sizes", help="comma-separated: 50k,140k,360k,780k,3m,10m,30m,100m or LAYERSxWIDTH such as 4x128"
     )
-    parser.add_argument("--tokens", type=int, help="tokens per model (1_000_000)")
-    parser.add_argument("--batch-size", type=int, help="sequences per step (16)")
-    parser.add_argument("--sequence-length", type=int, help="tokens per sequence (256)")
-    parser.add_argument("--vocabulary", type=int, help="entries of the tokenizer, at most (4096)")
-    parser.add_argument("--learning-rate", type=float, help="highest learning rate (3e-3)")
+    parser.add_argument("--tokens", type=COUNT, help="tokens per model (1_000_000)")
+    parser.add_argument("--batch-size", type=COUNT, help="sequences per step (16)")
+    parser.add_argument("--sequence-length", type=COUNT, help="tokens per sequence (256)")
+    parser.add_argument("--vocabulary", type=COUNT, help="entries of the tokenizer, at most (4096)")
+    parser.add_argument("--learning-rate", type=AMOUNT, help="highest learning rate (3e-3)")
     parser.add_argument("--schedule", help="constant (default), cosine, linear or wsd, each after a warm-up")
-    parser.add_argument("--warmup", type=float, help="share of the steps with rising learning rate (0.1)")
-    parser.add_argument("--seed", type=int, help="of weights, order and split (0)")
-    parser.add_argument("--checkpoints", type=int, help="checkpoints after step 0, log-spaced (10)")
+    parser.add_argument(
+        "--warmup", type=Number(least=0, below=1), help="share of the steps with rising learning rate (0.1)"
+    )
+    parser.add_argument("--seed", type=SEED_OF_TRAINING, help="of weights, order and split (0)")
+    parser.add_argument("--checkpoints", type=COUNT, help="checkpoints after step 0, log-spaced (10)")
     parser.add_argument("--checkpoint-grid", help="log (default), tokens, or babylm (1M, 2M .. 10M, 20M .. words)")
-    parser.add_argument("--checkpoint-tokens", type=int, help="tokens between checkpoints of grid tokens (100_000)")
-    parser.add_argument("--word-unit", type=int, help="words that grid babylm takes for a million (1_000_000)")
-    parser.add_argument("--held-out", type=float, help="share of the corpus never trained on (0.1)")
+    parser.add_argument("--checkpoint-tokens", type=COUNT, help="tokens between checkpoints of grid tokens (100_000)")
+    parser.add_argument("--word-unit", type=COUNT, help="words that grid babylm takes for a million (1_000_000)")
+    parser.add_argument("--held-out", type=Number(least=0, below=1), help="share of the corpus never trained on (0.1)")
     parser.add_argument("--curriculum", help="what is seen when (shuffle); e2lm train plan lists the names")
     parser.add_argument("--family", help="llama (default) or roberta, which learns from masked tokens")
     parser.add_argument("--precision", help="auto (default: bfloat16 autocast on a GPU), float32 or bfloat16")
-    parser.add_argument("--jobs", type=int, help="sizes trained at once, sharing the cores (1)")
-    parser.add_argument("--loader-workers", type=int, help="processes that read ahead (0)")
-    parser.add_argument("--resume-interval-s", type=float, help="seconds of work a kill may cost (30)")
+    parser.add_argument("--jobs", type=COUNT, help="sizes trained at once, sharing the cores (1)")
+    parser.add_argument("--loader-workers", type=COUNT_OR_NONE, help="processes that read ahead (0)")
+    parser.add_argument("--resume-interval-s", type=Number(least=0), help="seconds of work a kill may cost (30)")
     _common(parser, "say what would be trained; write nothing")
 
 
 def _plan(parser: CommandParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file of e2lm train, whose corpus was prepared by a run")
     parser.add_argument("--curriculum", help="name of a curriculum")
-    parser.add_argument("--samples", type=int, default=20_000, help="made-up examples (20000)")
-    parser.add_argument("--steps", type=int, default=20_000, help="optimiser steps (20000)")
-    parser.add_argument("--batch", type=int, default=8, help="examples per step (8)")
-    parser.add_argument("--sequence-length", type=int, default=128, help="tokens per example (128)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order (0)")
+    parser.add_argument("--samples", type=COUNT, default=20_000, help="made-up examples (20000)")
+    parser.add_argument("--steps", type=COUNT, default=20_000, help="optimiser steps (20000)")
+    parser.add_argument("--batch", type=COUNT, default=8, help="examples per step (8)")
+    parser.add_argument("--sequence-length", type=COUNT, default=128, help="tokens per example (128)")
+    parser.add_argument("--seed", type=SEED_OF_TRAINING, default=0, help="of the order (0)")
     parser.add_argument(
         "--show", action="store_true", help="exposure by difficulty, schedules, number of examples seen"
     )
-    parser.add_argument("--out", metavar="DIR", help="write the plan there")
+    parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="write the plan there")
     _common(parser, "write nothing")
 
 
 def _compare(parser: CommandParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a comparison, or of runs")
     parser.add_argument("--scores", type=Path, metavar="DIR", help="what e2lm eval wrote (RUN/scores)")
-    parser.add_argument("--held-out-tokens", type=int, default=40_000, help="held-out text to score (40000)")
-    parser.add_argument("--threshold", type=float, default=0.8, help="vanilla's goal, a share of its tokens (0.8)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that score held-out text (1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and comparison.json there")
+    parser.add_argument("--held-out-tokens", type=COUNT, default=40_000, help="held-out text to score (40000)")
+    parser.add_argument("--threshold", type=PORTION, default=0.8, help="vanilla's goal, a share of its tokens (0.8)")
+    parser.add_argument("--jobs", type=COUNT, default=1, help="processes that score held-out text (1)")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="write report.html and comparison.json there"
+    )
     _common(parser, "write no report")
 
 
 def _export(parser: CommandParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of one size, with its series.json")
-    parser.add_argument("out", type=Path, metavar="OUT", help="new folder")
-    parser.add_argument("--word-unit", type=int, default=1_000_000, help="words taken for a million (1_000_000)")
+    parser.add_argument("out", type=folder_to_write, metavar="OUT", help="new folder")
+    parser.add_argument("--word-unit", type=COUNT, default=1_000_000, help="words taken for a million (1_000_000)")
     _common(parser, "say what would be copied; write nothing")
 
 

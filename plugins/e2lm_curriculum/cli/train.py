@@ -40,6 +40,8 @@ def chosen_data(arguments: Namespace) -> tuple[dict[str, Any], str]:
     given: dict[str, Any] = {
         name: value for name, value in vars(arguments).items() if name in TRAINING_FIELDS and value is not None
     }
+    if "out" in given:
+        given["out"] = str(given["out"])
     if isinstance(given.get("sizes"), str):
         given["sizes"] = [size.strip() for size in given["sizes"].split(",")]
     data = config_data(Path(arguments.config)) if arguments.config else {}

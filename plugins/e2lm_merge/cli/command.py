@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from e2lm.argument import COUNT, folder_to_write
 from e2lm.command import Action, Command, CommandParser
 from e2lm.errors import UserError
 
@@ -18,24 +19,14 @@ BYTES_PER_MB = 1_000_000
 
 def _configure(parser: CommandParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="merge config in mergekit's YAML")
-    parser.add_argument("output", type=Path, metavar="OUT", help="folder to write; must not exist")
+    parser.add_argument("output", type=folder_to_write, metavar="OUT", help="folder to write; must not exist")
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, say what would be done, write nothing"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--threads", type=_positive, default=2, help="threads (default 2); the result is the same")
-    parser.add_argument("--shard-size", type=_positive, default=None, metavar="MB", help="largest file, in MB")
+    parser.add_argument("--threads", type=COUNT, default=2, help="threads (default 2); the result is the same")
+    parser.add_argument("--shard-size", type=COUNT, default=None, metavar="MB", help="largest file, in MB")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-
-
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ArgumentTypeError(f"found {text!r}; expected a whole number above 0")
-    return number
 
 
 def run_merge(options: Namespace) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from e2lm.argument import file_to_write
 from e2lm.atomic_file import write_text
 from e2lm.command import CommandParser
 from e2lm.errors import UserError, nearest_names
@@ -171,7 +172,7 @@ def configure(parser: CommandParser) -> None:
     parser.add_argument(
         "--grid", action="append", default=[], metavar="NAME=V,V", help="values of a parameter; repeat for a grid"
     )
-    parser.add_argument("--out", type=Path, default=None, metavar="CSV", help="write the table here as well")
+    parser.add_argument("--out", type=file_to_write, default=None, metavar="CSV", help="write the table here as well")
     parser.add_argument("--dry-run", action="store_true", help="check everything and say how many evaluations it takes")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

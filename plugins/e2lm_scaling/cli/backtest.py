@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import Number
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
@@ -28,7 +29,7 @@ def configure(parser: ArgumentParser) -> None:
     add_input_arguments(parser)
     parser.add_argument("--by", default="flops", help="what makes a run large: flops, N or D (default flops)")
     parser.add_argument(
-        "--ratio", type=float, default=10.0, help="hold out runs above 1/RATIO of the largest (default 10)"
+        "--ratio", type=Number(above=1), default=10.0, help="hold out runs above 1/RATIO of the largest (default 10)"
     )
     parser.add_argument(
         "--models",

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import AMOUNT, SEED
 from e2lm.errors import UserError, nearest_names
 from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, print_json, write_charts
 from e2lm_scaling.messages import say
@@ -35,13 +36,13 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--task", help="task of a Scores table")
     parser.add_argument("--metric", help="metric of a Scores table")
     parser.add_argument("--schedule", help="kind:peak=...,steps=...[,final=...,warmup=...,decay_from=...]")
-    parser.add_argument("--to", type=float, help="tokens (or steps, with --columns) at the end of the run")
+    parser.add_argument("--to", type=AMOUNT, help="tokens (or steps, with --columns) at the end of the run")
     parser.add_argument(
         "--model",
         metavar="NAME",
         help=f"predictor of the end (default {WITH_SCHEDULE} with --schedule, else {WITHOUT_SCHEDULE})",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of every random draw (default 0)")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of every random draw (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plot_arguments(parser, "FILE.html or FILE.svg")
 

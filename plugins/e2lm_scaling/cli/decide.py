@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import AMOUNT, PORTION, Number
 from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
     add_input_arguments,
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of ``predict decide``."""
     add_input_arguments(parser)
-    parser.add_argument("--budget-flops", type=float, help="what could be spent, in FLOPs")
-    parser.add_argument("--budget-gpu-hours", type=float, help="what could be spent, in GPU hours")
-    parser.add_argument("--budget-tokens", type=float, help="what could be spent, in tokens of the current model")
-    parser.add_argument("--cost-per-flop", type=float, help="price of a FLOP")
-    parser.add_argument("--cost-per-gpu-hour", type=float, help="price of a GPU hour")
-    parser.add_argument("--cost-per-token", type=float, help="price of a token of the current model")
-    parser.add_argument("--value-per-point", type=float, required=True, help="what 0.01 less loss is worth")
+    parser.add_argument("--budget-flops", type=AMOUNT, help="what could be spent, in FLOPs")
+    parser.add_argument("--budget-gpu-hours", type=AMOUNT, help="what could be spent, in GPU hours")
+    parser.add_argument("--budget-tokens", type=AMOUNT, help="what could be spent, in tokens of the current model")
+    parser.add_argument("--cost-per-flop", type=Number(least=0), help="price of a FLOP")
+    parser.add_argument("--cost-per-gpu-hour", type=Number(least=0), help="price of a GPU hour")
+    parser.add_argument("--cost-per-token", type=Number(least=0), help="price of a token of the current model")
+    parser.add_argument("--value-per-point", type=Number(least=0), required=True, help="what 0.01 less loss is worth")
     parser.add_argument("--current", metavar="N=...,D=...", help="the run that could go on (default: most compute)")
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=FILE", help="runs on other data with the same N and D"
     )
-    parser.add_argument("--peak-flops", type=float, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
-    parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak reached (default 0.4)")
+    parser.add_argument("--peak-flops", type=AMOUNT, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
+    parser.add_argument("--utilisation", type=PORTION, default=0.4, help="share of the peak reached (default 0.4)")
     parser.add_argument("--model", default="average", help="predictor of the forecasts (default average)")
     add_plot_arguments(parser)
 

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from e2lm_scaling.cli.input import (
+    DRAWS,
     add_input_arguments,
     add_law_arguments,
     add_plot_arguments,
@@ -31,7 +32,7 @@ def configure(parser: ArgumentParser) -> None:
     add_input_arguments(parser)
     add_law_arguments(parser, "chinchilla")
     parser.add_argument(
-        "--bootstrap", type=int, default=200, metavar="DRAWS", help="draws for standard errors of a law, 0: none"
+        "--bootstrap", type=DRAWS, default=200, metavar="DRAWS", help="draws for standard errors of a law, 0: none"
     )
     parser.add_argument("--at", metavar="N=...,D=...", help="also predict the loss of this model, with an interval")
     add_plot_arguments(parser)

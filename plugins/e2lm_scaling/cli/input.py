@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import AMOUNT, COUNT_OR_NONE, SEED, Whole, file_to_write
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_scaling.messages import say
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from e2lm_scaling.forecast.losses import LossSource
 
 HOOK, WHAT = "e2lm_register_scaling_predictors", "scaling predictor"
+#: Draws of a bootstrap; more would say nothing more and fill the memory.
+DRAWS = Whole(0, 1_000_000)
 #: What a predictor is asked for, and what one that cannot do it lacks.
 LACKS: Mapping[Capability, str] = {
     "forecast": "it follows single runs (predict curve) and has no fit",
@@ -46,12 +49,12 @@ def add_input_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--metric", help="metric of a Scores table that is a loss, such as bits_per_byte")
     parser.add_argument(
         "--drop-largest-loss",
-        type=int,
+        type=COUNT_OR_NONE,
         default=0,
         metavar="COUNT",
         help="leave out the rows of the COUNT largest losses",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of every random draw (default 0)")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of every random draw (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -62,7 +65,7 @@ def add_law_arguments(parser: ArgumentParser, default: str) -> None:
         help=f"the law, or any other predictor (default {default})",
     )  # fmt: skip
     parser.add_argument("--objective", help="what the fit of a law minimises: huber, l1 or mse of ln L (default huber)")
-    parser.add_argument("--delta", type=float, help="delta of huber (default 1e-3)")
+    parser.add_argument("--delta", type=AMOUNT, help="delta of huber (default 1e-3)")
 
 
 def known_predictors(capability: Capability) -> list[ScalingPredictor]:
@@ -125,7 +128,7 @@ def interval_words(forecast: Forecast | Mapping[str, Any]) -> str:
 
 def add_plot_arguments(parser: ArgumentParser, endings: str = "FILE.html or FILE.png") -> None:
     """``--plot``."""
-    parser.add_argument("--plot", type=Path, metavar="FILE", help=f"write a picture to {endings}")
+    parser.add_argument("--plot", type=file_to_write, metavar="FILE", help=f"write a picture to {endings}")
     parser.add_argument("--dry-run", action="store_true", help="say what --plot would write, write nothing")
 
 

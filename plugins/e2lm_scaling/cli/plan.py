@@ -6,8 +6,10 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import AMOUNT, PORTION, Number
 from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
+    DRAWS,
     add_input_arguments,
     add_law_arguments,
     add_plot_arguments,
@@ -29,23 +31,31 @@ def configure(parser: ArgumentParser) -> None:
     add_input_arguments(parser)
     add_law_arguments(parser, "chinchilla")
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--flops", type=float, help="the budget in FLOPs")
-    budget.add_argument("--gpu-hours", type=float, help="the budget in GPU hours")
-    budget.add_argument("--money", type=float, help="the budget in money (with --price-per-gpu-hour)")
-    parser.add_argument("--price-per-gpu-hour", type=float, help="price of a GPU hour, in the unit of --money")
-    parser.add_argument("--peak-flops", type=float, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
+    budget.add_argument("--flops", type=AMOUNT, help="the budget in FLOPs")
+    budget.add_argument("--gpu-hours", type=AMOUNT, help="the budget in GPU hours")
+    budget.add_argument("--money", type=AMOUNT, help="the budget in money (with --price-per-gpu-hour)")
+    parser.add_argument("--price-per-gpu-hour", type=AMOUNT, help="price of a GPU hour, in the unit of --money")
+    parser.add_argument("--peak-flops", type=AMOUNT, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
     parser.add_argument(
-        "--utilisation", type=float, default=0.4, help="share of the peak that is reached (default 0.4)"
+        "--utilisation",
+        type=PORTION,
+        default=0.4,
+        help="share of the peak that is reached (default 0.4)",
     )
-    parser.add_argument("--max-params", type=float, help="largest model allowed")
-    parser.add_argument("--unique-tokens", type=float, help="tokens of data there are; more means epochs")
-    parser.add_argument("--min-tokens-per-param", type=float, help="over-train at least so far (20 is about optimal)")
-    parser.add_argument("--inference-tokens", type=float, default=0.0, help="tokens served, paid from the same budget")
+    parser.add_argument("--max-params", type=AMOUNT, help="largest model allowed")
+    parser.add_argument("--unique-tokens", type=AMOUNT, help="tokens of data there are; more means epochs")
+    parser.add_argument("--min-tokens-per-param", type=AMOUNT, help="over-train at least so far (20 is about optimal)")
     parser.add_argument(
-        "--coverage", type=float, default=0.8, help="coverage of the intervals of N and D (default 0.8)"
+        "--inference-tokens", type=Number(least=0), default=0.0, help="tokens served, paid from the same budget"
     )
     parser.add_argument(
-        "--bootstrap", type=int, default=200, metavar="DRAWS", help="bootstrap draws of a law (default 200)"
+        "--coverage",
+        type=PORTION,
+        default=0.8,
+        help="coverage of the intervals of N and D (default 0.8)",
+    )
+    parser.add_argument(
+        "--bootstrap", type=DRAWS, default=200, metavar="DRAWS", help="bootstrap draws of a law (default 200)"
     )
     add_plot_arguments(parser)
 

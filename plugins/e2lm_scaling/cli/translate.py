@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from e2lm.argument import AMOUNT, Number
 from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
     add_input_arguments,
@@ -50,7 +51,7 @@ def configure(parser: ArgumentParser) -> None:
         help="fitted: both floors from laws; first: the second with the rest (few runs); none: a grid of both",
     )
     parser.add_argument(
-        "--at", type=float, action="append", default=[], metavar="LOSS", help="translate this first loss"
+        "--at", type=AMOUNT, action="append", default=[], metavar="LOSS", help="translate this first loss"
     )
     parser.add_argument(
         "--at-model",
@@ -65,7 +66,12 @@ def configure(parser: ArgumentParser) -> None:
         default="loss",
         help="accuracy: --to holds accuracies (0 to 1) as L, reached by a sigmoid (default loss)",
     )
-    parser.add_argument("--chance", type=float, default=0.0, help="accuracy by chance, for --link accuracy (default 0)")
+    parser.add_argument(
+        "--chance",
+        type=Number(least=0, below=1),
+        default=0.0,
+        help="accuracy by chance, for --link accuracy (default 0)",
+    )
     add_plot_arguments(parser, "FILE.html or FILE.svg")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from e2lm import Command
+from e2lm.argument import AMOUNT, COUNT, SEED, SHARE, file_to_write, folder_to_write
 from e2lm.command import Action
 
 
@@ -16,7 +17,7 @@ def _choice(parser: ArgumentParser) -> None:
 
 def _common(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON; notes go to standard error")
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    parser.add_argument("--seed", type=SEED, default=0, help="of the resampling (default: 0)")
 
 
 def _scores_source(parser: ArgumentParser) -> None:
@@ -51,7 +52,7 @@ def _plain(parser: ArgumentParser) -> None:
 def _items_source(parser: ArgumentParser) -> None:
     parser.add_argument("path", help="Samples (folder or Parquet), or .npz with values [series, checkpoints, items]")
     parser.add_argument("--metric", default="gold_minus_mean_wrong", help="item metric to compute of Samples")
-    parser.add_argument("--tokens-per-step", type=float, help="training tokens per step, where the file has none")
+    parser.add_argument("--tokens-per-step", type=AMOUNT, help="training tokens per step, where the file has none")
     _common(parser)
 
 
@@ -62,25 +63,27 @@ def _noise(parser: ArgumentParser) -> None:
 
 def _distil(parser: ArgumentParser) -> None:
     _items_source(parser)
-    parser.add_argument("--keep", type=float, default=0.2, help="share of items to keep (default: 0.2)")
+    parser.add_argument("--keep", type=SHARE, default=0.2, help="share of items to keep (default: 0.2)")
     parser.add_argument("--method", default="group-snr", help="group-snr, item-snr, slope, discrimination or irt")
-    parser.add_argument("--repeats", type=int, default=20, help="random halves of the models (default: 20)")
+    parser.add_argument("--repeats", type=COUNT, default=20, help="random halves of the models (default: 20)")
     parser.add_argument(
         "--target", metavar="SCORES", help="a Scores table whose final values say who won (default: the items' own)"
     )
     parser.add_argument("--target-task", help="which task of --target (default: the only one)")
     parser.add_argument("--target-metric", help="which metric of --target (default: the only one)")
     parser.add_argument("--columns", nargs="+", default=(), metavar="NAME=COLUMN", help="columns of --target")
-    parser.add_argument("--early-tokens", type=float, nargs="+", default=(), help="where decisions are made early")
+    parser.add_argument("--early-tokens", type=AMOUNT, nargs="+", default=(), help="where decisions are made early")
     parser.add_argument("--base-task", help="lm-eval task whose items these are (written into the YAML)")
-    parser.add_argument("--out", metavar="DIR", help="write the lm-eval task, item ids and card here")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="write the lm-eval task, item ids and card here"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
 
 
 def _compare(parser: ArgumentParser) -> None:
     _scores_source(parser)
     _common(parser)
-    parser.add_argument("--early", type=float, default=0.1, help="share of the run at which to decide (default: 0.1)")
+    parser.add_argument("--early", type=SHARE, default=0.1, help="share of the run at which to decide (default: 0.1)")
     parser.add_argument("--target-metric", help="decide the final order by this metric (default: each by its own)")
     parser.add_argument(
         "--scales", nargs=2, metavar=("SMALL", "LARGE"),
@@ -91,13 +94,15 @@ def _compare(parser: ArgumentParser) -> None:
 def _outliers(parser: ArgumentParser) -> None:
     _scores_source(parser)
     _common(parser)
-    parser.add_argument("--top", type=int, default=10, help="how many to show (default: 10)")
+    parser.add_argument("--top", type=COUNT, default=10, help="how many to show (default: 10)")
 
 
 def _plot(parser: ArgumentParser) -> None:
     _scores_source(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help=".html (inline SVG) or .png (needs matplotlib)")
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    parser.add_argument(
+        "--out", required=True, type=file_to_write, metavar="FILE", help=".html (inline SVG) or .png (needs matplotlib)"
+    )
+    parser.add_argument("--seed", type=SEED, default=0, help="of the resampling (default: 0)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be drawn, write nothing")
 
 

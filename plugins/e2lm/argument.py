@@ -1,0 +1,139 @@
+"""What the value of an option may be: numbers within bounds, and places that can be written, before any work is done.
+
+Each is a ``type`` for :meth:`argparse.ArgumentParser.add_argument`; ``int`` and ``float`` alone let through what no
+command can use: -1, nan, a number of four hundred digits.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from argparse import ArgumentTypeError
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2lm.errors import system_error
+
+#: The largest number that arrays can count with.
+LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number of ``least`` to ``most``.
+
+    >>> Whole(1)("12")
+    12
+    >>> Whole(1)("0")
+    Traceback (most recent call last):
+    ...
+    argparse.ArgumentTypeError: found '0', expected a whole number, 1 or more
+    """
+
+    least: int = 0
+    most: int = LARGEST
+
+    def __call__(self, text: str) -> int:
+        """The number; an :class:`argparse.ArgumentTypeError` for anything else."""
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or not self.least <= number <= self.most:
+            bounds = f"{self.least} or more" if self.most == LARGEST else f"{self.least} to {self.most}"
+            raise ArgumentTypeError(f"found {text[:40]!r}, expected a whole number, {bounds}")
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite number within bounds: ``above`` and ``below`` are not reached, ``least`` and ``most`` may be.
+
+    >>> Number(above=0, most=1)("0.5")
+    0.5
+    >>> Number(above=0, most=1)("nan")
+    Traceback (most recent call last):
+    ...
+    argparse.ArgumentTypeError: found 'nan', expected a number above 0, at most 1
+    """
+
+    above: float | None = None
+    least: float | None = None
+    below: float | None = None
+    most: float | None = None
+
+    def __call__(self, text: str) -> float:
+        """The number; an :class:`argparse.ArgumentTypeError` for anything else."""
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or not self._holds(number):
+            raise ArgumentTypeError(f"found {text[:40]!r}, expected {self}")
+        return number
+
+    def _holds(self, number: float) -> bool:
+        return (
+            (self.above is None or number > self.above)
+            and (self.least is None or number >= self.least)
+            and (self.below is None or number < self.below)
+            and (self.most is None or number <= self.most)
+        )
+
+    def __str__(self) -> str:
+        bounds = [
+            f"{word} {bound:g}"
+            for word, bound in (
+                ("above", self.above),
+                ("at least", self.least),
+                ("below", self.below),
+                ("at most", self.most),
+            )
+            if bound is not None
+        ]
+        return f"a {'' if bounds else 'finite '}number{' ' if bounds else ''}{', '.join(bounds)}"
+
+
+#: How many of something, at least one.
+COUNT = Whole(1)
+#: How many of something, none allowed.
+COUNT_OR_NONE = Whole(0)
+#: What every generator of random numbers takes.
+SEED = Whole(0, 2**32 - 1)
+#: A quantity that is there: tokens, FLOPs, hours.
+AMOUNT = Number(above=0)
+#: A share of a whole, perhaps all of it.
+PORTION = Number(above=0, most=1)
+#: A share of a whole that is neither nothing nor all of it.
+SHARE = Number(above=0, below=1)
+
+
+def folder_to_write(text: str) -> Path:
+    """The path of a folder that is there and can be written, or could be made; nothing is made yet.
+
+    Raises :class:`e2lm.UserError` where a file is in the way, :class:`e2lm.errors.MachineError` where the disk or the
+    rights are.
+    """
+    path = Path(text)
+    _require_writable(path, path)
+    return path
+
+
+def file_to_write(text: str) -> Path:
+    """The path of a file that can be written or replaced; raises as :func:`folder_to_write` does."""
+    path = Path(text)
+    if path.is_dir():
+        raise system_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), text))
+    _require_writable(path, path.parent)
+    return path
+
+
+def _require_writable(path: Path, folder: Path) -> None:
+    """What the system would say to a new file in ``folder``, asked of what is there of it."""
+    there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), Path("/"))
+    if not there.is_dir():
+        raise system_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there)))
+    if not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+        raise system_error(OSError(code, os.strerror(code), str(path)))

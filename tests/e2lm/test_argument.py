@@ -1,0 +1,103 @@
+"""Options are refused before any work: numbers out of bounds, places that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from e2lm import UserError
+from e2lm.argument import COUNT, COUNT_OR_NONE, PORTION, SEED, SHARE, Number, Whole, file_to_write, folder_to_write
+from e2lm.errors import MachineError
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (COUNT, ["1", "7", "1_000", str(2**63 - 1)], ["0", "-1", "1.5", "nan", "inf", "", "x", "9" * 30, "9" * 5000]),
+        (COUNT_OR_NONE, ["0", "1"], ["-1", "1e3"]),
+        (SEED, ["0", str(2**32 - 1)], ["-1", str(2**32)]),
+        (Number(), ["-1.5", "0", "1e308"], ["nan", "inf", "-inf", "1e309", "x", ""]),
+        (Number(least=0), ["0", "2"], ["-0.1"]),
+        (Number(above=1), ["1.01"], ["1"]),
+        (SHARE, ["0.2"], ["0", "1"]),
+        (PORTION, ["1"], ["0", "1.01"]),
+    ],
+)
+def test_what_is_in_bounds_is_read_and_nothing_else(
+    kind: Callable[[str], Any], good: list[str], bad: list[str]
+) -> None:
+    for text in good:
+        assert kind(text) == (int(text) if isinstance(kind, Whole) else float(text))
+    for text in bad:
+        with pytest.raises(ArgumentTypeError, match=r"expected a .*number") as refused:
+            kind(text)
+        assert len(str(refused.value)) < 120
+
+
+@given(st.integers(-(10**20), 10**20))
+def test_a_whole_number_is_kept_or_refused(number: int) -> None:
+    kind = Whole(-5, 10**9)
+    if -5 <= number <= 10**9:
+        assert kind(str(number)) == number
+    else:
+        with pytest.raises(ArgumentTypeError):
+            kind(str(number))
+
+
+def test_a_place_that_can_be_made_passes_and_is_not_made(tmp_path: Path) -> None:
+    assert folder_to_write(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
+    assert file_to_write(str(tmp_path / "a" / "b.html")) == tmp_path / "a" / "b.html"
+    assert folder_to_write(str(tmp_path)) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_place_is_told_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("afile").touch()
+    assert folder_to_write("out") == Path("out")
+    with pytest.raises(UserError, match=r"^afile: is a file; name a folder$"):
+        folder_to_write("afile/out/more")
+
+
+@pytest.mark.parametrize("name", ["afile", "afile/below", "afile/below/it", "link"])
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "afile").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match="is a file; name a folder") as refused:
+        folder_to_write(str(tmp_path / name))
+    assert not isinstance(refused.value, MachineError)
+
+
+def test_a_folder_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        file_to_write(str(tmp_path))
+
+
+def test_a_folder_without_the_right_to_write_is_the_machines_fault(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    if os.access(closed, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    with pytest.raises(MachineError, match="permission denied"):
+        folder_to_write(str(closed / "out"))
+
+
+def test_a_disk_that_can_only_be_read_is_the_machines_fault(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", tmp_path], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount")
+    try:
+        with pytest.raises(MachineError, match="the disk can only be read"):
+            folder_to_write(str(tmp_path / "out"))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
