@@ -28,7 +28,7 @@ class Whole:
     >>> Whole(1)("0")
     Traceback (most recent call last):
     ...
-    argparse.ArgumentTypeError: found '0', expected a whole number, 1 or more
+    argparse.ArgumentTypeError: found 0, expected a whole number, 1 or more
     """
 
     least: int = 0
@@ -42,7 +42,7 @@ class Whole:
             number = None
         if number is None or not self.least <= number <= self.most:
             bounds = f"{self.least} or more" if self.most == LARGEST else f"{self.least} to {self.most}"
-            raise ArgumentTypeError(f"found {text[:40]!r}, expected a whole number, {bounds}")
+            raise ArgumentTypeError(f"found {_shown(text)}, expected a whole number, {bounds}")
         return number
 
 
@@ -55,7 +55,7 @@ class Number:
     >>> Number(above=0, most=1)("nan")
     Traceback (most recent call last):
     ...
-    argparse.ArgumentTypeError: found 'nan', expected a number above 0, at most 1
+    argparse.ArgumentTypeError: found nan, expected a number above 0, at most 1
     """
 
     above: float | None = None
@@ -70,7 +70,7 @@ class Number:
         except ValueError:
             number = math.nan
         if not math.isfinite(number) or not self._holds(number):
-            raise ArgumentTypeError(f"found {text[:40]!r}, expected {self}")
+            raise ArgumentTypeError(f"found {_shown(text)}, expected {self}")
         return number
 
     def _holds(self, number: float) -> bool:
@@ -93,6 +93,10 @@ class Number:
             if bound is not None
         ]
         return f"a {'' if bounds else 'finite '}number{' ' if bounds else ''}{', '.join(bounds)}"
+
+
+def _shown(text: str) -> str:
+    return f"{text[:40]}..." if len(text) > 40 else text or "nothing"
 
 
 #: How many of something, at least one.

@@ -77,15 +77,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return EXIT_OK
-    except OSError as error:
-        try:
-            sys.stdout.flush()
-        except OSError:  # it is what fails, and would again at the very end
-            _drop_output()
-        return _told(system_error(error))
+    except (OSError, MemoryError) as error:
+        return _told(_of_the_machine(error))
     except KeyboardInterrupt:
         print("e2lm: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _of_the_machine(error: OSError | MemoryError) -> UserError:
+    if isinstance(error, MemoryError):
+        return MachineError(f"out of memory ({one_line(error) or 'no more could be had'}); ask for less at a time")
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is what fails, and would again at the very end
+        _drop_output()
+    return system_error(error)
 
 
 def _drop_output() -> None:

@@ -60,13 +60,12 @@ _WRONG_PATHS = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP}
 )
 _REMEDIES = {
-    errno.ENOSPC: "the disk is full; make room and give the command again",
-    errno.EDQUOT: "the quota of disk space is used up; make room and give the command again",
-    errno.EROFS: "the disk can only be read; name a place that can be written",
-    errno.EACCES: "not allowed (permission denied); name another place, or get the right to this one",
-    errno.EPERM: "not allowed (operation not permitted); name another place, or get the right to this one",
-    errno.ENAMETOOLONG: "the name is too long for this disk; name a shorter one",
-    errno.ENOENT: "no such file or folder, and none can be made there",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EROFS: "name a place that can be written",
+    errno.EACCES: "name another place, or get the right to this one",
+    errno.EPERM: "name another place, or get the right to this one",
+    errno.ENAMETOOLONG: "name a shorter one",
 }
 
 
@@ -76,7 +75,7 @@ def system_error(error: OSError) -> UserError:
     A plain :class:`UserError` where another path would do, else a :class:`MachineError`.
 
     >>> str(system_error(OSError(errno.ENOSPC, "No space left on device", "out/scores.csv")))
-    'out/scores.csv: the disk is full; make room and give the command again'
+    'out/scores.csv: No space left on device; make room'
     >>> str(system_error(OSError("connection lost")))
     'OSError: connection lost'
     """
@@ -85,8 +84,9 @@ def system_error(error: OSError) -> UserError:
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     what = _in_the_way(names[-1]) if names and error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR) else None
     if what is None:
-        reason = _REMEDIES.get(error.errno, error.strerror or errno.errorcode.get(error.errno, str(error.errno)))
-        what = f"{' -> '.join(names)}: {reason}" if names else one_line(reason)
+        remedy = _REMEDIES.get(error.errno)
+        reason = one_line(error.strerror or os.strerror(error.errno)) + ("" if remedy is None else f"; {remedy}")
+        what = f"{' -> '.join(names)}: {reason}" if names else reason
     return UserError(what) if error.errno in _WRONG_PATHS else MachineError(what)
 
 

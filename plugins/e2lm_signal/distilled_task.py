@@ -102,8 +102,6 @@ def run_distil(arguments: Namespace) -> int:
     """Print the held-out report, and write the task if asked to; returns the exit code."""
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
     tables = read_item_tables(Path(arguments.path), metrics, arguments.metric, arguments.tokens_per_step)
-    if arguments.repeats < 1:
-        raise UserError(f"--repeats: found {arguments.repeats}; at least 1 split is needed")
     if arguments.base_task and len(tables) > 1:
         raise UserError(f"--base-task: {arguments.path} holds {len(tables)} tasks; give the Samples of one")
     reports = [_of_table(table, arguments, metrics) for table in tables]

@@ -86,7 +86,7 @@ def test_a_folder_without_the_right_to_write_is_the_machines_fault(tmp_path: Pat
     closed.mkdir(mode=0o500)
     if os.access(closed, os.W_OK):
         pytest.skip("this user may write everywhere")
-    with pytest.raises(MachineError, match="permission denied"):
+    with pytest.raises(MachineError, match="Permission denied"):
         folder_to_write(str(closed / "out"))
 
 
@@ -97,7 +97,7 @@ def test_a_disk_that_can_only_be_read_is_the_machines_fault(tmp_path: Path) -> N
     if mounted.returncode:
         pytest.skip("only root may mount")
     try:
-        with pytest.raises(MachineError, match="the disk can only be read"):
+        with pytest.raises(MachineError, match="Read-only file system"):
             folder_to_write(str(tmp_path / "out"))
     finally:
         subprocess.run(["umount", tmp_path], check=True)

@@ -114,11 +114,24 @@ def test_a_mistake_that_a_command_reports_is_one_line_even_if_its_text_is_not(on
     ("error", "code", "said"),
     [
         (FileExistsError(errno.EEXIST, "File exists", "x"), EXIT_USER_ERROR, "x: File exists"),
-        (FileNotFoundError(errno.ENOENT, "No such file", "x"), EXIT_USER_ERROR, "x: no such file or folder"),
-        (OSError(errno.ENOSPC, "No space left on device", "x"), EXIT_MACHINE_ERROR, "x: the disk is full"),
-        (OSError(errno.EROFS, "Read-only file system", "x"), EXIT_MACHINE_ERROR, "x: the disk can only be read"),
-        (PermissionError(errno.EACCES, "Permission denied", "x"), EXIT_MACHINE_ERROR, "x: not allowed"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), EXIT_USER_ERROR, "x: No such file"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x"),
+            EXIT_MACHINE_ERROR,
+            "x: No space left on device; make room",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "x"),
+            EXIT_MACHINE_ERROR,
+            "x: Read-only file system; name a place",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x"),
+            EXIT_MACHINE_ERROR,
+            "x: Permission denied; name another",
+        ),
         (ConnectionError("nobody\nthere"), EXIT_MACHINE_ERROR, "ConnectionError: nobody there"),
+        (MemoryError("Unable to allocate 1 EiB"), EXIT_MACHINE_ERROR, "out of memory (Unable to allocate 1 EiB)"),
         (MachineError("no network"), EXIT_MACHINE_ERROR, "no network"),
     ],
 )
@@ -147,7 +160,7 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
             timeout=60,
         )
     assert (done.returncode, done.stderr.count("\n")) == (EXIT_MACHINE_ERROR, 1)
-    assert done.stderr.startswith("e2lm: error: the disk is full")
+    assert done.stderr.startswith("e2lm: error: No space left on device")
 
 
 def test_the_exit_code_is_that_of_the_command(only) -> None:

@@ -57,7 +57,7 @@ def test_an_error_of_the_system_names_the_place_and_what_to_do(tmp_path: Path) -
     told = system_error(failure(tmp_path.read_bytes))
     assert str(told) == f"{tmp_path}: is a folder; name a file, or another folder"
     told = system_error(failure((tmp_path / "nothing").read_bytes))
-    assert str(told).startswith(f"{tmp_path / 'nothing'}: no such file or folder")
+    assert str(told) == f"{tmp_path / 'nothing'}: No such file or directory"
 
 
 @pytest.mark.parametrize("code", sorted(errno.errorcode))
@@ -70,4 +70,6 @@ def test_every_error_of_the_system_is_one_line_of_the_user_or_of_the_machine(cod
 
 
 def test_a_full_disk_that_names_no_place_is_told_all_the_same() -> None:
-    assert str(system_error(OSError(errno.ENOSPC, "No space left on device"))).startswith("the disk is full")
+    assert str(system_error(OSError(errno.ENOSPC, "No space left on device"))).startswith(
+        "No space left on device; make room"
+    )

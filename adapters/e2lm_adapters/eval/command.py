@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,13 @@ def _run(arguments: Namespace) -> int:
         include_paths=tuple(arguments.include_path),
         metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
         batch_size=arguments.batch_size,
-        device=arguments.device,
+        device="cpu" if arguments.worker_gpus == 0 and arguments.device is None else arguments.device,
         jobs=arguments.jobs or 1,
         write_lm_eval_files=not arguments.no_lm_eval_files,
         quiet=arguments.quiet or arguments.json,
         merged=merged,
         source=source,
-        ray=_ray_options(arguments),
+        ray=_ray_options(arguments, model_arguments),
         tasks_per_unit=arguments.tasks_per_unit,
     )
     with tracked(trackers, arguments.out):
@@ -143,18 +144,30 @@ def _trackers(text: str | None) -> tuple[str, ...]:
     return () if text is None else checked_trackers(_names(text, "--log-to"))
 
 
-def _ray_options(arguments: Namespace) -> Any:
+def _ray_options(arguments: Namespace, model_arguments: Mapping[str, Any]) -> Any:
     from e2lm_adapters.eval.request import RayOptions
+    from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 
-    if arguments.executor == "ray":
-        from e2lm_adapters.eval.ray.cluster import imported_ray
+    gpus = engine_gpus(model_arguments)
+    if arguments.executor != "ray":
+        for option in ("address", "worker_gpus"):
+            if getattr(arguments, option) is not None:
+                raise UserError(f"--{option.replace('_', '-')}: needs --executor ray")
+        return None
+    from e2lm_adapters.eval.ray.cluster import imported_ray
 
-        imported_ray()
-        return RayOptions(arguments.address, arguments.jobs, arguments.worker_cpus, arguments.worker_gpus)
-    for option in ("address", "worker_gpus"):
-        if getattr(arguments, option) is not None:
-            raise UserError(f"--{option.replace('_', '-')}: needs --executor ray")
-    return None
+    imported_ray()
+    if arguments.worker_gpus and arguments.worker_gpus < gpus:
+        raise UserError(f"--worker-gpus {arguments.worker_gpus:g}: the model takes {gpus} (--model-args); leave it out")
+    on_cpu = (arguments.device or "").startswith("cpu")
+    return RayOptions(
+        arguments.address,
+        arguments.jobs,
+        arguments.worker_cpus,
+        arguments.worker_gpus,
+        engine_gpus=0 if on_cpu else gpus,
+        engine_on_ray=workers_are_on_ray(model_arguments),
+    )
 
 
 def _series(arguments: Namespace, source: Any) -> tuple[list[Any], tuple[Any, ...]]:

@@ -20,12 +20,18 @@ SCORING_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class RayOptions:
-    """Which Ray cluster does the work, with how many workers of which size; None: what there is."""
+    """Which Ray cluster does the work, with how many workers of which size; None: what there is.
+
+    ``engine_gpus`` is what the model of a worker takes where there are GPUs, 0 where it is to run on the CPU. With
+    ``engine_on_ray`` it does not take them itself: its own workers are Ray actors, which ask for one each.
+    """
 
     address: str | None = None
     workers: int | None = None
     worker_cpus: float = 1.0
     worker_gpus: float | None = None
+    engine_gpus: int = 1
+    engine_on_ray: bool = False
 
 
 @dataclass(frozen=True, slots=True)

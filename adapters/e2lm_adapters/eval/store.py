@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from e2lm.atomic_file import PARTIAL_MARK, write_json
-from e2lm.errors import UserError
+from e2lm.errors import system_error
 from e2lm.noun import Noun
 from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 
@@ -158,9 +158,10 @@ def disk_errors_told(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None or isinstance(error, ConnectionError):
             raise
-        raise UserError(
-            f"{error.filename or folder}: {error.strerror}; what was finished is kept, the same command goes on"
-        ) from error
+        if error.filename is None:
+            error.filename = str(folder)
+        told = system_error(error)
+        raise type(told)(f"{told}; what was finished is kept, the same command goes on") from error
 
 
 def adapter_label(model: str, version: str, settings: dict[str, object]) -> str:

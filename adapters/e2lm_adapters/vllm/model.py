@@ -24,6 +24,7 @@ from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checke
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 from e2lm_adapters.scoring.requests import RequestEncoder
 from e2lm_adapters.scoring.swap import require_same_shapes
+from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 from e2lm_adapters.vllm.engine import VllmEngine
 from e2lm_adapters.vllm.scoring import PromptScoring, Way
 from e2lm_adapters.vllm.source import checkpoint_folder, differing_entry, require_same_types, tokenizer_folder
@@ -298,7 +299,7 @@ def _own_process(wanted: bool | None, options: Mapping[str, Any]) -> bool:
     """
     from vllm.platforms import current_platform
 
-    several = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1)) > 1
+    several = engine_gpus(options) > 1 or workers_are_on_ray(options)
     if wanted is None:
         return several or not current_platform.is_cpu()
     if several and not wanted:

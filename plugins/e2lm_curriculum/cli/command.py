@@ -10,6 +10,9 @@ from e2lm.command import Action, Command, CommandParser
 #: What every generator of random numbers of the training takes.
 SEED_OF_TRAINING = Whole(0, 2**31 - 1)
 
+#: More of them would not fit into any memory.
+MADE_UP = Whole(1, 10**9)
+
 
 def _common(parser: CommandParser, dry_run: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help=dry_run)
@@ -54,9 +57,9 @@ def _train(parser: CommandParser) -> None:
 def _plan(parser: CommandParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file of e2lm train, whose corpus was prepared by a run")
     parser.add_argument("--curriculum", help="name of a curriculum")
-    parser.add_argument("--samples", type=COUNT, default=20_000, help="made-up examples (20000)")
-    parser.add_argument("--steps", type=COUNT, default=20_000, help="optimiser steps (20000)")
-    parser.add_argument("--batch", type=COUNT, default=8, help="examples per step (8)")
+    parser.add_argument("--samples", type=MADE_UP, default=20_000, help="made-up examples (20000)")
+    parser.add_argument("--steps", type=MADE_UP, default=20_000, help="optimiser steps (20000)")
+    parser.add_argument("--batch", type=MADE_UP, default=8, help="examples per step (8)")
     parser.add_argument("--sequence-length", type=COUNT, default=128, help="tokens per example (128)")
     parser.add_argument("--seed", type=SEED_OF_TRAINING, default=0, help="of the order (0)")
     parser.add_argument(

@@ -14,7 +14,6 @@ from typing import Any
 
 from e2lm.atomic_file import write_json, write_text
 from e2lm.command_line import run_command
-from e2lm.errors import UserError
 from e2lm_curriculum.compare.analysis import analysed
 from e2lm_curriculum.compare.costs import arm_costs, exposure_by_decile
 from e2lm_curriculum.compare.held_out import HeldOutPassages, score_held_out
@@ -40,14 +39,7 @@ class CompareOptions:
 
 def run_compare(arguments: Namespace) -> int:
     """Compare the runs in the folders that were given."""
-    if not 0 < arguments.threshold <= 1:
-        raise UserError(f"--threshold: found {arguments.threshold:g}; a share of the training in (0, 1] is expected")
-    for name in ("held_out_tokens", "jobs"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')}: found {getattr(arguments, name)}; it must be at least 1")
     options = CompareOptions(arguments.held_out_tokens, arguments.threshold, arguments.jobs, quiet=arguments.json)
-    if arguments.out is not None and arguments.out.is_file():
-        raise UserError(f"--out: {arguments.out} is a file; give a folder")
     compared(arguments.runs, options, arguments.scores, None if arguments.dry_run else arguments.out, arguments.json)
     return 0
 

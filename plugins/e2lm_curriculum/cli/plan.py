@@ -47,11 +47,6 @@ def run_plan(arguments: Namespace) -> int:
 def _asked_for(arguments: Namespace) -> tuple[Curriculum, NDArray[Any], TrainingBudget, int, str]:
     if arguments.config is not None:
         return _of_run(arguments)
-    for name in ("samples", "steps", "batch", "sequence_length"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')}: found {getattr(arguments, name)}; it must be at least 1")
-    if arguments.seed < 0:
-        raise UserError(f"--seed: found {arguments.seed}; it must be at least 0")
     budget = TrainingBudget(arguments.steps, arguments.batch, arguments.sequence_length)
     scores_X = np.arange(arguments.samples, dtype=np.float32)
     return chosen_curriculum(arguments.curriculum), scores_X, budget, arguments.seed, SYNTHETIC

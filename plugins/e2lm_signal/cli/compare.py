@@ -21,8 +21,6 @@ from e2lm_signal.comparison import Contender, Ranked, contender_in_scale, conten
 
 def run_compare(arguments: Namespace) -> int:
     """Print the ranking of task x metric by decision accuracy; returns the exit code."""
-    if not 0 < arguments.early < 1:
-        raise UserError(f"--early: found {arguments.early:g}; a share of the run between 0 and 1 is expected")
     source = read_input(arguments, plugin_manager())
     groups = list(source.groups())
     contenders, refused = contenders_of(groups, arguments)

@@ -59,7 +59,11 @@ def evaluate_on_ray(
     threads = max(int(request.ray.worker_cpus), 1)
     arguments = (as_seen_from_anywhere(request), tasks.hashes, plugin_files, threads)
     queue = UnitQueue((number, count) for number in range(len(work)))
-    with RayCluster(request.ray, arguments, calls_of, following_of, lambda text: print(text, file=sys.stderr)) as ray:
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    with RayCluster(request.ray, arguments, calls_of, following_of, say, len(work) * count) as ray:
         given_up = dispatch(queue, ray, finished)
     if given_up:
         first = work[given_up[0].piece]

@@ -172,7 +172,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_stays(
         code = main(command)
     finally:
         EvaluationStore.keep = keep  # type: ignore[method-assign]
-    assert code == 2
+    assert code == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("e2lm: error:")]
     assert "No space left on device" in line
     assert str(out) in line
