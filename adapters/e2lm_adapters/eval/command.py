@@ -94,6 +94,7 @@ def _run(arguments: Namespace) -> int:
     series, merged = _series(arguments, source)
     if arguments.dry_run:
         return _dry_run(arguments, series)
+    from e2lm_adapters.eval.processes import gpus_of_processes
     from e2lm_adapters.eval.request import EvaluationRequest
     from e2lm_adapters.eval.series import evaluate_series
     from e2lm_adapters.trackers.tracker import tracked
@@ -121,6 +122,8 @@ def _run(arguments: Namespace) -> int:
         ray=_ray_options(arguments, model_arguments),
         tasks_per_unit=arguments.tasks_per_unit,
     )
+    if request.ray is None:
+        gpus_of_processes(request, min(request.jobs, sum(len(one.checkpoints) for one in series)))
     with tracked(trackers, arguments.out):
         evaluation = evaluate_series(request)
     scores, left_out = evaluation.scores, evaluation.left_out

@@ -1,4 +1,7 @@
-"""Spreads checkpoints over processes of this machine. Units are idempotent, so a lost process costs its own only."""
+"""Spreads checkpoints over processes of this machine, each with GPUs of its own, which end when this one does.
+
+Units are idempotent, so a lost process costs its own only.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
+from threading import Thread
+
+import psutil
 
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_adapters.eval.request import EvaluationRequest, Work
 from e2lm_adapters.eval.store import EvaluationStore, unit_key
 from e2lm_adapters.lm_eval.tasks import LoadedTasks
+from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 #: How often finished checkpoints are looked for, for the progress bar.
 POLL_S = 0.3
 
@@ -31,10 +39,12 @@ def evaluate_in_processes(
     """Do ``work`` in ``request.jobs`` processes that share the cores; ``on_done`` is called in this one."""
     plugin_files = tuple(record.path for record in plugin_manager().records if record.path is not None)
     waiting = list(work)
-    with ProcessPoolExecutor(request.jobs, mp_context=get_context("spawn")) as pool:
+    parts = shares(work, request.jobs)
+    gpus = gpus_of_processes(request, len(parts))
+    with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         futures = [
-            pool.submit(_evaluate_share, replace(request, jobs=1, quiet=True), share, plugin_files, request.jobs)
-            for share in shares(work, request.jobs)
+            pool.submit(_evaluate_share, replace(request, jobs=1, quiet=True), part, plugin_files, len(parts), own)
+            for part, own in zip(parts, gpus, strict=True)
         ]
         running: set[Future[None]] = set(futures)
         while running:
@@ -49,6 +59,39 @@ def evaluate_in_processes(
                         "the same command goes on, --jobs 1 needs the least memory"
                     ) from error
         _reported(request, tasks, store, waiting, on_done)
+
+
+def gpus_of_processes(request: EvaluationRequest, processes: int) -> list[str | None]:
+    """What ``CUDA_VISIBLE_DEVICES`` is in each of so many processes; None where it stays as it is: no GPU is used.
+
+    Raises :class:`e2lm.UserError` where there are fewer GPUs than they take, or ``--device`` names one for all.
+    """
+    device = request.device or ""
+    visible = () if processes < 2 or device.startswith("cpu") else visible_gpus()
+    if not visible:
+        return [None] * processes
+    each = engine_gpus(request.model_arguments)
+    if ":" in device:
+        raise UserError(f"--device {device} with --jobs {request.jobs}: each process takes GPUs of its own; say which "
+                        f"by {VISIBLE_GPUS}, or leave one of the two out")  # fmt: skip
+    if workers_are_on_ray(request.model_arguments):
+        raise UserError(f"--jobs {request.jobs}: engines on Ray share their GPUs out by --executor ray only; add it")
+    if processes * each > len(visible):
+        raise UserError(
+            f"--jobs {request.jobs}: {processes} processes take {processes * each} GPUs, and {len(visible)} are visible"
+            f"; say --jobs {max(len(visible) // each, 1)}, or --device cpu"
+        )
+    return [",".join(visible[k * each : (k + 1) * each]) for k in range(processes)]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them: indices, or what the user set."""
+    import torch
+
+    count = torch.cuda.device_count()
+    chosen = os.environ.get(VISIBLE_GPUS)
+    names = map(str, range(count)) if chosen is None else (name.strip() for name in chosen.split(","))
+    return tuple(names)[:count]
 
 
 def shares(work: Sequence[Work], jobs: int) -> list[list[Work]]:
@@ -80,8 +123,29 @@ def _reported(
     return rest
 
 
-def _evaluate_share(request: EvaluationRequest, share: list[Work], plugin_files: tuple[Path, ...], jobs: int) -> None:
-    """What one process does: load everything itself, then its share."""
+def end_with_parent() -> None:
+    """Let this process, and what it starts, end as soon as its parent has, however that came about."""
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent.sentinel,), daemon=True, name="e2lm-end-with-parent").start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+    os._exit(1)
+
+
+def _evaluate_share(
+    request: EvaluationRequest, share: list[Work], plugin_files: tuple[Path, ...], jobs: int, gpus: str | None
+) -> None:
+    """What one process does: see its own GPUs alone, load everything itself, then do its share."""
+    if gpus is not None:
+        os.environ[VISIBLE_GPUS] = gpus  # read when CUDA starts, which is later
     import torch
 
     from e2lm_adapters.eval.evaluator import evaluate_here
