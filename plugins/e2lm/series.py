@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,8 @@ from e2lm.noun import Noun
 from e2lm.step_name import NamedStep, step_in_path, step_of
 from e2lm.weights import WeightIndex, holds_weights, read_weight_index
 
+log = logging.getLogger("e2lm")
+
 SERIES_FILE = "series.json"
 
 #: Forward and backward pass of a dense transformer, per parameter and token (Kaplan et al. 2020, section 2.1).
@@ -24,14 +27,16 @@ FLOPS_PER_PARAMETER_TOKEN = 6
 class Series(Noun):
     """The checkpoints of one run in order of ``step``, with what comparisons between runs need.
 
-    ``params`` counts every weight once (tied ones too), ``params_non_embedding`` all but input embedding and output
-    head. ``tokens_per_step`` is None where nobody said.
+    ``params`` counts every trained number once (tied ones too), ``params_non_embedding`` all but embeddings and output
+    head, ``params_active`` those that one token passes through: fewer in a mixture of experts, None where nobody said.
+    ``tokens_per_step`` is None where nobody said.
     """
 
     schema_version: Literal[1] = 1
     name: Annotated[str, Field(min_length=1, pattern=r"^[^/\x00]+$")]
     params: Annotated[int, Field(gt=0)]
     params_non_embedding: Annotated[int, Field(ge=0)]
+    params_active: Annotated[int, Field(gt=0)] | None = None
     tokens_per_step: Annotated[float, Field(gt=0)] | None = None
     data: str = ""
     checkpoints: tuple[Checkpoint, ...]
@@ -42,6 +47,15 @@ class Series(Noun):
         if name in (".", ".."):
             raise ValueError("the name is used as that of a folder, and '.' and '..' are none")
         return name
+
+    @model_validator(mode="after")
+    def _parts_of_a_whole(self) -> Series:
+        if self.params_active is not None and not 0 <= self.params - self.params_active <= self.params_non_embedding:
+            raise ValueError(
+                f"params_active is {self.params_active}: expected at most params ({self.params}) and at least what is "
+                f"outside of experts, which hold no embeddings ({self.params - self.params_non_embedding} are)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _in_order(self) -> Series:
@@ -59,11 +73,14 @@ class Series(Noun):
     def flops(self, tokens: float) -> float:
         """Training FLOPs up to ``tokens``: 6 N D with N the non-embedding parameters (Kaplan et al. 2020, eq. 2.2).
 
+        Of a mixture of experts N are those that a token passes through.
+
         >>> s = Series(name="s", params=10, params_non_embedding=5, checkpoints=())
-        >>> s.flops(100)
-        3000.0
+        >>> s.flops(100), s.model_copy(update={"params_active": 8}).flops(100)
+        (3000.0, 1800.0)
         """
-        return float(FLOPS_PER_PARAMETER_TOKEN * self.params_non_embedding * tokens)
+        idle = 0 if self.params_active is None else self.params - self.params_active
+        return float(FLOPS_PER_PARAMETER_TOKEN * (self.params_non_embedding - idle) * tokens)
 
     def write(self, folder: Path) -> None:
         """Write ``series.json`` into ``folder``; paths inside ``folder`` are stored relative to it."""
@@ -126,13 +143,16 @@ class Series(Noun):
         if not by_step:
             return cls(name=folder.resolve().name, params=1, params_non_embedding=1, checkpoints=())
         newest, _ = by_step[max(by_step)]
-        index = index_of(newest)
+        counted = index_of(newest).parameters()
+        for line in counted.assumed:
+            log.warning("%s: %s", newest, line)
         named = step_in_path(str(folder.resolve() / newest.name))
         assert named is not None
         return cls(
             name=named[0] or folder.resolve().name,
-            params=index.params,
-            params_non_embedding=index.params_non_embedding,
+            params=counted.params,
+            params_non_embedding=counted.params_non_embedding,
+            params_active=counted.params_active if counted.is_mixture else None,
             checkpoints=tuple(
                 Checkpoint(step=step, tokens=one.tokens, path=str(place.resolve()))
                 for step, (place, one) in sorted(by_step.items())

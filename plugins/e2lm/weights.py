@@ -7,32 +7,23 @@ read: a pickle can run code.
 from __future__ import annotations
 
 import json
-import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from e2lm.errors import UserError, one_line
+from e2lm.parameter_count import ParameterCount, StoredNumbers, count_parameters
 
+CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 #: The format's own limit on the header (safetensors README).
 MAX_HEADER_BYTES = 100_000_000
-
-#: Name parts of input embeddings and output heads in Llama, GPT-2, GPT-NeoX, OLMo, Qwen, Mistral and RoBERTa families.
-EMBEDDING_PARTS = (
-    "embed_tokens",
-    "wte",
-    "wpe",
-    "embed_in",
-    "embed_out",
-    "lm_head",
-    "embeddings",
-    "position_embeddings",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +45,34 @@ class WeightIndex:
     files: tuple[Path, ...]
     tensors: dict[str, StoredTensor]
 
+    def parameters(self, config: Mapping[str, Any] | None = None) -> ParameterCount:
+        """What of it is trained; ``config`` is the ``config.json`` of a checkpoint that is not on this machine."""
+        stored = {name: StoredNumbers(one.shape, one.dtype) for name, one in self.tensors.items()}
+        return count_parameters(stored, read_config(self.folder) if config is None else config)
+
     @property
     def params(self) -> int:
-        """Numbers stored, each once."""
-        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+        """Numbers that are trained, each once."""
+        return self.parameters().params
 
     @property
     def params_non_embedding(self) -> int:
-        """Numbers stored outside input embeddings and output head."""
-        return sum(
-            math.prod(tensor.shape)
-            for name, tensor in self.tensors.items()
-            if not any(part in name.split(".") for part in EMBEDDING_PARTS)
-        )
+        """Numbers that are trained outside of embeddings and output head."""
+        return self.parameters().params_non_embedding
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor by name."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The ``config.json`` of the checkpoint in ``folder``; empty where there is none that can be read."""
+    try:
+        found = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def holds_weights(folder: Path) -> bool:

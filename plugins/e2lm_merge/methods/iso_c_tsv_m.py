@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from e2lm.merge_strategy import MergeStrategy, TensorGroup, WholeTensorMerge
-from e2lm.weights import EMBEDDING_PARTS
+from e2lm.parameter_count import names_an_embedding
 from e2lm_merge.methods.deltas import SHARED_PARAMETERS, add_to_base, deltas_
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def is_projection(group: TensorGroup) -> bool:
     """Whether the tensor is a matrix that maps directions to directions."""
-    return len(group.shape) == 2 and not any(part in group.name.split(".") for part in EMBEDDING_PARTS)
+    return len(group.shape) == 2 and not names_an_embedding(group.name)
 
 
 def _mean_to_base(group: TensorGroup, deltas: list[torch.Tensor]) -> torch.Tensor:
