@@ -209,8 +209,8 @@ class _Counted:
 
     def _setting(self, names: tuple[str, ...]) -> int | None:
         parts = [self._config, *(self._config.get(name) for name in NESTED)]
-        for part in parts:
-            for name in names if isinstance(part, dict) else ():
+        for part in (one for one in parts if isinstance(one, dict)):
+            for name in names:
                 value = part.get(name)
                 value = max(value, default=None) if isinstance(value, list) else value
                 if isinstance(value, int) and not isinstance(value, bool) and value > 0:
