@@ -113,7 +113,7 @@ _NEXT_TOKENS = re.compile(r"(?:^|\.)mtp(?:_layers|_block)?(?:\.|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class StoredNumbers:
+class StoredShape:
     """Shape and type (``"F32"``, ``"BF16"`` ...) of one stored tensor."""
 
     shape: Shape
@@ -143,10 +143,10 @@ class ParameterCount:
         return self.params_active < self.params
 
 
-def count_parameters(stored: Mapping[str, StoredNumbers], config: Mapping[str, Any]) -> ParameterCount:
+def count_parameters(stored: Mapping[str, StoredShape], config: Mapping[str, Any]) -> ParameterCount:
     """The parameters among the ``stored`` tensors of a model with this ``config.json`` (empty where there is none).
 
-    >>> table, norm = StoredNumbers((8, 2), "F32"), StoredNumbers((2,), "F32")
+    >>> table, norm = StoredShape((8, 2), "F32"), StoredShape((2,), "F32")
     >>> stored = {"lm_head.weight": table, "model.embed_tokens.weight": table, "model.norm.weight": norm}
     >>> count_parameters(stored, {"tie_word_embeddings": True})
     ParameterCount(params=18, params_non_embedding=2, params_active=18, assumed=())
@@ -161,7 +161,7 @@ def count_parameters(stored: Mapping[str, StoredNumbers], config: Mapping[str, A
 class _Counted:
     """The tensors that are trained, by what they are."""
 
-    def __init__(self, stored: Mapping[str, StoredNumbers], config: Mapping[str, Any]) -> None:
+    def __init__(self, stored: Mapping[str, StoredShape], config: Mapping[str, Any]) -> None:
         inner = config.get("text_config")
         self._config = config
         self._text = {**config, **(inner if isinstance(inner, dict) else {})}
@@ -264,10 +264,10 @@ def names_an_embedding(name: str) -> bool:
     return any(part in TABLES | HEADS for part in name.split("."))
 
 
-def is_buffer(name: str, stored: StoredNumbers) -> bool:
+def is_buffer(name: str, stored: StoredShape) -> bool:
     """Whether a stored tensor is none that training changes.
 
-    >>> [is_buffer("h.0.attn.bias", StoredNumbers(shape, "F32")) for shape in ((1, 1, 8, 8), (8,))]
+    >>> [is_buffer("h.0.attn.bias", StoredShape(shape, "F32")) for shape in ((1, 1, 8, 8), (8,))]
     [True, False]
     """
     if stored.dtype in COUNTS_AND_FLAGS or name.rpartition(".")[2] in BUFFERS or name.endswith(BUFFER_ENDS):
@@ -302,7 +302,7 @@ def _is_tied_where_unsaid(config: Mapping[str, Any]) -> bool:
 
 
 def _expert_groups(
-    names: list[str], stored: Mapping[str, StoredNumbers], configured: int | None
+    names: list[str], stored: Mapping[str, StoredShape], configured: int | None
 ) -> list[tuple[int, int]]:
     """(numbers, experts) of every set of experts among which a token is sent to some."""
     numbers: dict[str, int] = defaultdict(int)

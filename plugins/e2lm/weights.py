@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.errors import UserError, one_line
-from e2lm.parameter_count import ParameterCount, StoredNumbers, count_parameters
+from e2lm.parameter_count import ParameterCount, StoredShape, count_parameters
 
 CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
@@ -47,7 +47,7 @@ class WeightIndex:
 
     def parameters(self, config: Mapping[str, Any] | None = None) -> ParameterCount:
         """What of it is trained; ``config`` is the ``config.json`` of a checkpoint that is not on this machine."""
-        stored = {name: StoredNumbers(one.shape, one.dtype) for name, one in self.tensors.items()}
+        stored = {name: StoredShape(one.shape, one.dtype) for name, one in self.tensors.items()}
         return count_parameters(stored, read_config(self.folder) if config is None else config)
 
     @property

@@ -11,11 +11,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from e2lm import Series
-from e2lm.parameter_count import ParameterCount, StoredNumbers, count_parameters
+from e2lm.parameter_count import ParameterCount, StoredShape, count_parameters
 from e2lm.weights import read_weight_index
 from tests.families.architectures import ARCHITECTURES, config, model, write_checkpoint
 
-TABLE, NORM, SQUARE = StoredNumbers((16, 4), "F32"), StoredNumbers((4,), "F32"), StoredNumbers((4, 4), "F32")
+TABLE, NORM, SQUARE = StoredShape((16, 4), "F32"), StoredShape((4,), "F32"), StoredShape((4, 4), "F32")
 PLAIN = {"model.embed_tokens.weight": TABLE, "model.layers.0.mlp.weight": SQUARE, "model.norm.weight": NORM}
 
 
@@ -158,7 +158,7 @@ def test_layers_that_predict_further_tokens_are_not_counted_and_named() -> None:
         (PLAIN, {"quantization_config": {"bits": 4}}, "the weights are quantized"),
     ],
 )
-def test_what_was_assumed_is_said(stored: dict[str, StoredNumbers], settings: dict[str, Any], line: str) -> None:
+def test_what_was_assumed_is_said(stored: dict[str, StoredShape], settings: dict[str, Any], line: str) -> None:
     (said,) = count_parameters(stored, settings).assumed
     assert line in said
 
