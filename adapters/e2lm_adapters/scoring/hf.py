@@ -1,12 +1,14 @@
 """``--model e2lm-hf``: lm-eval's ``hf`` model with shared prefixes computed once and weights that can be swapped.
 
 Everything about loading, tokenising and generating is lm-eval's own; only the scoring of (context, continuation) pairs
-is replaced, and checked against lm-eval's on a sample before it is trusted.
+is replaced, and held against it on some requests of every list before the answers are given out.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +21,14 @@ with collection_paused():
 
 from tqdm import tqdm
 
+from e2lm.errors import UserError, one_line
 from e2lm.item_metric import require_finite
 from e2lm_adapters.lm_eval.tasks import cache_templates
-from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checked_sample, compared
+from e2lm_adapters.scoring.attention import TreeLimit, tree_limit
+from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference
 from e2lm_adapters.scoring.packed import PackedScorer
 from e2lm_adapters.scoring.prefix_tree import ScoringPlan, TokenRequest, planned
+from e2lm_adapters.scoring.proof import Prover, StockScoring, looked_at, random_requests, weights_mark
 from e2lm_adapters.scoring.requests import RequestEncoder
 
 if TYPE_CHECKING:
@@ -31,18 +36,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What a model says that cannot be run on a token tree after all.
+NOT_RUN = (TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError)
+#: The answer for what cannot be scored: never chosen. Whoever takes it has been told.
+NOT_SCORED: Loglikelihood = (-np.inf, False)
+
+
+@dataclass(slots=True)
+class _RequestList:
+    """A list as it was encoded, the requests of it that can be scored and where they stand, and why others cannot."""
+
+    given: list[TokenRequest]
+    asked: list[TokenRequest]
+    places: list[int]
+    refused: str
+    longest: int
+    plan: ScoringPlan | None = None
+
 
 class E2lmHf(HFLM):  # type: ignore[misc]
     """lm-eval's ``hf`` with shared-prefix scoring. Further arguments:
 
-    ``verify=N`` re-scores N random requests of each list the stock way and logs the largest difference.
+    ``verify=N`` holds N random answers of each list against stock scoring and logs the largest difference.
     ``token_budget=N`` sets the tokens of one forward pass (default: by device).
     ``prefix_sharing=False`` scores the stock way. ``show_progress=False`` shows no bar.
     """
 
     #: Set by lm-eval's constructor.
     logits_cache: bool
-    #: Refuse an answer that is NaN or infinite at once; ``e2lm eval``, which looks at every task by itself, does not.
+    #: Refuse at once an answer that is NaN or infinite, a request that cannot be scored and a failed ``verify``;
+    #: ``e2lm eval``, which looks at every task by itself, does not.
     raises_if_not_finite = True
 
     def __init__(
@@ -59,41 +82,68 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         self._verify = int(verify)
         self._show_progress = show_progress
         self._encoder = RequestEncoder(self, self.max_length)
-        self._plans: dict[tuple[str, int], tuple[list[TokenRequest], ScoringPlan]] = {}
+        self._lists: dict[tuple[str, int], _RequestList] = {}
         self._scorer: PackedScorer | None = None
+        self._prover: Prover | None = None
+        self._limit = TreeLimit()
+        self._never: str | None = None
         self._why_stock: str | None = None
-        self._checked = False
+        self._failed_mark: int | None = None
         #: Result of the last comparison with stock scoring.
         self.verification: ScoringDifference | None = None
-        self.why_stock(None if prefix_sharing else "prefix_sharing=False")
-        if self._why_stock is None:
+        #: For each list that was to share prefixes and had to be scored the stock way: why.
+        self.fallbacks: list[str] = []
+        #: Of each list whose ``verify`` failed: the difference.
+        self.failed_verifications: list[ScoringDifference] = []
+        if not prefix_sharing:
+            self._never = "prefix_sharing=False"
+        elif self.backend != "causal":
+            self._never = "the model is no decoder-only model"
+        else:
             self._set_up(token_budget)
+        if self._never is not None:
+            self._say_stock(self._never)
 
     # -- which way to score --------------------------------------------------------------------------------------
 
-    def why_stock(self, reason: str | None) -> None:
-        """Score the stock way from now on because of ``reason`` (None: keep sharing prefixes)."""
-        self._why_stock = reason
-        if reason is not None:
-            log.warning("e2lm-hf scores the stock way: %s", reason)
-
     def _set_up(self, token_budget: int | None) -> None:
         model = self._bare_model
-        if self.backend != "causal":
-            self.why_stock("the model is no decoder-only model")
-        elif model.config._attn_implementation not in ("sdpa", "eager"):
-            self.why_stock(f"attention {model.config._attn_implementation!r} takes no token tree (sdpa and eager do)")
-        elif window := _sliding_window(model.config, self.max_length):
-            self.why_stock(f"a sliding window of {window} tokens is shorter than the model's {self.max_length}")
-        elif model.get_output_embeddings() is None or model.base_model is model:
-            self.why_stock(f"{type(model).__name__} has no separate output head")
-        else:
-            self._scorer = PackedScorer(model, token_budget)
+        self._limit = tree_limit(model)
+        if self._limit.tokens == 0:
+            self._never = self._limit.why
+            return
+        self._scorer = PackedScorer(model, token_budget)
+        stock = StockScoring(model, self.max_length)
+        self._prover = Prover(model, stock, self._scorer, self._half_precision, self._autocast)
 
     @property
     def _bare_model(self) -> Any:
         accelerator = getattr(self, "accelerator", None)
         return accelerator.unwrap_model(self._model) if accelerator else self._model
+
+    @property
+    def _half_precision(self) -> float | None:
+        """The precision of the coarsest numbers that are computed with; None for float32 and finer."""
+        import torch
+
+        types = [self._bare_model.dtype, self.mixed_precision_dtype, self.softmax_dtype]
+        precisions = [torch.finfo(one).eps for one in types if one is not None and one.itemsize < 4]
+        return max(precisions, default=None)
+
+    def _say_stock(self, reason: str) -> None:
+        """Log once that lists are scored the stock way because of ``reason``."""
+        if reason != self._why_stock:
+            log.warning("e2lm-hf scores the stock way: %s", reason)
+        self._why_stock = reason
+
+    def _why_not_shared(self, wanted: _RequestList) -> str | None:
+        if self._never is not None:
+            return self._never
+        if self._limit.refuses(wanted.longest):
+            return f"{self._limit.why}; the longest request has {wanted.longest}"
+        if self._failed_mark is not None and self._failed_mark == weights_mark(self._bare_model):
+            return "the check of this checkpoint failed"
+        return None
 
     # -- lm-eval's interface -------------------------------------------------------------------------------------
 
@@ -101,7 +151,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         """Log-likelihood in nats and greedy flag per request."""
         pairs = [request.args for request in requests]
         tokens = self._encoder.pairs(pairs)
-        answers = self._answers(self._plan("pairs", tokens), tokens, disable_tqdm)
+        answers = self._answers("pairs", tokens, disable_tqdm)
         for pair, answer in zip(pairs, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, answer)
         return answers
@@ -110,11 +160,12 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         """Log-likelihood of whole texts in nats, in windows as lm-eval cuts them."""
         texts = [request.args for request in requests]
         windows = self._encoder.texts(texts)
-        answers = self._answers(self._plan("texts", windows), windows, disable_tqdm)
-        totals, position = [], 0
+        answers = self._answers("texts", windows, disable_tqdm)
+        totals: list[float] = []
+        position = 0
         for (text,) in texts:
             count = self._encoder.windows_of(text)
-            total = sum(loglik for loglik, _ in answers[position : position + count])
+            total = float(sum(loglik for loglik, _ in answers[position : position + count]))
             position += count
             totals.append(total)
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), total)
@@ -132,91 +183,119 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         )
         return answers
 
-    # -- plans ---------------------------------------------------------------------------------------------------
+    # -- lists of requests ---------------------------------------------------------------------------------------
 
-    def _plan(self, kind: str, tokens: list[TokenRequest]) -> ScoringPlan:
-        """The plan for ``tokens``, made once per list: checkpoints of a series ask the same list again."""
+    def _list(self, kind: str, tokens: list[TokenRequest]) -> _RequestList:
+        """What is known of ``tokens``, found once per list: checkpoints of a series ask the same list again."""
         key = (kind, len(tokens))
-        if key not in self._plans or self._plans[key][0] is not tokens:
-            self._plans[key] = (tokens, planned(tokens, self.max_length))
-        return self._plans[key][1]
+        if key not in self._lists or self._lists[key].given is not tokens:
+            reasons = [request.why_not_scored(self.max_length) for request in tokens]
+            places = [place for place, why in enumerate(reasons) if not why]
+            asked = [tokens[place] for place in places]
+            longest = max((request.tokens_forwarded(self.max_length) for request in asked), default=0)
+            self._lists[key] = _RequestList(tokens, asked, places, next(filter(None, reasons), ""), longest)
+        return self._lists[key]
+
+    def _plan(self, wanted: _RequestList) -> ScoringPlan:
+        if wanted.plan is None:
+            wanted.plan = planned(wanted.asked, self.max_length)
+        return wanted.plan
 
     def continuation_tokens_of(self, pairs: list[tuple[str, str]]) -> list[int]:
-        """Tokens of each continuation as it was scored; pairs that were never scored give -1."""
+        """Tokens of each continuation as it was scored, 0 where it could not be; never asked pairs give -1."""
         return [self._encoder.continuation_tokens(pair) for pair in pairs]
 
     # -- scoring -------------------------------------------------------------------------------------------------
 
-    def _answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
-        if not tokens:
-            return []
-        if self._scorer is not None and self._why_stock is None and not self._checked:
-            self._check(tokens)
-        if self._scorer is None or self._why_stock is not None or not self._checked:
-            answers = self._stock_answers(tokens, disable_tqdm or not self._show_progress)
-        else:
-            answers = self._shared_answers(plan, tokens, disable_tqdm)
+    def _answers(self, kind: str, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
+        wanted = self._list(kind, tokens)
+        if wanted.refused:
+            if self.raises_if_not_finite:
+                raise UserError(wanted.refused)
+            left_out = len(tokens) - len(wanted.asked)
+            log.warning("e2lm-hf cannot score %d of %d requests: %s", left_out, len(tokens), wanted.refused)
+        answers = [NOT_SCORED] * len(tokens)
+        found = self._answers_of(wanted, disable_tqdm) if wanted.asked else []
         if self.raises_if_not_finite:
-            require_finite(np.array([loglik for loglik, _ in answers]))
+            require_finite(np.array([loglik for loglik, _ in found]))
+        for place, answer in zip(wanted.places, found, strict=True):
+            answers[place] = answer
         return answers
 
-    def _shared_answers(self, plan: ScoringPlan, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
+    def _answers_of(self, wanted: _RequestList, disable_tqdm: bool) -> list[Loglikelihood]:
+        why = self._why_not_shared(wanted)
+        if why is None:
+            shared = self._proven_answers(wanted, disable_tqdm)
+            if shared is not None:
+                self._why_stock = None
+                return shared
+        else:
+            self._say_stock(why)
+        return self._stock_answers(wanted.asked, disable_tqdm or not self._show_progress)
+
+    def _proven_answers(self, wanted: _RequestList, disable_tqdm: bool) -> list[Loglikelihood] | None:
+        """The answers by shared prefixes; None, and a line, where they are not those of stock scoring."""
+        try:
+            answers = self._shared_answers(self._plan(wanted), disable_tqdm)
+            failure = self._failure(wanted, answers)
+        except NOT_RUN as error:
+            failure = self._never = (
+                f"{type(self._bare_model).__name__} takes no token tree ({type(error).__name__}: {one_line(error)})"
+            )
+        if failure is None:
+            return answers
+        self._failed_mark = weights_mark(self._bare_model)
+        self.fallbacks.append(failure)
+        self._say_stock(failure)
+        return None
+
+    def _shared_answers(self, plan: ScoringPlan, disable_tqdm: bool) -> list[Loglikelihood]:
         assert self._scorer is not None
         hidden = disable_tqdm or not self._show_progress or self.rank != 0
         bar = tqdm(total=plan.tokens_forwarded, unit=" tokens", desc="e2lm-hf", disable=hidden)
         with bar, self._autocast():
-            loglik, greedy = self._scorer.score(plan, bar.update)
-        answers = [(float(value), bool(flag)) for value, flag in zip(loglik, greedy, strict=True)]
+            loglik, greedy = self._scorer.score(plan, bar.update, self.softmax_dtype)
+        return [(float(value), bool(flag)) for value, flag in zip(loglik, greedy, strict=True)]
+
+    def _failure(self, wanted: _RequestList, answers: list[Loglikelihood]) -> str | None:
+        """What is wrong with ``answers`` by a few of them, and by as many as ``verify`` says; None: nothing."""
+        assert self._prover is not None
+        plan, seed = self._plan(wanted), weights_mark(self._bare_model)
+        samples = [looked_at(plan, wanted.asked, self.max_length, seed, self._prover.half)]
         if self._verify:
-            chosen = np.random.default_rng(len(tokens)).permutation(len(tokens))[: self._verify]
-            asked = [tokens[i] for i in chosen]
-            self.verification = self._compared([answers[i] for i in chosen], self._answers_one_by_one(asked))
-            log.warning("e2lm-hf verify: %s", self.verification)
-        return answers
+            samples.append(random_requests(plan, self._verify, seed))
+        for chosen in samples:
+            found = self._prover.difference(plan, wanted.asked, answers, chosen, self.softmax_dtype)
+            self.verification = found
+            if self._verify and chosen is samples[-1]:
+                self._report_verification(found)
+            if not found.agrees:
+                return (
+                    f"shared prefixes differ from stock scoring by {found.largest_difference:.3g} nats on "
+                    f"{found.requests} requests (allowed {found.tolerance:.3g})"
+                )
+        return None
+
+    def _report_verification(self, found: ScoringDifference) -> None:
+        log.warning("e2lm-hf verify: %s", found)
+        if not found.agrees:
+            self.failed_verifications.append(found)
+            if self.raises_if_not_finite:
+                raise UserError(f"verify: {found}; prefix_sharing=False scores the stock way")
 
     def _stock_answers(self, tokens: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
-        requests = [(("", ""), list(request.context), list(request.continuation)) for request in tokens]
-        return self._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
-
-    def _answers_one_by_one(self, tokens: list[TokenRequest]) -> list[Loglikelihood]:
-        """Stock answers without its cache of logits.
+        """What lm-eval's own scoring gives, with one mistake of it kept out.
 
         lm-eval 0.4.13 groups requests by ``context + continuation[:-1]``. Two that are cut at different places, one
         text with a longer context and one with a longer continuation, then share logits, of which the shorter
         continuation is given the first rows instead of the last (huggingface.py, ``torch.gather`` after ``get_cache``).
         """
-        cached = self.logits_cache
-        self.logits_cache = False
-        try:
-            return self._stock_answers(tokens, disable_tqdm=True)
-        finally:
-            self.logits_cache = cached
-
-    def _check(self, tokens: list[TokenRequest]) -> None:
-        """Score a few requests both ways; on any difference beyond rounding, stay with stock scoring."""
-        assert self._scorer is not None
-        chosen = checked_sample(tokens)
-        plain = self._answers_one_by_one(chosen)
-        if not np.isfinite([loglik for loglik, _ in plain]).all():
-            return  # a broken checkpoint says nothing of the way of scoring: the next one is checked
-        self._checked = True
-        try:
-            with self._autocast():
-                loglik, greedy = self._scorer.score(planned(chosen, self.max_length))
-        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-            self.why_stock(f"{type(self._bare_model).__name__} takes no token tree ({type(error).__name__}: {error})")
-            return
-        answers = [(float(value), bool(flag)) for value, flag in zip(loglik, greedy, strict=True)]
-        verification = self._compared(answers, plain)
-        self.verification = verification
-        if not verification.agrees:
-            self.why_stock(
-                f"shared prefixes differ from stock scoring by {verification.largest_difference:.3g} nats on "
-                f"{verification.requests} requests (allowed {verification.tolerance:.3g})"
-            )
-
-    def _compared(self, answers: list[Loglikelihood], plain: list[Loglikelihood]) -> ScoringDifference:
-        return compared(answers, plain, half=self._bare_model.dtype.itemsize < 4)
+        answers: list[Loglikelihood] = [NOT_SCORED] * len(tokens)
+        for places in _of_one_cut(tokens) if self.logits_cache else [range(len(tokens))]:
+            asked = [(("", ""), list(tokens[place].context), list(tokens[place].continuation)) for place in places]
+            for place, answer in zip(places, self._loglikelihood_tokens(asked, disable_tqdm=disable_tqdm), strict=True):
+                answers[place] = answer
+        return answers
 
     def _autocast(self) -> Any:
         import torch
@@ -228,9 +307,16 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         )
 
 
-def _sliding_window(config: Any, max_length: int) -> int | None:
-    """The sliding window of the model if it is shorter than what may be scored."""
-    window = getattr(config, "sliding_window", None)
-    if not window or getattr(config, "use_sliding_window", True) is False:
-        return None
-    return int(window) if window < max_length else None
+def _of_one_cut(tokens: Sequence[TokenRequest]) -> list[list[int]]:
+    """Places of ``tokens`` in lists within which no text is cut at two places."""
+    cuts: dict[tuple[int, ...], list[int]] = {}
+    lists: list[list[int]] = []
+    for place, request in enumerate(tokens):
+        own = cuts.setdefault(request.context + request.continuation[:-1], [])
+        if len(request.continuation) not in own:
+            own.append(len(request.continuation))
+        number = own.index(len(request.continuation))
+        if number == len(lists):
+            lists.append([])
+        lists[number].append(place)
+    return lists

@@ -1,6 +1,7 @@
 """Runs the rows of a scoring plan through a causal transformer of the transformers library.
 
-Output head and softmax are computed for the rows that are read only; stock lm-eval computes them for every position.
+The logits come from the model's own forward pass, whatever it does behind its output head (scaling, soft-caps,
+multipliers). Head and softmax are computed for the tokens that are read only; stock lm-eval computes them for all.
 
 Shape suffixes: B rows of a batch, Q tokens of a row, P tokens of the preamble, H hidden size, N tokens read,
 V vocabulary, R reads (several targets may be read at one token).
@@ -103,19 +104,24 @@ def _cores_shared_by(threads: int) -> Iterator[Callable[[Callable[[TaskT], Resul
 LAYER_LISTS = ("layers", "h")
 
 
-class LastLayer:
-    """The feed-forward block of a base model's last layer; with no such block in sight nothing is spared."""
+class ReadTokens:
+    """Gives parts of a model that work token by token the tokens that are read, and no others.
 
-    def __init__(self, base_model: Any) -> None:
+    These are the output head, and the feed-forward block of the last layer; where neither is in sight, or is called
+    by another way than as a module, every token is computed and nothing is spared.
+    """
+
+    def __init__(self, model: Any) -> None:
         self._reading = threading.local()
-        layers = next((getattr(base_model, name) for name in LAYER_LISTS if hasattr(base_model, name)), None)
-        block = getattr(layers[-1], "mlp", None) if layers is not None and len(layers) else None
+        head, block = model.get_output_embeddings(), _last_feed_forward(model.base_model)
+        if head is not None:
+            head.register_forward_pre_hook(self._picked)
         if block is not None:
-            block.register_forward_pre_hook(self._picked)
+            block.register_forward_pre_hook(self._picked_of_block)
             block.register_forward_hook(self._put_back)
 
     @contextmanager
-    def reading(self, place_N: torch.Tensor) -> Iterator[None]:
+    def only(self, place_N: torch.Tensor) -> Iterator[None]:
         """Within, this thread's forward passes need the places ``place_N`` of the flattened [B, Q] grid only."""
         self._reading.place_N = place_N
         try:
@@ -123,35 +129,52 @@ class LastLayer:
         finally:
             self._reading.place_N = None
 
-    def _picked(self, block: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def logits(self, logits: torch.Tensor, place_N: torch.Tensor) -> torch.Tensor:
+        """[N, V]: what the model gave, whether its head saw ``place_N`` alone or every token."""
+        logits_TV = logits.reshape(-1, logits.shape[-1])
+        return logits_TV if len(logits_TV) == len(place_N) else logits_TV[place_N.to(logits_TV.device)]
+
+    def _picked(self, part: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
         place_N = getattr(self._reading, "place_N", None)
-        if place_N is None:
+        if place_N is None or not arguments:
             return None
         hidden_BQH = arguments[0]
-        self._reading.shape = hidden_BQH.shape
-        return (hidden_BQH.reshape(-1, hidden_BQH.shape[-1])[place_N][None], *arguments[1:])
+        flat_TH = hidden_BQH.reshape(-1, hidden_BQH.shape[-1])
+        return (flat_TH[place_N.to(flat_TH.device)][None], *arguments[1:])
+
+    def _picked_of_block(self, block: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        self._reading.shape = arguments[0].shape if arguments else None
+        return self._picked(block, arguments)
 
     def _put_back(self, block: Any, arguments: tuple[Any, ...], output: Any) -> Any:
-        place_N = getattr(self._reading, "place_N", None)
-        if place_N is None:
+        place_N, shape = getattr(self._reading, "place_N", None), getattr(self._reading, "shape", None)
+        if place_N is None or shape is None:
             return None
         if isinstance(output, tuple):  # a mixture of experts also gives its router's scores
-            return (self._scattered(output[0], place_N), *output[1:])
-        return self._scattered(output, place_N)
+            return (_scattered(output[0], place_N, shape), *output[1:])
+        return _scattered(output, place_N, shape)
 
-    def _scattered(self, output_1NH: torch.Tensor, place_N: torch.Tensor) -> torch.Tensor:
-        rows, width, size = self._reading.shape
-        whole_TH = output_1NH.new_zeros((rows * width, size))
-        whole_TH[place_N] = output_1NH[0]
-        return whole_TH.view(rows, width, size)
+
+def _last_feed_forward(base_model: Any) -> Any:
+    layers = next((getattr(base_model, name) for name in LAYER_LISTS if hasattr(base_model, name)), None)
+    return getattr(layers[-1], "mlp", None) if layers is not None and len(layers) else None
+
+
+def _scattered(output_1NH: torch.Tensor, place_N: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    whole_TH = output_1NH.new_zeros((shape[:-1].numel(), output_1NH.shape[-1]))
+    whole_TH[place_N.to(whole_TH.device)] = output_1NH.reshape(-1, output_1NH.shape[-1])
+    return whole_TH.view(*shape[:-1], output_1NH.shape[-1])
 
 
 #: Tokens per forward pass. On a CPU small batches stay in the cache of a core (2,048 was fastest of 512 ... 16,384).
 CPU_TOKEN_BUDGET = 2_048
 GPU_TOKEN_BUDGET = 32_768
-#: Numbers of the output head held at once (rows read x vocabulary).
-CPU_HEAD_NUMBERS = 1 << 22
-GPU_HEAD_NUMBERS = 1 << 28
+#: Numbers of the output head held at once (tokens read x vocabulary), unless one row alone has more.
+CPU_LOGITS = 1 << 25
+GPU_LOGITS = 1 << 28
+#: Numbers of the softmax held at once.
+CPU_SOFTMAX_NUMBERS = 1 << 20
+GPU_SOFTMAX_NUMBERS = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,20 +202,30 @@ class PackedScorer:
 
     def __init__(self, model: Any, token_budget: int | None = None) -> None:
         self._model = model
-        self._base = model.base_model
-        self._head = model.get_output_embeddings()
-        self._last_layer = LastLayer(self._base)
+        self._read_tokens = ReadTokens(model)
+        self._softmax_dtype: torch.dtype | None = None
         on_cpu = model.device.type == "cpu"
         self.token_budget = token_budget or (CPU_TOKEN_BUDGET if on_cpu else GPU_TOKEN_BUDGET)
-        self._head_numbers = CPU_HEAD_NUMBERS if on_cpu else GPU_HEAD_NUMBERS
+        vocabulary = int(getattr(model.config.get_text_config(), "vocab_size", 1))
+        self._read_budget = max((CPU_LOGITS if on_cpu else GPU_LOGITS) // vocabulary, 1)
+        self._softmax_rows = max((CPU_SOFTMAX_NUMBERS if on_cpu else GPU_SOFTMAX_NUMBERS) // vocabulary, 1)
         #: Tokens forwarded by the last call, padding included.
         self.tokens_forwarded = 0
 
     def score(
-        self, plan: ScoringPlan, on_tokens: Callable[[int], object] = lambda count: None
+        self,
+        plan: ScoringPlan,
+        on_tokens: Callable[[int], object] = lambda count: None,
+        softmax_dtype: torch.dtype | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Log-likelihood in nats and greedy flag of every request; ``on_tokens`` hears of progress."""
+        """Log-likelihood in nats and greedy flag of every request; ``on_tokens`` hears of progress.
+
+        ``softmax_dtype`` is the type in which log-probabilities are computed and rounded, as lm-eval's argument of
+        that name; None takes the type of the logits.
+        """
         import torch
+
+        self._softmax_dtype = softmax_dtype
 
         loglik = np.zeros(plan.request_count, dtype=np.float64)
         greedy = np.ones(plan.request_count, dtype=np.bool_)
@@ -204,12 +237,12 @@ class PackedScorer:
                     np.logical_and.at(greedy, reads.request_R, reads.is_greedy_R)
                     self.tokens_forwarded += reads.tokens_forwarded
                     on_tokens(reads.tokens)
-        return loglik, greedy
+        return loglik[plan.same_as], greedy[plan.same_as]
 
     def _batches(self, plan: ScoringPlan) -> Iterator[_Batch]:
         for group in plan.groups:
             preamble = self._preamble(group) if len(group.preamble) else None
-            for rows in batches(group, self.token_budget):
+            for rows in batches(group, self.token_budget, self._read_budget):
                 yield _Batch(rows, preamble, len(group.preamble))
 
     def _scored(self, batch: _Batch) -> list[_Reads]:
@@ -231,8 +264,8 @@ class PackedScorer:
 
         tokens_1P = torch.from_numpy(group.preamble.astype(np.int64))[None].to(self._model.device)
         cache = DynamicCache()
-        with self._last_layer.reading(torch.zeros(0, dtype=torch.int64, device=tokens_1P.device)):
-            self._base(input_ids=tokens_1P, past_key_values=cache, use_cache=True)
+        with self._read_tokens.only(torch.tensor([len(group.preamble) - 1], device=tokens_1P.device)):
+            self._model(input_ids=tokens_1P, past_key_values=cache, use_cache=True)
         self.tokens_forwarded += len(group.preamble)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
@@ -248,15 +281,15 @@ class PackedScorer:
         place_R = np.concatenate([index * width + row.read_token_R for index, row in enumerate(rows)])
         place_N, slot_R = np.unique(place_R, return_inverse=True)
         read_N = torch.from_numpy(place_N).to(device)
-        with self._last_layer.reading(read_N):
-            hidden_BQH = self._base(
+        with self._read_tokens.only(read_N):
+            logits = self._model(
                 input_ids=tokens_BQ,
                 position_ids=positions_BQ,
                 attention_mask=self._mask(ends_BQ, batch.preamble_length),
                 **options,
-            ).last_hidden_state
+            ).logits
         target_R = np.concatenate([row.target_R for row in rows]).astype(np.int64)
-        logp_R, is_greedy_R = self._read(hidden_BQH.reshape(-1, hidden_BQH.shape[-1])[read_N], slot_R, target_R)
+        logp_R, is_greedy_R = self._read(self._read_tokens.logits(logits, read_N), slot_R, target_R)
         request_R = np.concatenate([row.request_R for row in rows])
         return _Reads(request_R, logp_R, is_greedy_R, sum(map(len, rows)), tokens_BQ.numel())
 
@@ -280,43 +313,39 @@ class PackedScorer:
         )
 
     def _read(
-        self, hidden_NH: torch.Tensor, slot_R: NDArray[np.int64], target_R: NDArray[np.int64]
+        self, logits_NV: torch.Tensor, slot_R: NDArray[np.int64], target_R: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Log-probability of each target at its slot of ``hidden_NH``, and whether it is the likeliest token."""
+        """Log-probability of each target at its slot of ``logits_NV``, and whether it is the likeliest token."""
         import torch
 
         order_R = np.argsort(slot_R, kind="stable")
         logp_R = np.empty(len(slot_R), dtype=np.float64)
         is_greedy_R = np.empty(len(slot_R), dtype=np.bool_)
-        chunk = max(self._head_numbers // self._head.weight.shape[0], 1)
-        for start in range(0, len(hidden_NH), chunk):
-            first, last = np.searchsorted(slot_R[order_R], [start, start + chunk])
+        for start in range(0, len(logits_NV), self._softmax_rows):
+            first, last = np.searchsorted(slot_R[order_R], [start, start + self._softmax_rows])
             here_R = order_R[first:last]
-            slots = torch.from_numpy(slot_R[here_R] - start).to(hidden_NH.device)
-            targets = torch.from_numpy(target_R[here_R]).to(hidden_NH.device)
-            logp, is_greedy = _read_logits(self._head(hidden_NH[start : start + chunk]), slots, targets)
+            slots = torch.from_numpy(slot_R[here_R] - start).to(logits_NV.device)
+            targets = torch.from_numpy(target_R[here_R]).to(logits_NV.device)
+            chunk_NV = logits_NV[start : start + self._softmax_rows]
+            logp, is_greedy = _read_logits(chunk_NV, slots, targets, self._softmax_dtype)
             logp_R[here_R] = logp.double().cpu().numpy()
             is_greedy_R[here_R] = is_greedy.cpu().numpy()
         return logp_R, is_greedy_R
 
 
 def _read_logits(
-    logits_NV: torch.Tensor, slot_R: torch.Tensor, target_R: torch.Tensor
+    logits_NV: torch.Tensor, slot_R: torch.Tensor, target_R: torch.Tensor, softmax_dtype: torch.dtype | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-softmax at the targets and greedy flags; ``logits_NV`` is used up (it is the largest array there is).
+    """Log-softmax at the targets, rounded as stock scoring rounds it, and greedy flags.
 
-    Half precision is computed in float32 and rounded at the end, as torch's own log-softmax does it for stock scoring.
+    Of several likeliest tokens, after rounding, the first is the greedy choice, as for stock scoring's argmax.
     """
-    dtype = logits_NV.dtype
-    logits_NV = logits_NV.float()
-    target_logit_R = logits_NV[slot_R, target_R]
-    largest_N = logits_NV.amax(dim=-1)
-    is_greedy_R = target_logit_R == largest_N[slot_R]
-    # Of several largest logits the first is the greedy choice, as for argmax.
+    logp_NV = logits_NV.log_softmax(dim=-1, dtype=softmax_dtype)
+    logp_R = logp_NV[slot_R, target_R]
+    is_greedy_R = logp_R == logp_NV.amax(dim=-1)[slot_R]
     tied_R = is_greedy_R.nonzero()[:, 0]
-    is_greedy_R[tied_R] = logits_NV[slot_R[tied_R]].argmax(dim=-1) == target_R[tied_R]
-    total_N = logits_NV.sub_(largest_N[:, None]).exp_().sum(dim=-1).log_()
-    return (target_logit_R - largest_N[slot_R] - total_N[slot_R]).to(dtype), is_greedy_R
+    is_greedy_R[tied_R] = logp_NV[slot_R[tied_R]].argmax(dim=-1) == target_R[tied_R]
+    return logp_R, is_greedy_R
 
 
 def _padded(rows: tuple[Row, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

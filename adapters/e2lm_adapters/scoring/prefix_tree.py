@@ -11,7 +11,7 @@ Shape suffixes: Q tokens of a row, R reads (one per continuation token), B rows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +35,31 @@ MAX_PADDING = 0.04
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """Score ``continuation`` after ``context``; both hold at least one token id."""
+    """Score ``continuation`` after ``context``; both hold at least one token id.
+
+    ``refused`` says why there are no tokens, where there are none.
+    """
 
     context: tuple[int, ...]
     continuation: tuple[int, ...]
+    refused: str = ""
+
+    def tokens_forwarded(self, max_length: int) -> int:
+        """Tokens that a model sees of it: all but the last, the newest ``max_length`` of them."""
+        return min(len(self.context) + len(self.continuation) - 1, max_length)
+
+    def why_not_scored(self, max_length: int) -> str:
+        """Why it cannot be scored by a model that takes so many tokens; empty where it can."""
+        if self.refused:
+            return self.refused
+        if not self.context or not self.continuation:
+            return "a request without tokens cannot be scored: an answer choice is empty; check the task's data"
+        if len(self.continuation) > max_length:
+            return (
+                f"a continuation of {len(self.continuation)} tokens is longer than the model's context of "
+                f"{max_length}; shorten it in the task's data"
+            )
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +80,33 @@ class Row:
     def __len__(self) -> int:
         return len(self.tokens_Q)
 
+    @property
+    def tokens_read(self) -> int:
+        """Tokens whose predictions are read, each counted once."""
+        return len(np.unique(self.read_token_R))
+
+    def only(self, requests: Collection[int]) -> Row:
+        """The same tree without the branches that none of ``requests`` reads.
+
+        >>> (group,) = planned([TokenRequest((5,), (8, 9)), TokenRequest((5,), (7, 6))], max_length=16).groups
+        >>> group.rows[0].tokens_Q.tolist(), group.rows[0].only([0]).tokens_Q.tolist()
+        ([5, 7, 8], [5, 8])
+        """
+        wanted_R = np.isin(self.request_R, list(requests))
+        place_Q = np.arange(len(self))
+        read_N = np.unique(self.read_token_R[wanted_R])
+        on_path_NQ = (place_Q <= read_N[:, None]) & (read_N[:, None] < self.ends_Q)
+        kept_Q = on_path_NQ.any(axis=0)
+        before_Q = np.concatenate([[0], np.cumsum(kept_Q)]).astype(np.int32)
+        return Row(
+            tokens_Q=self.tokens_Q[kept_Q],
+            positions_Q=self.positions_Q[kept_Q],
+            ends_Q=before_Q[self.ends_Q[kept_Q]],
+            read_token_R=before_Q[self.read_token_R[wanted_R]],
+            target_R=self.target_R[wanted_R],
+            request_R=self.request_R[wanted_R],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PreambleGroup:
@@ -70,11 +118,16 @@ class PreambleGroup:
 
 @dataclass(frozen=True, slots=True)
 class ScoringPlan:
-    """All requests as rows; made once and used for every checkpoint of a series."""
+    """All requests as rows; made once and used for every checkpoint of a series.
+
+    A request that is asked several times is in one row, once: ``same_as`` is the first of its kind for each, so that
+    all have one value to the last bit.
+    """
 
     groups: tuple[PreambleGroup, ...]
     request_count: int
     continuation_lengths: NDArray[np.int64]
+    same_as: NDArray[np.int64]
 
     @property
     def tokens_forwarded(self) -> int:
@@ -90,13 +143,17 @@ def planned(requests: Sequence[TokenRequest], max_length: int) -> ScoringPlan:
     [[5, 6, 7, 8]]
     """
     by_context: dict[bytes, _Context] = {}
+    first_of: dict[tuple[bytes, bytes], int] = {}
+    same_as = np.arange(len(requests), dtype=np.int64)
     for index, request in enumerate(requests):
         context, continuation = _cut_to(request, max_length)
         key = context.astype(">i4").tobytes()
-        by_context.setdefault(key, _Context(context)).add(continuation, index)
+        same_as[index] = first = first_of.setdefault((key, continuation.tobytes()), index)
+        if first == index:
+            by_context.setdefault(key, _Context(context)).add(continuation, index)
     contexts = [by_context[key] for key in sorted(by_context)]
     lengths = np.array([len(request.continuation) for request in requests], dtype=np.int64)
-    return ScoringPlan(tuple(_grouped(contexts)), len(requests), lengths)
+    return ScoringPlan(tuple(_grouped(contexts)), len(requests), lengths, same_as)
 
 
 class _Context:
@@ -137,15 +194,10 @@ class _Context:
 
 def _cut_to(request: TokenRequest, max_length: int) -> tuple[Tokens, Tokens]:
     """Context and continuation, the last ``max_length + 1`` tokens of both together (lm-eval: huggingface.py)."""
-    if not request.context or not request.continuation:
-        raise UserError("a request without tokens cannot be scored: an answer choice is empty; check the task's data")
+    if why := request.why_not_scored(max_length):
+        raise UserError(why)
     whole = np.array(request.context + request.continuation, dtype=np.int32)[-(max_length + 1) :]
     cut = len(whole) - len(request.continuation)
-    if cut < 1:
-        raise UserError(
-            f"a continuation of {len(request.continuation)} tokens is longer than the model's context of {max_length}; "
-            "shorten it in the task's data"
-        )
     return whole[:cut], whole[cut:]
 
 
@@ -309,17 +361,23 @@ class _RowBuilder:
 # -- batches ------------------------------------------------------------------------------------------------------
 
 
-def batches(group: PreambleGroup, token_budget: int) -> Iterator[tuple[Row, ...]]:
-    """The rows of ``group``, longest first, in batches of at most ``token_budget`` tokens with padding."""
+def batches(group: PreambleGroup, token_budget: int, read_budget: int | None = None) -> Iterator[tuple[Row, ...]]:
+    """The rows of ``group``, longest first, in batches of at most ``token_budget`` tokens with padding.
+
+    A batch reads at most ``read_budget`` tokens, a single row as many as it has.
+    """
     batch: list[Row] = []
+    reads = 0
     for row in sorted(group.rows, key=len, reverse=True):
+        own = row.tokens_read
         if batch:
             longest = len(batch[0])
-            full = (len(batch) + 1) * longest > token_budget
+            full = (len(batch) + 1) * longest > token_budget or (read_budget is not None and reads + own > read_budget)
             uneven = longest - len(row) > max(MAX_PADDING * longest, 1)
             if full or uneven:
                 yield tuple(batch)
-                batch = []
+                batch, reads = [], 0
         batch.append(row)
+        reads += own
     if batch:
         yield tuple(batch)

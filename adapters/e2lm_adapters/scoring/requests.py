@@ -7,6 +7,7 @@ from typing import Any
 
 from lm_eval import utils as lm_eval_utils
 
+from e2lm.errors import one_line
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 
 
@@ -36,7 +37,7 @@ class RequestEncoder:
         return self._window_counts[text]
 
     def continuation_tokens(self, pair: tuple[str, str]) -> int:
-        """Tokens of the continuation as it was scored; -1 for a pair that never was."""
+        """Tokens of the continuation as it was scored, 0 where it could not be; -1 for a pair that never was asked."""
         return self._token_counts.get(pair, -1)
 
     def _remembered(self, kind: str, arguments: list[Any], encode: Any) -> list[TokenRequest]:
@@ -62,12 +63,19 @@ class RequestEncoder:
         finally:
             del self._lm.tok_encode
         self._token_counts.update(
-            (pair, len(request.continuation)) for pair, request in zip(pairs, requests, strict=True)
+            (pair, 0 if request.why_not_scored(self._window_tokens) else len(request.continuation))
+            for pair, request in zip(pairs, requests, strict=True)
         )
         return requests
 
     def _encoded_pair(self, context: str, continuation: str) -> TokenRequest:
-        """As ``TemplateLM.loglikelihood`` does it, empty contexts included."""
+        """As ``TemplateLM.loglikelihood`` does it, empty contexts included; without tokens where that fails."""
+        try:
+            return self._split_pair(context, continuation)
+        except (ValueError, TypeError, LookupError, AssertionError) as error:
+            return TokenRequest((), (), _not_encoded(continuation, error))
+
+    def _split_pair(self, context: str, continuation: str) -> TokenRequest:
         if context == "":
             tokens = list(self._lm.tok_encode(continuation, add_special_tokens=False))
             if not tokens or self._lm.prefix_token_id != tokens[0]:
@@ -79,13 +87,25 @@ class RequestEncoder:
     def _encoded_windows(self, texts: Sequence[tuple[str]]) -> list[TokenRequest]:
         requests: list[TokenRequest] = []
         for (text,) in texts:
+            own = self._windows(text)
+            self._window_counts[text] = len(own)
+            requests += own
+        return requests
+
+    def _windows(self, text: str) -> list[TokenRequest]:
+        try:
             windows = lm_eval_utils.get_rolling_token_windows(
                 token_list=list(self._lm.tok_encode(text)),
                 prefix_token=self._lm.prefix_token_id,
                 max_seq_len=self._window_tokens,
                 context_len=1,
             )
-            own = [lm_eval_utils.make_disjoint_window(window) for window in windows]
-            self._window_counts[text] = len(own)
-            requests += [TokenRequest(tuple(context), tuple(continuation)) for context, continuation in own]
-        return requests
+            disjoint = [lm_eval_utils.make_disjoint_window(window) for window in windows]
+        except (ValueError, TypeError, LookupError, AssertionError) as error:
+            return [TokenRequest((), (), _not_encoded(text, error))]
+        return [TokenRequest(tuple(context), tuple(continuation)) for context, continuation in disjoint]
+
+
+def _not_encoded(text: object, error: Exception) -> str:
+    shown = one_line(ascii(text))[:60]
+    return f"{shown} cannot be encoded ({type(error).__name__}: {one_line(error)[:100]}); check the task's data"

@@ -116,7 +116,11 @@ def test_the_most_likely_continuation_is_flagged_greedy(tokenizer: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "special", "reason"),
     [
-        ("mistral", {**GROUPED, "sliding_window": 16}, "sliding window of 16 tokens"),
+        (
+            "mistral",
+            {**GROUPED, "sliding_window": 16},
+            "layers see 16 tokens (sliding_window); the longest request has",
+        ),
         ("gemma2", {**GROUPED, "head_dim": 16, "sliding_window": 4096}, ""),
     ],
 )
@@ -190,7 +194,7 @@ def test_long_worked_examples_are_run_once_and_change_nothing(family: str, token
     ours, stock = both(built(kind, **special), tokenizer)
     examples = words(np.random.default_rng(0), 150) + "\n\n"
     pairs = pairs_of_items(4, 12, (2, 12), before=examples)
-    plan = ours._plan("pairs", ours._encoder.pairs(pairs))
+    plan = ours._plan(ours._list("pairs", ours._encoder.pairs(pairs)))
     assert [len(group.preamble) >= 250 for group in plan.groups] == [True]
     assert_equals_stock(ours, stock, pairs)
 
@@ -277,11 +281,144 @@ def test_memory_that_runs_out_halves_the_batch(tokenizer: Any) -> None:
     context = words(np.random.default_rng(0), 12)
     pairs = [(f"{number}. {context}", f" {letter}") for number in range(10, 40) for letter in "ABCD"]
     expected, _ = scored(stock, pairs)
-    ours._checked = True
     model.model.forward = tight
     found, _ = scored(ours, pairs)
     np.testing.assert_allclose(found, expected, rtol=0, atol=FLOAT32_DIFFERENCE)
     assert max(sizes) > 3
+
+
+def test_log_probabilities_are_rounded_as_softmax_dtype_says(tokenizer: Any) -> None:
+    import torch
+
+    model = built("llama", dtype=torch.bfloat16, **FAMILIES["llama"][1])
+    rng = np.random.default_rng(2)
+    pairs = [(words(rng, 12) + "\nAnswer:", f" {letter}") for _ in range(25) for letter in "ABCD"]
+    found = {}
+    for kind in (E2lmHf, HFLM):
+        lm = kind(model, tokenizer=tokenizer, device="cpu", batch_size=1, softmax_dtype="float32")
+        found[kind] = scored(lm, pairs)[0]
+    rounded = scored(both(model, tokenizer)[0], pairs)[0]
+    assert len(set(found[E2lmHf])) == len(set(found[HFLM])) == len(pairs)
+    assert len(set(rounded)) < len(pairs)
+    # What is left is the rounding of logits of up to 4 to bfloat16.
+    np.testing.assert_allclose(found[E2lmHf], found[HFLM], rtol=0, atol=2**-5)
+
+
+def test_identical_choices_tie_to_the_last_bit_whatever_else_is_asked(tokenizer: Any) -> None:
+    model = built("llama", **FAMILIES["llama"][1])
+    rng = np.random.default_rng(3)
+    context = words(rng, 3)
+    others = [(context, " " + words(rng, 3)) for _ in range(300)]
+    same = (context, " " + words(rng, 3))
+    for sharing in (True, False):
+        ours, _ = both(model, tokenizer, prefix_sharing=sharing)
+        loglik, _ = scored(ours, [same, *others[:150], same, *others[150:], same])
+        assert len({loglik[0], loglik[151], loglik[-1]}) == 1
+
+
+def test_what_cannot_be_scored_is_never_chosen_and_costs_nothing_else_where_every_task_is_looked_at(
+    tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, _ = both(built("llama", **FAMILIES["llama"][1]), tokenizer)
+    pairs = pairs_of_items(1, 3)
+    expected, _ = scored(ours, pairs)
+    ours.raises_if_not_finite = False
+    bad = [("Some context", ""), ("Some context", " word" * 2 * CONTEXT), (" ", "x"), ("Some context", None)]
+    with caplog.at_level(logging.WARNING):
+        loglik, greedy = scored(ours, [*pairs[:5], *bad, *pairs[5:]])  # type: ignore[list-item]
+    assert "cannot score 4 of 16 requests: a request without tokens" in caplog.text
+    assert loglik[5:9].tolist() == [-np.inf] * 4
+    assert not greedy[5:9].any()
+    np.testing.assert_allclose(np.delete(loglik, range(5, 9)), expected, rtol=0, atol=1e-5)
+    assert ours.continuation_tokens_of(bad) == [0] * 4  # type: ignore[arg-type]
+    assert scored(ours, bad)[0].tolist() == [-np.inf] * 4  # type: ignore[arg-type]
+
+
+def test_a_model_that_fails_behind_the_first_rows_is_scored_the_stock_way_with_a_line(
+    tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = built("llama", **FAMILIES["llama"][1])
+    ours, stock = both(model, tokenizer)
+    forward = model.forward
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        if options.get("past_key_values") is not None:
+            raise IndexError("list index out of range")
+        return forward(*arguments, **options)
+
+    model.forward = failing
+    pairs = pairs_of_items(4, 12, before=words(np.random.default_rng(0), 150) + "\n\n")
+    with caplog.at_level(logging.WARNING):
+        assert_equals_stock(ours, stock, pairs)
+        assert_equals_stock(ours, stock, pairs_of_items(1, 2))
+    assert caplog.text.count("LlamaForCausalLM takes no token tree (IndexError: list index out of range)") == 1
+    assert len(ours.fallbacks) == 1
+
+
+def test_a_checkpoint_that_fails_its_check_is_scored_the_stock_way_and_the_next_one_is_not(
+    tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Step 0, all logits near zero, says nothing of those that come: every checkpoint is checked by itself."""
+    import torch
+
+    model = built("llama", **FAMILIES["llama"][1])
+    trained = model.lm_head.weight.detach().clone()
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    ours, stock = both(model, tokenizer)
+    assert_equals_stock(ours, stock, pairs_of_items(1, 6))
+    assert ours.fallbacks == []
+    scorer = ours._scorer
+    assert scorer is not None
+    read = scorer._read_tokens.logits
+    scorer._read_tokens.logits = lambda *given: read(*given) * 1.001  # type: ignore[method-assign]
+    with torch.no_grad():
+        model.lm_head.weight.copy_(trained)
+    with caplog.at_level(logging.WARNING):
+        for seed in (1, 2):
+            assert_equals_stock(ours, stock, pairs_of_items(seed, 6))
+    assert len(ours.fallbacks) == 1
+    assert "scores the stock way: shared prefixes differ from stock scoring by" in caplog.text
+    assert "scores the stock way: the check of this checkpoint failed" in caplog.text
+    scorer._read_tokens.logits = read  # type: ignore[method-assign]
+    with torch.no_grad():
+        model.lm_head.weight.mul_(1.5)
+    assert_equals_stock(ours, stock, pairs_of_items(3, 6))
+    assert len(ours.fallbacks) == 1
+    assert ours._why_stock is None
+
+
+def test_a_verify_that_fails_is_an_error_unless_somebody_looks_at_every_task(tokenizer: Any) -> None:
+    ours, stock = both(built("llama", **FAMILIES["llama"][1]), tokenizer, verify=40)
+    scorer = ours._scorer
+    assert scorer is not None
+    score = scorer.score
+
+    def one_is_wrong(*given: Any) -> Any:
+        loglik, greedy = score(*given)
+        loglik[13] += 0.01
+        return loglik, greedy
+
+    scorer.score = one_is_wrong  # type: ignore[method-assign]
+    pairs = pairs_of_items(1, 10)
+    with pytest.raises(UserError, match=r"verify: ScoringDifference\(requests=40, largest_difference=0\.0"):
+        scored(ours, pairs)
+    ours.raises_if_not_finite = False
+    ours._failed_mark = None
+    assert_equals_stock(ours, stock, pairs)
+    assert len(ours.failed_verifications) == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_stock_way_scores_one_text_cut_at_two_places_as_each_cut_alone(tokenizer: Any, batch_size: int) -> None:
+    model = built("llama", **FAMILIES["llama"][1])
+    ours = E2lmHf(
+        model, tokenizer=tokenizer, device="cpu", batch_size=batch_size, prefix_sharing=False, show_progress=False
+    )
+    text = words(np.random.default_rng(0), 12).split()
+    pairs = [(" ".join(text[:cut]), " " + " ".join(text[cut:])) for cut in (6, 9, 3)]
+    alone = [scored(ours, [pair])[0][0] for pair in pairs]
+    np.testing.assert_allclose(scored(ours, pairs)[0], alone, rtol=0, atol=FLOAT32_DIFFERENCE)
 
 
 def test_an_empty_choice_is_named(tokenizer: Any) -> None:

@@ -113,3 +113,53 @@ def test_passes_outside_of_scoring_see_every_token(requests: list[TokenRequest])
     before = model(tokens).logits
     PackedScorer(model).score(planned(requests, 64))
     torch.testing.assert_close(model(tokens).logits, before, rtol=0, atol=0)
+
+
+def test_log_probabilities_are_computed_and_rounded_in_the_type_that_is_asked_for() -> None:
+    logits_NV = (torch.randn((40, 30), generator=torch.Generator().manual_seed(2)) * 4).bfloat16()
+    slot_R, target_R = torch.arange(40), torch.arange(40) % 30
+    for asked in (None, torch.float32, torch.float64, torch.float16):
+        expected = torch.log_softmax(logits_NV, dim=-1, dtype=asked)[slot_R, target_R]
+        logp_R, _ = _read_logits(logits_NV, slot_R, target_R, asked)
+        assert logp_R.dtype == (asked or torch.bfloat16)
+        torch.testing.assert_close(logp_R, expected, rtol=0, atol=0)
+
+
+def test_what_a_model_does_behind_its_head_is_in_the_numbers(requests: list[TokenRequest]) -> None:
+    """Logits that are divided, as Granite's are: half as large at twice the scaling, whatever the batches."""
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    torch.manual_seed(0)
+    config = GraniteConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, initializer_range=0.3, logits_scaling=2.0,
+    )  # fmt: skip
+    model = GraniteForCausalLM(config).eval()
+    found, _ = PackedScorer(model, token_budget=200).score(planned(requests, 64))
+    for request, loglik in list(zip(requests, found, strict=True))[::17]:
+        tokens = torch.tensor([request.context + request.continuation])
+        with torch.no_grad():
+            logp_TV = model(tokens[:, :-1]).logits[0, -len(request.continuation) :].log_softmax(-1)
+        alone = logp_TV[range(len(request.continuation)), request.continuation].sum()
+        assert loglik == pytest.approx(float(alone), abs=1e-4)
+
+
+def test_a_head_that_is_called_another_way_than_as_a_module_gives_the_same(requests: list[TokenRequest]) -> None:
+    model = tiny_model()
+    expected, _ = PackedScorer(model).score(planned(requests, 64))
+    other, weight = tiny_model(), None
+    weight = other.lm_head.weight
+    other.get_output_embeddings = lambda: None
+    other.lm_head.forward = lambda hidden: torch.nn.functional.linear(hidden, weight)
+    found, _ = PackedScorer(other).score(planned(requests, 64))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_one_request_asked_many_times_has_one_value_to_the_last_bit() -> None:
+    rng = np.random.default_rng(4)
+    context = tuple(map(int, rng.integers(1, 60, size=5)))
+    twice = TokenRequest(context, (7, 8, 9))
+    others = [TokenRequest(context, tuple(map(int, rng.integers(1, 60, size=4)))) for _ in range(200)]
+    listed = [twice, *others[:100], twice, *others[100:], twice]
+    loglik, _ = PackedScorer(tiny_model(), token_budget=128).score(planned(listed, 64))
+    assert len({loglik[0], loglik[101], loglik[-1]}) == 1

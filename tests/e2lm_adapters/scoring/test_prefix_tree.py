@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +63,9 @@ def expected(request: TokenRequest, max_length: int) -> dict[tuple[int, ...], li
 def assert_asks_what_was_asked(listed: Sequence[TokenRequest], max_length: int) -> None:
     plan = planned(listed, max_length)
     found = replayed(plan)
-    assert found == {index: expected(request, max_length) for index, request in enumerate(listed)}
+    # One that is asked again stands in the rows once, and is told apart by ``same_as``.
+    assert set(found) == set(plan.same_as.tolist())
+    assert [found[first] for first in plan.same_as] == [expected(request, max_length) for request in listed]
     assert plan.request_count == len(listed)
     assert plan.continuation_lengths.tolist() == [len(request.continuation) for request in listed]
 
@@ -167,3 +171,22 @@ def test_rows_of_a_batch_are_at_most_a_twenty_fifth_shorter_than_the_longest() -
     assert lengths(96, 100, 95) == [[100, 96], [95]]
     assert lengths(10, 9, 8) == [[10, 9], [8]]
     assert lengths(2, 1, 1) == [[2, 1, 1]]
+
+
+@settings(deadline=None)
+@given(requests_with_stems(), st.randoms(use_true_random=False))
+def test_a_row_of_some_requests_only_asks_them_as_before(listed: list[TokenRequest], chance: random.Random) -> None:
+    plan = planned(listed, UNLIMITED)
+    wanted = {first for first in plan.same_as.tolist() if chance.random() < 0.3}
+    groups = tuple(
+        PreambleGroup(group.preamble, tuple(row.only(wanted) for row in group.rows)) for group in plan.groups
+    )
+    found = replayed(replace(plan, groups=groups))
+    assert found == {first: expected(listed[first], UNLIMITED) for first in wanted}
+
+
+def test_a_batch_reads_no_more_tokens_than_allowed_and_a_single_row_as_many_as_it_has() -> None:
+    listed = [TokenRequest((number, 1, 2), (3,) * reads) for number, reads in enumerate((4, 4, 4, 30))]
+    (group,) = planned(listed, UNLIMITED).groups
+    assert [[row.tokens_read for row in batch] for batch in batches(group, 1000, 9)] == [[30], [4, 4], [4]]
+    assert len(list(batches(group, 1000))) == 2
