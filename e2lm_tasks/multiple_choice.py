@@ -68,12 +68,15 @@ class MultipleChoice(LocalTask):
         n_choices = choices.loglik_IC.shape[1]
         for metric in self._item_metrics:
             if metric.name not in values and n_choices >= metric.min_choices:
-                values[metric.name] = self._value(metric, choices)
+                value = self._value(metric, choices)
+                # The mean is not over an item that has no right choice, or an empty one, where the metric is undefined.
+                if not math.isnan(value) or choices.is_plain_I[0] or metric.name in self._failed_metrics:
+                    values[metric.name] = value
         return values
 
     def _value(self, metric: ItemMetric, choices: ItemChoices) -> float:
         try:
-            return float(metric.per_item(choices)[0])
+            return float(metric.values(choices)[0])
         except Exception as error:
             if metric.name not in self._failed_metrics:
                 self._failed_metrics.add(metric.name)
@@ -85,15 +88,15 @@ class MultipleChoice(LocalTask):
             return math.nan
 
     def _item_choices(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> ItemChoices | None:
-        """The choices of one item; None where there is no single true choice, which the metrics presuppose."""
+        """The choices of one item; None where nobody knows which of them are right."""
         texts: list[str] = list(self.doc_to_choice(doc))
         golds = LiveTask(self).golds({"doc": doc})
-        if golds is None or len(golds) != 1:
+        if golds is None:
             return None
         # Where choices stand in the prompt (lm-eval's multiple inputs), what is scored is one and the same target.
         scored = [str(self.doc_to_target(doc))] * len(texts) if self.multiple_input else texts
         # lm-eval appends unconditional log-likelihoods for acc_mutual_info after those of the choices.
-        return item_choices([loglik for loglik, _ in results[: len(texts)]], scored, golds[0])
+        return item_choices([loglik for loglik, _ in results[: len(texts)]], scored, *golds)
 
 
 def needs_token_counts(metric: ItemMetric) -> bool:
@@ -110,10 +113,10 @@ def needs_token_counts(metric: ItemMetric) -> bool:
         return False
 
 
-def item_choices(logliks: Sequence[float], texts: Sequence[str], gold: int) -> ItemChoices:
-    """One item as the arrays that item metrics take: shape (1, C).
+def item_choices(logliks: Sequence[float], texts: Sequence[str], *golds: int) -> ItemChoices:
+    """One item, whose right choices are ``golds``, as the arrays that item metrics take: shape (1, C).
 
-    >>> choices = item_choices([-1.0, -2.5], ["a", "bé"], gold=0)
+    >>> choices = item_choices([-1.0, -2.5], ["a", "bé"], 0)
     >>> choices.chars_IC.tolist(), choices.bytes_IC.tolist(), choices.gold_loglik_I.tolist()
     ([[1, 2]], [[1, 3]], [-1.0])
     """
@@ -124,5 +127,6 @@ def item_choices(logliks: Sequence[float], texts: Sequence[str], gold: int) -> I
         bytes_IC=np.array([[len(text.encode("utf-8")) for text in texts]], dtype=np.int64),
         chars_IC=np.array([[len(text) for text in texts]], dtype=np.int64),
         tokens_IC=np.full((1, count), UNKNOWN_LENGTH, dtype=np.int64),
-        gold_I=np.array([gold], dtype=np.int64),
+        gold_I=np.array([min(golds, default=-1)], dtype=np.int64),
+        gold_IC=np.isin(np.arange(count), golds)[None, :],
     )

@@ -22,7 +22,8 @@ from e2lm.item_metric import ItemChoices
 #: Where ``e2lm eval`` puts Samples inside its output folder.
 SAMPLES_FOLDER = "samples"
 
-#: One row per choice. Lengths are of the choice without the leading delimiter; -1 where unknown.
+#: One row per choice. Lengths are of the choice without the leading delimiter; -1 where unknown. ``gold`` is true for
+#: every right choice of an item, and for none where its label is none of them.
 SCHEMA = pa.schema(
     [
         ("series", pa.string()),
@@ -71,7 +72,7 @@ class Samples:
                 "bytes": pa.array(choices.bytes_IC[items_R, columns_R], pa.int32()),
                 "chars": pa.array(choices.chars_IC[items_R, columns_R], pa.int32()),
                 "tokens": pa.array(choices.tokens_IC[items_R, columns_R], pa.int32()),
-                "gold": pa.array(columns_R == choices.gold_I[items_R], pa.bool_()),
+                "gold": pa.array(choices.gold_IC[items_R, columns_R], pa.bool_()),
             },
             schema=SCHEMA,
         )
@@ -102,7 +103,8 @@ class Samples:
             bytes_IC=spread("bytes", -1, np.int64),
             chars_IC=spread("chars", -1, np.int64),
             tokens_IC=spread("tokens", -1, np.int64),
-            gold_I=gold_IC.argmax(axis=1) if len(doc_ids_I) else np.zeros(0, np.int64),
+            gold_I=np.where(gold_IC.any(axis=1), gold_IC.argmax(axis=1), -1) if gold_IC.size else np.zeros(0, np.int64),
+            gold_IC=gold_IC,
         )
         return cls(
             series=str(table["series"][0]),
@@ -127,12 +129,10 @@ def _check(table: pa.Table, file: Path) -> None:
     if not len(table):
         return
     items = table.group_by(["series", "task", "step", "doc_id"]).aggregate(
-        [("gold", "sum"), ("choice", "min"), ("choice", "count"), ("choice", "count_distinct")]
+        [("choice", "min"), ("choice", "count"), ("choice", "count_distinct")]
     )
     for row in items.to_pylist():
         where = f"{file}: task {row['task']!r}, doc_id {row['doc_id']}"
-        if row["gold_sum"] != 1:
-            raise UserError(f"{where}: {row['gold_sum']} choices are marked as gold; exactly one must be")
         if row["choice_min"] < 0 or row["choice_count"] != row["choice_count_distinct"]:
             raise UserError(f"{where}: choices must be numbered from 0, each once")
 

@@ -66,7 +66,8 @@ def scored_samples(
     """One row for each of ``metrics`` that the choices allow: the mean over the items, the rest as in ``like``.
 
     Those that were ``reported`` already are left out, and those undefined on every item: of tokens, say, where nobody
-    knows how many a choice has.
+    knows how many a choice has. Items whose label is no choice, or with an empty choice, do not count where a metric is
+    undefined on them.
     """
     if not len(samples):
         return []
@@ -75,7 +76,7 @@ def scored_samples(
     for metric in metrics:
         if metric.name in reported or least < metric.min_choices:
             continue
-        values_I = metric.per_item(samples.choices)
+        values_I = metric.counted_values(samples.choices)
         if not np.isnan(values_I).all():
             value, stderr = float(np.mean(values_I)), mean_stderr(values_I)
             guessed = chance_of(metric, samples)
@@ -85,9 +86,8 @@ def scored_samples(
 
 def chance_of(metric: ItemMetric, samples: Samples) -> float:
     """What guessing gets by ``metric`` on the items of ``samples``; NaN where guessing is not defined."""
-    if metric.chance is None:
-        return math.nan
-    return float(np.mean(metric.chance(samples.choices.there_IC.sum(axis=1))))
+    guessed = metric.guessed(samples.choices)
+    return math.nan if guessed is None else guessed
 
 
 @dataclass(frozen=True, slots=True)

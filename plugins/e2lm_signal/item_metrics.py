@@ -1,7 +1,7 @@
 """The per-item metrics: what one item says, computed from the log-likelihoods of its choices.
 
 One pass over the choices of an item gives every number here; nothing is evaluated again. Notation of the formulas:
-``l_i`` is the log-likelihood of choice i in nats (summed over its tokens), ``g`` the true choice, ``w`` a wrong one,
+``l_i`` is the log-likelihood of choice i in nats (summed over its tokens), ``g`` a true choice, ``w`` a wrong one,
 ``p_i = exp(l_i / u_i)`` its probability with the unit ``u_i`` that the metric's name ends in: nothing (1),
 ``_per_char``, ``_per_byte`` or ``_per_token``. Lengths never count the leading delimiter, as in lm-eval.
 
@@ -10,7 +10,13 @@ comes first: up to 1.0. The twins named ``..._ties_half`` give an item whose tru
 the expected score when the tie is broken at random: one half for two, and a constant model scores exactly chance.
 Equal means equal as floating-point numbers.
 
-An item is NaN where a length that the metric needs is unknown, or where it has no wrong choice to compare with.
+Several right choices count as lm-eval counts them, any of them: the item is answered where one of them is the best, and
+none is a wrong one. Where one value is asked of them it is that of the best (``max_g``), but probabilities of the truth
+are sums and ``gold_minus_mean_wrong`` compares means. An item whose label is no choice is answered wrongly, as in
+lm-eval, and NaN where a metric is about the truth itself.
+
+An item is NaN where a length that the metric needs is unknown or zero (accuracies rank an empty choice last, as lm-eval
+does), or where it has no wrong choice to compare with.
 
 Shape suffixes: I items, C choices (padded: ``there_IC`` tells which are real).
 """
@@ -19,6 +25,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,41 +56,57 @@ def lengths_IC(choices: ItemChoices, unit: str) -> Values:
 
 
 def scaled_loglik_IC(choices: ItemChoices, unit: str) -> Values:
-    """``l_i / u_i`` in nats per unit; NaN where padded or where the length is unknown."""
-    with np.errstate(divide="ignore", invalid="ignore"):  # a choice of length 0 is -inf, as in lm-eval
-        return np.asarray(np.where(choices.there_IC, choices.loglik_IC / lengths_IC(choices, unit), np.nan))
+    """``l_i / u_i`` in nats per unit; NaN where padded or where the length is unknown or zero."""
+    lengths = lengths_IC(choices, unit)
+    known_IC = choices.there_IC & (lengths > 0)
+    return np.asarray(np.where(known_IC, choices.loglik_IC, np.nan) / np.where(known_IC, lengths, 1.0))
 
 
-def _unknown_I(choices: ItemChoices, unit: str) -> NDArray[np.bool_]:
-    """Items where some real choice has no known length."""
-    return np.asarray((choices.there_IC & np.isnan(lengths_IC(choices, unit))).any(axis=1))
+def _ranked_IC(choices: ItemChoices, unit: str) -> Values:
+    """``l_i / u_i`` by which the best choice is told: an empty one is the last, as in lm-eval, padding never one."""
+    scaled_IC = scaled_loglik_IC(choices, unit)
+    # Dividing by zero gives -inf, and of a log-likelihood of 0 a NaN, which numpy's argmax takes for the highest.
+    is_first_IC = choices.there_IC & (lengths_IC(choices, unit) == 0) & (choices.loglik_IC == 0)
+    return np.asarray(np.where(is_first_IC, np.inf, np.where(np.isnan(scaled_IC), -np.inf, scaled_IC)))
 
 
-def _per_item(formula: Callable[[ItemChoices, str], Values], unit: str) -> PerItem:
+def _undefined_I(choices: ItemChoices, unit: str, least: int) -> NDArray[np.bool_]:
+    """Items where some real choice has no known length, or one below ``least``."""
+    lengths = lengths_IC(choices, unit)
+    return np.asarray((choices.there_IC & ~(lengths >= least)).any(axis=1))
+
+
+def _per_item(formula: Callable[[ItemChoices, str], Values], unit: str, least: int = 1) -> PerItem:
     def per_item(choices: ItemChoices) -> Values:
         if not len(choices):
             return np.zeros(0)
-        return np.where(_unknown_I(choices, unit), np.nan, formula(choices, unit))
+        return np.asarray(np.where(_undefined_I(choices, unit, least), np.nan, formula(choices, unit)))
 
     return per_item
 
 
 def accuracy_I(choices: ItemChoices, unit: str) -> Values:
     """1 where the first choice with the highest ``l_i / u_i`` is true, else 0 (lm-eval's acc, acc_norm, acc_bytes)."""
-    ranked_IC = np.where(choices.there_IC, scaled_loglik_IC(choices, unit), -np.inf)
-    return np.asarray(ranked_IC.argmax(axis=1) == choices.gold_I, dtype=np.float64)
+    best_I = _ranked_IC(choices, unit).argmax(axis=1)
+    return np.asarray(choices.gold_IC[np.arange(len(choices)), best_I], dtype=np.float64)
 
 
 def accuracy_ties_half_I(choices: ItemChoices, unit: str) -> Values:
-    """1/m where the truth is among the m choices that share the highest ``l_i / u_i``, else 0."""
-    ranked_IC = np.where(choices.there_IC, scaled_loglik_IC(choices, unit), -np.inf)
+    """1/m where the truth is among the m choices that share the highest ``l_i / u_i``, else 0; k/m for k truths."""
+    ranked_IC = _ranked_IC(choices, unit)
     best_IC = (ranked_IC == ranked_IC.max(axis=1, keepdims=True)) & choices.there_IC
-    return np.asarray(choices.of_gold(best_IC.astype(np.float64)) / np.maximum(best_IC.sum(axis=1), 1))
+    return np.asarray((best_IC & choices.gold_IC).sum(axis=1) / np.maximum(best_IC.sum(axis=1), 1))
+
+
+def _of_all_golds(choices: ItemChoices, values_IC: Values) -> Values:
+    """The sum over the true choices, NaN where there is none."""
+    sums_I = np.where(choices.gold_IC, values_IC, 0.0).sum(axis=1)
+    return np.asarray(np.where(choices.gold_IC.any(axis=1), sums_I, np.nan))
 
 
 def correct_prob_I(choices: ItemChoices, unit: str) -> Values:
-    """``p_g``, in [0, 1]."""
-    return np.asarray(np.exp(choices.of_gold(scaled_loglik_IC(choices, unit))))
+    """``sum_g p_g``, of one truth in [0, 1]."""
+    return _of_all_golds(choices, np.exp(scaled_loglik_IC(choices, unit)))
 
 
 def total_prob_I(choices: ItemChoices, unit: str) -> Values:
@@ -92,42 +115,43 @@ def total_prob_I(choices: ItemChoices, unit: str) -> Values:
 
 
 def norm_correct_prob_I(choices: ItemChoices, unit: str) -> Values:
-    """``p_g / sum_i p_i``, in [0, 1]; computed as a softmax, so tiny probabilities do not underflow."""
+    """``sum_g p_g / sum_i p_i``, in [0, 1]; computed as a softmax, so tiny probabilities do not underflow."""
     scaled_IC = scaled_loglik_IC(choices, unit)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         highest_I1 = np.nanmax(scaled_IC, axis=1, keepdims=True)
         relative_IC = np.exp(scaled_IC - highest_I1)
-    return np.asarray(choices.of_gold(relative_IC) / np.nansum(relative_IC, axis=1))
+    return np.asarray(_of_all_golds(choices, relative_IC) / np.nansum(relative_IC, axis=1))
 
 
 def prob_margin_I(choices: ItemChoices, unit: str) -> Values:
-    """``p_g - max_w p_w``, in [-1, 1]; DataDecide's ``margin``."""
+    """``max_g p_g - max_w p_w``, in [-1, 1]; DataDecide's ``margin``."""
     prob_IC = np.exp(scaled_loglik_IC(choices, unit))
     return choices.of_gold(prob_IC) - _best(choices.without_gold(prob_IC))
 
 
 def margin_I(choices: ItemChoices, unit: str) -> Values:
-    """``l_g / u_g - max_w l_w / u_w`` in nats per unit: above 0 where the item is answered correctly."""
+    """``max_g l_g / u_g - max_w l_w / u_w`` in nats per unit: above 0 where the item is answered correctly."""
     scaled_IC = scaled_loglik_IC(choices, unit)
     return choices.of_gold(scaled_IC) - _best(choices.without_gold(scaled_IC))
 
 
 def gold_minus_mean_wrong_I(choices: ItemChoices, unit: str) -> Values:
-    """``l_g / u_g - mean_w l_w / u_w`` in nats per unit: what shifts all choices alike cancels."""
+    """``mean_g l_g / u_g - mean_w l_w / u_w`` in nats per unit: what shifts all choices alike cancels."""
     scaled_IC = scaled_loglik_IC(choices, unit)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an item without a wrong choice is NaN, not a warning
-        return np.asarray(choices.of_gold(scaled_IC) - np.nanmean(choices.without_gold(scaled_IC), axis=1))
+        right_I = _of_all_golds(choices, scaled_IC) / choices.gold_IC.sum(axis=1)
+        return np.asarray(right_I - np.nanmean(choices.without_gold(scaled_IC), axis=1))
 
 
 def gold_loglik_I(choices: ItemChoices, unit: str) -> Values:
-    """``l_g / u_g`` in nats per unit."""
+    """``max_g l_g / u_g`` in nats per unit."""
     return choices.of_gold(scaled_loglik_IC(choices, unit))
 
 
 def bits_per_byte_I(choices: ItemChoices) -> Values:
-    """``-l_g / (ln 2 * bytes_g)``: bits that one byte of the true choice costs; lower is better.
+    """``-max_g l_g / (ln 2 * bytes_g)``: bits that one byte of the true choice costs; lower is better.
 
     >>> import numpy as np
     >>> one = np.array([[1]])
@@ -146,11 +170,11 @@ def _best(wrong_IC: Values) -> Values:
     return np.asarray(np.where(none_I, np.nan, np.where(np.isnan(wrong_IC), -np.inf, wrong_IC).max(axis=1)))
 
 
-def _uniform_chance(choices_I: NDArray[np.int64]) -> Values:
+def _uniform_chance(choices_I: Values | NDArray[np.int64]) -> Values:
     return 1.0 / np.asarray(choices_I, dtype=np.float64)
 
 
-def _zero_chance(choices_I: NDArray[np.int64]) -> Values:
+def _zero_chance(choices_I: Values | NDArray[np.int64]) -> Values:
     return np.zeros(len(choices_I))
 
 
@@ -167,18 +191,20 @@ def _accuracies() -> list[ItemMetric]:
             ItemMetric(
                 name,
                 f"Share of items whose truth has the highest {ranking}; of equal ones the first counts.",
-                _per_item(accuracy_I, unit),
+                _per_item(accuracy_I, unit, least=0),
                 source=source,
                 chance=_uniform_chance,
+                any_golds=True,
             )
         )
         metrics.append(
             ItemMetric(
                 f"{name}_ties_half",
                 f"Like {name}, but a truth among m equal best counts 1/m (half of two): constant models get chance.",
-                _per_item(accuracy_ties_half_I, unit),
+                _per_item(accuracy_ties_half_I, unit, least=0),
                 source=source,
                 chance=_uniform_chance,
+                any_golds=True,
             )
         )
     return metrics
@@ -192,7 +218,7 @@ def _in_every_unit(
     *,
     measure: str = "probability",
     min_choices: int = 2,
-    chance: Callable[[NDArray[np.int64]], Values] | None = None,
+    chance: Callable[[NDArray[Any]], Values] | None = None,
 ) -> list[ItemMetric]:
     return [
         ItemMetric(
@@ -203,6 +229,7 @@ def _in_every_unit(
             min_choices=min_choices,
             source=source,
             chance=chance,
+            any_golds=True,
         )
         for ending, unit in UNITS.items()
     ]
@@ -248,5 +275,6 @@ def item_metrics() -> list[ItemMetric]:
             min_choices=1,
             unit="bits/byte",
             source=SIGNAL_AND_NOISE,
+            any_golds=True,
         ),
     ]

@@ -148,7 +148,7 @@ def _from_samples(
                     f"{first.series!r} at step {first.step}; evaluate all on the same items"
                 )
     values_MKI = np.stack(
-        [np.stack([metric.per_item(by_step[step].choices) for step in steps]) for by_step in by_series.values()]
+        [np.stack([metric.values(by_step[step].choices) for step in steps]) for by_step in by_series.values()]
     ).astype(np.float32)
     return _complete(
         ItemTable(
@@ -167,9 +167,7 @@ def _from_samples(
 
 def sample_chance(metric: ItemMetric, samples: Samples) -> float | None:
     """What guessing gets on these items; None where the metric has no chance level."""
-    if metric.chance is None or not len(samples):
-        return None
-    return float(metric.chance(samples.choices.there_IC.sum(axis=1)).mean())
+    return metric.guessed(samples.choices)
 
 
 def _complete(table: ItemTable) -> ItemTable:
@@ -227,7 +225,9 @@ class SampleIndex:
         if any(not np.array_equal(one.doc_ids_I, samples[0].doc_ids_I) for one in samples):
             return curve
         chance = curve.chance if curve.chance is not None else sample_chance(metric, samples[0])
-        items_KI = np.stack([metric.per_item(one.choices) for one in samples])
+        items_KI = np.stack([metric.values(one.choices) for one in samples])
+        # Those that no mean is over: undefined at every checkpoint, for their label or an empty choice.
+        items_KI = items_KI[:, ~np.isnan(items_KI).all(axis=0) | samples[0].choices.is_plain_I]
         if not np.allclose(items_KI.mean(axis=1), curve.values_K, atol=1e-6, equal_nan=True):
             return replace(curve, chance=chance)  # the scores were not computed from these items
         return replace(curve, items_KI=items_KI, chance=chance)

@@ -53,7 +53,55 @@ def test_choices_whose_log_likelihood_is_not_finite_are_refused(
 @pytest.mark.parametrize("gold", [-1, 2, 3])
 def test_a_true_choice_that_the_item_does_not_have_is_refused(choices: ItemChoices, gold: int) -> None:
     with pytest.raises(UserError, match=f"item 1: choice {gold} is said to be the true one"):
-        replace(choices, gold_I=np.array([0, gold]))
+        replace(choices, gold_I=np.array([0, gold]), gold_IC=None)
+
+
+def marked(choices: ItemChoices, *golds: tuple[int, ...]) -> ItemChoices:
+    gold_IC = np.array([[choice in own for choice in range(3)] for own in golds])
+    return replace(choices, gold_I=np.array([min(own, default=-1) for own in golds]), gold_IC=gold_IC)
+
+
+def test_of_several_right_choices_the_best_speaks_for_the_item_and_none_is_a_wrong_one(choices: ItemChoices) -> None:
+    several = marked(choices, (1, 2), (0,))
+    assert several.gold_loglik_I.tolist() == [-2.0, -4.0]
+    wrong_IC = several.without_gold(several.loglik_IC)
+    np.testing.assert_array_equal(wrong_IC, [[-1.0, np.nan, np.nan], [np.nan, -5.0, np.nan]])
+    assert several.has_one_gold_I.tolist() == [False, True]
+    assert several.choices_per_gold_I.tolist() == [1.5, 2.0]
+
+
+def test_an_item_without_a_right_choice_has_no_value_of_it_and_all_its_choices_are_wrong(choices: ItemChoices) -> None:
+    none = marked(choices, (2,), ())
+    np.testing.assert_array_equal(none.gold_loglik_I, [-3.0, np.nan])
+    np.testing.assert_array_equal(none.without_gold(none.loglik_IC)[1], [-4.0, -5.0, np.nan])
+
+
+@pytest.mark.parametrize(("gold", "golds"), [(0, (1, 2)), (1, ()), (-1, (0,)), (1, (1, 2))])
+def test_right_choices_that_contradict_each_other_or_are_padding_are_refused(
+    choices: ItemChoices, gold: int, golds: tuple[int, ...]
+) -> None:
+    gold_IC = np.array([[True, False, False], [choice in golds for choice in range(3)]])
+    with pytest.raises(UserError, match="item 1: choice"):
+        replace(choices, gold_I=np.array([0, gold]), gold_IC=gold_IC)
+
+
+def test_a_metric_of_one_right_choice_is_not_asked_about_other_items(choices: ItemChoices) -> None:
+    asked: list[int] = []
+
+    def first_gold(one: ItemChoices) -> np.ndarray:
+        asked.append(len(one))
+        return one.gold_I.astype(float)
+
+    mixed = marked(choices, (0, 1), (1,))
+    plain = ItemMetric("first", "d", first_gold, chance=lambda n: 1.0 / n)
+    np.testing.assert_array_equal(plain.values(mixed), [np.nan, 1.0])
+    assert asked == [1]
+    assert plain.counted_values(mixed).tolist() == [1.0]
+    assert plain.guessed(mixed) == 0.5
+    knowing = replace(plain, any_golds=True)
+    assert knowing.values(mixed).tolist() == [0.0, 1.0]
+    assert knowing.guessed(mixed) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert knowing.guessed(marked(choices, (), (1,))) == pytest.approx((0 + 1 / 2) / 2)
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "with space", "-first", "ümlaut", "a/b", None, 3])

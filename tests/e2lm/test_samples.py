@@ -34,6 +34,8 @@ def samples(draw: st.DrawFn) -> Samples:
         filled[there_IC] = np.array(draw(st.lists(values, min_size=size, max_size=size)), dtype=kind)
         return filled
 
+    golds = [draw(st.sets(st.integers(0, count - 1), max_size=3)) for count in counts]
+
     return Samples(
         series=draw(TEXT),
         step=draw(st.integers(0, 2**62)),
@@ -45,7 +47,8 @@ def samples(draw: st.DrawFn) -> Samples:
             bytes_IC=grid(LENGTHS, -1, np.int64),
             chars_IC=grid(LENGTHS, -1, np.int64),
             tokens_IC=grid(LENGTHS, -1, np.int64),
-            gold_I=np.array([draw(st.integers(0, count - 1)) for count in counts]),
+            gold_I=np.array([min(own, default=-1) for own in golds]),
+            gold_IC=np.array([[choice in own for choice in range(shape[1])] for own in golds]),
         ),
         greedy_IC=grid(st.booleans(), False, np.bool_),
     )
@@ -55,7 +58,7 @@ def assert_same(left: Samples, right: Samples) -> None:
     assert (left.series, left.step, left.task) == (right.series, right.step, right.task)
     np.testing.assert_array_equal(left.doc_ids_I, right.doc_ids_I)
     np.testing.assert_array_equal(left.greedy_IC, right.greedy_IC)
-    for column in ("loglik_IC", "there_IC", "bytes_IC", "chars_IC", "tokens_IC", "gold_I"):
+    for column in ("loglik_IC", "there_IC", "bytes_IC", "chars_IC", "tokens_IC", "gold_I", "gold_IC"):
         np.testing.assert_array_equal(getattr(left.choices, column), getattr(right.choices, column))
 
 
@@ -145,8 +148,6 @@ def changed(**columns: list[Any]) -> pa.Table:
     [
         (changed().drop_columns(["loglik"]), "column 'loglik' is missing or has gaps"),
         (changed(doc_id=[0, 0, 1, None]), "column 'doc_id' is missing or has gaps"),
-        (changed(gold=[False, False, False, True]), "task 'arc', doc_id 0: 0 choices are marked as gold"),
-        (changed(gold=[True, False, True, True]), "task 'arc', doc_id 1: 2 choices are marked as gold"),
         (changed(choice=[0, 0, 0, 1]), "doc_id 0: choices must be numbered from 0, each once"),
         (changed(loglik=[-1.0, -1.0, float("nan"), -1.0]), r"log-likelihood of nan \(item 1, choice 0\)"),
         (changed(loglik=[-1.0, float("-inf"), -1.0, -1.0]), r"log-likelihood of -inf \(item 0, choice 1\)"),

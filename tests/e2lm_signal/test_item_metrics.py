@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,117 @@ def test_accuracies_equal_those_of_lm_eval_itself(tmp_path):
     choices = make_choices(loglik.tolist(), [doc["gold"] for doc in docs], [doc["choices"] for doc in docs])
     for name in ("acc", "acc_norm", "acc_bytes"):
         assert value(name, choices).tolist() == [row[name] for row in reported]
+
+
+LOGLIKS = (-9.0, -6.0, -4.0, -2.5, -2.0)
+
+
+def any_items(seed, count=60):
+    """Items of every shape: choices of any length, empty ones too; one right choice, several, or a label of none."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        width = int(rng.integers(2, 6))
+        texts = [
+            str(rng.choice(["a", "né", "猫猫", "a longer answer", ""], p=[0.3, 0.25, 0.2, 0.2, 0.05]))
+            for _ in range(width)
+        ]
+        gold = [
+            int(rng.integers(width)),
+            int(rng.integers(width, 9)),
+            rng.permutation(width)[: rng.integers(1, width)].tolist(),
+        ]
+        made.append((rng.choice(LOGLIKS, width).tolist(), texts, gold[int(rng.choice(3, p=[0.5, 0.2, 0.3]))]))
+    return made
+
+
+def golds_of(label, width):
+    return [one for one in (label if isinstance(label, list) else [label]) if one < width]
+
+
+def choices_of(made):
+    loglik, texts = [row for row, _, _ in made], [row for _, row, _ in made]
+    golds = [golds_of(label, len(row)) for row, _, label in made]
+    tokens = [[(len(text) + 1) // 2 for text in row] for row in texts]
+    plain = make_choices(loglik, [0] * len(made), texts, tokens)
+    gold_IC = np.array([[choice in own for choice in range(plain.there_IC.shape[1])] for own in golds])
+    return replace(plain, gold_I=np.array([min(own, default=-1) for own in golds]), gold_IC=gold_IC)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # lm-eval's: it divides by the length of an empty choice
+@pytest.mark.parametrize("seed", range(5))
+def test_items_of_every_shape_are_counted_as_lm_eval_counts_them(seed, tmp_path):
+    from lm_eval.api.task import ConfigurableTask
+
+    made = any_items(seed)
+    choices = choices_of(made)
+    for several in (True, False):
+        rows = [row for row, (_, _, label) in enumerate(made) if isinstance(label, list) == several]
+        docs = [{"q": "q", "choices": made[row][1], "gold": made[row][2]} for row in rows]
+        data = tmp_path / f"{several}.jsonl"
+        first = {"q": "q", "choices": ["a", "b"], "gold": [0] if several else 0}  # lm-eval looks at it when it loads
+        data.write_text("\n".join(json.dumps(doc) for doc in [first, *docs]), encoding="utf-8")
+        task = ConfigurableTask(
+            config={
+                "task": f"made-{several}",
+                "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(data)}},
+                "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}",
+                "doc_to_choice": "{{choices}}", "doc_to_target": "gold",
+                "metric_list": [{"metric": name} for name in ("acc", "acc_norm", "acc_bytes")],
+            }
+        )  # fmt: skip
+        reported = [
+            task.process_results(doc, [(ll, False) for ll in made[row][0]]) for row, doc in zip(rows, docs, strict=True)
+        ]
+        for name in ("acc", "acc_norm", "acc_bytes"):
+            assert value(name, choices)[rows].tolist() == [one[name] for one in reported]
+
+
+def reckoned(name, logliks, texts, golds):
+    """One item's metric by its definition, from plain lists; None where it has none."""
+    if name == "bits_per_byte":
+        sizes = [len(texts[gold].encode()) for gold in golds]
+        costs = [-logliks[gold] / np.log(2) / own for gold, own in zip(golds, sizes, strict=True) if own]
+        return min(costs) if costs and all(sizes) else None
+    unit = next((ending for ending in ("_per_char", "_per_byte", "_per_token") if name.endswith(ending)), "")
+    size = {"": lambda text: 1, "_per_char": len, "_per_byte": lambda text: len(text.encode()),
+            "_per_token": lambda text: (len(text) + 1) // 2}[unit]  # fmt: skip
+    kind, sizes = name.removesuffix(unit), [size(text) for text in texts]
+    if 0 in sizes or (not golds and kind != "total_prob"):
+        return None
+    scaled = [loglik / own for loglik, own in zip(logliks, sizes, strict=True)]
+    right = [scaled[gold] for gold in golds]
+    wrong = [one for place, one in enumerate(scaled) if place not in golds]
+    prob = [sum(np.exp(one) for one in part) for part in (right, scaled)]
+    found = {
+        "correct_prob": lambda: prob[0],
+        "norm_correct_prob": lambda: prob[0] / prob[1],
+        "total_prob": lambda: prob[1],
+        "prob_margin": lambda: np.exp(max(right)) - np.exp(max(wrong)),
+        "margin": lambda: max(right) - max(wrong),
+        "gold_minus_mean_wrong": lambda: sum(right) / len(right) - sum(wrong) / len(wrong),
+        "gold_loglik": lambda: max(right),
+    }
+    return found[kind]()
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if not name.startswith("acc")])
+def test_items_of_every_shape_have_the_value_of_the_definition(name):
+    made = any_items(11)
+    found = value(name, choices_of(made))
+    for (logliks, texts, label), one in zip(made, found.tolist(), strict=True):
+        wanted = reckoned(name, logliks, texts, golds_of(label, len(logliks)))
+        assert (wanted is None and np.isnan(one)) or one == pytest.approx(wanted)
+    assert 10 < np.isfinite(found).sum() < len(made) + (name == "total_prob")
+
+
+def test_ties_among_several_right_choices_share_the_point():
+    choices = make_choices([[-1.0, -1.0, -1.0, -2.0]] * 3, [0] * 3)
+    gold_IC = np.array([[True, True, False, False], [False, False, True, True], [False] * 4])
+    several = replace(choices, gold_I=np.array([0, 2, -1]), gold_IC=gold_IC)
+    assert value("acc_ties_half", several) == pytest.approx([2 / 3, 1 / 3, 0.0])
+    assert value("acc", several).tolist() == [1.0, 0.0, 0.0]
+    assert METRICS["acc"].guessed(several) == pytest.approx((2 / 4 + 2 / 4 + 0) / 3)
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name.endswith("ties_half")])

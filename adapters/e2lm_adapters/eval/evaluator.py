@@ -11,6 +11,8 @@ from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import NotFiniteError, UserError, nearest_names, one_line
 from e2lm.results.lm_eval import reported_values
@@ -115,13 +117,14 @@ class CheckpointEvaluator:
         if following is not None and not self._is_read_by_engine(following):
             reader.start(following)
         set_seeds()
-        results = evaluate(
-            lm=self._lm,
-            task_dict=self._task_dict(piece.missing),
-            limit=self._request.limit,
-            bootstrap_iters=BOOTSTRAP_DRAWS,
-            log_samples=True,
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):  # lm-eval divides by the length of an empty choice
+            results = evaluate(
+                lm=self._lm,
+                task_dict=self._task_dict(piece.missing),
+                limit=self._request.limit,
+                bootstrap_iters=BOOTSTRAP_DRAWS,
+                log_samples=True,
+            )
         wall_s = time.monotonic() - started
         kept = self._all_kept(piece, results, wall_s)
         refused = {unit.task for unit, _ in kept if unit.not_finite}

@@ -93,8 +93,9 @@ def item_samples(
     records: Sequence[Record],
     tokens_of: Callable[[list[Pair]], list[int]] | None = None,
 ) -> ItemSamples:
-    """The Samples of what was logged of ``task``, without the items that have not exactly one right choice.
+    """The Samples of what was logged of ``task``, without the items of which nobody knows what is right.
 
+    Several right choices, and a label that is no choice, are kept as they are: lm-eval counts any of them, or none.
     None where it has no choices (generation), and where lm-eval counts something else as right than the task says.
     ``tokens_of`` gives the number of tokens of each (context, continuation); without it they are unknown (-1).
     Raises :class:`NotFiniteError` where a log-likelihood is NaN or infinite.
@@ -108,12 +109,12 @@ def item_samples(
     _require_finite([(one.doc_id, one.loglik_C) for one in items])
     if not all(one.agrees for one in items):
         return ItemSamples(None, ("lm-eval counts other choices as right than the task names: no item metrics",))
-    usable = [one for one in items if one.golds is not None and len(one.golds) == 1]
-    left_out = tuple(_left_out(items))
-    if not usable:
-        return ItemSamples(None, left_out)
     one_text = facts.output_type == "loglikelihood"
     delimiter = "" if one_text else used_delimiter(facts.delimiter, [one.pairs for one in items])
+    left_out = tuple(_left_out(items, delimiter))
+    usable = [one for one in items if one.golds is not None]
+    if not any(one.golds for one in usable):
+        return ItemSamples(None, left_out)
     return ItemSamples(_samples(series, step, task, usable, delimiter, tokens_of), left_out)
 
 
@@ -167,16 +168,23 @@ def _require_finite(logliks: Sequence[tuple[int, list[float]]]) -> None:
     require_finite(numbers, lambda row: f"doc_id {doc_ids[row]}")
 
 
-def _left_out(items: Sequence[_Item]) -> Iterator[str]:
+def _left_out(items: Sequence[_Item], delimiter: str) -> Iterator[str]:
+    def is_empty(one: _Item) -> bool:
+        return any(continuation.removeprefix(delimiter) == "" for _, continuation in one.pairs)
+
     reasons = {
-        "which choice is right is not logged": [one.doc_id for one in items if one.golds is None],
-        "the right answer is none of the choices": [one.doc_id for one in items if one.golds == ()],
-        "several choices are right": [one.doc_id for one in items if len(one.golds or ()) > 1],
+        "without item metrics, which choice is right is not logged": [one.doc_id for one in items if one.golds is None],
+        "count as wrong in accuracies, as in lm-eval, and nowhere else: the right answer is none of the choices": [
+            one.doc_id for one in items if one.golds == ()
+        ],
+        "in no metric per character, byte or token but accuracies: a choice is empty": [
+            one.doc_id for one in items if one.golds is not None and is_empty(one)
+        ],
     }
     for reason, doc_ids in reasons.items():
         if doc_ids:
             shown = ", ".join(map(str, doc_ids[:3])) + (" ..." if len(doc_ids) > 3 else "")
-            yield f"{len(doc_ids)} of {len(items)} items without item metrics, {reason} (doc_id {shown})"
+            yield f"{len(doc_ids)} of {len(items)} items {reason} (doc_id {shown})"
 
 
 def used_delimiter(delimiter: str, items: Sequence[Sequence[Pair]]) -> str:
@@ -196,7 +204,7 @@ def _samples(
     shape = (len(items), max(len(one.pairs) for one in items))
     loglik_IC, greedy_IC = np.full(shape, np.nan), np.zeros(shape, dtype=np.bool_)
     bytes_IC, chars_IC, tokens_IC = (np.full(shape, -1, dtype=np.int64) for _ in range(3))
-    there_IC = np.zeros(shape, dtype=np.bool_)
+    there_IC, gold_IC = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     for row, one in enumerate(items):
         here = slice(0, len(one.pairs))
         texts = [continuation.removeprefix(delimiter) for _, continuation in one.pairs]
@@ -205,8 +213,9 @@ def _samples(
         chars_IC[row, here] = [len(text) for text in texts]
         if tokens_of is not None:
             tokens_IC[row, here] = tokens_of(one.pairs)
-    gold_I = np.array([gold for one in items for gold in one.golds or ()], dtype=np.int64)
-    choices = ItemChoices(loglik_IC, there_IC, bytes_IC, chars_IC, tokens_IC, gold_I)
+        gold_IC[row, list(one.golds or ())] = True
+    gold_I = np.array([min(one.golds or (), default=-1) for one in items], dtype=np.int64)
+    choices = ItemChoices(loglik_IC, there_IC, bytes_IC, chars_IC, tokens_IC, gold_I, gold_IC)
     doc_ids_I = np.array([one.doc_id for one in items], dtype=np.int64)
     return Samples(series, step, task, doc_ids_I, choices, greedy_IC)
 

@@ -121,12 +121,11 @@ def task_measures(runs: Sequence[FinishedRun], scores: Path) -> list[Measure]:
 
 
 def accuracy_with_ties_I(samples: Samples) -> Values:
-    """1 where the true choice alone is likeliest, 1/k where it is so with k - 1 others, else 0."""
+    """1 where true choices alone are likeliest, 1/k where one is so with k - 1 others, else 0."""
     loglik_IC = np.where(samples.choices.there_IC, samples.choices.loglik_IC, -np.inf)
     best_I1 = loglik_IC.max(axis=1, keepdims=True)
     tied_IC = loglik_IC >= best_I1 - TIE * np.abs(best_I1)
-    gold_I = tied_IC[np.arange(len(tied_IC)), samples.choices.gold_I]
-    return np.asarray(gold_I / tied_IC.sum(axis=1))
+    return np.asarray((tied_IC & samples.choices.gold_IC).sum(axis=1) / tied_IC.sum(axis=1))
 
 
 def _trivial_accuracies(scores: Path) -> dict[str, dict[str, float]]:

@@ -24,7 +24,9 @@ from e2lm.results.lm_eval_items import ItemSamples, LiveTask, LoggedTask, item_s
 from e2lm.samples import Samples
 
 ITEMS = 24
-COLUMNS = ("loglik_IC", "there_IC", "bytes_IC", "chars_IC", "tokens_IC", "gold_I")
+#: What becomes of an item whose label is no choice.
+NO_CHOICE = "count as wrong in accuracies, as in lm-eval, and nowhere else: the right answer is none of the choices"
+COLUMNS = ("loglik_IC", "there_IC", "bytes_IC", "chars_IC", "tokens_IC", "gold_I", "gold_IC")
 
 CODE = """\
 import datasets
@@ -45,6 +47,7 @@ def load(**_):
             "golds": [gold, (gold + 1) % 3] if i % 4 == 0 else [gold],
             "beyond": 7 if i == 3 else gold,
             "bad": int(i == 3),
+            "gappy": [f"tin {{i}}", "" if i == 3 else "gold é leaf", "wood"],
             "answer": str(1 + gold % 2), "ending": f"fell é {{i}}", "page": f"Page {{i}}. All of it.",
         }})
     return {{"test": datasets.Dataset.from_list(rows)}}
@@ -91,6 +94,7 @@ KINDS: dict[str, dict[str, str]] = {
     "several_template": {"doc_to_target": '"{{golds}}"'},
     "beyond": {"doc_to_target": "beyond"},
     "no_such_text": {"doc_to_target": "\"{{ 'none of these' if bad else choices[gold] }}\""},
+    "empty": {"doc_to_choice": "gappy"},
     "own_metric": {"process_results": "!function kinds.only_mine", "metric_list": metrics("mine")},
     "own_accuracy": {"process_results": "!function kinds.upside_down", "metric_list": metrics("acc")},
     "contexts_field": {**WINO, "doc_to_text": "few"},
@@ -174,7 +178,8 @@ def evaluated(folder: Path, names: list[str], model: LM) -> tuple[dict[str, Any]
     for name in names:
         (tasks / f"{name}.yaml").write_text(task_yaml(name), encoding="utf-8")
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    results = simple_evaluate(model, tasks=list(names), task_manager=manager, bootstrap_iters=0, log_samples=True)
+    with np.errstate(divide="ignore"):  # lm-eval divides by the length of an empty choice
+        results = simple_evaluate(model, tasks=list(names), task_manager=manager, bootstrap_iters=0, log_samples=True)
     live = manager.load(list(names))["tasks"]
     again = json.loads(json.dumps(results["samples"], default=str))  # the writer changes what it is given
     tracker = EvaluationTracker(output_path=str(out))
@@ -249,13 +254,14 @@ def test_where_contexts_are_the_choices_the_ending_is_what_is_scored(
 
 def test_what_is_left_out_is_said(every_kind: tuple[dict[str, Any], dict[str, Any], Path]) -> None:
     said = {
-        "several": "6 of 24 items without item metrics, several choices are right (doc_id 0, 4, 8 ...)",
-        "beyond": "1 of 24 items without item metrics, the right answer is none of the choices (doc_id 3)",
-        "no_such_text": "1 of 24 items without item metrics, the right answer is none of the choices (doc_id 3)",
+        "beyond": f"1 of 24 items {NO_CHOICE} (doc_id 3)",
+        "no_such_text": f"1 of 24 items {NO_CHOICE} (doc_id 3)",
+        "empty": "1 of 24 items in no metric per character, byte or token but accuracies: a choice is empty (doc_id 3)",
         "own_accuracy": "lm-eval counts other choices as right than the task names: no item metrics",
     }
     for name, line in said.items():
         assert live_samples(every_kind, name).left_out == (line,)
+    assert live_samples(every_kind, "several").left_out == ()
     untold = file_samples(every_kind, "three_contexts_function")
     assert untold.samples is None
     assert untold.left_out == (
@@ -271,10 +277,15 @@ def test_a_folder_is_read_with_a_note_for_each_thing_that_could_not_be_used(
     assert there == {*KINDS} - {*WITHOUT_CHOICES, *UNTOLD, "own_accuracy"}
     source = read_scores(folder)
     noted = {note.partition(":")[0] for note in source.notes}
-    assert noted == {"several", "several_template", "beyond", "no_such_text", "own_accuracy", *UNTOLD}
+    assert noted == {"beyond", "no_such_text", "empty", "own_accuracy", *UNTOLD}
     rows = {(row.task, row.metric): row for row in source.scores.rows()}
     assert rows["several", "acc"].n == ITEMS
-    assert rows["several", "margin"].n == ITEMS - 6
+    assert rows["several", "margin"].n == ITEMS
+    assert rows["beyond", "acc_ties_half"].n == ITEMS
+    assert rows["beyond", "margin"].n == ITEMS - 1
+    assert rows["empty", "margin"].n == ITEMS
+    assert rows["empty", "margin_per_byte"].n == ITEMS - 1
+    assert all(np.isfinite(row.value) for row in rows.values())
     assert ("own_accuracy", "margin") not in rows
 
 
