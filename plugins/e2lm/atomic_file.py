@@ -30,7 +30,7 @@ def is_partial(path: Path) -> bool:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def errors_name(path: Path) -> Iterator[None]:
     """Errors of the system name ``path``, where they name nothing or the temporary twin that nobody knows of."""
     try:
         yield
@@ -53,7 +53,7 @@ def sync_folder(folder: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path that takes the place of ``path`` when the block ends without an error."""
     partial = _partial_twin(path)
-    with _named(path):
+    with errors_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
@@ -89,7 +89,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "a file is where a folder is to be written", str(path))
     partial = _partial_twin(path)
-    with _named(path):
+    with errors_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
         try:

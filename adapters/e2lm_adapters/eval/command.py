@@ -157,14 +157,17 @@ def _ray_options(arguments: Namespace, model_arguments: Mapping[str, Any]) -> An
             if getattr(arguments, option) is not None:
                 raise UserError(f"--{option.replace('_', '-')}: needs --executor ray")
         return None
-    from e2lm_adapters.eval.ray.cluster import imported_ray
+    from e2lm_adapters.eval.ray.address import check_address
+    from e2lm_adapters.eval.ray.cluster import cluster_address, imported_ray
 
-    imported_ray()
+    ray, address = imported_ray(), cluster_address(arguments.address)
+    if address is not None:
+        check_address(ray, address)
     if arguments.worker_gpus and arguments.worker_gpus < gpus:
         raise UserError(f"--worker-gpus {arguments.worker_gpus:g}: the model takes {gpus} (--model-args); leave it out")
     on_cpu = (arguments.device or "").startswith("cpu")
     return RayOptions(
-        arguments.address,
+        address,
         arguments.jobs,
         arguments.worker_cpus,
         arguments.worker_gpus,

@@ -1,12 +1,14 @@
 """A merge into a folder: laid out first, tensors written in place by a few threads, there whole or not at all.
 
 Everything happens in a hidden folder beside the output whose name holds the plan's hash. A killed merge goes on there;
-another plan, or changed inputs, start afresh. The last step renames the folder.
+another plan, or changed inputs, start afresh. The last step renames the folder, and removes what killed merges into the
+same folder have left: they could never end there.
 """
 
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -21,8 +23,8 @@ from typing import Any
 
 import xxhash
 
-from e2lm.atomic_file import PARTIAL_MARK, sync_folder, write_json
-from e2lm.errors import UserError
+from e2lm.atomic_file import PARTIAL_MARK, errors_name, sync_folder, write_json
+from e2lm.errors import MachineError, UserError
 from e2lm.one_thread import one_torch_thread
 from e2lm.progress import progress_bar
 from e2lm.weights import SHARD_INDEX
@@ -78,15 +80,25 @@ def merge_to_folder(
 ) -> MergeOutcome:
     """Merge into the new folder ``output``; the same bytes for any number of ``threads`` and after any kill.
 
-    Raises :class:`UserError` where ``output`` exists, the disk is too full, or an input holds NaN.
+    Raises :class:`UserError` where ``output`` exists or an input holds NaN, :class:`e2lm.errors.MachineError` where the
+    disk is too full.
     """
     check_output(output)
     layout = lay_out(plan.merges, shard_bytes)
     identity = plan_identity(plan, shard_bytes)
     digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     work = output.parent / f"{PARTIAL_MARK}merge-{digest[:16]}-{output.name}"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    work.mkdir(exist_ok=True)
+    with errors_name(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        work.mkdir(exist_ok=True)
+        resumed = _merge_in(work, plan, output, layout, threads, quiet)
+        sync_folder(output.parent)
+        _remove_leftovers(output)
+    return MergeOutcome(output, len(plan.merges), resumed, layout.total_size)
+
+
+def _merge_in(work: Path, plan: MergePlan, output: Path, layout: WeightLayout, threads: int, quiet: bool) -> int:
+    """Make everything in ``work`` and give it its name; the number of tensors that were there already."""
     with _locked(work, output):
         try:
             _check_space(work, layout)
@@ -99,11 +111,21 @@ def merge_to_folder(
         try:
             os.replace(work, output)
         except OSError:
-            # Another merge, or the user, was faster.
+            if output.exists():  # another merge, or the user, was faster: what is in the way is told, and this goes
+                shutil.rmtree(work, ignore_errors=True)
             check_output(output)
             raise
-        sync_folder(output.parent)
-    return MergeOutcome(output, len(plan.merges), resumed, layout.total_size)
+    return resumed
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Delete what merges of other plans into ``output`` have left, unless one of them still runs."""
+    for left in output.parent.glob(f"{PARTIAL_MARK}merge-{'[0-9a-f]' * 16}-{glob.escape(output.name)}"):
+        try:
+            with _locked(left, output):
+                shutil.rmtree(left, ignore_errors=True)
+        except (UserError, OSError):
+            continue
 
 
 def check_output(output: Path) -> None:
@@ -129,7 +151,7 @@ def _check_space(work: Path, layout: WeightLayout) -> None:
     missing = sum(file.size for file in layout.files if not (work / file.name).is_file())
     free = shutil.disk_usage(work).free
     if missing > free:
-        raise UserError(f"{work.parent}: {missing / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free; make room")
+        raise MachineError(f"{work.parent}: {missing:,} bytes are needed and {free:,} are free; make room")
 
 
 def _write_tensors(

@@ -151,6 +151,26 @@ def test_an_output_that_appears_during_the_merge_is_untouched(
     with pytest.raises(UserError, match="out: exists already; a merge never overwrites"):
         write(data(models(2), "linear"), tmp_path / "out")
     assert digest(tmp_path / "out").keys() == {"mine"}
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_what_killed_merges_of_other_plans_left_goes_once_the_folder_is_there(models: Models, tmp_path: Path) -> None:
+    folders = models(2)
+    stop_after(data(folders, density=0.3), tmp_path / "out", tensors=3)
+    stop_after(data(folders, density=0.4), tmp_path / "another-out", tensors=3)
+    assert len(list(tmp_path.glob(".partial-merge-*"))) == 2
+    write(data(folders), tmp_path / "out")
+    (left,) = tmp_path.glob(".partial-merge-*")
+    assert left.name.endswith("-another-out")
+
+
+def test_a_merge_of_another_plan_that_still_runs_keeps_its_folder(models: Models, tmp_path: Path) -> None:
+    folders = models(2)
+    stop_after(data(folders, density=0.3), tmp_path / "out", tensors=3)
+    (running,) = tmp_path.glob(".partial-merge-*")
+    with merge_folder._locked(running, tmp_path / "out"):
+        write(data(folders), tmp_path / "out")
+        assert (running / "model.safetensors").is_file()
 
 
 def test_an_output_that_exists_is_refused_and_untouched(models: Models, tmp_path: Path) -> None:

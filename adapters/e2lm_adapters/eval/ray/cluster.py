@@ -38,6 +38,12 @@ def imported_ray() -> Any:
     return ray
 
 
+def cluster_address(given: str | None) -> str | None:
+    """``given``, else what Ray's own variable says; None where a cluster is to be started here."""
+    address = (os.environ.get("RAY_ADDRESS") or None) if given is None else given
+    return None if address in (None, "local") else address
+
+
 @dataclass(frozen=True, slots=True)
 class _Flight:
     """What a reference stands for: a worker that gets ready (span None), or one that does ``span``."""
@@ -179,8 +185,8 @@ class RayCluster:
         return Done(flight.worker, flight.span, float(value))
 
     def _connect(self) -> None:
-        address = self._options.address or os.environ.get("RAY_ADDRESS")
-        if address in (None, "local"):
+        address = cluster_address(self._options.address)
+        if address is None:
             self._start_here()
             return
         check_address(self._ray, address)

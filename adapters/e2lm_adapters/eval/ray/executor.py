@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_adapters.eval.ray.cluster import RayCluster
 from e2lm_adapters.eval.ray.queue import ATTEMPTS, Span, UnitQueue, dispatch
-from e2lm_adapters.eval.ray.worker import UnitCall
+from e2lm_adapters.eval.ray.worker import SHARED_TEMPORARY, UnitCall
 from e2lm_adapters.eval.request import EvaluationRequest, Work, unit_count, unit_of
 from e2lm_adapters.eval.store import EvaluationStore, unit_key
 from e2lm_adapters.lm_eval.tasks import LoadedTasks
@@ -65,6 +66,7 @@ def evaluate_on_ray(
 
     with RayCluster(request.ray, arguments, calls_of, following_of, say, len(work) * count) as ray:
         given_up = dispatch(queue, ray, finished)
+    shutil.rmtree(request.out / SHARED_TEMPORARY, ignore_errors=True)
     if given_up:
         first = work[given_up[0].piece]
         raise UserError(

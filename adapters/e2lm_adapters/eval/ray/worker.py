@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from e2lm.atomic_file import PARTIAL_MARK
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_adapters.eval.request import EvaluationRequest, Work
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from e2lm_adapters.eval.evaluator import LiveEvaluator
 
 
+#: In ``--out``: temporary files that workers on several nodes read; nothing else ever does.
+SHARED_TEMPORARY = f"{PARTIAL_MARK}of-engines"
+
+
 @dataclass(frozen=True, slots=True)
 class UnitCall:
     """One unit on its way to a worker, which has the series already: everything else goes by name."""
@@ -29,6 +35,17 @@ class UnitCall:
     step: int
     weights_sha256: str
     tasks: tuple[str, ...]
+
+
+def share_temporary_files(out: Path) -> None:
+    """From now on Python's temporary files of this process lie in ``out``.
+
+    The workers of an engine on Ray read weights from them on nodes of their own. Sockets stay on the local disk.
+    """
+    os.environ.setdefault("VLLM_RPC_BASE_PATH", tempfile.gettempdir())
+    shared = out / SHARED_TEMPORARY
+    shared.mkdir(exist_ok=True)
+    tempfile.tempdir = str(shared)
 
 
 class RayWorker:
@@ -60,6 +77,8 @@ class RayWorker:
             raise UserError(
                 f"--out {self._request.out}: not seen by the worker on {node}; give a folder that all nodes share"
             )
+        if self._request.ray is not None and self._request.ray.engine_on_ray:
+            share_temporary_files(self._request.out)
         torch.set_num_threads(self._threads)
         quiet_libraries(quiet=True)
         for path in self._plugin_files:

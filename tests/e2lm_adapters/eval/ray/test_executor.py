@@ -21,6 +21,8 @@ from tests.e2lm_adapters.conftest import ROOT, STEPS, no_model_is_built, write_t
 TASKS = ("t0", "t1", "t2", "t3")
 #: Three processes that import torch on a busy machine.
 WITHIN_S = 300.0
+#: How long what a killed driver had started may live on.
+ENDS_WITHIN_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,71 @@ def test_a_full_disk_is_one_line_and_what_is_done_stays(
     assert "the same command goes on" in line
     assert main(arguments(tiny_series, tasks, out)) == 0
     assert results(out) == results(local)
+
+
+def run_command(command: list[str], home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The real command, in a home of its own: tokens of Ray lie in it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "e2lm", *command],
+        cwd=ROOT,
+        env={**environment, "HOME": str(home), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WITHIN_S,
+    )
+
+
+def error_line(done: subprocess.CompletedProcess[str]) -> str:
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("e2lm: error:")]
+    assert "Traceback" not in done.stderr
+    return line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--worker-gpus", "64"), ("a worker wants 1 CPUs and 64 GPUs", "this machine has")),
+        (("--worker-cpus", "4096"), ("--worker-cpus 4096", "this machine has")),
+    ],
+)
+def test_what_this_machine_never_has_is_told_at_once_and_nothing_runs_on(
+    tiny_series: Path, tasks: Path, tmp_path: Path, options: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    command = arguments(tiny_series, tasks, tmp_path / "out", "--executor", "ray", *options)
+    done = run_command([one for one in command if one not in ("--device", "cpu")], tmp_path)
+    line = error_line(done)
+    assert done.returncode == 2
+    for part in parts:
+        assert part in line
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_a_cluster_whose_driver_was_killed(tiny_series: Path, tasks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = arguments(tiny_series, tasks, out, "--executor", "ray", "--jobs", "1")
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    driver = subprocess.Popen([sys.executable, "-m", "e2lm", *command], cwd=ROOT, env=environment)
+    below: list[psutil.Process] = []
+    try:
+        wait_for_units(out, 1)
+        below = psutil.Process(driver.pid).children(recursive=True)
+        names = " ".join(" ".join(one.cmdline()) for one in below if one.is_running())
+        assert "gcs_server" in names
+        assert "eval.ray.guard" in names
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        _, alive = psutil.wait_procs(below, timeout=ENDS_WITHIN_S)
+        assert [one.cmdline()[:3] for one in alive] == []
+    finally:
+        if driver.poll() is None:
+            driver.kill()
+            driver.wait()
+        for one in below:
+            if one.is_running():
+                one.kill()
 
 
 def test_without_ray_one_line_says_what_to_install(
