@@ -9,6 +9,9 @@ import logging
 import os
 import re
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -88,12 +91,27 @@ def _require_token(ray: Any, address: str, host: str) -> None:
 
 def _is_let_in(address: str, refusal: type[Exception]) -> bool:
     try:
-        import_module("ray._raylet").GcsClient(address=address)
+        with _native_errors_unheard():
+            import_module("ray._raylet").GcsClient(address=address)
     except refusal:
         return False
     except Exception:  # whatever else it is, Ray says it when it joins
         return True
     return True
+
+
+@contextmanager
+def _native_errors_unheard() -> Iterator[None]:
+    """Ray's C++ part writes by itself what it also raises."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _is_of_this_machine(host: str) -> bool:

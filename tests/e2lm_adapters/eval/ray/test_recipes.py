@@ -1,4 +1,4 @@
-"""The script for Slurm in docs/clusters.md, and what a token does: as typed, with real processes of Ray on one machine."""
+"""The script for Slurm in docs/clusters.md as it stands there, and tokens, with Ray's real processes on one machine."""
 
 from __future__ import annotations
 
@@ -126,26 +126,9 @@ def test_a_cluster_that_wants_a_token_takes_the_one_at_home_and_tells_who_has_no
             time.sleep(0.5)
 
         def evaluated(tokens_at: Path, **more: str) -> subprocess.CompletedProcess[str]:
-            own = [
-                "e2lm",
-                "eval",
-                scratch / "run",
-                "--tasks",
-                "A",
-                "--out",
-                scratch / "out",
-                "--tokens-per-step",
-                "100",
-            ]
-            own += [
-                "--include-path",
-                scratch / "tasks",
-                "--quiet",
-                "--executor",
-                "ray",
-                "--address",
-                f"127.0.0.1:{port}",
-            ]
+            own = ["e2lm", "eval", scratch / "run", "--tasks", "A", "--include-path", scratch / "tasks", "--quiet"]
+            own += ["--out", scratch / "out", "--tokens-per-step", "100"]
+            own += ["--executor", "ray", "--address", f"127.0.0.1:{port}"]
             variables = {**env, "HOME": str(tokens_at), **more}
             return subprocess.run(
                 list(map(str, own)), env=variables, capture_output=True, text=True, check=False, timeout=WITHIN_S
