@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from argparse import Action
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from e2lm import Command, UserError
 from e2lm.argument import Number, Whole, file_to_write, folder_to_write
 from e2lm.command import CommandParser
+from e2lm.command_line import main
 from e2lm.plugin_manager import plugin_manager
 
 NOT_NUMBERS = ("nan", "inf", "-inf", "1e999", "", "many", "9" * 400)
@@ -96,3 +98,32 @@ def test_every_output_is_looked_at_before_the_work() -> None:
         if option.type not in (folder_to_write, file_to_write) and not isinstance(option.const, bool)
     ]
     assert unchecked == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("leaderboard", "init", "OUT", "--series", "runs"),
+        ("leaderboard", "new-submission", "OUT"),
+        ("leaderboard", "export", "season", "OUT"),
+        ("plugins", "new", "metric", "mymetric", "--out", "OUT"),
+        ("tasks", "build", "--facts", "--out", "OUT"),
+        ("merge", "nothing.yml", "OUT"),
+        ("signal", "plot", "nothing.csv", "--out", "OUT/x.html"),
+        ("predict", "fit", "--data", "nothing.csv", "--plot", "OUT/x.html"),
+        ("eval", "nothing", "--tasks", "none", "--out", "OUT"),
+        ("train", "--corpus", "nothing.txt", "--out", "OUT"),
+        ("demo", "--out", "OUT"),
+        ("pull", "owner/name", "OUT"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_file_where_a_folder_is_to_be_is_one_line_and_the_users_mistake(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("afile").touch()
+    for place in ("afile", "afile/sub"):
+        assert main([word.replace("OUT", place) for word in words]) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err) == ("", "e2lm: error: afile: is a file; name a folder\n")

@@ -62,7 +62,7 @@ def test_an_output_that_cannot_be_written_is_one_line_of_the_real_command(config
         code, line = merged(config, place / "out")
         assert code == 3
         assert line == f"e2lm: error: {place / 'out'}: Read-only file system; name a place that can be written"
-    with disk(tmp_path / "small", "size=64k") as place:
+    with disk(tmp_path / "small", "size=8k") as place:
         code, line = merged(config, place / "out")
         assert code == 3
         assert re.search(r"small: [\d,]+ bytes are needed and [\d,]+ are free; make room$", line)
