@@ -114,7 +114,7 @@ def test_every_output_is_looked_at_before_the_work() -> None:
         ("eval", "nothing", "--tasks", "none", "--out", "OUT"),
         ("train", "--corpus", "nothing.txt", "--out", "OUT"),
         ("demo", "--out", "OUT"),
-        ("pull", "owner/name", "OUT"),
+        ("hub", "pull", "owner/name", "OUT"),
     ],
     ids=lambda words: " ".join(words[:2]),
 )
