@@ -11,12 +11,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
-from threading import Thread
 
-import psutil
-
+from e2lm.child_process import end_with_parent
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_adapters.eval.request import EvaluationRequest, Work
@@ -121,23 +119,6 @@ def _reported(
         else:
             rest.append(piece)
     return rest
-
-
-def end_with_parent() -> None:
-    """Let this process, and what it starts, end as soon as its parent has, however that came about."""
-    parent = parent_process()
-    if parent is not None:
-        Thread(target=_end_after, args=(parent.sentinel,), daemon=True, name="e2lm-end-with-parent").start()
-
-
-def _end_after(sentinel: int) -> None:
-    connection.wait([sentinel])
-    for child in psutil.Process().children(recursive=True):
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
-    os._exit(1)
 
 
 def _evaluate_share(

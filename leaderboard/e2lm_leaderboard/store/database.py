@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from e2lm.errors import UserError, one_line
+from e2lm.errors import MachineError, UserError, one_line
 
 BUSY_MS = 10_000
 
@@ -28,7 +28,7 @@ BUSY_MS = 10_000
 WRITER_LOCK = 0x65326C6D
 
 
-class StoreUnavailableError(UserError):
+class StoreUnavailableError(MachineError):
     """The database cannot do it now: no space, no permission, no connection, or somebody else for too long."""
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.atomic_file import whole_file
+from e2lm.child_process import end_with_parent
 from e2lm.errors import UserError
 from e2lm.progress import progress_bar
 from e2lm_curriculum.compare.runs import FinishedRun
@@ -107,7 +108,7 @@ def score_held_out(runs: Sequence[FinishedRun], text: HeldOutPassages, jobs: int
         return
     with (
         progress_bar(len(missing), "runs", "held-out text", quiet) as bar,
-        ProcessPoolExecutor(min(jobs, len(missing)), mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(min(jobs, len(missing)), get_context("spawn"), end_with_parent) as pool,
     ):
         futures = [pool.submit(_score, run, text, jobs) for run in missing]
         for future in as_completed(futures):

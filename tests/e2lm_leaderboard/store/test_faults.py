@@ -80,7 +80,7 @@ def test_a_full_disk_refuses_in_one_line_and_goes_on_once_there_is_space(tmp_pat
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
     assert "Traceback" not in told
-    assert done.stdout.count("code 2") == 3
+    assert done.stdout.count("code 3") == 3
     assert done.stderr.count("the database failed") == 3
     assert done.stdout.count("queued") == 4  # twice entered, twice listed
 
@@ -100,7 +100,7 @@ def test_a_disk_that_may_only_be_read_refuses_in_one_line(tmp_path: Path) -> Non
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
     assert "Traceback" not in told
-    assert "code 2" in done.stdout
+    assert "code 3" in done.stdout
     assert "queued" in done.stdout
 
 
