@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from e2lm import Command, EvaluationModel, hookimpl
+from e2lm import CheckpointFormat, Command, EvaluationModel, hookimpl
 
 
 @hookimpl
@@ -31,9 +31,21 @@ def e2lm_register_models() -> Iterable[EvaluationModel]:
 
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
-    """``e2lm eval``, ``e2lm hub`` and ``e2lm lm-eval``."""
+    """``e2lm eval``, ``e2lm checkpoints``, ``e2lm hub`` and ``e2lm lm-eval``."""
     from e2lm_adapters.checkpoints.command import HUB_COMMAND
+    from e2lm_adapters.checkpoints.run_command import CHECKPOINTS_COMMAND
     from e2lm_adapters.eval.command import EVAL_COMMAND
     from e2lm_adapters.lm_eval.command import LM_EVAL_COMMAND
 
-    return [EVAL_COMMAND, HUB_COMMAND, LM_EVAL_COMMAND]
+    return [EVAL_COMMAND, CHECKPOINTS_COMMAND, HUB_COMMAND, LM_EVAL_COMMAND]
+
+
+@hookimpl
+def e2lm_register_checkpoint_formats() -> Iterable[CheckpointFormat]:
+    """What transformers loads, LoRA adapters, state dicts, and trainers whose own converter is named."""
+    from e2lm_adapters.checkpoints.formats.lora import LORA
+    from e2lm_adapters.checkpoints.formats.state_dict import STATE_DICTS
+    from e2lm_adapters.checkpoints.formats.trainers import TRAINERS
+    from e2lm_adapters.checkpoints.formats.transformers_folder import PICKLE, SAFETENSORS
+
+    return [SAFETENSORS, PICKLE, LORA, *STATE_DICTS, *TRAINERS]

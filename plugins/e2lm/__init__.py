@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from e2lm.checkpoint import Checkpoint as Checkpoint
+    from e2lm.checkpoint_format import CheckpointFormat as CheckpointFormat
     from e2lm.command import Command as Command
     from e2lm.curriculum import Curriculum as Curriculum
     from e2lm.errors import E2LMError as E2LMError
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 
 _HOME_OF_NAME = {
     "Checkpoint": "e2lm.checkpoint",
+    "CheckpointFormat": "e2lm.checkpoint_format",
     "Command": "e2lm.command",
     "Curriculum": "e2lm.curriculum",
     "Curve": "e2lm.signal_score",
@@ -63,6 +65,7 @@ _HOME_OF_NAME = {
 __all__ = [
     "HOOK_API",
     "Checkpoint",
+    "CheckpointFormat",
     "Command",
     "Curriculum",
     "Curve",

@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from e2lm.checkpoint import Checkpoint
+    from e2lm.checkpoint_format import CheckpointFormat
     from e2lm.command import Command
     from e2lm.curriculum import Curriculum
     from e2lm.evaluation_model import EvaluationModel
@@ -157,6 +158,26 @@ def e2lm_register_judges() -> Iterable[Judge]:
     >>> @hookimpl
     ... def e2lm_register_judges():
     ...     return [Judge("atoms", "Speaks of atoms.", lambda texts: [float("atom" in text) for text in texts])]
+
+    .. versionadded:: 0.1
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def e2lm_register_checkpoint_formats() -> Iterable[CheckpointFormat]:
+    """Register layouts that trainers leave. Called by ``e2lm checkpoints`` and ``e2lm eval`` for a run's folder.
+
+    Each place in a run is shown to every format; one that can be read goes before one that needs a converter.
+
+    >>> from e2lm import CheckpointFormat, hookimpl
+    >>> from e2lm.checkpoint_format import FoundCheckpoint
+    >>> def look(place):
+    ...     file = place / "weights.npz"
+    ...     return FoundCheckpoint((file,), convert=f"my-convert {place}") if file.is_file() else None
+    >>> @hookimpl
+    ... def e2lm_register_checkpoint_formats():
+    ...     return [CheckpointFormat("my-trainer", "What my trainer leaves.", look)]
 
     .. versionadded:: 0.1
     """

@@ -44,6 +44,14 @@ _STAGE = re.compile(r"(?:stage|phase)[-_]?[0-9]", re.IGNORECASE)
 #: Trainers write under such names and rename at the end, so what bears one is not whole.
 _UNFINISHED = re.compile(rf"(?:^|{_BETWEEN})(?:tmp|temp|partial|incomplete)(?:{_BETWEEN}|$)", re.IGNORECASE)
 
+#: Names whose number counts something else than steps, and what: BabyLM's ``chck_10M`` are words.
+_COUNTS = {
+    "epochs": re.compile(r"epochs?[-_=]?0*(?P<count>[0-9]{1,18})(?P<unit>)", re.IGNORECASE),
+    "samples": re.compile(r"samples?[-_=]?0*(?P<count>[0-9]{1,18})(?P<unit>)", re.IGNORECASE),
+    "words": re.compile(r"chck[-_]0*(?P<count>[0-9]{1,18})(?P<unit>[kmb]?)", re.IGNORECASE),
+    "numbers": re.compile(r"0*(?P<count>[0-9]{1,18})(?P<unit>)"),
+}
+
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 #: Folders inside that of a checkpoint, in which some trainers put the weights: ``checkpoint-500/model``.
@@ -85,6 +93,37 @@ def step_of(name: str) -> NamedStep | None:
     step = int(match["step"] or match["saved"]) * (1000 if match["thousand"] else 1)
     tokens = None if match["tokens"] is None else round(float(match["tokens"]) * UNITS[match["unit"].upper()])
     return NamedStep(_track(match["before"] or ""), step, tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCount:
+    """A number in a name that is no step: ``of`` says what it counts (``"epochs"``, ``"words"``, ``"numbers"`` ...)."""
+
+    count: int
+    of: str
+
+
+def count_of(name: str) -> NamedCount | None:
+    """What a name counts that tells no step, for runs none of whose names do; whoever reads it as a step says so.
+
+    >>> count_of("epoch_3"), count_of("chck_10M"), count_of("0001000")
+    (NamedCount(count=3, of='epochs'), NamedCount(count=10000000, of='words'), NamedCount(count=1000, of='numbers'))
+    >>> count_of("checkpoint-500") is None
+    True
+    """
+    for of, pattern in _COUNTS.items():
+        if match := pattern.fullmatch(name):
+            return NamedCount(int(match["count"]) * UNITS[match["unit"].upper()], of)
+    return None
+
+
+def is_unfinished_name(name: str) -> bool:
+    """Whether a trainer gives such names to what it has not finished: ``tmp-checkpoint-500``.
+
+    >>> is_unfinished_name("tmp-checkpoint-500"), is_unfinished_name("checkpoint-500")
+    (True, False)
+    """
+    return _UNFINISHED.search(name) is not None
 
 
 def _track(before: str) -> str:

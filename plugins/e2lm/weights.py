@@ -7,6 +7,7 @@ read: a pickle can run code.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+_SHARD = re.compile(r"model-([0-9]+)-of-([0-9]+)\.safetensors")
 
 #: The format's own limit on the header (safetensors README).
 MAX_HEADER_BYTES = 100_000_000
@@ -102,7 +105,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         return (folder / SINGLE_FILE,)
     shards = sorted(folder.glob("model-*-of-*.safetensors"))
     if shards:
-        raise UserError(f"{folder}: {SHARD_INDEX} is missing beside {shards[0].name}; copy it from the source")
+        return _numbered_files(folder, shards)
     for pickle in PICKLES:
         if (folder / pickle).is_file():
             raise UserError(
@@ -110,6 +113,15 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
                 "(e2lm eval --allow-pickle does so)"
             )
     raise UserError(f"{folder}: no weights; expected {SINGLE_FILE} or {SHARD_INDEX}")
+
+
+def _numbered_files(folder: Path, shards: list[Path]) -> tuple[Path, ...]:
+    """Shards without an index: their names say how many belong together, so all of them are known to be there."""
+    counts = [_SHARD.fullmatch(shard.name) for shard in shards]
+    told = {(int(one[1]), int(one[2])) for one in counts if one is not None}
+    if {of for _, of in told} == {len(shards)} and {number for number, _ in told} == set(range(1, len(shards) + 1)):
+        return tuple(shards)
+    raise UserError(f"{folder}: {SHARD_INDEX} is missing beside {shards[0].name}; copy it from the source")
 
 
 def _sharded_files(folder: Path) -> tuple[Path, ...]:
@@ -125,6 +137,11 @@ def _sharded_files(folder: Path) -> tuple[Path, ...]:
         if not file.is_file():
             raise UserError(f"{folder}: shard {file.name} is missing ({len(files)} are listed in {SHARD_INDEX})")
     return files
+
+
+def tensors_in(file: Path) -> dict[str, StoredTensor]:
+    """Every tensor of one safetensors file by name; a :class:`UserError` where the file is damaged or cut short."""
+    return _read_header(file)
 
 
 def _read_header(file: Path) -> dict[str, StoredTensor]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from e2lm_testing.checkpoint_format_contract import CheckpointFormatContract as CheckpointFormatContract
     from e2lm_testing.curriculum_contract import CurriculumContract as CurriculumContract
     from e2lm_testing.judge_contract import JudgeContract as JudgeContract
     from e2lm_testing.merge_contract import MergeContract as MergeContract
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from e2lm_testing.verb_contract import VerbContract as VerbContract
 
 _HOME_OF_NAME = {
+    "CheckpointFormatContract": "e2lm_testing.checkpoint_format_contract",
     "CurriculumContract": "e2lm_testing.curriculum_contract",
     "JudgeContract": "e2lm_testing.judge_contract",
     "MergeContract": "e2lm_testing.merge_contract",
@@ -37,6 +39,7 @@ _HOME_OF_NAME = {
 }
 
 __all__ = [
+    "CheckpointFormatContract",
     "CurriculumContract",
     "JudgeContract",
     "MergeContract",

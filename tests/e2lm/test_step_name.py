@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2lm.step_name import NamedStep, step_at_start, step_in_path, step_of
+from e2lm.step_name import NamedCount, NamedStep, count_of, step_at_start, step_in_path, step_of
 
 #: Name, track, step, tokens.
 UNDERSTOOD = [
@@ -79,6 +79,28 @@ def test_names_that_people_and_trainers_write_are_understood(
 @pytest.mark.parametrize("name", NOT_UNDERSTOOD)
 def test_a_name_that_could_mean_something_else_means_no_step(name: str) -> None:
     assert step_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "of"),
+    [
+        ("epoch_1", 1, "epochs"),
+        ("epoch-16", 16, "epochs"),
+        ("epochs=03", 3, "epochs"),
+        ("chck_1M", 1_000_000, "words"),  # BabyLM
+        ("chck_100M", 100_000_000, "words"),
+        ("samples_16000", 16_000, "samples"),
+        ("0001000", 1000, "numbers"),  # nanotron
+    ],
+)
+def test_a_number_that_counts_something_else_says_what(name: str, count: int, of: str) -> None:
+    assert count_of(name) == NamedCount(count, of)
+    assert step_of(name) is None
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in UNDERSTOOD] + ["main", "v1.0", "4B", "best", "step1M", "", "-1"])
+def test_what_names_a_step_or_nothing_counts_nothing_else(name: str) -> None:
+    assert count_of(name) is None
 
 
 WORDS = st.sampled_from(["checkpoint", "ckpt", "step", "iter", "iteration", "global_step", "global-step"])

@@ -5,9 +5,19 @@ from __future__ import annotations
 from importlib.metadata import distribution
 from typing import Any
 
-from e2lm import Curriculum, ItemMetric, Judge, MergeStrategy, ScalingPredictor, SignalScore, TaskSuite
+from e2lm import (
+    CheckpointFormat,
+    Curriculum,
+    ItemMetric,
+    Judge,
+    MergeStrategy,
+    ScalingPredictor,
+    SignalScore,
+    TaskSuite,
+)
 from e2lm.plugin_manager import plugin_manager
 from e2lm_testing import (
+    CheckpointFormatContract,
     CurriculumContract,
     JudgeContract,
     MergeContract,
@@ -16,6 +26,7 @@ from e2lm_testing import (
     SignalScoreContract,
     TaskContract,
 )
+from tests.e2lm_adapters.checkpoints.layouts import GIVEN, SAMPLES
 
 #: Hook -> type of what it registers, contract, the contract's attribute.
 CONTRACTS: dict[str, tuple[type[Any], type[Any], str]] = {
@@ -26,6 +37,7 @@ CONTRACTS: dict[str, tuple[type[Any], type[Any], str]] = {
     "e2lm_register_merge_strategies": (MergeStrategy, MergeContract, "merge_strategy"),
     "e2lm_register_tasks": (TaskSuite, TaskContract, "task_suite"),
     "e2lm_register_judges": (Judge, JudgeContract, "judge"),
+    "e2lm_register_checkpoint_formats": (CheckpointFormat, CheckpointFormatContract, "checkpoint_format"),
 }
 
 OURS = distribution("e2lm").name
@@ -44,7 +56,8 @@ def contract_classes() -> dict[str, type[Any]]:
             if claims[0].plugin.distribution == OURS:
                 title = f"Test_{attribute}_{name}"
                 left_out = {CHECK_OF_FITS: None} if title in COSTLY_FITS else {}
-                classes[title] = type(title, (contract,), {attribute: claims[0].item, **left_out})
+                more = {"sample": SAMPLES[name], "given": GIVEN.get(name, {})} if kind is CheckpointFormat else {}
+                classes[title] = type(title, (contract,), {attribute: claims[0].item, **left_out, **more})
     return classes
 
 

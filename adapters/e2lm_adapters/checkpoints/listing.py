@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,6 +23,7 @@ from e2lm.atomic_file import write_json
 from e2lm.errors import UserError, one_line
 from e2lm.noun import Noun
 from e2lm.series import SERIES_FILE, Series
+from e2lm.step_name import step_of
 
 T = TypeVar("T")
 
@@ -31,14 +32,36 @@ REQUESTS_AT_A_TIME = 4
 WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
 
 
+class HubFolder(Noun):
+    """A folder of a revision with weights in it: their files, and a hash over names and contents of these."""
+
+    name: str
+    weights_sha256: str
+    files: tuple[str, ...]
+    bytes: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def safetensors(self) -> tuple[str, ...]:
+        """Those files that are safetensors."""
+        return tuple(one for one in self.files if one.endswith(".safetensors"))
+
+
 class HubRevision(Noun):
-    """A branch or tag: its commit, and a hash over the names and contents of its files of weights."""
+    """A branch or tag: its commit, and a hash over the names and contents of its files of weights.
+
+    ``folders`` are those with weights in them; None where a listing of before does not know.
+    """
 
     name: str
     commit: str
     weights_sha256: str
     safetensors: bool
     bytes: Annotated[int, Field(ge=0)] = 0
+    folders: tuple[HubFolder, ...] | None = None
+
+    def folder(self, name: str) -> HubFolder | None:
+        """What is known of the folder ``name``."""
+        return next((one for one in self.folders or () if one.name == name), None)
 
 
 class HubListing(Noun):
@@ -74,7 +97,11 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
         return found.model_copy(update={"revisions": tuple(one for one in found.revisions if wanted(one.name))})
     refs = asked(repo, lambda: hub().list_repo_refs(repo))
     commits = {ref.name: str(ref.target_commit) for ref in (*refs.tags, *refs.branches)}
-    known = {(one.name, one.commit): one for one in (before.revisions if before else ())}
+    known = {
+        (one.name, one.commit): one
+        for one in (before.revisions if before else ())
+        if one.folders is not None or step_of(one.name) is not None
+    }
     names = sorted(name for name in commits if wanted(name))
     with ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="e2lm-hub") as pool:
         revisions = list(
@@ -141,12 +168,40 @@ def _asked_revision(repo: str, name: str, commit: str) -> HubRevision:
     tree = asked(f"{repo}@{name}", lambda: list(hub().list_repo_tree(repo, revision=commit, recursive=True)))
     files = [entry for entry in tree if hasattr(entry, "blob_id")]
     tags = [(file.path, file.lfs.sha256 if file.lfs is not None else file.blob_id) for file in files]
-    return _revision(name, commit, tags, sum(file.size for file in files if file.path.endswith(WEIGHT_SUFFIXES)))
+    return _revision(name, commit, tags, {file.path: file.size for file in files})
 
 
-def _revision(name: str, commit: str, tags: list[tuple[str, str]], size: int) -> HubRevision:
+def _revision(name: str, commit: str, tags: list[tuple[str, str]], sizes: Mapping[str, int]) -> HubRevision:
     safe = any(path.endswith(".safetensors") for path, _ in tags)
-    return HubRevision(name=name, commit=commit, weights_sha256=weights_address(tags), safetensors=safe, bytes=size)
+    return HubRevision(
+        name=name,
+        commit=commit,
+        weights_sha256=weights_address(tags),
+        safetensors=safe,
+        bytes=_weight_bytes(sizes),
+        folders=_folders(tags, sizes),
+    )
+
+
+def _folders(tags: list[tuple[str, str]], sizes: Mapping[str, int]) -> tuple[HubFolder, ...]:
+    inside: dict[str, list[tuple[str, str]]] = {}
+    for path, tag in tags:
+        folder, _, file = path.rpartition("/")
+        if folder and file.endswith(WEIGHT_SUFFIXES):
+            inside.setdefault(folder, []).append((file, tag))
+    return tuple(
+        HubFolder(
+            name=folder,
+            weights_sha256=weights_address(files),
+            files=tuple(sorted(file for file, _ in files)),
+            bytes=_weight_bytes({file: sizes[f"{folder}/{file}"] for file, _ in files}),
+        )
+        for folder, files in sorted(inside.items())
+    )
+
+
+def _weight_bytes(sizes: Mapping[str, int]) -> int:
+    return sum(size for path, size in sizes.items() if path.endswith(WEIGHT_SUFFIXES))
 
 
 def _asked_params(repo: str, revision: HubRevision) -> tuple[int | None, int | None]:
@@ -156,14 +211,29 @@ def _asked_params(repo: str, revision: HubRevision) -> tuple[int | None, int | N
     from e2lm.weights import StoredTensor, WeightIndex
 
     what = f"{repo}@{revision.name}"
-    metadata = asked(what, lambda: hub().get_safetensors_metadata(repo, revision=revision.commit))
+    folder = next((one for one in revision.folders or () if one.safetensors), None)
+    headers = asked(what, lambda: _headers(repo, revision.commit, folder))
     tensors = {
         name: StoredTensor(Path(file), str(info.dtype), tuple(info.shape), 0, 0)
-        for file, header in metadata.files_metadata.items()
+        for file, header in headers.items()
         for name, info in header.tensors.items()
     }
     index = WeightIndex(Path(what), (), tensors)
     return index.params, index.params_non_embedding
+
+
+def _headers(repo: str, commit: str, folder: HubFolder | None) -> Mapping[str, Any]:
+    """The headers of the weights of a revision, or of those in a folder of it where it has none at its root."""
+    from huggingface_hub.errors import NotASafetensorsRepoError
+
+    try:
+        found: Mapping[str, Any] = hub().get_safetensors_metadata(repo, revision=commit).files_metadata
+    except NotASafetensorsRepoError:
+        if folder is None:
+            raise
+        names = [f"{folder.name}/{name}" for name in folder.safetensors]
+        found = {name: hub().parse_safetensors_file_metadata(repo, name, revision=commit) for name in names}
+    return found
 
 
 def _asked_description(repo: str, commit: str) -> Series | None:
@@ -193,9 +263,7 @@ def _with_cached(listing: HubListing) -> HubListing:
     except CacheNotFound:
         repos = []
     revisions = [
-        _revision(
-            name, one.commit_hash, [(file.file_name, Path(file.blob_path).name) for file in one.files], one.size_on_disk
-        )
+        _revision(name, one.commit_hash, *_cached_files(one))
         for found in repos
         for one in found.revisions
         for name in sorted(one.refs)
@@ -203,6 +271,13 @@ def _with_cached(listing: HubListing) -> HubListing:
     known = {one.name for one in listing.revisions}
     new = tuple(one for one in revisions if one.name not in known)
     return listing.model_copy(update={"revisions": (*listing.revisions, *new)})
+
+
+def _cached_files(revision: Any) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Path and hash, and path and size, of every file that the client has of a revision."""
+    paths = {str(file.file_path.relative_to(revision.snapshot_path)): file for file in revision.files}
+    tags = [(path, Path(file.blob_path).name) for path, file in paths.items()]
+    return tags, {path: file.size_on_disk for path, file in paths.items()}
 
 
 RepoKind = Literal["model", "dataset"]

@@ -11,14 +11,17 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from e2lm.atomic_file import write_json
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
-from e2lm.weights import WeightIndex, read_weight_index
+from e2lm.kind import imported
+from e2lm.weights import SHARD_INDEX, SINGLE_FILE, WeightIndex, read_weight_index, tensors_in
 from e2lm_adapters.checkpoints.listing import (
     CHECKPOINT_FILES,
     LEFT_OUT,
@@ -28,7 +31,7 @@ from e2lm_adapters.checkpoints.listing import (
     hub,
     hub_listing,
 )
-from e2lm_adapters.checkpoints.pickled import is_pickled, pickled_files, write_as_safetensors
+from e2lm_adapters.checkpoints.pickled import COMPANIONS, is_pickled, pickled_files, write_as_safetensors
 from e2lm_adapters.scoring.swap import CheckedWeights, checked_weights, seen_weights
 
 #: Written last: the checkpoint is whole, and every number in it has been seen to be finite.
@@ -112,6 +115,72 @@ def _remove_unless_used(place: Path) -> None:
         os.close(descriptor)
 
 
+#: What a tokenizer consists of, and what belongs to a config.json.
+_COMPANIONS = {
+    "tokenizer": (
+        *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"),
+        *("*.tiktoken", "chat_template*", "*.jinja"),
+    ),
+    "config.json": ("config.json", "generation_config.json"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How a folder that transformers loads is made of what lies at ``place``, whose weights are in ``files``.
+
+    ``write`` is the function of a checkpoint format; where it is empty, the files are linked, and what of config.json
+    and tokenizer is not beside them is taken from ``companions``.
+    """
+
+    place: Path
+    files: tuple[Path, ...]
+    write: str = ""
+    config: Path | None = None
+    base: Path | None = None
+    companions: tuple[Path, ...] = ()
+
+    def made_in(self, folder: Path) -> None:
+        """Write the folder."""
+        if self.write:
+            imported(self.write, f"the format of {self.place}")(self.place, folder, self.config, self.base)
+            return
+        for file in self.files:
+            (folder / file.name).unlink(missing_ok=True)
+            (folder / file.name).symlink_to(file.resolve())
+        _write_index(self.files, folder)
+        for source in (self.place, *self.companions):  # the first that has a file gives it
+            for patterns in _COMPANIONS.values():
+                _copied(source, folder, patterns)
+
+    def address(self) -> str:
+        """SHA-256 over everything that the folder is made of."""
+        digest = sha256(f"{self.write}\0{self.base}".encode())
+        folders = [one for one in (self.place, self.config, *self.companions) if one is not None and one.is_dir()]
+        beside = [file for one in folders for name in COMPANIONS for file in sorted(one.glob(name))]
+        base = () if self.base is None else read_weight_index(self.base).files
+        for file in (*self.files, *beside, *base):
+            digest.update(file.name.encode() + b"\0")
+            with open(file, "rb") as handle:
+                while block := handle.read(1 << 22):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def _write_index(files: Sequence[Path], folder: Path) -> None:
+    """An index for shards that came without one."""
+    if len(files) == 1 and files[0].name == SINGLE_FILE:
+        return
+    names = {name: file.name for file in files for name in tensors_in(file)}
+    write_json(folder / SHARD_INDEX, {"metadata": {}, "weight_map": names})
+
+
+def _copied(source: Path, folder: Path, patterns: Sequence[str]) -> None:
+    for file in (one for pattern in patterns for one in sorted(source.glob(pattern))):
+        if file.is_file() and not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)
+
+
 #: The present checkpoint and the next one.
 KEEP = 2
 DOWNLOADED_PICKLES = ("pytorch_model*.bin",)
@@ -129,15 +198,37 @@ class CheckpointSource:
         self.allow_pickle = allow_pickle
         self._fetched = HubCache(self.cache, keep)
         self._listings: dict[str, dict[str, HubRevision]] = {}
+        self._arranged: dict[str, Arrangement] = {}
+        self._addresses: dict[str, str] = {}
         self._guard = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the same cache and holds checkpoints of its own; it asks the Hub nothing again."""
-        return CheckpointSource, (self.cache, self.keep, self.allow_pickle), {"_listings": self._listings}
+        known = {"_listings": self._listings, "_arranged": self._arranged, "_addresses": self._addresses}
+        return CheckpointSource, (self.cache, self.keep, self.allow_pickle), known
 
     def is_at_hand(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is a local folder that can be read as it is."""
-        return checkpoint.folder is not None and not (self.allow_pickle and is_pickled(checkpoint.folder))
+        folder = checkpoint.folder
+        if folder is None or str(folder) in self._arranged:
+            return False
+        return not (self.allow_pickle and is_pickled(folder))
+
+    def arrange(self, place: Path, arrangement: Arrangement) -> None:
+        """Read the checkpoint at ``place`` as ``arrangement`` says from now on."""
+        self._arranged[str(place.resolve())] = arrangement
+
+    def base_folder(self, named: str, adapter: Path) -> Path:
+        """The folder of the model that an adapter changes: a path, also one beside it, or a repository on the Hub."""
+        for place in (Path(named), adapter / named, adapter.parent / named):
+            if place.is_dir():
+                return place.resolve()
+        if named.count("/") != 1:
+            raise UserError(f"--base DIR, the model that it changes: {named!r} is not there")
+        try:
+            return self.folder(Checkpoint(step=0, repo=named))
+        except UserError as error:
+            raise UserError(f"--base DIR, the model that it changes ({named}): {error}") from error
 
     def folder(self, checkpoint: Checkpoint) -> Path:
         """A local folder with the weights as safetensors; fetches them first where need be, which takes its time.
@@ -148,6 +239,10 @@ class CheckpointSource:
         if folder is not None:
             if self.is_at_hand(checkpoint):
                 return folder
+            arrangement = self._arranged.get(str(folder))
+            if arrangement is not None:
+                name = f"made--{self._address(folder)[:32]}"
+                return self._fetched.fetched(name, lambda place: _made(arrangement, place))
             name = f"pickle--{sha256(str(folder).encode()).hexdigest()[:20]}--{self.weights(checkpoint).sha256[:12]}"
             return self._fetched.fetched(name, lambda place: _converted(folder, place))
         inside = checkpoint.subfolder or "."
@@ -165,10 +260,14 @@ class CheckpointSource:
         """The content address of a checkpoint. One at hand is read and looked at, another is not fetched for it."""
         folder = checkpoint.folder
         if folder is None:
-            found = f"{self._revision(checkpoint).weights_sha256} {checkpoint.subfolder or ''}".strip()
+            revision, inside = self._revision(checkpoint), checkpoint.subfolder or ""
+            known = revision.folder(inside)
+            found = f"{revision.weights_sha256} {inside}".strip() if known is None else known.weights_sha256
             return CheckedWeights(None, sha256(f"hub {found}".encode()).hexdigest())
-        if self.is_at_hand(checkpoint):
+        if self.is_at_hand(checkpoint) or self._is_linked(folder):
             return seen_weights(folder)
+        if str(folder) in self._arranged:
+            return CheckedWeights(None, self._address(folder))
         digest = sha256(b"pickle")
         for file in pickled_files(folder):
             with open(file, "rb") as handle:
@@ -178,9 +277,21 @@ class CheckpointSource:
 
     def pickle_index(self, folder: Path) -> WeightIndex:
         """What is stored in the newest checkpoint of a run; pickles are turned into safetensors for it, if allowed."""
-        if self.allow_pickle and is_pickled(folder):
+        if self._is_linked(folder):
+            return read_weight_index(folder)
+        if str(folder) in self._arranged or (self.allow_pickle and is_pickled(folder)):
             folder = self.folder(Checkpoint(step=0, path=str(folder)))
         return read_weight_index(folder)
+
+    def _is_linked(self, folder: Path) -> bool:
+        """Whether the weights lie there as they are, and only what belongs beside them is somewhere else."""
+        return str(folder) in self._arranged and not self._arranged[str(folder)].write
+
+    def _address(self, folder: Path) -> str:
+        key = str(folder)
+        if key not in self._addresses:
+            self._addresses[key] = self._arranged[key].address()
+        return self._addresses[key]
 
     def commit(self, checkpoint: Checkpoint) -> str:
         """The commit on the Hub that the checkpoint's revision stands for."""
@@ -227,6 +338,7 @@ class CheckpointSource:
             )
         disable_progress_bars()
         inside = f"{checkpoint.subfolder}/" if checkpoint.subfolder else ""
+        beside = [pattern for kind in _COMPANIONS.values() for pattern in kind]
         patterns = CHECKPOINT_FILES if revision.safetensors else (*CHECKPOINT_FILES, *DOWNLOADED_PICKLES)
         asked(
             checkpoint.location,
@@ -234,18 +346,25 @@ class CheckpointSource:
                 checkpoint.repo,
                 revision=revision.commit,
                 local_dir=place,
-                allow_patterns=[inside + pattern for pattern in patterns],
+                allow_patterns=[*(inside + pattern for pattern in patterns), *(beside if inside else ())],
                 ignore_patterns=list(LEFT_OUT),
             ),
         )
         shutil.rmtree(place / ".cache", ignore_errors=True)  # the client's notes and pieces of broken downloads
         folder = place / (checkpoint.subfolder or ".")
+        if inside:  # what the folders share may lie at the root
+            _copied(place, folder, beside)
         if is_pickled(folder):
             _converted(folder, folder)
             for pickle in pickled_files(folder):
                 pickle.unlink()
         else:
             checked_weights(folder)
+
+
+def _made(arrangement: Arrangement, place: Path) -> None:
+    arrangement.made_in(place)
+    checked_weights(place)
 
 
 def _converted(folder: Path, place: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, Number, folder_to_write
 from e2lm.command import Command
 from e2lm.errors import UserError
+from e2lm_adapters.checkpoints.run_command import configure_given
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -53,6 +54,7 @@ def _configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--keep", type=COUNT, default=2, metavar="N", help="how many of them are kept (default: 2)")
     parser.add_argument("--allow-pickle", action="store_true", help="read pytorch_model.bin too (weights_only)")
+    configure_given(parser)
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: GPU if there is one)")
     parser.add_argument(
         "--tokens-per-step", type=AMOUNT, metavar="N", help="tokens per step, where the run does not say"
@@ -91,9 +93,9 @@ def _run(arguments: Namespace) -> int:
 
     trackers = _trackers(arguments.log_to)
     source = CheckpointSource(arguments.hub_cache, arguments.keep, arguments.allow_pickle)
-    series, merged = _series(arguments, source)
+    series, merged, unread = _series(arguments, source)
     if arguments.dry_run:
-        return _dry_run(arguments, series)
+        return _dry_run(arguments, series, unread)
     from e2lm_adapters.eval.processes import gpus_of_processes
     from e2lm_adapters.eval.request import EvaluationRequest
     from e2lm_adapters.eval.series import evaluate_series
@@ -121,6 +123,7 @@ def _run(arguments: Namespace) -> int:
         source=source,
         ray=_ray_options(arguments, model_arguments),
         tasks_per_unit=arguments.tasks_per_unit,
+        unread=unread,
     )
     if request.ray is None:
         gpus_of_processes(request, min(request.jobs, sum(len(one.checkpoints) for one in series)))
@@ -176,20 +179,28 @@ def _ray_options(arguments: Namespace, model_arguments: Mapping[str, Any]) -> An
     )
 
 
-def _series(arguments: Namespace, source: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    """The runs with their averages behind them, and how those are made."""
-    from e2lm.series import Series, series_folders
+def _series(arguments: Namespace, source: Any) -> tuple[list[Any], tuple[Any, ...], tuple[Any, ...]]:
+    """The runs with their averages behind them, how those are made, and which checkpoints cannot be read, with why."""
+    from e2lm.series import Series
+    from e2lm_adapters.checkpoints.piece import Given
+    from e2lm_adapters.checkpoints.run import read_runs
     from e2lm_adapters.checkpoints.series import hub_series, is_hub_reference
 
+    tokenizer = "tokenizer=" in arguments.model_args
+    given = Given(arguments.config, arguments.base, arguments.allow_pickle, tokenizer)
     runs: list[Series] = []
+    unread: list[Any] = []
     for run in arguments.runs:
         if is_hub_reference(run):
             runs += hub_series(run, source, arguments.tokens_per_step)
         else:
-            folders = series_folders(Path(run))
-            runs += [Series.read(folder, arguments.tokens_per_step, source.pickle_index) for folder in folders]
+            found, left_out = read_runs(Path(run), given, source, arguments.tokens_per_step)
+            runs += found
+            unread += left_out
+    if not runs:
+        raise UserError(_nothing_usable(arguments.runs, unread))
     if not arguments.merge:
-        return runs, ()
+        return runs, (), tuple(unread)
     for one in runs:
         for point in one.checkpoints:
             if not source.is_at_hand(point):
@@ -197,7 +208,12 @@ def _series(arguments: Namespace, source: Any) -> tuple[list[Any], tuple[Any, ..
     from e2lm_adapters.eval.merged import with_merges
 
     merged = with_merges(runs, arguments.merge)
-    return [*runs, *(one.series for one in merged)], merged
+    return [*runs, *(one.series for one in merged)], merged, tuple(unread)
+
+
+def _nothing_usable(runs: list[str], unread: list[Any]) -> str:
+    told = "; ".join(f"{one.what}: {one.why}" for one in unread[:8]) + (" ..." if len(unread) > 8 else "")
+    return f"{', '.join(runs)}: no checkpoint can be read: {told}; `e2lm checkpoints RUN` lists all"
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:
@@ -216,7 +232,7 @@ def _model_arguments(text: str) -> dict[str, Any]:
     return arguments
 
 
-def _dry_run(arguments: Namespace, series: list[Any]) -> int:
+def _dry_run(arguments: Namespace, series: list[Any], unread: tuple[Any, ...]) -> int:
     plan: dict[str, Any] = {
         "tasks": list(_names(arguments.tasks, "--tasks")),
         "out": str(arguments.out),
@@ -224,7 +240,10 @@ def _dry_run(arguments: Namespace, series: list[Any]) -> int:
             {"name": one.name, "params": one.params, "checkpoints": [point.step for point in one.checkpoints]}
             for one in series
         ],
+        "left_out": [one.model_dump(mode="json") for one in unread],
     }
+    for one in unread:
+        print(one, file=sys.stderr)
     if arguments.json:
         print(json.dumps(plan))
     else:

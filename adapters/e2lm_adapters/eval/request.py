@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.checkpoint import Checkpoint
+from e2lm.run_record import LeftOut
 from e2lm.series import Series
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.eval.merged import MergedSeries
@@ -60,6 +61,8 @@ class EvaluationRequest:
     ray: RayOptions | None = None
     tasks_per_unit: int | None = None
     merged: tuple[MergedSeries, ...] = ()
+    #: Checkpoints of the runs that cannot be read, with why.
+    unread: tuple[LeftOut, ...] = ()
 
     @property
     def adapter(self) -> str:

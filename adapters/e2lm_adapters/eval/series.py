@@ -91,7 +91,7 @@ def evaluate_series(request: EvaluationRequest) -> Evaluation:
         for series, checkpoint in _pairs(request.series)
         for row in _rows(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store, metrics)
     )
-    left_out = _left_out(request, weights, tasks, store)
+    left_out = (*request.unread, *_left_out(request, weights, tasks, store))
     if len(scores) or not left_out:
         scores.write(request.out)
     done = {"wall_s": time.monotonic() - started, "finished": True, "left_out": left_out}

@@ -21,6 +21,7 @@ from typing import Any
 
 from e2lm.argument import folder_to_write
 from e2lm.atomic_file import whole_folder
+from e2lm.checkpoint_format import CheckpointFormat
 from e2lm.command import Action, Command
 from e2lm.curriculum import Curriculum
 from e2lm.errors import E2LMError, UserError
@@ -87,6 +88,9 @@ KINDS: dict[str, PluginKind] = {
     "metric": PluginKind("An item metric", "e2lm_register_metrics", "e2lm signal SAMPLES", _MODULE),
     "judge": PluginKind(
         "A judge of items", "e2lm_register_judges", "e2lm leaderboard run SEASON    # with judge: $name", _MODULE
+    ),
+    "checkpoint-format": PluginKind(
+        "A checkpoint format", "e2lm_register_checkpoint_formats", "e2lm checkpoints RUN", _MODULE
     ),
     "command": PluginKind("A command", "e2lm_register_commands", "e2lm $name --help", _MODULE),
     "verb": PluginKind(
@@ -187,6 +191,7 @@ REGISTER_HOOKS: dict[str, type[Any]] = {
     "e2lm_register_scaling_predictors": ScalingPredictor,
     "e2lm_register_signal_scores": SignalScore,
     "e2lm_register_judges": Judge,
+    "e2lm_register_checkpoint_formats": CheckpointFormat,
     "e2lm_register_commands": Command,
     "e2lm_register_verbs": Verb,
 }

@@ -345,3 +345,79 @@ def test_the_command_tells_how_to_name_a_repository(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["eval", "--help"])
     assert "owner/name" in capsys.readouterr().out
+
+
+# -- folders of a revision ------------------------------------------------------------------------------------------
+
+FOLDERS = {10: "iter_0000010", 20: "iter_0000020"}
+
+
+@pytest.fixture
+def folders(hub: FakeHub, tiny_series: Path, tmp_path: Path) -> str:
+    """A repository whose main branch holds a folder for each checkpoint, and the tokenizer at its root."""
+    main = tmp_path / "main"
+    for step, name in FOLDERS.items():
+        shutil.copytree(tiny_series / f"checkpoint-{step}", main / name)
+        for file in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.move(main / name / file, main / file)
+    (main / "README.md").write_text("A model.", encoding="utf-8")
+    hub.repos["lab/dense"] = {"main": main}
+    return "lab/dense"
+
+
+def test_folders_of_the_main_branch_are_checkpoints_where_no_revision_is_one(
+    folders: str, hub: FakeHub, tiny_series: Path, tmp_path: Path
+) -> None:
+    (series,) = hub_series(folders, CheckpointSource(tmp_path / "cache"), 1024)
+    described = Series.read(tiny_series)
+    assert [(point.step, point.subfolder) for point in series.checkpoints] == list(FOLDERS.items())
+    assert (series.params, series.params_non_embedding) == (described.params, described.params_non_embedding)
+    assert hub.downloads() == []
+
+
+def test_folders_of_a_repository_score_as_those_on_disk(
+    folders: str, tiny_series: Path, tmp_path: Path, evaluate: Run
+) -> None:
+    options = ("--quiet", "--limit", 4, "--tokens-per-step", 1024)
+    assert evaluate(folders, *options, "--hub-cache", tmp_path / "cache") == 0
+    run = tmp_path / "dense"
+    for step in FOLDERS:
+        shutil.copytree(tiny_series / f"checkpoint-{step}", run / f"checkpoint-{step}")
+    assert evaluate(run, *options, out=tmp_path / "local") == 0
+    assert (tmp_path / "out" / "scores.csv").read_bytes() == (tmp_path / "local" / "scores.csv").read_bytes()
+
+
+def test_another_folder_changes_nothing_about_the_address_of_the_others(
+    folders: str, hub: FakeHub, tiny_series: Path, tmp_path: Path
+) -> None:
+    def addresses(cache: str) -> dict[int, str]:
+        source = CheckpointSource(tmp_path / cache)
+        (series,) = hub_series(folders, source)
+        return {point.step: source.weights(point).sha256 for point in series.checkpoints}
+
+    before = addresses("first")
+    shutil.copytree(tiny_series / "checkpoint-30", hub.repos[folders]["main"] / "iter_0000030")
+    after = addresses("second")
+    assert len(set(after.values())) == 3
+    assert {step: after[step] for step in before} == before
+
+
+def test_revisions_that_count_words_are_read_where_none_names_a_step(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = hub.repos[REPO]["main"]
+    hub.repos["lab/baby"] = {"main": folder, **{f"chck_{count}M": folder for count in (1, 2, 10)}}
+    (series,) = hub_series("lab/baby", CheckpointSource(tmp_path / "cache"))
+    assert [point.step for point in series.checkpoints] == [1_000_000, 2_000_000, 10_000_000]
+    assert "words are taken for steps" in capsys.readouterr().err
+
+
+def test_the_list_of_a_repository_names_revisions_of_the_same_weights(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.repos[REPO]["step40"] = hub.repos[REPO]["step30"]
+    assert main(["checkpoints", REPO, "--hub-cache", str(tmp_path / "cache"), "--json"]) == 0
+    (listing,) = json.loads(capsys.readouterr().out)["runs"]
+    told = [(one["step"], one["state"], one["duplicate_of"]) for one in listing["checkpoints"]]
+    assert told == [(step, "ready", None) for step in STEPS] + [(40, "duplicate", "step30")]
+    assert hub.downloads() == []
