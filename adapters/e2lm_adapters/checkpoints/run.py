@@ -8,6 +8,7 @@ a piece, or named among what is ignored.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,14 +18,17 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.checkpoint_format import CheckpointFormat, FoundCheckpoint
 from e2lm.errors import UserError, one_line
 from e2lm.kind import imported
+from e2lm.parameter_count import ParameterCount
 from e2lm.plugin_manager import plugin_manager
 from e2lm.run_record import LeftOut
 from e2lm.series import SERIES_FILE, Series
 from e2lm.step_name import INSIDE_CHECKPOINT, count_of, is_unfinished_name, step_in_path, step_of
-from e2lm.weights import SHARD_INDEX, SINGLE_FILE
+from e2lm.weights import SHARD_INDEX, SINGLE_FILE, read_config
 from e2lm_adapters.checkpoints.piece import NO_COUNT, Given, RunListing, RunPiece, has_companion, lacking_companions
 from e2lm_adapters.checkpoints.settling import settled
 from e2lm_adapters.checkpoints.source import Arrangement, CheckpointSource
+
+log = logging.getLogger("e2lm")
 
 #: Folders that hold the checkpoints of the run they lie in.
 PLAIN_FOLDERS = frozenset({"checkpoint", "checkpoints", "ckpt", "ckpts", "hf", "hf_ckpt", "hf_ckpts", "weights"})
@@ -316,15 +320,27 @@ def _series(listing: RunListing, track: str, pieces: list[RunPiece], source: Che
     points_found = tuple(
         Checkpoint(step=piece.step or 0, tokens=piece.tokens, path=str(piece.place.resolve())) for piece in pieces
     )
-    index = source.pickle_index(points_found[-1].folder or listing.run)
+    counted = _parameters(points_found[-1], pieces[-1], source)
     run = listing.run.resolve()
     named = step_in_path(str(run / pieces[-1].name)) if track else None
     return Series(
         name=named[0] if named is not None else run.name,
-        params=index.params,
-        params_non_embedding=index.params_non_embedding,
+        params=counted.params,
+        params_non_embedding=counted.params_non_embedding,
+        params_active=counted.params_active if counted.is_mixture else None,
         checkpoints=points_found,
     )
+
+
+def _parameters(newest: Checkpoint, piece: RunPiece, source: CheckpointSource) -> ParameterCount:
+    """What the newest checkpoint trains, told with the config.json that it is read with."""
+    index = source.pickle_index(newest.folder or piece.place)
+    lent = piece.arrangement.companions if piece.arrangement else ()
+    folders = [one for one in (index.folder, *lent) if has_companion(one, "config.json")]
+    counted = index.parameters(read_config(folders[0]) if folders else None)
+    for line in counted.assumed:
+        log.warning("%s: %s", piece.place, line)
+    return counted
 
 
 def _located(run: Path, point: Checkpoint, piece: RunPiece) -> Checkpoint:

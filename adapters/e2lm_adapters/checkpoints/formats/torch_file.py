@@ -25,7 +25,7 @@ _WRAPPED = ("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_fro
 
 
 @dataclass(frozen=True, slots=True)
-class StoredShape:
+class TensorShape:
     """A tensor of the file: its shape, and no number of it."""
 
     shape: tuple[int, ...]
@@ -82,15 +82,15 @@ class _Inspector(pickle.Unpickler):
         return pid
 
 
-def _shape_of(*parts: Any) -> StoredShape:
+def _shape_of(*parts: Any) -> TensorShape:
     size = next((part for part in parts[2:3]), ())
     size = size.made_of[0] if isinstance(size, Inert) and size.made_of else size
-    return StoredShape(tuple(int(extent) for extent in size))
+    return TensorShape(tuple(int(extent) for extent in size))
 
 
 def _wrapped(*parts: Any) -> Any:
     """The tensor that a parameter, or a tensor of a class of its own, is made of."""
-    inside = [part for part in parts if isinstance(part, StoredShape)]
+    inside = [part for part in parts if isinstance(part, TensorShape)]
     return inside[0] if inside else _shape_of(*parts[2]) if len(parts) > 2 and isinstance(parts[2], tuple) else None
 
 
@@ -144,7 +144,7 @@ def shapes_in(stored: Any) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor in a mapping of names to tensors; other entries are left out."""
     if not isinstance(stored, Mapping):
         return {}
-    return {str(name): one.shape for name, one in stored.items() if isinstance(one, StoredShape)}
+    return {str(name): one.shape for name, one in stored.items() if isinstance(one, TensorShape)}
 
 
 def numbers_in(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
