@@ -24,7 +24,7 @@ DISTRIBUTED_FOLDERS = ("pytorch_model_fsdp_0",)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TensorBlock:
     """A block of a tensor: where it begins in it, its shape, and which bytes of which file hold it."""
 
     offsets: tuple[int, ...]
@@ -87,7 +87,7 @@ def distributed_tensors(folder: Path, names: Iterable[str]) -> dict[str, torch.T
     return found
 
 
-def _part(piece: Piece) -> torch.Tensor:
+def _part(piece: TensorBlock) -> torch.Tensor:
     import torch
 
     with open(piece.file, "rb") as handle:
@@ -113,21 +113,21 @@ def _table(folder: Path) -> Inert:
     return table
 
 
-def _pieces(folder: Path) -> dict[str, list[Piece]]:
+def _pieces(folder: Path) -> dict[str, list[TensorBlock]]:
     table = _table(folder)
     chunks = {
         (str(name), _extents(chunk.offsets)): _extents(chunk.sizes)
         for name, one in table.state_dict_metadata.items()
         for chunk in (getattr(one, "chunks", None) or ())
     }
-    found: dict[str, list[Piece]] = {}
+    found: dict[str, list[TensorBlock]] = {}
     for name, offsets, stored in _stored(table):
         shape = chunks.get((name, offsets))
         if shape is not None:
             if stored.transform_descriptors:
                 raise UserError(f"{folder}: the pieces of {name!r} are packed ({stored.transform_descriptors})")
             file = folder / Path(str(stored.relative_path)).name
-            found.setdefault(name, []).append(Piece(offsets, shape, file, int(stored.offset), int(stored.length)))
+            found.setdefault(name, []).append(TensorBlock(offsets, shape, file, int(stored.offset), int(stored.length)))
     return found
 
 
