@@ -79,6 +79,8 @@ def run_listings(folder: Path, given: Given, source: CheckpointSource) -> list[R
     """The runs in ``folder``: itself, or each of its sub-folders that has checkpoints."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder of a training run, or a folder of such")
+    if given.config is not None and not has_companion(given.config, "config.json"):
+        raise UserError(f"--config {given.config}: no config.json there; give the folder of a model of the same family")
     known = formats()
     whole = _listing(folder, known, given, source)
     if whole.described is not None or whole.has_checkpoints:

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2lm import UserError
 from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.checkpoints import run as room
 from e2lm_adapters.checkpoints import settling
@@ -486,6 +487,12 @@ def test_the_command_needs_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_config_that_is_none_is_one_line(tmp_path: Path) -> None:
+    run = hf_run(tmp_path / "wide", "checkpoint-10")
+    with pytest.raises(UserError, match="no config.json there"):
+        listed(run, config=tmp_path / "nowhere.yaml")
 
 
 def test_a_folder_without_checkpoints_is_one_line(tmp_path: Path) -> None:
