@@ -491,7 +491,7 @@ def test_the_command_needs_no_torch(tmp_path: Path) -> None:
 
 def test_a_config_that_is_none_is_one_line(tmp_path: Path) -> None:
     run = hf_run(tmp_path / "wide", "checkpoint-10")
-    with pytest.raises(UserError, match="no config.json there"):
+    with pytest.raises(UserError, match=r"no config\.json there"):
         listed(run, config=tmp_path / "nowhere.yaml")
 
 
