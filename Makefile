@@ -4,6 +4,8 @@
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
 # make mutants   wrong numbers planted in formulas, in copies of the tree; fails if no test notices one
 #                (MUTANTS="--sample 15", "--only e2lm_signal", "--jobs 4"; a killed run goes on)
+# make families   tiny models of 76 configurations: swapped from disk and scored, against transformers and lm-eval
+#                (FAMILIES="swap --only cohere gpt_neox")
 # make docs   the documentation, into build/site/index.html
 # make tutorial   every command of the tutorial in a new folder, about 15 minutes
 # make picture   the README's picture, from a whole demo run
@@ -15,7 +17,7 @@ VENV_VLLM ?= .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm lint check mutants docs tutorial picture clean
+.PHONY: demo test test-vllm lint check mutants families docs tutorial picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
@@ -35,6 +37,9 @@ check: test lint
 
 mutants: $(VENV)/.ready
 	$(BIN)/python -m tests.mutants run $(MUTANTS)
+
+families: $(VENV)/.ready
+	$(BIN)/python -m tests.families $(FAMILIES)
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/hook_reference.py

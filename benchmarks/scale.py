@@ -159,12 +159,13 @@ def measured_run(items: int) -> tuple[float, float, float, float]:
     from series import TASK, made_inputs, series_run
 
     from e2lm.item_metric import ItemMetric
+    from e2lm.live_weights import WeightSwapper
     from e2lm.plugin_manager import plugin_manager
     from e2lm.series import Series
     from e2lm.weights import read_weight_index
     from e2lm_adapters.eval.series import score_rows
     from e2lm_adapters.eval.store import EvaluationStore, Unit
-    from e2lm_adapters.scoring.swap import ReadAhead, WeightSwapper
+    from e2lm_adapters.scoring.swap import ReadAhead
 
     with tempfile.TemporaryDirectory() as name:
         inputs = made_inputs(Path(name), items, 3, 0, False)

@@ -15,6 +15,7 @@ import numpy as np
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import NotFiniteError, UserError, nearest_names, one_line
+from e2lm.live_weights import WeightSwapper
 from e2lm.results.lm_eval import reported_values
 from e2lm.results.lm_eval_items import LiveTask, item_samples
 from e2lm.samples import Samples
@@ -24,7 +25,7 @@ from e2lm_adapters.eval.request import EvaluationRequest, Work, not_finite_units
 from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
 from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles, without_tasks
 from e2lm_adapters.lm_eval.tasks import LoadedTasks, set_seeds
-from e2lm_adapters.scoring.swap import ReadAhead, WeightSwapper
+from e2lm_adapters.scoring.swap import ReadAhead
 from e2lm_adapters.scoring.transformers_import import collection_paused
 
 

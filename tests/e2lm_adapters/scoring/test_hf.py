@@ -9,9 +9,10 @@ import pytest
 from lm_eval.models.huggingface import HFLM
 
 from e2lm import UserError
+from e2lm.live_weights import WeightSwapper
 from e2lm.weights import read_weight_index
 from e2lm_adapters.scoring.hf import E2lmHf
-from e2lm_adapters.scoring.swap import WeightSwapper, stored_tensors
+from e2lm_adapters.scoring.swap import stored_tensors
 from tests.e2lm_adapters.conftest import Pair, instances, pairs_of_items, scored, words
 
 #: Largest allowed difference to stock scoring in float32, nats.

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from e2lm.live_weights import WeightSwapper
 from e2lm.weights import SINGLE_FILE, read_weight_index
-from e2lm_adapters.scoring.swap import ReadAhead, WeightSwapper
+from e2lm_adapters.scoring.swap import ReadAhead
 
 SWAPS, LOOK_EVERY = 100, 10
 #: A model of this many numbers takes 32 MiB: one copy that stayed would be three times what is allowed of 500 MiB.

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
+from e2lm.live_weights import WeightSwapper
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, read_weight_index
-from e2lm_adapters.scoring.swap import ReadAhead, WeightSwapper, checked_weights, require_same_shapes, stored_tensors
+from e2lm_adapters.scoring.swap import ReadAhead, checked_weights, require_same_shapes, stored_tensors
 
 HEAD, EMBEDDING, NORM = "lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"
 

@@ -95,10 +95,11 @@ def test_without_vllm_the_command_says_in_one_line_what_to_do(
 def test_a_model_that_loads_checkpoints_itself_is_given_their_folders_and_closed(
     tiny_series: Path, tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from e2lm.live_weights import WeightSwapper
     from e2lm.results import read_scores
     from e2lm_adapters.eval import evaluator as checkpoint_evaluator
     from e2lm_adapters.scoring.hf import E2lmHf
-    from e2lm_adapters.scoring.swap import WeightSwapper, stored_tensors
+    from e2lm_adapters.scoring.swap import stored_tensors
 
     assert evaluate(tiny_series, "--quiet", "--limit", 6, out=tmp_path / "plain") == 0
     seen: list[object] = []

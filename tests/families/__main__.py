@@ -1,0 +1,49 @@
+"""``python -m tests.families [swap ...] [--only NAME ...]``: every family proven, from disk; 1 if one fails.
+
+swap   the weights of a live model replaced: bit-equal to ``from_pretrained`` of the other folder?
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from tests.families import swapping
+from tests.families.architectures import ARCHITECTURES
+
+#: By name: takes names of families, tells each as it comes, and gives how many passed.
+STUDIES: dict[str, Callable[[Sequence[str]], int]] = {"swap": swapping.study}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 if all hold, 1 if one does not, 2 if what was asked for is not there."""
+    parser = argparse.ArgumentParser(prog="python -m tests.families", description=__doc__)
+    parser.add_argument("studies", nargs="*", choices=[*STUDIES, []], default=[], help="all of them if none is given")
+    parser.add_argument("--only", nargs="+", choices=list(ARCHITECTURES), default=list(ARCHITECTURES), metavar="NAME")
+    options = parser.parse_args(arguments)
+    _quiet()
+    failed = False
+    for name in options.studies or STUDIES:
+        passed = STUDIES[name](options.only)
+        print(f"{name}: {passed} of {len(options.only)}", flush=True)
+        failed |= passed < len(options.only)
+    return int(failed)
+
+
+def _quiet() -> None:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    torch.set_num_threads(1)
+    disable_progress_bar()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
