@@ -105,7 +105,7 @@ def _require_plain(model: Any, own: Mapping[str, torch.Tensor]) -> None:
 
 
 def _empty_copy(model: Any) -> Any:
-    """The same modules, names, types and ties, without a single number."""
+    """The same modules, names, types and ties, without a single number and without what others hang on it (hooks)."""
     import torch
 
     memo: dict[int, Any] = {}
@@ -113,6 +113,8 @@ def _empty_copy(model: Any) -> Any:
         memo[id(parameter)] = torch.nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.to("meta")
+    for module in model.modules():
+        memo |= {id(hooks): type(hooks)() for name, hooks in vars(module).items() if name.endswith("_hooks")}
     try:
         return deepcopy(model, memo)
     except Exception as error:  # attributes of any kind: a lock, a handle, somebody's hook

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.families.architectures import ARCHITECTURES, FAST, model
+from e2lm.live_weights import WeightSwapper
+from e2lm.weights import read_weight_index
+from e2lm_adapters.scoring.swap import stored_tensors
+from tests.families.architectures import ARCHITECTURES, FAST, model, write_checkpoint
 from tests.families.swapping import differing, swapped
 
 LONGER = {"rope_type": "longrope", "long_factor": [1.5] * 8, "short_factor": [1.0] * 8, "factor": 2.0}
@@ -56,3 +59,14 @@ def test_a_single_bit_or_buffer_that_differs_is_told() -> None:
         ours.model.layers[1].mlp.up_proj.weight[3, 4] += 1e-7
         ours.model.rotary_emb.inv_freq[2] *= 2
     assert differing(ours, theirs) == ["model.layers.1.mlp.up_proj.weight", "model.rotary_emb.inv_freq"]
+
+
+def test_what_others_hang_on_a_model_is_no_hindrance(tmp_path: Path) -> None:
+    from e2lm_adapters.scoring.hf import E2lmHf
+    from e2lm_testing.tiny_checkpoint import tokenizer_files
+
+    folders = [write_checkpoint(tmp_path / str(seed), model("gpt_neox", seed), tokenizer_files()) for seed in (1, 2)]
+    live, built = (E2lmHf(str(folder), device="cpu", dtype="float32", show_progress=False) for folder in folders)
+    first, second = (read_weight_index(folder) for folder in folders)
+    WeightSwapper(live.model, first).swap(dict(stored_tensors(second)))
+    assert differing(live.model, built.model) == []
