@@ -24,7 +24,7 @@ from scipy import stats
 from e2lm import Series
 from e2lm.merge_strategy import TrajectoryMerge, parse_merge_spec
 from e2lm_merge.methods.trajectory import read_tensors
-from e2lm_merge.output.in_memory import empty_model, load_tensors
+from e2lm_merge.output.in_memory import model_with
 from e2lm_merge.plan.merge_plan import find_strategy
 from e2lm_merge.plan.source import open_checkpoint
 from e2lm_merge.search.items import HeldOutItem, ItemScorer, encode_items, load_tokenizer
@@ -64,11 +64,10 @@ def losses(constant: Path, annealed: Path) -> dict[str, float]:
     pieces = [text[start : start + ITEM_BYTES] for start in range(0, len(text) - ITEM_BYTES, ITEM_BYTES)]
     items = [HeldOutItem("", piece) for piece in pieces[:ITEMS]]
     scorer = ItemScorer(encode_items(items, load_tokenizer(last.folder), POSITIONS))
-    model = empty_model(last.config, last.folder, torch.float32)
 
     def loss(tensors: dict[str, torch.Tensor]) -> float:
-        load_tensors(model, tensors)
-        return -float(scorer(model).mean()) / math.log(2)
+        wide = {name: tensor.float() for name, tensor in tensors.items()}
+        return -float(scorer(model_with(last.config, last.folder, wide)).mean()) / math.log(2)
 
     found = {"last": loss(read_tensors(last)), "annealed": loss(read_tensors(open_checkpoint(other.checkpoints[-1])))}
     for spec in SPECS:

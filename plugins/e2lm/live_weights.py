@@ -94,6 +94,25 @@ class WeightSwapper:
                 raise SwapRefusedError(f"{where}: {other!r} and {name!r} differ, which are one tensor in the model")
 
 
+def model_of(config: Any, tensors: Mapping[str, torch.Tensor], where: object, **options: Any) -> Any:
+    """The causal model of ``config`` (transformers) with ``tensors`` as ``from_pretrained`` loads them from a folder.
+
+    ``options`` are those of ``from_pretrained``. Raises what :class:`WeightSwapper` does.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            kind = type(AutoModelForCausalLM.from_config(config))
+        with _without_bar():
+            model = kind.from_pretrained(None, config=config, state_dict=dict(tensors), **options)
+    except Exception as error:  # whatever a configuration or somebody's code makes of it
+        raise UserError(f"{where}: transformers cannot build the model ({one_line(error)[:200]})") from error
+    WeightSwapper(model, tensors, where)
+    return model
+
+
 # -- the live model -----------------------------------------------------------------------------------------------
 
 

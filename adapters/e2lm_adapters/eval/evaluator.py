@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,10 @@ import numpy as np
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import NotFiniteError, UserError, nearest_names, one_line
-from e2lm.live_weights import WeightSwapper
 from e2lm.results.lm_eval import reported_values
 from e2lm.results.lm_eval_items import LiveTask, item_samples
 from e2lm.samples import Samples
-from e2lm.weights import read_weight_index
+from e2lm_adapters.eval.loading import LiveModel, UnusableCheckpointError, built
 from e2lm_adapters.eval.merged import MergeAhead
 from e2lm_adapters.eval.request import EvaluationRequest, Work, not_finite_units, units_of
 from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
@@ -68,7 +68,7 @@ class LiveEvaluator:
         for unit in units:
             try:
                 self._evaluator_of(unit).evaluate(unit, following, reader)
-            except NotFiniteError as error:
+            except (NotFiniteError, UnusableCheckpointError) as error:
                 adapter = self._request.adapter
                 self._store.keep(not_finite_units(unit, self._tasks.hashes, adapter, str(error)))
 
@@ -79,13 +79,12 @@ class LiveEvaluator:
 
     def _evaluator_of(self, first: Work) -> CheckpointEvaluator:
         if self._evaluator is None:
-            with collection_paused():
-                self._evaluator = CheckpointEvaluator(self._request, self._tasks, self._store, first)
+            self._evaluator = CheckpointEvaluator(self._request, self._tasks, self._store, first)
         return self._evaluator
 
 
 class CheckpointEvaluator:
-    """Holds the one live model of a series and scores one checkpoint after the other, beginning at ``first``."""
+    """Holds the one live model of the series of ``first`` and scores one checkpoint after the other."""
 
     def __init__(
         self,
@@ -98,24 +97,21 @@ class CheckpointEvaluator:
         self._tasks = tasks
         self._store = store
         self._merge = request.merge_of(first.series)
-        folder = request.source.folder(first.checkpoint)
-        self._lm = _built_model(request, folder)
-        #: Whose weights the model has; a merge is none of what is on disk.
-        self._loaded = first.checkpoint if self._merge is None else None
-        self._files = LmEvalFiles(request.out, request.model, request.model_arguments, self._lm, request.limit)
-        #: An engine with a format of its own takes whole folders, and tensors where there is no folder: merges.
-        self._takes_folders = hasattr(self._lm, "load_checkpoint")
-        self._swapper = self._lm if self._takes_folders else WeightSwapper(self._lm.model, read_weight_index(folder))
+        merged = self._merge is not None
+        self._live = LiveModel(partial(_built_model, request), request.source, request.model_arguments, merged)
+        self._files: LmEvalFiles
+
+    @property
+    def _lm(self) -> Any:
+        return self._live.lm
 
     def evaluate(self, piece: Work, following: Checkpoint | None, reader: ReadAhead) -> None:
         """Score the missing tasks of one checkpoint and keep the units; ``following`` is read ahead meanwhile."""
         from lm_eval.evaluator import evaluate
 
         started = time.monotonic()
-        if piece.checkpoint != self._loaded:
-            self._load(piece.checkpoint, reader)
-            self._loaded = piece.checkpoint
-        if following is not None and not self._is_read_by_engine(following):
+        self._load(piece, reader)
+        if following is not None and self._live.needs_tensors(following):
             reader.start(following)
         set_seeds()
         with np.errstate(divide="ignore", invalid="ignore"):  # lm-eval divides by the length of an empty choice
@@ -136,20 +132,14 @@ class CheckpointEvaluator:
 
     def close(self) -> None:
         """Give back what the model holds outside this process."""
-        if hasattr(self._lm, "close"):
-            self._lm.close()
+        self._live.close()
 
-    def _load(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
-        if not self._takes_folders or self._merge is not None:
-            self._swapper.swap(reader.take(checkpoint))
-            return
-        if not self._is_read_by_engine(checkpoint):
-            reader.take(checkpoint)  # waits until it has been fetched
-        self._lm.load_checkpoint(self._request.source.folder(checkpoint))
-
-    def _is_read_by_engine(self, checkpoint: Checkpoint) -> bool:
-        """Whether reading ahead would be for nothing: the engine reads a folder that is at hand by itself."""
-        return self._takes_folders and self._merge is None and self._request.source.is_at_hand(checkpoint)
+    def _load(self, piece: Work, reader: ReadAhead) -> None:
+        request, before = self._request, self._lm
+        with collection_paused() if before is None else nullcontext():
+            self._live.bring(piece.checkpoint, reader)
+        if self._lm is not before:
+            self._files = LmEvalFiles(request.out, request.model, request.model_arguments, self._lm, request.limit)
 
     def _task_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """All tasks and groups, or the missing tasks alone, without the groups that want all of theirs."""
@@ -207,6 +197,7 @@ class CheckpointEvaluator:
             ),
             has_samples=read.samples is not None,
             left_out=(*nothing, *read.left_out),
+            built_anew=self._live.built_anew,
             wall_s=wall_s,
         )
         return unit, read.samples
@@ -231,8 +222,8 @@ def model_class(name: str) -> Any:
 
 
 def _built_model(request: EvaluationRequest, folder: Path) -> Any:
-    """The lm-eval model for the first checkpoint; later ones are swapped into it."""
-    arguments = {**request.model_arguments, "pretrained": str(folder)}
+    """The lm-eval model of ``folder``; checkpoints that differ in weights alone are swapped into it."""
+    arguments = dict(request.model_arguments)
     if request.model in ("e2lm-hf", "e2lm-vllm"):
         arguments["show_progress"] = False  # one progress bar is enough, and it is ours
     options: dict[str, Any] = {
@@ -240,7 +231,8 @@ def _built_model(request: EvaluationRequest, folder: Path) -> Any:
         "max_batch_size": None,
         "device": request.device or _best_device(),
     }
-    lm = model_class(request.model).create_from_arg_obj(arguments, options)
+    make = model_class(request.model).create_from_arg_obj
+    lm = built(folder, lambda given: make(given, options), arguments)
     if not hasattr(lm, "model"):
         raise UserError(
             f"--model {request.model}: its weights cannot be swapped; e2lm eval takes e2lm-hf and models built on hf"

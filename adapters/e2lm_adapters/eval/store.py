@@ -46,7 +46,8 @@ class Unit(Noun):
     """One task evaluated on one checkpoint: the smallest piece of work that is never done twice.
 
     ``left_out`` tells which of its items its Samples lack, and why. ``not_finite`` is empty, or says which number of
-    the checkpoint is NaN or infinite: then there is nothing else, and trying again would change nothing.
+    the checkpoint is NaN or infinite, or what else of it cannot be used: then there is nothing else, and trying again
+    would change nothing. ``built_anew`` says why weights could not be swapped into the model of the checkpoint before.
     """
 
     schema_version: Literal[1] = 1
@@ -61,6 +62,7 @@ class Unit(Noun):
     has_samples: bool = False
     left_out: tuple[str, ...] = ()
     not_finite: str = ""
+    built_anew: str = ""
     wall_s: float = 0.0
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from e2lm.errors import UserError, one_line
+from e2lm.live_weights import model_of
 from e2lm.one_thread import one_torch_thread
 from e2lm_merge.numbers.blocks import TensorMerge, Workspace
 from e2lm_merge.numbers.formats import Bytes
@@ -47,42 +48,23 @@ def merged_tensors(plan: MergePlan, threads: int = 2) -> dict[str, torch.Tensor]
     return {merge.name: done[merge.name] for merge in plan.merges}
 
 
-def empty_model(config: Mapping[str, Any], folder: Path, dtype: torch.dtype) -> Any:
-    """A causal language model of transformers made from ``config``, weights not yet set."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+def model_with(config: Mapping[str, Any], folder: Path, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """The causal model of ``config`` with ``tensors``, in the type of the first of them, as transformers loads them.
+
+    ``folder`` is named where that cannot be.
+    """
+    from transformers import AutoConfig
 
     if "model_type" not in config:
         raise UserError(f"{folder}: no config.json with a model_type; a merge in memory needs one to build the model")
     try:
         made = AutoConfig.for_model(**config)
-        model = AutoModelForCausalLM.from_config(made, dtype=dtype)
     except Exception as error:
-        raise UserError(f"{folder}: transformers cannot build the model ({one_line(error)[:200]})") from error
-    return model.eval()
-
-
-def load_tensors(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy ``tensors`` into the live parameters and buffers of ``model``; a :class:`UserError` where names differ.
-
-    A head that is tied to the embedding may be left out.
-    """
-    own = dict(model.state_dict(keep_vars=True))
-    unknown = sorted(set(tensors) - set(own))
-    if unknown:
-        raise UserError(f"the model has no tensor {unknown[0]!r} ({len(unknown)} such); the config is of another model")
-    given = {own[name].data_ptr() for name in tensors}
-    missing = [name for name, kept in own.items() if name not in tensors and kept.data_ptr() not in given]
-    if missing:
-        raise UserError(f"tensor {missing[0]!r} of the model is not in the merge ({len(missing)} such)")
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+        raise UserError(f"{folder}: transformers cannot read the config ({one_line(error)[:200]})") from error
+    kind = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
+    return model_of(made, tensors, folder, dtype=kind)
 
 
 def merged_model(plan: MergePlan, threads: int = 2) -> Any:
     """The merged model, ready to evaluate, in the type of its first tensor; nothing is written."""
-    tensors = merged_tensors(plan, threads)
-    kind = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
-    model = empty_model(plan.config, plan.donor.folder, kind)
-    load_tensors(model, tensors)
-    return model
+    return model_with(plan.config, plan.donor.folder, merged_tensors(plan, threads))

@@ -42,6 +42,23 @@ def recipe_of_arguments(config: str | None, strategy: str | None, models: str | 
     return recipe_from_data(data, "--model_args")
 
 
+def usable_device(asked: str | None) -> str:
+    """``asked`` where it is at hand, else what is: lm-eval asks for ``cuda:0`` wherever nobody says another.
+
+    >>> usable_device("cpu")
+    'cpu'
+    """
+    import torch
+
+    wanted, found = torch.device(asked or "cuda"), torch.accelerator.current_accelerator()
+    is_there = (
+        found is not None and wanted.type == found.type and (wanted.index or 0) < torch.accelerator.device_count()
+    )
+    if wanted.type == "cpu" or is_there:
+        return str(wanted)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 class E2lmMerge(HFLM):  # type: ignore[misc]
     """The merged model inside lm-eval; everything but the weights is lm-eval's ``hf``."""
 
@@ -59,8 +76,7 @@ class E2lmMerge(HFLM):  # type: ignore[misc]
         near = None if config is None else Path(config).parent
         self.merge_plan: MergePlan = plan_merge(recipe, near)
         model = merged_model(self.merge_plan)
-        if device is not None:
-            model = model.to(device)
+        model = model.to(usable_device(device))
         kwargs.setdefault("tokenizer", str(self.merge_plan.donor.folder))
         super().__init__(pretrained=model, **kwargs)
 

@@ -7,11 +7,12 @@ Shape suffixes: M models, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from e2lm.arrays import Values
+from e2lm.live_weights import WeightSwapper
 from e2lm.one_thread import one_torch_thread
 from e2lm_merge.numbers.blocks import TensorMerge, Workspace
 from e2lm_merge.numbers.formats import EXACT_BYTES, Bytes
@@ -123,28 +124,20 @@ class LayerProber:
             if self._now.get(layer) != shares:
                 changed |= self._layer_tensors(layer, shares)
                 self._now[layer] = shares
-        self._patch(changed)
-
-    def _patch(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        import torch
-
-        own = dict(self.model.state_dict(keep_vars=True))
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                own[name].copy_(tensor)
+        if changed:
+            self._swapper.patch(changed, self.plan.donor.folder)
 
     def _first_model(self, device: str) -> Any:
-        from e2lm_merge.output.in_memory import empty_model, load_tensors
+        from e2lm_merge.output.in_memory import model_with
 
         names = len(self._recipe_order)
         tensors: dict[str, torch.Tensor] = {}
         for layer in self._by_layer:
             self._now[layer] = (Share(1.0, 0.0),) * names
             tensors |= self._layer_tensors(layer, self._now[layer])
-        kind = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
-        model = empty_model(self.plan.config, self.plan.donor.folder, kind)
-        load_tensors(model, tensors)
-        return model.to(device)
+        model = model_with(self.plan.config, self.plan.donor.folder, tensors).to(device)
+        self._swapper = WeightSwapper(model, tensors, self.plan.donor.folder)
+        return model
 
     def _layer_tensors(self, layer: int, shares: Sequence[Share]) -> dict[str, torch.Tensor]:
         from e2lm_merge.numbers.torch_tensors import empty_tensor

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from e2lm import UserError
 from e2lm_merge.output.lm_eval_model import recipe_of_arguments
@@ -68,7 +69,9 @@ def test_lm_eval_scores_the_merge_as_it_scores_the_written_one(
         )
         return [sample["filtered_resps"] for sample in result["samples"]["e2lm_merge_toy"]]
 
-    in_memory = E2lmMerge(strategy="ties:density=0.5", models=";".join(tunes), base_model=base, batch_size=4)
+    in_memory = E2lmMerge(
+        strategy="ties:density=0.5", models=";".join(tunes), base_model=base, batch_size=4, device="cuda:0"
+    )
     data = {
         "merge_method": "ties",
         "base_model": base,
@@ -82,3 +85,10 @@ def test_lm_eval_scores_the_merge_as_it_scores_the_written_one(
     info = in_memory.get_model_info()
     assert info["merge_recipe"]["merge_method"] == "ties"
     assert info["merge_models"] == [*tunes, base]
+
+
+@pytest.mark.parametrize("asked", [None, "cpu", "cuda:99", "mps", "xpu:0"])
+def test_a_device_that_is_not_there_is_no_hindrance(asked: str | None) -> None:
+    from e2lm_merge.output.lm_eval_model import usable_device
+
+    assert usable_device(asked) == ("cuda" if torch.cuda.is_available() and asked != "cpu" else "cpu")

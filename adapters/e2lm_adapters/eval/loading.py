@@ -1,0 +1,289 @@
+"""One live lm-eval model for all checkpoints of a series: what is new of each, weights or more, comes into it.
+
+Where only the weights are new they are swapped in place. Where configuration, tokenizer, generation settings or type
+are others than before, the model is built anew from the folder, as lm-eval builds it, and the reason is told.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2lm.checkpoint import Checkpoint
+from e2lm.errors import UserError, one_line
+from e2lm.live_weights import SwapRefusedError, WeightSwapper
+from e2lm.weights import read_weight_index
+from e2lm_adapters.checkpoints.identity import BESIDE_TOKENIZERS, TOKENIZERS, input_files
+from e2lm_adapters.checkpoints.source import CheckpointSource
+from e2lm_adapters.scoring.swap import ReadAhead
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+#: Entries of configurations that say where a file came from and by what it was written.
+SILENT_ENTRIES = frozenset(
+    {
+        "_name_or_path",
+        "name_or_path",
+        "transformers_version",
+        "_commit_hash",
+        "special_tokens_map_file",
+        "architectures",
+    }
+)
+#: The type of the weights under its two names.
+TYPE_ENTRIES = ("dtype", "torch_dtype")
+#: Arguments of lm-eval's hf with which the live model is more than the stored weights, or elsewhere than in memory.
+MORE_THAN_WEIGHTS = (
+    "peft",
+    "delta",
+    "autogptq",
+    "gptqmodel",
+    "gguf_file",
+    "load_in_4bit",
+    "load_in_8bit",
+    "quantization_config",
+    "tp_plan",
+)
+
+
+class UnusableCheckpointError(UserError):
+    """A checkpoint that cannot be loaded for a reason of its own; others of the series may be."""
+
+
+class LiveModel:
+    """``lm`` holds the checkpoint that was brought last; ``build`` makes an lm-eval model of a folder.
+
+    ``is_merged``: the tensors are averages that no folder holds.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Path], Any],
+        source: CheckpointSource,
+        arguments: Mapping[str, Any],
+        is_merged: bool,
+    ) -> None:
+        self._build = build
+        self._source = source
+        self._arguments = arguments
+        self._is_merged = is_merged
+        self._always = next((f"--model-args {name}" for name in MORE_THAN_WEIGHTS if arguments.get(name)), "")
+        self._swapper: WeightSwapper | None = None
+        self._built_from: Path | None = None
+        self._brought: Checkpoint | None = None
+        self.lm: Any = None
+        #: Why the model was built anew for the present checkpoint; empty where weights were swapped.
+        self.built_anew = ""
+
+    def bring(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
+        """Make ``lm`` that of ``checkpoint``; an :class:`UnusableCheckpointError` where that cannot be."""
+        if checkpoint == self._brought:
+            return
+        self._brought = None
+        if self._takes_folders:
+            self._load_by_engine(checkpoint, reader)
+        else:
+            self._tell(self._load(checkpoint, reader))
+        self._brought = checkpoint
+
+    def needs_tensors(self, checkpoint: Checkpoint) -> bool:
+        """Whether reading ahead is of use: a folder at hand that an engine or a new model reads itself is not."""
+        if self._is_merged or not self._source.is_at_hand(checkpoint):
+            return True
+        return not (self._takes_folders or self._why_built_anew(self._source.folder(checkpoint)))
+
+    def close(self) -> None:
+        """Give back what the model holds outside this process."""
+        if hasattr(self.lm, "close"):
+            self.lm.close()
+
+    # -- ways to load ----------------------------------------------------------------------------------------------
+
+    @property
+    def _takes_folders(self) -> bool:
+        """An engine with a format of its own takes whole folders, and tensors where there is no folder: merges."""
+        return hasattr(self.lm, "load_checkpoint")
+
+    def _load_by_engine(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
+        if self._is_merged:
+            self.lm.swap(reader.take(checkpoint))
+            return
+        if not self._source.is_at_hand(checkpoint):
+            reader.take(checkpoint)  # waits until it has been fetched
+        self.lm.load_checkpoint(self._source.folder(checkpoint))
+
+    def _tell(self, why: str) -> None:
+        """One line for each kind of reason; which checkpoints it was for is in the run record."""
+        if why and why != self.built_anew:
+            log.warning("%s: the model is built anew: %s", self._built_from, why)
+        self.built_anew = why
+
+    def _load(self, checkpoint: Checkpoint, reader: ReadAhead) -> str:
+        """Why the model was built anew; nothing where it was not, or is the first."""
+        wanted = self._is_merged or (self.lm is not None and self.needs_tensors(checkpoint))
+        tensors = reader.take(checkpoint) if wanted else None
+        folder = self._source.folder(checkpoint)
+        why = "" if self.lm is None else self._why_built_anew(folder)
+        if self.lm is not None and not why:
+            why = self._why_not_swapped(tensors, folder)
+            if not why:
+                return ""
+        was_there = self.lm is not None
+        self._build_from(folder)
+        if self._is_merged and (refused := self._why_not_swapped(tensors, folder)):
+            raise UserError(f"--merge: {refused}")
+        return why if was_there else ""
+
+    def _why_not_swapped(self, tensors: Mapping[str, torch.Tensor] | None, folder: Path) -> str:
+        """Swap; why that cannot be, or nothing."""
+        if self._swapper is None or tensors is None:
+            return self._always
+        try:
+            self._swapper.swap(tensors, folder)
+        except SwapRefusedError as error:
+            return str(error)
+        except UserError as error:
+            raise UnusableCheckpointError(str(error)) from error
+        return ""
+
+    def _build_from(self, folder: Path) -> None:
+        require_loadable(folder, self._arguments)
+        self._release()
+        self.lm = self._build(folder)
+        self._built_from = folder
+        if self._takes_folders or self._always:
+            return
+        try:
+            self._swapper = WeightSwapper(self.lm.model, read_weight_index(folder))
+        except SwapRefusedError as error:
+            self._always = str(error)
+        except UserError as error:
+            self._release()
+            raise UnusableCheckpointError(str(error)) from error
+
+    def _release(self) -> None:
+        """The old model goes before the new one comes."""
+        was_there = self.lm is not None
+        self.lm = self._swapper = self._built_from = None
+        if was_there:
+            gc.unfreeze()  # what was there when the search for garbage was paused is looked at again
+            gc.collect()
+            if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+                sys.modules["torch"].cuda.empty_cache()
+
+    # -- what is new -----------------------------------------------------------------------------------------------
+
+    def _why_built_anew(self, folder: Path) -> str:
+        if self._always:
+            return self._always
+        if self._built_from is None or folder == self._built_from:
+            return ""
+        return difference(self._built_from, folder, self._arguments)
+
+
+def difference(first: Path, other: Path, arguments: Mapping[str, Any]) -> str:
+    """What of ``other`` beside its weights makes another model of it than of ``first``; nothing, if that is so.
+
+    What ``arguments`` of the model settle (``tokenizer``, ``dtype``) is no difference.
+    """
+    ours, theirs = _files(first), _files(other)
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) == theirs.get(name) or (name in BESIDE_TOKENIZERS and arguments.get("tokenizer")):
+            continue
+        if name not in ours or name not in theirs:
+            missing, there = (first, other) if name not in ours else (other, first)
+            return f"{name} is in {there.name} and not in {missing.name}"
+        if not name.endswith(".json"):
+            return f"{name} is another than in {first.name}"
+        silent = SILENT_ENTRIES | (set(TYPE_ENTRIES) if _settled(arguments) else set())
+        if entry := _differing_entry(_found(first, name), _found(other, name), silent):
+            return f"{entry} in {name} is another than in {first.name}"
+    if not _settled(arguments) and _stored_type(first) != _stored_type(other):
+        return f"weights of type {_stored_type(other)}, in {first.name} {_stored_type(first)}"
+    return ""
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """By name, wherever the file lies."""
+    return {name.removeprefix("../"): found for name, found in input_files(folder)}
+
+
+def _found(folder: Path, name: str) -> Path:
+    return folder / name if (folder / name).is_file() else folder.parent / name
+
+
+def _settled(arguments: Mapping[str, Any]) -> bool:
+    return arguments.get("dtype", "auto") not in ("auto", None)
+
+
+def _differing_entry(first: Path, other: Path, silent: frozenset[str] | set[str]) -> str:
+    """The first entry of two JSON files in which they differ; the whole of them where they are no objects."""
+    ours, theirs = _entries(first), _entries(other)
+    if ours is None or theirs is None:
+        return "something"
+    names = sorted((ours.keys() | theirs.keys()) - silent)
+    return next((name for name in names if ours.get(name) != theirs.get(name)), "")
+
+
+def _entries(file: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    if "torch_dtype" in found:  # as it was called before transformers 4.56
+        found.setdefault("dtype", found.pop("torch_dtype"))
+    return found
+
+
+def _stored_type(folder: Path) -> str:
+    """What ``dtype=auto`` comes to where the configuration names no type: that of the first number with a point."""
+    config = _entries(folder / "config.json") or {}
+    if config.get("dtype"):
+        return str(config["dtype"])
+    tensors = read_weight_index(folder).tensors.values()
+    return next((tensor.dtype for tensor in tensors if tensor.dtype.startswith(("F", "BF"))), "")
+
+
+# -- before a model is built --------------------------------------------------------------------------------------
+
+
+def require_loadable(folder: Path, arguments: Mapping[str, Any]) -> None:
+    """An :class:`UnusableCheckpointError` where ``folder`` lacks a configuration, or a tokenizer here and above."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise UnusableCheckpointError(f"{folder}: no config.json, so no model; copy it from another checkpoint")
+    if "model_type" not in (_entries(file) or {}):
+        raise UnusableCheckpointError(f"{file}: no JSON with a model_type; copy it from another checkpoint")
+    if not arguments.get("tokenizer") and tokenizer_place(folder) is None:
+        raise UnusableCheckpointError(
+            f"{folder}: no tokenizer ({', '.join(TOKENIZERS[:3])}, ...), and none in the folder above; copy it there, "
+            "or name one with --model-args tokenizer=FOLDER"
+        )
+
+
+def tokenizer_place(folder: Path) -> Path | None:
+    """``folder``, or the one above it where trainers leave the tokenizer once for all checkpoints; None: neither."""
+    places = (place for place in (folder, folder.parent) if any((place / name).is_file() for name in TOKENIZERS))
+    return next(places, None)
+
+
+def built(folder: Path, build: Callable[[dict[str, Any]], Any], arguments: Mapping[str, Any]) -> Any:
+    """What ``build`` makes of ``arguments`` for the checkpoint in ``folder``; its errors in one line."""
+    given = {**arguments, "pretrained": str(folder)}
+    place = tokenizer_place(folder)
+    if not given.get("tokenizer") and place not in (None, folder):
+        given["tokenizer"] = str(place)
+    try:
+        return build(given)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"{folder}: cannot be loaded ({type(error).__name__}: {one_line(error)[:240]})") from error

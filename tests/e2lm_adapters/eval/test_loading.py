@@ -1,0 +1,228 @@
+"""Each checkpoint of a series comes with its own configuration, tokenizer and type, as if it were scored alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from e2lm.command_line import main
+from e2lm.samples import read_samples
+from e2lm.weights import SINGLE_FILE
+from tests.e2lm_adapters.conftest import write_task
+from tests.families.architectures import model, write_checkpoint
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tasks")
+    write_task(folder, items=6)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_series: Path) -> Path:
+    """The first two checkpoints of a run, in float32."""
+    folder = tmp_path / "run"
+    for step in (0, 10):
+        shutil.copytree(tiny_series / f"checkpoint-{step}", folder / f"checkpoint-{step}")
+    return folder
+
+
+def evaluated(run: Path, out: Path, tasks: Path, *options: str) -> int:
+    given = ["eval", run, "--tasks", "small", "--out", out, "--include-path", tasks, "--device", "cpu", "--quiet"]
+    return main([*map(str, given), *options])
+
+
+def logliks(out: Path, run: str, step: int) -> Any:
+    file = out / "samples" / run / "small" / f"checkpoint-{step}.parquet"
+    return np.concatenate([one.choices.loglik_IC.ravel() for one in read_samples(file)])
+
+
+def alone(checkpoint: Path, out: Path, tasks: Path, *options: str) -> Any:
+    """What stock lm-eval makes of one checkpoint by itself."""
+    folder = out.parent / "alone" / "run"
+    shutil.copytree(checkpoint, folder / checkpoint.name)
+    for file in checkpoint.parent.glob("tok*.json"):
+        shutil.copy(file, folder)
+    assert evaluated(folder, out, tasks, "--model", "hf", *options) == 0
+    return logliks(out, "run", int(checkpoint.name.partition("-")[2]))
+
+
+def record(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / "run.json").read_text(encoding="utf-8")))
+
+
+def configured(**entries: Any) -> Change:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps({**config, **entries}), encoding="utf-8")
+
+    return change
+
+
+def another_rope_base(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["rope_parameters"]["rope_theta"] = 500.0
+    configured(rope_parameters=config["rope_parameters"])(folder)
+
+
+def a_tokenizer_that_begins_with_a_token(folder: Path) -> None:
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    begin = {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [begin, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [begin, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+
+
+def in_bfloat16(folder: Path) -> None:
+    tensors = {name: tensor.bfloat16() for name, tensor in load_file(folder / SINGLE_FILE).items()}
+    save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
+    configured(dtype="bfloat16")(folder)
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "reason"),
+    [
+        (10, another_rope_base, "rope_parameters in config.json is another than in checkpoint-0"),
+        (10, configured(rms_norm_eps=0.1, hidden_act="gelu"), "hidden_act in config.json"),
+        (10, a_tokenizer_that_begins_with_a_token, "post_processor in tokenizer.json"),
+        (0, in_bfloat16, "dtype in config.json"),
+    ],
+    ids=["rope", "activation", "tokenizer", "dtype"],
+)
+def test_a_checkpoint_is_scored_with_all_that_is_its_own(
+    step: int, change: Change, reason: str, run: Path, tasks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(run / f"checkpoint-{step}")
+    with caplog.at_level(logging.WARNING):
+        assert evaluated(run, tmp_path / "out", tasks) == 0
+    built = [one.getMessage() for one in caplog.records if "built anew" in one.getMessage()]
+    assert len(built) == 1
+    assert reason in built[0]
+    ours = logliks(tmp_path / "out", "run", 10)
+    np.testing.assert_allclose(ours, alone(run / "checkpoint-10", tmp_path / "stock", tasks), rtol=0, atol=1e-4)
+
+
+def test_what_says_only_where_files_come_from_changes_nothing(
+    run: Path, tasks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    configured(_name_or_path="elsewhere", transformers_version="4.40.0")(run / "checkpoint-10")
+    (run / "checkpoint-10" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        assert evaluated(run, tmp_path / "out", tasks) == 0
+    assert "built anew" not in caplog.text
+
+
+def test_a_type_or_tokenizer_that_was_asked_for_is_that_of_all(
+    run: Path, tasks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_bfloat16(run / "checkpoint-0")
+    a_tokenizer_that_begins_with_a_token(run / "checkpoint-10")
+    options = ("--model-args", f"dtype=float32,tokenizer={run / 'checkpoint-0'}")
+    with caplog.at_level(logging.WARNING):
+        assert evaluated(run, tmp_path / "out", tasks, *options) == 0
+    assert "built anew" not in caplog.text
+    ours = logliks(tmp_path / "out", "run", 10)
+    stock = alone(run / "checkpoint-10", tmp_path / "stock", tasks, *options)
+    np.testing.assert_allclose(ours, stock, rtol=0, atol=1e-4)
+
+
+def test_a_tokenizer_one_folder_up_is_that_of_every_checkpoint(run: Path, tasks: Path, tmp_path: Path) -> None:
+    expected = alone(run / "checkpoint-10", tmp_path / "stock", tasks)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(run / "checkpoint-0" / name, run / name)
+        for step in (0, 10):
+            (run / f"checkpoint-{step}" / name).unlink()
+    assert evaluated(run, tmp_path / "out", tasks) == 0
+    np.testing.assert_allclose(logliks(tmp_path / "out", "run", 10), expected, rtol=0, atol=1e-4)
+
+
+def without_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def with_half_a_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "lla', encoding="utf-8")
+
+
+def without_tokenizer(folder: Path) -> None:
+    for file in folder.glob("tok*"):
+        file.unlink()
+
+
+def without_a_weight(folder: Path) -> None:
+    tensors = load_file(folder / SINGLE_FILE)
+    del tensors["model.norm.weight"]
+    save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("step", [0, 10])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (without_config, "no config.json, so no model"),
+        (with_half_a_config, "config.json: no JSON with a model_type"),
+        (without_tokenizer, "no tokenizer (tokenizer.json, tokenizer_config.json, tokenizer.model, ...)"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_loaded_costs_itself(
+    step: int, change: Change, why: str, run: Path, tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(run / f"checkpoint-{step}")
+    assert evaluated(run, tmp_path / "out", tasks) == 0
+    (left_out,) = record(tmp_path / "out")["left_out"]
+    assert left_out["what"] == f"run step {step}"
+    assert why in left_out["why"]
+    assert len(logliks(tmp_path / "out", "run", 10 - step)) > 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "gpt2", "llama"])
+def test_masks_and_angles_of_former_releases_are_left_alone(name: str, tasks: Path, tmp_path: Path) -> None:
+    from e2lm_testing.tiny_checkpoint import tokenizer_files
+
+    former = {
+        "gpt_neox": {
+            "gpt_neox.layers.1.attention.bias": torch.ones(1, 1, 8, 8, dtype=torch.uint8),
+            "gpt_neox.layers.1.attention.masked_bias": torch.tensor(float("-inf"), dtype=torch.float16),
+            "gpt_neox.layers.1.attention.rotary_emb.inv_freq": torch.rand(2),
+        },
+        "gpt2": {"transformer.h.0.attn.bias": torch.ones(1, 1, 8, 8, dtype=torch.uint8)},
+        "llama": {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.rand(8)},
+    }
+    run = tmp_path / "run"
+    for step in (0, 10):
+        folder = run / f"checkpoint-{step}"
+        write_checkpoint(folder, model(name, seed=step), tokenizer_files())
+        save_file({**load_file(folder / SINGLE_FILE), **former[name]}, folder / SINGLE_FILE, metadata={"format": "pt"})
+    assert evaluated(run, tmp_path / "out", tasks) == 0
+    assert record(tmp_path / "out")["left_out"] == []
+    ours = logliks(tmp_path / "out", "run", 10)
+    np.testing.assert_allclose(ours, alone(run / "checkpoint-10", tmp_path / "stock", tasks), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("place", ["attention.masked_bias", "attention.dense.bias"])
+def test_what_is_not_finite_counts_where_it_is_read(place: str, tasks: Path, tmp_path: Path) -> None:
+    from e2lm_testing.tiny_checkpoint import tokenizer_files
+
+    folder = write_checkpoint(tmp_path / "run" / "checkpoint-5", model("gpt_neox"), tokenizer_files())
+    tensors = {**load_file(folder / SINGLE_FILE), f"gpt_neox.layers.0.{place}": torch.full((64,), float("inf"))}
+    save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
+    assert evaluated(tmp_path / "run", tmp_path / "out", tasks) == (2 if place.endswith("dense.bias") else 0)
+    found = [one["why"] for one in record(tmp_path / "out")["left_out"]]
+    assert len(found) == (place == "attention.dense.bias")
