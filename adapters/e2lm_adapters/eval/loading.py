@@ -98,7 +98,10 @@ class LiveModel:
         """Whether reading ahead is of use: a folder at hand that an engine or a new model reads itself is not."""
         if self._is_merged or not self._source.is_at_hand(checkpoint):
             return True
-        return not (self._takes_folders or self._why_built_anew(self._source.folder(checkpoint)))
+        try:
+            return not (self._takes_folders or self._why_built_anew(self._source.folder(checkpoint)))
+        except (UserError, OSError):  # what is wrong with it is told when its turn comes
+            return True
 
     def close(self) -> None:
         """Give back what the model holds outside this process."""
@@ -144,8 +147,11 @@ class LiveModel:
 
     def _why_not_swapped(self, tensors: Mapping[str, torch.Tensor] | None, folder: Path) -> str:
         """Swap; why that cannot be, or nothing."""
+        if self._takes_folders:
+            self.lm.swap(tensors)
+            return ""
         if self._swapper is None or tensors is None:
-            return self._always
+            return self._always or "there are no tensors to swap"
         try:
             self._swapper.swap(tensors, folder)
         except SwapRefusedError as error:
@@ -194,6 +200,9 @@ def difference(first: Path, other: Path, arguments: Mapping[str, Any]) -> str:
 
     What ``arguments`` of the model settle (``tokenizer``, ``dtype``) is no difference.
     """
+    for folder in (first, other):
+        if not folder.is_dir():
+            return f"{folder} is gone"
     ours, theirs = _files(first), _files(other)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) == theirs.get(name) or (name in BESIDE_TOKENIZERS and arguments.get("tokenizer")):

@@ -14,9 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from e2lm.checkpoint import Checkpoint
 from e2lm.command_line import main
 from e2lm.samples import read_samples
 from e2lm.weights import SINGLE_FILE
+from e2lm_adapters.checkpoints.source import CheckpointSource
+from e2lm_adapters.eval.loading import LiveModel, difference
+from e2lm_adapters.scoring.swap import ReadAhead
 from tests.e2lm_adapters.conftest import write_task
 from tests.families.architectures import model, write_checkpoint
 
@@ -226,3 +230,38 @@ def test_what_is_not_finite_counts_where_it_is_read(place: str, tasks: Path, tmp
     assert evaluated(tmp_path / "run", tmp_path / "out", tasks) == (2 if place.endswith("dense.bias") else 0)
     found = [one["why"] for one in record(tmp_path / "out")["left_out"]]
     assert len(found) == (place == "attention.dense.bias")
+
+
+class Engine:
+    """A model with a format of its own: takes folders, and tensors where there is no folder."""
+
+    def __init__(self, seen: list[object]) -> None:
+        self.load_checkpoint = seen.append
+        self.swap = seen.append
+
+
+class Reader(ReadAhead):
+    """Gives the step instead of tensors."""
+
+    def _read(self, place: Any) -> dict[str, Any]:
+        return {"step": place.step}
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_an_engine_with_a_format_of_its_own_gets_folders_or_the_merge(is_merged: bool, run: Path) -> None:
+    seen: list[object] = []
+    points = [Checkpoint(step=step, path=str(run / f"checkpoint-{step}")) for step in (0, 10)]
+    live = LiveModel(lambda folder: Engine(seen), CheckpointSource(), {}, is_merged)
+    with Reader() as reader:
+        for point in points:
+            live.bring(point, reader)
+            live.bring(point, reader)
+    # What is not merged is in the engine from its beginning.
+    assert seen == ([{"step": 0}, {"step": 10}] if is_merged else [points[1].folder])
+
+
+def test_a_folder_that_is_gone_is_told_when_its_turn_comes(run: Path) -> None:
+    shutil.copytree(run / "checkpoint-10", run / "other")
+    assert difference(run / "checkpoint-0", run / "other", {}) == ""
+    shutil.rmtree(run / "other")
+    assert difference(run / "checkpoint-0", run / "other", {}) == f"{run / 'other'} is gone"
