@@ -29,7 +29,6 @@ def imported_ray() -> Any:
     """The package ray, without its reports to its makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # what matters of it comes as an exception too
     try:
         import ray
         import ray.exceptions
