@@ -15,7 +15,7 @@ from typing import Any
 
 from e2lm.atomic_file import PARTIAL_MARK, whole_file
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import UserError, one_line
+from e2lm.errors import MachineError, one_line
 from e2lm.run_record import recorded_versions
 from e2lm.series import Series
 from e2lm_adapters.lm_eval.tasks import SEEDS
@@ -146,7 +146,7 @@ def _require_whole(written: Path, items: int, place: Path) -> None:
         if lines < items:
             raise ValueError(f"{lines} of {items} samples")
     except ValueError as error:
-        raise UserError(
+        raise MachineError(
             f"{place}: lm-eval could not write its files ({one_line(error)}; disk full?); what was finished is kept, "
             "the same command goes on, --no-lm-eval-files does without them"
         ) from error

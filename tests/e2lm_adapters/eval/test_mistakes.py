@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +120,24 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
     assert plan["series"][0]["checkpoints"] == list(STEPS)
     assert plan["tasks"] == ["small"]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["8k", "32k"])
+def test_a_full_disk_is_one_line_of_the_machine_and_the_same_command_goes_on(
+    size: str, tiny_series: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount")
+    try:
+        assert evaluate(tiny_series, "--quiet", "--limit", 8, out=disk / "out") == 3
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("e2lm: error:")]
+        assert str(disk) in line
+        assert "the same command goes on" in line
+        subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
+        assert evaluate(tiny_series, "--quiet", "--limit", 8, out=disk / "out") == 0
+        assert not list(disk.rglob(".partial*"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
