@@ -21,6 +21,7 @@ from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.eval.loading import LiveModel, difference
 from e2lm_adapters.scoring.swap import ReadAhead
+from e2lm_testing.tiny_checkpoint import tokenizer_files
 from tests.e2lm_adapters.conftest import write_task
 from tests.families.architectures import model, write_checkpoint
 
@@ -198,8 +199,6 @@ def test_a_checkpoint_that_cannot_be_loaded_costs_itself(
 
 @pytest.mark.parametrize("name", ["gpt_neox", "gpt2", "llama"])
 def test_masks_and_angles_of_former_releases_are_left_alone(name: str, tasks: Path, tmp_path: Path) -> None:
-    from e2lm_testing.tiny_checkpoint import tokenizer_files
-
     former = {
         "gpt_neox": {
             "gpt_neox.layers.1.attention.bias": torch.ones(1, 1, 8, 8, dtype=torch.uint8),
@@ -222,8 +221,6 @@ def test_masks_and_angles_of_former_releases_are_left_alone(name: str, tasks: Pa
 
 @pytest.mark.parametrize("place", ["attention.masked_bias", "attention.dense.bias"])
 def test_what_is_not_finite_counts_where_it_is_read(place: str, tasks: Path, tmp_path: Path) -> None:
-    from e2lm_testing.tiny_checkpoint import tokenizer_files
-
     folder = write_checkpoint(tmp_path / "run" / "checkpoint-5", model("gpt_neox"), tokenizer_files())
     tensors = {**load_file(folder / SINGLE_FILE), f"gpt_neox.layers.0.{place}": torch.full((64,), float("inf"))}
     save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
@@ -265,3 +262,16 @@ def test_a_folder_that_is_gone_is_told_when_its_turn_comes(run: Path) -> None:
     assert difference(run / "checkpoint-0", run / "other", {}) == ""
     shutil.rmtree(run / "other")
     assert difference(run / "checkpoint-0", run / "other", {}) == f"{run / 'other'} is gone"
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "olmoe"])
+def test_an_average_along_a_run_is_the_average_on_disk_in_every_family(name: str, tasks: Path, tmp_path: Path) -> None:
+    run, mean = tmp_path / "run", tmp_path / "mean" / "checkpoint-10"
+    for step in (0, 10):
+        write_checkpoint(run / f"checkpoint-{step}", model(name, seed=step), tokenizer_files())
+    assert evaluated(run, tmp_path / "out", tasks, "--merge", "lawa:window=2") == 0
+    shutil.copytree(run / "checkpoint-10", mean)
+    first, second = (load_file(run / f"checkpoint-{step}" / SINGLE_FILE) for step in (0, 10))
+    save_file({key: (first[key] + second[key]) / 2 for key in first}, mean / SINGLE_FILE, metadata={"format": "pt"})
+    ours = logliks(tmp_path / "out", "run+lawa:window=2", 10)
+    np.testing.assert_allclose(ours, alone(mean, tmp_path / "stock", tasks), rtol=0, atol=1e-4)
