@@ -2,6 +2,8 @@
 # make test   install into .venv and run the tests
 # make lint   style and types
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
+# make test-next   install the newest lm-eval that the index has, pre-releases too, into .venv-next and run the
+#                adapters' tests that hold for every release
 # make mutants   wrong numbers planted in formulas, in copies of the tree; fails if no test notices one
 #                (MUTANTS="--sample 15", "--only e2lm_signal", "--jobs 4"; a killed run goes on)
 # make families   tiny models of 76 configurations: swapped from disk and scored, against transformers and lm-eval
@@ -15,9 +17,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 VENV_VLLM ?= .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
+VENV_NEXT ?= .venv-next
+BIN_NEXT := $(VENV_NEXT)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm lint check mutants families docs tutorial picture clean
+.PHONY: demo test test-vllm test-next lint check mutants families docs tutorial picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
@@ -27,6 +31,9 @@ test: $(VENV)/.ready
 
 test-vllm: $(VENV_VLLM)/.ready
 	$(BIN_VLLM)/python -m pytest tests/e2lm_adapters/vllm
+
+test-next: $(VENV_NEXT)/.ready
+	$(BIN_NEXT)/python -m pytest tests/e2lm_adapters/lm_eval tests/e2lm_adapters/scoring/test_hf.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -67,5 +74,15 @@ $(VENV_VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(BIN_VLLM)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# All but lm-eval is that of .venv, so that the release of lm-eval is the only difference.
+$(VENV_NEXT)/.ready: $(VENV)/.ready
+	$(PYTHON) -m venv $(VENV_NEXT)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > "$$($(BIN_NEXT)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/borrowed.pth"
+	$(BIN_NEXT)/python -m pip install --quiet --pre --upgrade lm-eval
+	$(BIN_NEXT)/python -m pip install --quiet --no-deps --no-build-isolation --ignore-installed --editable .
+	$(BIN_NEXT)/python -c "import lm_eval, importlib.metadata as m; print('lm-eval', m.version('lm_eval'))"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_NEXT) demo build dist .mypy_cache .pytest_cache .ruff_cache

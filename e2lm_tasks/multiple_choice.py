@@ -10,12 +10,15 @@ Shape suffixes: I items (here one), C choices.
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+from lm_eval.api import task
 from lm_eval.api.registry import get_aggregation
 
 from e2lm import ItemMetric
@@ -25,6 +28,8 @@ from e2lm.plugin_manager import plugin_manager
 from e2lm.results.lm_eval_items import LiveTask
 from e2lm_tasks.local_task import LocalTask
 
+log = logging.getLogger("e2lm")
+
 #: Computed by lm-eval itself, whose values are kept under these names.
 LM_EVAL_METRICS = ("acc", "acc_norm", "acc_bytes")
 
@@ -32,14 +37,19 @@ LM_EVAL_METRICS = ("acc", "acc_norm", "acc_bytes")
 UNKNOWN_LENGTH = -1
 
 
-class MultipleChoice(LocalTask):
+#: What such a task is in lm-eval 0.5, which has a class for every kind of request; before, there was one for all.
+THEIR_KIND: tuple[type, ...] = (task.MultipleChoiceTask,) if hasattr(task, "MultipleChoiceTask") else ()
+
+
+class MultipleChoice(LocalTask, *THEIR_KIND):  # type: ignore[misc]
     """A task of ``output_type: multiple_choice`` with continuous metrics beside accuracy.
 
     Every ``ItemMetric`` of the installed plugins appears with aggregation mean, its standard error and its arrow. A
     metric that needs more choices than an item has is left out for that item. All are NaN for an item with a
     log-likelihood that is not finite. One that raises is NaN for that item, and named once in a warning, so that one
     broken plugin does not cost an evaluation. Metrics that need the number of tokens of each choice are left out:
-    lm-eval does not hand it over (``e2lm eval`` reports them).
+    lm-eval does not hand it over (``e2lm eval`` reports them). So are all of them in lm-eval 0.5, which scores in another
+    way: a line says so once.
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
@@ -48,16 +58,21 @@ class MultipleChoice(LocalTask):
         self._item_metrics = [metric for metric in registered if not needs_token_counts(metric)]
         self._failed_metrics: set[str] = set()
         #: Off where somebody computes item metrics afterwards, for all items at once, as ``e2lm eval`` does.
-        self.reports_item_metrics = True
+        self.reports_item_metrics = hasattr(self, "_metric_fn_list")
+        if not self.reports_item_metrics:
+            _say_once("this release of lm-eval takes no metrics from tasks: `e2lm eval` reports those of items")
+            return
         for metric in self._item_metrics:
             if metric.name in LM_EVAL_METRICS:
                 self._metric_fn_list.setdefault(metric.name, None)
             self._aggregation_list.setdefault(metric.name, get_aggregation("mean"))
             self._higher_is_better.setdefault(metric.name, metric.higher_is_better)
 
-    def process_results(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    def process_results(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any] | None:
         """lm-eval's metrics of one item, then every registered one that it did not compute."""
-        values: dict[str, Any] = super().process_results(doc, results)
+        values: dict[str, Any] | None = super().process_results(doc, results)
+        if values is None:  # lm-eval 0.5 goes on by itself
+            return None
         try:
             choices = self._item_choices(doc, results) if self.reports_item_metrics else None
         except NotFiniteError:  # left out of the mean it would be one of the other items
@@ -97,6 +112,11 @@ class MultipleChoice(LocalTask):
         scored = [str(self.doc_to_target(doc))] * len(texts) if self.multiple_input else texts
         # lm-eval appends unconditional log-likelihoods for acc_mutual_info after those of the choices.
         return item_choices([loglik for loglik, _ in results[: len(texts)]], scored, *golds)
+
+
+@cache
+def _say_once(line: str) -> None:
+    log.warning(line)
 
 
 def needs_token_counts(metric: ItemMetric) -> bool:

@@ -17,11 +17,14 @@ def _after_models(module):  # type: ignore[no-untyped-def]
 
 def _after_task_manager(module):  # type: ignore[no-untyped-def]
     from e2lm_adapters.lm_eval.registration import include_task_folders
+    from e2lm_adapters.lm_eval.release import inner_part
 
-    include_task_folders(module.TaskManager)
+    manager = inner_part(f"{module.__name__}:TaskManager", without="tasks of plugins are found by --include_path only")
+    if manager is not None:
+        include_task_folders(manager)
 
 
-#: What is done once each module of lm-eval has run.
+#: What is done once each module of lm-eval has run; one that is never imported, in whatever release, costs nothing.
 AFTER_IMPORT = {"lm_eval.models": _after_models, "lm_eval.tasks.manager": _after_task_manager}
 
 

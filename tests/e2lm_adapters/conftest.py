@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -35,6 +36,9 @@ metric_list:
 metadata: {version: 1.0}
 """
 
+#: From lm-eval 0.5 on a request must say whose it is.
+NAMES_ITS_TASK = "task_name" in {field.name for field in fields(Instance) if field.init}
+
 Pair = tuple[str, str]
 Run = Callable[..., int]
 
@@ -55,7 +59,8 @@ def pairs_of_items(seed: int, items: int, context_words: tuple[int, int] = (5, 2
 
 
 def instances(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Instance]:
-    return [Instance(request_type=kind, doc={}, arguments=one, idx=0) for one in arguments]  # type: ignore[arg-type]
+    named = {"task_name": "", "doc_id": 0} if NAMES_ITS_TASK else {}
+    return [Instance(request_type=kind, doc={}, arguments=one, idx=0, **named) for one in arguments]  # type: ignore
 
 
 def scored(lm: Any, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:

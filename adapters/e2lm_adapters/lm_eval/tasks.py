@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import json
 import random
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,23 +22,33 @@ import numpy as np
 
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm_adapters.lm_eval.registration import include_task_folders, task_folders
+from e2lm_adapters.lm_eval.release import inner_part
 
 #: Templates are a handful per task; task families of MMLU's size have some hundreds.
 MAX_TEMPLATES = 4096
+#: Where lm-eval 0.5 caches templates itself.
+THEIR_CACHE = "lm_eval.config.templates:_compile_tpl"
 
 
 def cache_templates() -> None:
-    """Let lm-eval reuse compiled templates from now on. Calling it twice changes nothing."""
-    from lm_eval import utils
+    """Let lm-eval reuse compiled templates from now on. Calling it twice changes nothing.
 
-    environment = utils.env
-    if hasattr(environment.from_string, "cache_info"):
+    Releases that cache them themselves are left as they are.
+    """
+    environment = inner_part(
+        "lm_eval.utils:env", THEIR_CACHE, without="templates are compiled anew for every item: slower, same numbers"
+    )
+    if environment is None or not hasattr(environment, "from_string") or hasattr(environment.from_string, "cache_info"):
         return
     environment.from_string = functools.lru_cache(MAX_TEMPLATES)(environment.from_string)
 
 
 #: Raised when tasks whose choices are contexts, or that have several right answers, come out as other Samples.
 SAMPLES_VERSION = 2
+
+#: Modules that show a bar while requests are built: of 0.5, of releases before.
+THEIR_BAR_MODULES = ("lm_eval.api.task._task", "lm_eval.api.task")
+THEIR_BARS = tuple(f"{name}:tqdm" for name in THEIR_BAR_MODULES)
 
 #: lm-eval's own defaults (``lm_eval run --seed``): Python, numpy, torch, few-shot.
 SEEDS = {"python": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
@@ -101,15 +113,21 @@ def _manager(names: Sequence[str], include_paths: Sequence[Path], model_argument
 
     folders = [*map(str, task_folders()), *map(str, include_paths)]
     ours = TaskManager(include_path=folders, include_defaults=False, metadata=model_arguments)
-    if all(name in ours.task_index or Path(name).suffix in (".yaml", ".yml") for name in names):
+    if all(name in _known(ours) or Path(name).suffix in (".yaml", ".yml") for name in names):
         return ours
     include_task_folders(TaskManager)  # done already where the start-up shim is on; ours must not be listed twice
     paths = [str(path) for path in include_paths] or None
     everything = TaskManager(include_path=paths, include_defaults=True, metadata=model_arguments)
     for name in names:
-        if name not in everything.task_index and Path(name).suffix not in (".yaml", ".yml"):
+        if name not in _known(everything) and Path(name).suffix not in (".yaml", ".yml"):
             raise UserError(f"--tasks: unknown task {name!r}. {nearest_names(name, everything.all_tasks)}")
     return everything
+
+
+def _known(manager: Any) -> Any:
+    """Every name that a task manager knows, tasks, groups and tags; 0.5 calls the index its own."""
+    index = getattr(manager, "task_index", None)
+    return getattr(manager, "_task_index", manager.all_tasks) if index is None else index
 
 
 def _apply_shots(task: Any, num_fewshot: int | None) -> None:
@@ -122,16 +140,25 @@ def _apply_shots(task: Any, num_fewshot: int | None) -> None:
     task.set_fewshot_seed(seed=SEEDS["fewshot"])
 
 
+@contextmanager
+def _their_bar_hidden() -> Iterator[None]:
+    """One progress bar is enough, and it is ours."""
+    bar = inner_part(*THEIR_BARS, without="its own progress bars are shown beside ours")
+    if bar is None:
+        yield
+        return
+    module = next(one for one in map(sys.modules.get, THEIR_BAR_MODULES) if getattr(one, "tqdm", None) is bar)
+    module.tqdm = lambda items, **_: items  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        module.tqdm = bar  # type: ignore[union-attr]
+
+
 def _build_once(task: Any, limit: int | None) -> None:
     """Build the requests now; when lm-eval asks again, for the next checkpoint, the same ones come without answers."""
-    from lm_eval.api import task as task_module
-
-    shown = task_module.tqdm
-    task_module.tqdm = lambda items, **_: items  # one progress bar is enough, and it is ours
-    try:
+    with _their_bar_hidden():
         task.build_all_requests(limit=limit)
-    finally:
-        task_module.tqdm = shown
 
     def forget_answers(**_: Any) -> None:
         for instance in task.instances:

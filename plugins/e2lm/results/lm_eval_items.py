@@ -264,6 +264,9 @@ class LiveTask:
     def golds(self, record: Record) -> Golds:
         """The right choices of an item; none for a label that is no choice."""
         doc = record["doc"]
+        if hasattr(self.task, "_multiple_inputs"):  # 0.5: a position always, None for a label that is no choice
+            told, texts = self.task.doc_to_target(doc), scored_pairs(record)
+            return () if told is None else positions(told, [None] * len(texts))
         chooses_contexts = getattr(self.task, "multiple_input", False)
         told = self.task.doc_to_text(doc) if chooses_contexts else self.task.doc_to_target(doc)
         return positions(told, self.task.doc_to_choice(doc))

@@ -9,6 +9,9 @@ from lm_eval import utils
 
 from e2lm_adapters.lm_eval.tasks import cache_templates
 
+if not hasattr(utils, "env"):
+    pytest.skip("this lm-eval caches its templates itself", allow_module_level=True)
+
 TEMPLATES = [
     "{{question}}",
     "{{question}}\n{% for one in choices %}{{loop.index}}. {{one}}\n{% endfor %}Answer:",
