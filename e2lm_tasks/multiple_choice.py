@@ -48,8 +48,8 @@ class MultipleChoice(LocalTask, *THEIR_KIND):  # type: ignore[misc]
     metric that needs more choices than an item has is left out for that item. All are NaN for an item with a
     log-likelihood that is not finite. One that raises is NaN for that item, and named once in a warning, so that one
     broken plugin does not cost an evaluation. Metrics that need the number of tokens of each choice are left out:
-    lm-eval does not hand it over (``e2lm eval`` reports them). So are all of them in lm-eval 0.5, which scores in another
-    way: a line says so once.
+    lm-eval does not hand it over (``e2lm eval`` reports them). So are all of them in lm-eval 0.5, which scores in
+    another way: a line says so once.
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:

@@ -59,8 +59,10 @@ def pairs_of_items(seed: int, items: int, context_words: tuple[int, int] = (5, 2
 
 
 def instances(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Instance]:
-    named = {"task_name": "", "doc_id": 0} if NAMES_ITS_TASK else {}
-    return [Instance(request_type=kind, doc={}, arguments=one, idx=0, **named) for one in arguments]  # type: ignore
+    named: dict[str, Any] = {"task_name": "", "doc_id": 0} if NAMES_ITS_TASK else {}
+    if NAMES_ITS_TASK and kind == "loglikelihood_rolling":
+        arguments = [("", *one) for one in arguments]
+    return [Instance(request_type=kind, doc={}, arguments=one, idx=0, **named) for one in arguments]  # type: ignore[arg-type]
 
 
 def scored(lm: Any, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Inner parts of lm-eval that we lean on, asked for before use: a release that lacks one costs that one, with a line."""
+"""Inner parts of lm-eval that we lean on, asked for before use: a release that lacks one costs it alone, with a line."""
 
 from __future__ import annotations
 

@@ -90,21 +90,27 @@ def load_tasks(
     cache_templates()
     manager = _manager(names, include_paths, model_arguments)
     set_seeds()
-    try:
+    with _told_as_mistake(f"tasks {', '.join(names)}: cannot be loaded"):
         task_dict = manager.load(list(names))
-    except UserError:
-        raise
-    except Exception as error:  # a task's own code can raise anything
-        raise UserError(
-            f"tasks {', '.join(names)}: cannot be loaded ({type(error).__name__}: {one_line(error)})"
-        ) from error
     hashes = {}
     for name, task in task_dict["tasks"].items():
-        _apply_shots(task, num_fewshot)
-        if hasattr(task, "reports_item_metrics"):
-            task.reports_item_metrics = False  # computed from Samples, for all items at once
-        hashes[name] = _task_hash(task, limit)
+        with _told_as_mistake(f"task {name}: its requests cannot be made"):
+            _apply_shots(task, num_fewshot)
+            if hasattr(task, "reports_item_metrics"):
+                task.reports_item_metrics = False  # computed from Samples, for all items at once
+            hashes[name] = _task_hash(task, limit)
     return LoadedTasks(task_dict, hashes)
+
+
+@contextmanager
+def _told_as_mistake(what: str) -> Iterator[None]:
+    """Whatever a task's own code, or lm-eval's, raises becomes one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} ({type(error).__name__}: {one_line(error)})") from error
 
 
 def _manager(names: Sequence[str], include_paths: Sequence[Path], model_arguments: dict[str, Any]) -> Any:

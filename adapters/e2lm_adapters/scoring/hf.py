@@ -158,7 +158,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of whole texts in nats, in windows as lm-eval cuts them."""
-        texts = [request.args for request in requests]
+        texts = [request.args[-1:] for request in requests]  # lm-eval 0.5 puts an empty context before the text
         windows = self._encoder.texts(texts)
         answers = self._answers("texts", windows, disable_tqdm)
         totals: list[float] = []

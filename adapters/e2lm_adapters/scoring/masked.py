@@ -121,7 +121,7 @@ class E2lmMlm(LM):  # type: ignore[misc]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Pseudo-log-likelihood in nats of whole texts; it is no likelihood, so no bits per byte follow from it."""
-        texts = [request.args[0] for request in requests]
+        texts = [request.args[-1] for request in requests]  # lm-eval 0.5 puts an empty context before the text
         copies = [copy for number, text in enumerate(texts) for copy in self._copies(number, "", text)]
         totals = [loglik for loglik, _ in self._answers(copies, len(texts), disable_tqdm)]
         for text, total in zip(texts, totals, strict=True):

@@ -190,7 +190,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of whole texts in nats, in windows as lm-eval cuts them."""
-        texts = [request.args for request in requests]
+        texts = [request.args[-1:] for request in requests]  # lm-eval 0.5 puts an empty context before the text
         answers = self._answers(self._encoder.texts(texts), disable_tqdm)
         totals, position = [], 0
         for (text,) in texts:

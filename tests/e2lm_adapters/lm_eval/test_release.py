@@ -18,11 +18,13 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager, manager
 
 from e2lm.command_line import main
+from e2lm.errors import UserError
 from e2lm.results import read_scores
 from e2lm_adapters import autoload
 from e2lm_adapters.lm_eval import release
 from e2lm_adapters.lm_eval.registration import include_task_folders, register_models
-from e2lm_adapters.lm_eval.tasks import THEIR_BAR_MODULES, THEIR_CACHE, _build_once, _known, cache_templates
+from e2lm_adapters.lm_eval.tasks import THEIR_BAR_MODULES, THEIR_CACHE, _build_once, _known, cache_templates, load_tasks
+from e2lm_adapters.scoring.hf import E2lmHf
 
 ITEMS = 12
 Said = Callable[[], list[str]]
@@ -144,6 +146,56 @@ def test_names_are_those_of_the_index_whatever_it_is_called() -> None:
     assert "b" in _known(SimpleNamespace(task_index={"b": 1}, all_tasks=[]))
     assert "b" in _known(SimpleNamespace(_task_index={"b": 1}, all_tasks=[]))
     assert "b" in _known(SimpleNamespace(all_tasks=["b"]))
+
+
+def test_a_whole_text_is_the_last_argument_whatever_stands_before_it(tiny_llama: Path) -> None:
+    """0.5 puts an empty context before it; the log-likelihood of that would be a number like any other."""
+    lm = E2lmHf(str(tiny_llama), device="cpu", dtype="float32", show_progress=False)
+    asked = [[SimpleNamespace(args=arguments)] for arguments in (("A page of text.",), ("", "A page of text."))]
+    (before,), (after,) = (lm.loglikelihood_rolling(requests, disable_tqdm=True) for requests in asked)
+    assert after == before < 0
+
+
+# -- rules of groups and few-shot examples ---------------------------------------------------------------------------
+
+
+def loaded(folder: Path, names: list[str], shots: int | None) -> dict[str, Any]:
+    return dict(load_tasks(names, [folder], shots, None, {}).task_dict["tasks"])
+
+
+def write_shots(folder: Path) -> None:
+    plain = (folder / "plain_one.yaml").read_text(encoding="utf-8").replace("num_fewshot: 0\n", "fewshot_split: test\n")
+    for name, line in {"free": "", "none": "num_fewshot: 0\n", "two": "num_fewshot: 2\n"}.items():
+        (folder / f"{name}.yaml").write_text(plain.replace("plain_one", name) + line, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("shots", "wanted"), [(None, (0, 0, 2)), (4, (4, 0, 4)), (0, (0, 0, 0))])
+def test_a_task_that_fixes_no_shots_keeps_none_and_others_have_as_many_as_were_asked_for(
+    shots: int | None, wanted: tuple[int, int, int], tasks: Path
+) -> None:
+    write_shots(tasks)
+    found = loaded(tasks, ["free", "none", "two"], shots)
+    counted = tuple(found[name].instances[0].args[0].count("Which of them") - 1 for name in ("free", "none", "two"))
+    assert counted == wanted
+
+
+def test_more_examples_than_there_are_is_one_line_that_names_the_task(tasks: Path) -> None:
+    write_shots(tasks)
+    with pytest.raises(UserError, match=r"task free: its requests cannot be made \(ValueError: ") as caught:
+        loaded(tasks, ["free"], 50)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_group_with_a_task_that_is_not_there_is_one_line_that_names_it(tasks: Path) -> None:
+    (tasks / "lame.yaml").write_text("group: lame\ntask: [plain_one, nowhere]\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"tasks lame: cannot be loaded \(") as caught:
+        loaded(tasks, ["lame"], None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_group_is_loaded_with_all_of_its_tasks(tasks: Path) -> None:
+    (tasks / "both.yaml").write_text("group: both\ntask: [plain_one, plain_many]\n", encoding="utf-8")
+    assert set(loaded(tasks, ["both"], None)) == {"plain_one", "plain_many"}
 
 
 # -- a plain task -------------------------------------------------------------------------------------------------
