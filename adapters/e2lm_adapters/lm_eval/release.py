@@ -1,4 +1,4 @@
-"""Inner parts of lm-eval that we lean on, asked for before use: a release that lacks one costs it alone, with a line."""
+"""Inner parts of lm-eval we lean on, asked for before use: a release that lacks one costs it alone, with a line."""
 
 from __future__ import annotations
 
