@@ -3,7 +3,7 @@
 # make lint   style and types
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
 # make test-next   install the newest lm-eval that the index has, pre-releases too, into .venv-next and run the
-#                adapters' tests that hold for every release
+#                tests of what we put into it
 # make mutants   wrong numbers planted in formulas, in copies of the tree; fails if no test notices one
 #                (MUTANTS="--sample 15", "--only e2lm_signal", "--jobs 4"; a killed run goes on)
 # make families   tiny models of 76 configurations: swapped from disk and scored, against transformers and lm-eval
@@ -33,7 +33,7 @@ test-vllm: $(VENV_VLLM)/.ready
 	$(BIN_VLLM)/python -m pytest tests/e2lm_adapters/vllm
 
 test-next: $(VENV_NEXT)/.ready
-	$(BIN_NEXT)/python -m pytest tests/e2lm_adapters/lm_eval tests/e2lm_adapters/scoring/test_hf.py
+	$(BIN_NEXT)/python -m pytest tests/e2lm_adapters/lm_eval
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from lm_eval.api import registry
+from lm_eval.api import task as task_module
 from lm_eval.config.task import TaskConfig
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager, manager
@@ -159,6 +160,9 @@ def test_a_whole_text_is_the_last_argument_whatever_stands_before_it(tiny_llama:
 # -- rules of groups and few-shot examples ---------------------------------------------------------------------------
 
 
+of_0_4 = pytest.mark.skipif(hasattr(task_module, "MultipleChoiceTask"), reason="lm-eval 0.5 writes groups differently")
+
+
 def loaded(folder: Path, names: list[str], shots: int | None) -> dict[str, Any]:
     return dict(load_tasks(names, [folder], shots, None, {}).task_dict["tasks"])
 
@@ -186,6 +190,7 @@ def test_more_examples_than_there_are_is_one_line_that_names_the_task(tasks: Pat
     assert "\n" not in str(caught.value)
 
 
+@of_0_4
 def test_a_group_with_a_task_that_is_not_there_is_one_line_that_names_it(tasks: Path) -> None:
     (tasks / "lame.yaml").write_text("group: lame\ntask: [plain_one, nowhere]\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"tasks lame: cannot be loaded \(") as caught:
@@ -193,6 +198,7 @@ def test_a_group_with_a_task_that_is_not_there_is_one_line_that_names_it(tasks: 
     assert "\n" not in str(caught.value)
 
 
+@of_0_4
 def test_a_group_is_loaded_with_all_of_its_tasks(tasks: Path) -> None:
     (tasks / "both.yaml").write_text("group: both\ntask: [plain_one, plain_many]\n", encoding="utf-8")
     assert set(loaded(tasks, ["both"], None)) == {"plain_one", "plain_many"}
