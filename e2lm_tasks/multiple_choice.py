@@ -15,7 +15,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from lm_eval.api import task
@@ -68,11 +68,11 @@ class MultipleChoice(LocalTask, *THEIR_KIND):  # type: ignore[misc]
             self._aggregation_list.setdefault(metric.name, get_aggregation("mean"))
             self._higher_is_better.setdefault(metric.name, metric.higher_is_better)
 
-    def process_results(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any] | None:
+    def process_results(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
         """lm-eval's metrics of one item, then every registered one that it did not compute."""
         values: dict[str, Any] | None = super().process_results(doc, results)
-        if values is None:  # lm-eval 0.5 goes on by itself
-            return None
+        if values is None:
+            return cast(dict[str, Any], None)  # lm-eval 0.5 then goes on by itself
         try:
             choices = self._item_choices(doc, results) if self.reports_item_metrics else None
         except NotFiniteError:  # left out of the mean it would be one of the other items
