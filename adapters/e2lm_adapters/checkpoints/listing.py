@@ -24,6 +24,7 @@ from e2lm.errors import UserError, one_line
 from e2lm.noun import Noun
 from e2lm.series import SERIES_FILE, Series
 from e2lm.step_name import step_of
+from e2lm.weights import CONFIG_FILE, read_config
 
 T = TypeVar("T")
 
@@ -72,8 +73,16 @@ class HubListing(Noun):
     revisions: tuple[HubRevision, ...]
     params: int | None = None
     params_non_embedding: int | None = None
+    params_active: int | None = None
+    count_version: int = 1
     main: str | None = None
     described: Series | None = None
+
+
+#: By what rule parameters were counted; raised when the same weights count as others.
+COUNT_VERSION = 2
+#: What a listing counted by an earlier rule does not tell.
+UNCOUNTED: dict[str, Any] = {"params": None, "params_non_embedding": None, "params_active": None}
 
 
 def listing_path(cache: Path, repo: str) -> Path:
@@ -87,6 +96,8 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
 
     path = listing_path(cache, repo)
     before = HubListing.from_json_file(path) if path.is_file() else None
+    if before is not None and before.count_version < COUNT_VERSION:
+        before = before.model_copy(update=UNCOUNTED)
     if is_offline_mode():
         found = _with_cached(before or HubListing(repo=repo, revisions=()))
         if not found.revisions:
@@ -108,9 +119,9 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
             pool.map(lambda name: known.get((name, commits[name])) or _asked_revision(repo, name, commits[name]), names)
         )
     seen = {one.name: one for one in (*(before.revisions if before else ()), *revisions) if one.name in commits}
-    params = (before.params, before.params_non_embedding) if before else (None, None)
-    if params[0] is None and revisions:
-        params = _asked_params(repo, revisions[-1])
+    counts = {name: getattr(before, name, None) for name in UNCOUNTED}
+    if counts["params"] is None and revisions:
+        counts = _asked_params(repo, revisions[-1])
     main = commits.get("main")
     if main is None or before is None or before.main != main:
         described = None if main is None else _asked_description(repo, main)
@@ -119,8 +130,8 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
     listing = HubListing(
         repo=repo,
         revisions=tuple(seen.values()),
-        params=params[0],
-        params_non_embedding=params[1],
+        **counts,
+        count_version=COUNT_VERSION,
         main=main,
         described=described,
     )
@@ -204,10 +215,10 @@ def _weight_bytes(sizes: Mapping[str, int]) -> int:
     return sum(size for path, size in sizes.items() if path.endswith(WEIGHT_SUFFIXES))
 
 
-def _asked_params(repo: str, revision: HubRevision) -> tuple[int | None, int | None]:
-    """Parameters with and without embeddings, from the headers of the safetensors files; pickles do not tell."""
+def _asked_params(repo: str, revision: HubRevision) -> dict[str, int | None]:
+    """Parameters by name in the listing, from headers of safetensors files and config.json; pickles do not tell."""
     if not revision.safetensors:
-        return None, None
+        return UNCOUNTED
     from e2lm.weights import StoredTensor, WeightIndex
 
     what = f"{repo}@{revision.name}"
@@ -218,8 +229,25 @@ def _asked_params(repo: str, revision: HubRevision) -> tuple[int | None, int | N
         for file, header in headers.items()
         for name, info in header.tensors.items()
     }
-    index = WeightIndex(Path(what), (), tensors)
-    return index.params, index.params_non_embedding
+    place = "" if any("/" not in file for file in headers) or folder is None else f"{folder.name}/"
+    config = asked(what, lambda: _config(repo, revision.commit, f"{place}{CONFIG_FILE}"))
+    counted = WeightIndex(Path(what), (), tensors).parameters(config)
+    return {
+        "params": counted.params,
+        "params_non_embedding": counted.params_non_embedding,
+        "params_active": counted.params_active if counted.is_mixture else None,
+    }
+
+
+def _config(repo: str, commit: str, name: str) -> dict[str, Any]:
+    """The ``config.json`` of a revision; empty where it has none."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with TemporaryDirectory() as folder:
+        try:
+            return read_config(Path(hub().hf_hub_download(repo, name, revision=commit, local_dir=folder)).parent)
+        except EntryNotFoundError:
+            return {}
 
 
 def _headers(repo: str, commit: str, folder: HubFolder | None) -> Mapping[str, Any]:

@@ -68,16 +68,18 @@ def hub_series(reference: str, source: CheckpointSource, tokens_per_step: float 
                 "name one"
             )
         there[point.named.step] = point
-    params, without_embedding = listing.params, listing.params_non_embedding
+    params, without_embedding, active = listing.params, listing.params_non_embedding, listing.params_active
     if params is None or without_embedding is None:
-        index = read_weight_index(source.folder(_checkpoint(repo, points[0])))
-        params, without_embedding = index.params, index.params_non_embedding
+        counted = read_weight_index(source.folder(_checkpoint(repo, points[0]))).parameters()
+        params, without_embedding = counted.params, counted.params_non_embedding
+        active = counted.params_active if counted.is_mixture else None
     short = repo.rpartition("/")[2]
     found = [
         Series(
             name=f"{short}-{track}" if track else short,
             params=params,
             params_non_embedding=without_embedding,
+            params_active=active,
             checkpoints=tuple(_checkpoint(repo, point) for _, point in sorted(there.items())),
         )
         for track, there in sorted(tracks.items())

@@ -20,10 +20,12 @@ from e2lm.errors import UserError
 from e2lm.results import read_scores
 from e2lm.series import Series
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, read_weight_index
+from e2lm_adapters.checkpoints.listing import listing_path
 from e2lm_adapters.checkpoints.series import hub_series
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from tests.e2lm_adapters.conftest import STEPS, Run, no_model_is_built
 from tests.e2lm_adapters.fake_hub import FakeHub
+from tests.families.architectures import model, write_checkpoint
 
 REPO = "lab/tiny-run"
 
@@ -62,6 +64,27 @@ def test_a_repository_is_a_series_of_its_revisions(hub: FakeHub, tiny_series: Pa
     assert [point.location for point in series.checkpoints] == [f"{REPO}@step{step}" for step in STEPS]
     assert (series.params, series.params_non_embedding) == (described.params, described.params_non_embedding)
     assert hub.downloads() == []
+
+
+def test_of_a_mixture_of_experts_the_hub_tells_what_a_token_passes_through(hub: FakeHub, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "run" / "checkpoint-10", model("olmoe"))
+    hub.repos["lab/experts"] = {"step10": folder}
+    (series,) = hub_series("lab/experts", CheckpointSource(tmp_path / "cache"))
+    local = Series.read(tmp_path / "run")
+    assert series.params_active == local.params_active is not None
+    assert series.flops(1.0) == local.flops(1.0)
+    assert hub.downloads() == []
+
+
+def test_a_listing_that_was_counted_by_an_earlier_rule_is_counted_again(hub: FakeHub, tmp_path: Path) -> None:
+    source = CheckpointSource(tmp_path / "cache")
+    (right,) = hub_series(REPO, source)
+    path = listing_path(source.cache, REPO)
+    old = json.loads(path.read_text(encoding="utf-8"))
+    del old["count_version"], old["params_active"]
+    path.write_text(json.dumps(old | {"params": 5, "params_non_embedding": 5}), encoding="utf-8")
+    (again,) = hub_series(REPO, CheckpointSource(tmp_path / "cache"))
+    assert (again.params, again.params_non_embedding) == (right.params, right.params_non_embedding)
 
 
 def test_stages_that_count_their_own_steps_are_series_of_their_own(hub: FakeHub, tmp_path: Path) -> None:
