@@ -130,11 +130,10 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
     listing = HubListing(
         repo=repo,
         revisions=tuple(seen.values()),
-        **counts,
         count_version=COUNT_VERSION,
         main=main,
         described=described,
-    )
+    ).model_copy(update=counts)
     write_json(path, listing.model_dump(mode="json"))
     return listing.model_copy(update={"revisions": tuple(revisions)})
 
