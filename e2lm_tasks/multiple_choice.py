@@ -38,7 +38,7 @@ UNKNOWN_LENGTH = -1
 
 
 #: What such a task is in lm-eval 0.5, which has a class for every kind of request; before, there was one for all.
-THEIR_KIND: tuple[type, ...] = (task.MultipleChoiceTask,) if hasattr(task, "MultipleChoiceTask") else ()
+THEIR_KIND: tuple[type, ...] = (task.MultipleChoiceTask,) if task.ConfigurableTask is task.Task else ()
 
 
 class MultipleChoice(LocalTask, *THEIR_KIND):  # type: ignore[misc]
