@@ -12,6 +12,8 @@ Shape suffixes: R masked copies, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,9 +29,12 @@ from tqdm import tqdm
 
 from e2lm.errors import UserError, one_line
 from e2lm.item_metric import require_finite
+from e2lm_adapters.scoring.packed import ReadTokens
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
+
+log = logging.getLogger(__name__)
 
 #: Tokens of one forward pass: enough to keep a CPU or a small GPU busy, and few hundred MiB of hidden states.
 TOKENS_AT_ONCE = 16_384
@@ -52,7 +57,8 @@ class E2lmMlm(LM):  # type: ignore[misc]
     lm-eval's ``hf``; ``token_budget`` is the number of tokens of one forward pass.
     """
 
-    #: Refuse an answer that is NaN or infinite at once; ``e2lm eval``, which looks at every task by itself, does not.
+    #: Refuse at once an answer that is NaN or infinite, and a request without tokens; ``e2lm eval``, which looks at
+    #: every task by itself, does not.
     raises_if_not_finite = True
 
     def __init__(
@@ -88,12 +94,13 @@ class E2lmMlm(LM):  # type: ignore[misc]
         except ValueError as error:
             raise UserError(f"{pretrained}: no masked language model ({one_line(error)[:200]})") from error
         self.model.eval().to(self._device)
+        self._read_tokens = ReadTokens(self.model)
         self._pretrained = pretrained
         self._whole_words = bool(whole_words)
         self._token_budget = int(token_budget)
         self._left = _first_of(self.tokenizer.cls_token_id, self.tokenizer.bos_token_id)
         self._right = _first_of(self.tokenizer.sep_token_id, self.tokenizer.eos_token_id)
-        self._max_length = int(max_length) if max_length else _longest(self.model.config, self.tokenizer)
+        self._max_length = int(max_length) if max_length else _longest(self.model, self.tokenizer)
         self._token_counts: dict[tuple[str, str], int] = {}
 
     @property
@@ -113,11 +120,23 @@ class E2lmMlm(LM):  # type: ignore[misc]
         masked token was the likeliest one.
         """
         pairs = [request.args for request in requests]
-        copies = [copy for number, pair in enumerate(pairs) for copy in self._copies(number, *pair)]
-        answers = self._answers(copies, len(pairs), disable_tqdm)
+        copies_of = [self._copies(number, *pair) for number, pair in enumerate(pairs)]
+        answers = self._answers([copy for own in copies_of for copy in own], len(pairs), disable_tqdm)
+        empty = [number for number, own in enumerate(copies_of) if not own]
+        if empty:
+            self._name_empty([pairs[number] for number in empty], len(pairs))
+            for number in empty:
+                answers[number] = (-math.inf, False)  # never chosen; a sum of nothing would be the largest of all
         for pair, answer in zip(pairs, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, answer)
         return answers
+
+    def _name_empty(self, empty: Sequence[tuple[str, str]], asked: int) -> None:
+        shown = one_line(ascii(empty[0][1]))[:60]
+        why = f"{len(empty)} of {asked} requests have no token to score ({shown}); check the task's data"
+        if self.raises_if_not_finite:
+            raise UserError(why)
+        log.warning("e2lm-mlm: %s", why)
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Pseudo-log-likelihood in nats of whole texts; it is no likelihood, so no bits per byte follow from it."""
@@ -142,11 +161,15 @@ class E2lmMlm(LM):  # type: ignore[misc]
         """One copy per token of ``continuation``, which is encoded together with its context."""
         # A space between the two belongs to the continuation, as in lm-eval.
         stripped = context.rstrip()
-        encoding = self.tokenizer(context + continuation, add_special_tokens=False)
+        try:
+            encoding = self.tokenizer(context + continuation, add_special_tokens=False)
+        except (ValueError, TypeError):  # no text, or one that is no Unicode
+            self._token_counts[context, continuation] = 0
+            return []
         ids: list[int] = list(encoding["input_ids"])
         before = len(self.tokenizer(stripped, add_special_tokens=False)["input_ids"]) if stripped else 0
         words = encoding.word_ids() if self._whole_words else None
-        self._token_counts[context, continuation] = len(ids) - before
+        self._token_counts[context, continuation] = max(len(ids) - before, 0)
         return [self._copy(request, ids, place, words) for place in range(before, len(ids))]
 
     def _copy(self, request: int, ids: Sequence[int], place: int, words: Sequence[int | None] | None) -> MaskedCopy:
@@ -176,42 +199,44 @@ class E2lmMlm(LM):  # type: ignore[misc]
         return list(zip(logliks, greedy, strict=True))
 
     def _batches(self, ordered: Sequence[MaskedCopy]) -> list[list[MaskedCopy]]:
+        """Copies of one length each: some families look at padding (FNet has no mask, ConvBERT a convolution)."""
         batches: list[list[MaskedCopy]] = [[]]
-        for copy in ordered:  # by length: the last of a batch is its longest
-            if batches[-1] and (len(batches[-1]) + 1) * len(copy.tokens) > self._token_budget:
+        for copy in ordered:
+            last = batches[-1]
+            uneven = last and len(last[0].tokens) != len(copy.tokens)
+            if uneven or (last and (len(last) + 1) * len(copy.tokens) > self._token_budget):
                 batches.append([])
             batches[-1].append(copy)
         return [batch for batch in batches if batch]
 
     def _scored(self, batch: Sequence[MaskedCopy]) -> tuple[list[float], list[bool]]:
-        longest = max(len(copy.tokens) for copy in batch)
-        padding = self.tokenizer.pad_token_id or 0
-        ids_RT = torch.full((len(batch), longest), padding, dtype=torch.long)
-        there_RT = torch.zeros((len(batch), longest), dtype=torch.long)
-        for row, copy in enumerate(batch):
-            ids_RT[row, : len(copy.tokens)] = torch.tensor(copy.tokens)
-            there_RT[row, : len(copy.tokens)] = 1
+        ids_RT = torch.tensor([copy.tokens for copy in batch], dtype=torch.long)
         places_R = torch.tensor([copy.place for copy in batch], device=self._device)
         targets_R = torch.tensor([copy.target for copy in batch], device=self._device)
         with torch.inference_mode():
-            logits_RV = self._logits(ids_RT.to(self._device), there_RT.to(self._device), places_R).float()
+            logits_RV = self._logits(ids_RT.to(self._device), places_R).float()
             loglik_R = logits_RV.log_softmax(-1).gather(1, targets_R[:, None])[:, 0]
         loglik_R = loglik_R.double().cpu()
         if self.raises_if_not_finite:
             require_finite(loglik_R.numpy(), lambda row: f"request {batch[row].request}")
         return loglik_R.tolist(), (logits_RV.argmax(-1) == targets_R).tolist()
 
-    def _logits(self, ids_RT: torch.Tensor, there_RT: torch.Tensor, places_R: torch.Tensor) -> torch.Tensor:
-        """Logits [R, V] at the masked places only: for a whole text they are most of the memory."""
-        rows_R = torch.arange(len(ids_RT), device=self._device)
-        head = getattr(self.model, "lm_head", None)
-        if head is None or self.model.base_model is self.model:
-            logits_RV: torch.Tensor = self.model(input_ids=ids_RT, attention_mask=there_RT).logits[rows_R, places_R]
-            return logits_RV
-        hidden_RTD = self.model.base_model(input_ids=ids_RT, attention_mask=there_RT).last_hidden_state
-        # RoBERTa's head transforms each place for itself, so it can be given the masked ones alone.
-        head_RV: torch.Tensor = head(hidden_RTD[rows_R, places_R][:, None])[:, 0]
-        return head_RV
+    def _logits(self, ids_RT: torch.Tensor, places_R: torch.Tensor) -> torch.Tensor:
+        """Logits [R, V] at the masked places only, by the model's own forward: of a whole text they are most of the
+        memory.
+        """
+        flat_R = torch.arange(len(ids_RT), device=self._device) * ids_RT.shape[1] + places_R
+        try:
+            with self._read_tokens.only(flat_R):
+                logits: torch.Tensor = self.model(input_ids=ids_RT, attention_mask=torch.ones_like(ids_RT)).logits
+        except (TypeError, ValueError, RuntimeError, LookupError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise UserError(
+                f"{self._pretrained}: {type(self.model).__name__} does not take a text of {ids_RT.shape[1]} tokens by "
+                f"itself ({type(error).__name__}: {one_line(error)[:160]}); e2lm-mlm cannot score it"
+            ) from error
+        return self._read_tokens.logits(logits, flat_R)
 
 
 def _first_of(*ids: int | None) -> tuple[int, ...]:
@@ -222,9 +247,11 @@ def _first_of(*ids: int | None) -> tuple[int, ...]:
 _NO_LIMIT = 1_000_000
 
 
-def _longest(config: Any, tokenizer: Any) -> int:
-    """Tokens that fit: RoBERTa's first positions are taken by padding, so its limit is what the tokenizer says."""
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    if getattr(config, "model_type", "").startswith(("roberta", "camembert", "xlm-roberta")):
-        positions -= int(config.pad_token_id) + 1
+def _longest(model: Any, tokenizer: Any) -> int:
+    """Tokens that fit; where padding takes the first positions (RoBERTa and its kin), by so many fewer."""
+    config = model.config.get_text_config()
+    positions = int(getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length)
+    for name, part in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(getattr(part, "padding_idx", None), int):
+            positions = min(positions, len(part.weight) - part.padding_idx - 1)
     return min(positions, tokenizer.model_max_length) if tokenizer.model_max_length < _NO_LIMIT else positions

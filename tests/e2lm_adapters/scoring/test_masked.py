@@ -11,6 +11,7 @@ import torch
 from lm_eval.api.instance import Instance
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForMaskedLM,
     BertConfig,
     BertForMaskedLM,
@@ -187,3 +188,76 @@ def test_a_token_is_greedy_where_its_logit_is_the_largest(folder: Path, monkeypa
     assert logliks == pytest.approx(
         [float(row.log_softmax(-1)[t]) for row, t in zip(logits_RV, (2, 2, 1), strict=True)]
     )
+
+
+#: What looks at padding, and what has fewer positions than its config says.
+OTHERS: dict[str, dict[str, Any]] = {
+    "fnet": {},
+    "convbert": {"embedding_size": 32},
+    "mpnet": {},
+    "longformer": {"attention_window": [4, 4]},
+    "esm": {"mask_token_id": 2},
+    "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 2},
+    "ibert": {},
+}
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place, words = tmp_path_factory.mktemp("others") / request.param, tokenizer()
+    config = AutoConfig.for_model(
+        request.param,
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=40,
+        pad_token_id=words.pad_token_id,
+        initializer_range=0.3,
+        **OTHERS[request.param],
+    )
+    torch.manual_seed(0)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(place)
+    words.save_pretrained(place)
+    return place
+
+
+def test_the_definition_holds_for_every_family_whatever_shares_a_batch_and_long_texts_are_cut(
+    other_folder: Path,
+) -> None:
+    model = E2lmMlm(str(other_folder), device="cpu")
+    answers = model.loglikelihood(requests(*PAIRS), disable_tqdm=True)
+    for (loglik, greedy), pair in zip(answers, PAIRS, strict=True):
+        expected = by_definition(other_folder, *pair)
+        assert loglik == pytest.approx(expected[0], abs=1e-4)
+        assert greedy == expected[1]
+    assert len(model.tokenizer(TEXT)["input_ids"]) > 40
+    assert math.isfinite(model.loglikelihood(requests((TEXT, " the cat")), disable_tqdm=True)[0][0])
+
+
+def test_a_family_that_takes_no_text_of_this_length_is_named_in_one_line(tmp_path: Path) -> None:
+    words = tokenizer()
+    config = AutoConfig.for_model(
+        "nystromformer", vocab_size=300, hidden_size=32, num_hidden_layers=1, num_attention_heads=4,
+        intermediate_size=48, num_landmarks=8, segment_means_seq_len=64, max_position_embeddings=80,
+    )  # fmt: skip
+    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="NystromformerForMaskedLM does not take a text of"):
+        E2lmMlm(str(tmp_path), device="cpu").loglikelihood(requests(("the cat", " sat")), disable_tqdm=True)
+
+
+def test_a_choice_without_tokens_is_named_and_never_the_likeliest(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = E2lmMlm(str(folder), device="cpu")
+    asked = requests(("the cat", ""), ("the cat", " sat"))
+    with pytest.raises(UserError, match="1 of 2 requests have no token to score"):
+        lm.loglikelihood(asked, disable_tqdm=True)
+    lm.raises_if_not_finite = False
+    (empty, greedy), (other, _) = lm.loglikelihood(asked, disable_tqdm=True)
+    assert (empty, greedy) == (-math.inf, False)
+    assert other > empty
+    assert "have no token to score" in caplog.text
+    assert lm.continuation_tokens_of([("the cat", "")]) == [0]
