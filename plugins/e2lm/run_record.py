@@ -37,7 +37,9 @@ class LeftOut(Noun):
 
 
 class RunRecord(Noun):
-    """Configuration, versions, hashes, seeds and cost of one command, and what it could not use."""
+    """Configuration, versions, hashes, seeds and cost of one command, what it could not use, and what to know of how
+    it was done (``remarks``).
+    """
 
     schema_version: Literal[1] = 1
     command: str
@@ -49,6 +51,7 @@ class RunRecord(Noun):
     flops: float | None = None
     finished: bool = False
     left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``run.json`` into ``folder``."""

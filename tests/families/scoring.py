@@ -51,8 +51,9 @@ class Scored:
     def __str__(self) -> str:
         verdict = "ok" if self.holds else "DIFFERS"
         return (
-            f"{self.name:18} {self.precision:8} {self.weights:9} {verdict:7} {self.difference:.1e} of {self.allowed:.1e}"
-            f"  stock's spread {self.spread:.1e}  greedy {self.greedy_differences}  {self.stock_way or 'shared'}"
+            f"{self.name:18} {self.precision:8} {self.weights:9} {verdict:7} {self.difference:.1e} of "
+            f"{self.allowed:.1e}  stock's spread {self.spread:.1e}  greedy {self.greedy_differences}  "
+            f"{self.stock_way or 'shared'}"
         )
 
 

@@ -141,7 +141,9 @@ def _run(arguments: Namespace) -> int:
         checkpoints = sum(len(one.checkpoints) for one in series)
         print(f"{checkpoints} checkpoints of {len(series)} series, {len(scores)} scores: {arguments.out}/scores.csv")
         print(f"next: e2lm signal {arguments.out}")
-    return 0
+    for line in evaluation.failed_checks:
+        print(line, file=sys.stderr)
+    return 1 if evaluation.failed_checks else 0
 
 
 def _trackers(text: str | None) -> tuple[str, ...]:

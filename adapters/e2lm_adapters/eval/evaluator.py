@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, zip_longest
 from pathlib import Path
@@ -113,6 +113,7 @@ class CheckpointEvaluator:
         self._load(piece, reader)
         if following is not None and self._live.needs_tensors(following):
             reader.start(following)
+        before = _checks_of(self._lm)
         set_seeds()
         with np.errstate(divide="ignore", invalid="ignore"):  # lm-eval divides by the length of an empty choice
             results = evaluate(
@@ -123,7 +124,8 @@ class CheckpointEvaluator:
                 log_samples=True,
             )
         wall_s = time.monotonic() - started
-        kept = self._all_kept(piece, results, wall_s)
+        told = _checks_of(self._lm).since(before)
+        kept = [(told.noted(unit), samples) for unit, samples in self._all_kept(piece, results, wall_s)]
         refused = {unit.task for unit, _ in kept if unit.not_finite}
         if self._request.write_lm_eval_files and len(refused) < len(kept):
             shown = piece.checkpoint if self._merge is None else self._merge.shown(piece.checkpoint)
@@ -201,6 +203,26 @@ class CheckpointEvaluator:
             wall_s=wall_s,
         )
         return unit, read.samples
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """What a model found out about its own scoring: lists scored the stock way after all, and failed ``verify``."""
+
+    fallbacks: tuple[str, ...]
+    failed: tuple[str, ...]
+
+    def since(self, before: _Checks) -> _Checks:
+        return _Checks(self.fallbacks[len(before.fallbacks) :], self.failed[len(before.failed) :])
+
+    def noted(self, unit: Unit) -> Unit:
+        remarks = tuple(f"scored the stock way: {why}" for why in self.fallbacks)
+        return unit.model_copy(update={"remarks": remarks, "check_failed": "; ".join(self.failed)})
+
+
+def _checks_of(lm: Any) -> _Checks:
+    found = (getattr(lm, name, ()) for name in ("fallbacks", "failed_verifications"))
+    return _Checks(*(tuple(map(str, lines)) for lines in found))
 
 
 def model_class(name: str) -> Any:

@@ -56,10 +56,11 @@ WeightsOf = dict[tuple[str, int], CheckedWeights]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The Scores of every checkpoint that could be scored, and what could not be."""
+    """The Scores of every checkpoint that could be scored, what could not be, and which checks failed."""
 
     scores: Scores
     left_out: tuple[LeftOut, ...]
+    failed_checks: tuple[str, ...] = ()
 
 
 def evaluate_series(request: EvaluationRequest) -> Evaluation:
@@ -94,13 +95,14 @@ def evaluate_series(request: EvaluationRequest) -> Evaluation:
     left_out = (*request.unread, *_left_out(request, weights, tasks, store))
     if len(scores) or not left_out:
         scores.write(request.out)
-    done = {"wall_s": time.monotonic() - started, "finished": True, "left_out": left_out}
+    remarks, failed = _remarks(request, weights, tasks, store)
+    done = {"wall_s": time.monotonic() - started, "finished": True, "left_out": left_out, "remarks": remarks}
     record.model_copy(update=done).write(request.out)
     for series in request.series:
         own = scores.where(series=series.name)
         if len(own):
             plugin_manager().notify("e2lm_after_series_scored", series=series, scores=own)
-    return Evaluation(scores, left_out)
+    return Evaluation(scores, left_out, failed)
 
 
 # -- before anything is written -----------------------------------------------------------------------------------
@@ -265,3 +267,18 @@ def _left_out(
         some = "" if len(names) == len(tasks.hashes) else f", {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
         found.append(LeftOut(what=what + some, why=why, file=file))
     return (*found, *(LeftOut(what=task, why=line) for task, line in items))
+
+
+def _remarks(
+    request: EvaluationRequest, weights: WeightsOf, tasks: LoadedTasks, store: EvaluationStore
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is to be known of the way checkpoints were scored, and which checks failed, a line each."""
+    remarks: dict[str, None] = {}
+    failed: dict[str, None] = {}
+    for series, checkpoint in _pairs(request.series):
+        place = f"{series.name} step {checkpoint.step}"
+        for unit in _finished(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store):
+            remarks.update({f"{place}: {line}": None for line in unit.remarks})
+            if unit.check_failed:
+                failed[f"{place}: verify: {unit.check_failed}; its scores are lm-eval's own"] = None
+    return (*remarks, *failed), tuple(failed)

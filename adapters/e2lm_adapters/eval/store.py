@@ -48,6 +48,7 @@ class Unit(Noun):
     ``left_out`` tells which of its items its Samples lack, and why. ``not_finite`` is empty, or says which number of
     the checkpoint is NaN or infinite, or what else of it cannot be used: then there is nothing else, and trying again
     would change nothing. ``built_anew`` says why weights could not be swapped into the model of the checkpoint before.
+    ``remarks`` are about the way its checkpoint was scored, ``check_failed`` is what a check asked for found wrong.
     """
 
     schema_version: Literal[1] = 1
@@ -63,6 +64,8 @@ class Unit(Noun):
     left_out: tuple[str, ...] = ()
     not_finite: str = ""
     built_anew: str = ""
+    remarks: tuple[str, ...] = ()
+    check_failed: str = ""
     wall_s: float = 0.0
 
     @property

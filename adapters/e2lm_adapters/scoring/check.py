@@ -35,6 +35,17 @@ class ScoringDifference:
         """Whether the differences are rounding."""
         return self.largest_difference <= self.tolerance
 
+    def __str__(self) -> str:
+        """For people.
+
+        >>> print(ScoringDifference(7, 0.01, 0, 1e-4))
+        largest difference 0.01 nats on 7 requests (allowed 0.0001), 0 greedy flags differ
+        """
+        return (
+            f"largest difference {self.largest_difference:.3g} nats on {self.requests} requests (allowed "
+            f"{self.tolerance:.3g}), {self.greedy_differences} greedy flags differ"
+        )
+
 
 def checked_sample(requests: Sequence[TokenRequest]) -> list[TokenRequest]:
     """The requests that a start-up check scores both ways: some of every length, then the first of the list."""

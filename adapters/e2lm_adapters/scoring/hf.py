@@ -267,7 +267,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         for chosen in samples:
             found = self._prover.difference(plan, wanted.asked, answers, chosen, self.softmax_dtype)
             self.verification = found
-            if self._verify and chosen is samples[-1]:
+            if self._verify and (chosen is samples[-1] or not found.agrees):
                 self._report_verification(found)
             if not found.agrees:
                 return (

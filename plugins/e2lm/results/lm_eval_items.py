@@ -105,17 +105,32 @@ def item_samples(
     if facts.output_type not in CHOICE_OUTPUTS or not records:
         return ItemSamples(None)
     ordered = sorted({int(one["doc_id"]): one for one in records}.values(), key=lambda one: int(one["doc_id"]))
-    items = [_item(one, facts) for one in ordered]
+    items, unscored = _without_unscored([_item(one, facts) for one in ordered], tokens_of)
     _require_finite([(one.doc_id, one.loglik_C) for one in items])
     if not all(one.agrees for one in items):
         return ItemSamples(None, ("lm-eval counts other choices as right than the task names: no item metrics",))
     one_text = facts.output_type == "loglikelihood"
     delimiter = "" if one_text else used_delimiter(facts.delimiter, [one.pairs for one in items])
-    left_out = tuple(_left_out(items, delimiter))
+    left_out = (*unscored, *_left_out(items, delimiter))
     usable = [one for one in items if one.golds is not None]
     if not any(one.golds for one in usable):
         return ItemSamples(None, left_out)
     return ItemSamples(_samples(series, step, task, usable, delimiter, tokens_of), left_out)
+
+
+def _without_unscored(
+    items: list[_Item], tokens_of: Callable[[list[Pair]], list[int]] | None
+) -> tuple[list[_Item], tuple[str, ...]]:
+    """The items whose choices all have tokens, and a line that names the others: their model could not score them."""
+    lacking = {one.doc_id for one in items if tokens_of is not None and 0 in tokens_of(one.pairs)}
+    if not lacking:
+        return items, ()
+    shown = ", ".join(map(str, sorted(lacking)[:3])) + (" ..." if len(lacking) > 3 else "")
+    line = (
+        f"{len(lacking)} of {len(items)} items without item metrics, a choice has no tokens, or more than the model "
+        f"takes (doc_id {shown})"
+    )
+    return [one for one in items if one.doc_id not in lacking], (line,)
 
 
 def _item(record: Record, facts: TaskFacts) -> _Item:

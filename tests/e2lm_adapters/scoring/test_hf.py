@@ -402,7 +402,7 @@ def test_a_verify_that_fails_is_an_error_unless_somebody_looks_at_every_task(tok
 
     scorer.score = one_is_wrong  # type: ignore[method-assign]
     pairs = pairs_of_items(1, 10)
-    with pytest.raises(UserError, match=r"verify: ScoringDifference\(requests=40, largest_difference=0\.0"):
+    with pytest.raises(UserError, match=r"verify: largest difference 0\.01 nats on 40 requests \(allowed 0\.0001\)"):
         scored(ours, pairs)
     ours.raises_if_not_finite = False
     ours._failed_mark = None
