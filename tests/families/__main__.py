@@ -1,6 +1,7 @@
-"""``python -m tests.families [swap ...] [--only NAME ...]``: every family proven, from disk; 1 if one fails.
+"""``python -m tests.families [swap] [score] [--only NAME ...]``: every family proven; 1 if one fails.
 
 swap   the weights of a live model replaced: bit-equal to ``from_pretrained`` of the other folder?
+score  log-likelihoods by ``e2lm-hf``: those of lm-eval's ``hf``, before training and after?
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from tests.families import swapping
+from tests.families import scoring, swapping
 from tests.families.architectures import ARCHITECTURES
 
 #: By name: takes names of families, tells each as it comes, and gives how many passed.
-STUDIES: dict[str, Callable[[Sequence[str]], int]] = {"swap": swapping.study}
+STUDIES: dict[str, Callable[[Sequence[str]], int]] = {"swap": swapping.study, "score": scoring.study}
 
 
 def main(arguments: list[str] | None = None) -> int:
