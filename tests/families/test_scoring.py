@@ -13,7 +13,8 @@ from tests.families.scoring import Precision, series_of
 def test_a_trained_model_that_follows_one_without_opinions_is_scored_as_by_lm_eval(
     name: str, precision: Precision
 ) -> None:
-    found = series_of(name, precision, ("zero head", "trained"), (1, 7))
+    # Other batch sizes of stock scoring tell its spread, which is asked for in half precision alone.
+    found = series_of(name, precision, ("zero head", "trained"), (1,) if precision == "float32" else (1, 7))
     for one in found:
         assert one.holds, one
     sight = ARCHITECTURES[name].sight
