@@ -439,6 +439,28 @@ def test_no_requests_give_no_answers(tokenizer: Any) -> None:
     assert ours.loglikelihood([], disable_tqdm=True) == []
 
 
+def test_texts_are_encoded_cut_and_written_as_by_stock_lm_eval(tokenizer: Any) -> None:
+    """What lm-eval's own tests of its ``hf`` ask of weights from the Hub, here of a model at hand, beside ``hf``."""
+    ours, stock = both(built("llama", **FAMILIES["llama"][1]), tokenizer)
+    rng = np.random.default_rng(1)
+    texts = [words(rng, count) for count in (1, 7, 30)]
+    for text in texts:
+        tokens = ours.tok_encode(text)
+        assert tokens == stock.tok_encode(text)
+        assert ours.tok_decode(tokens) == stock.tok_decode(tokens) == text
+    assert ours.tok_batch_encode(texts)[0].tolist() == stock.tok_batch_encode(texts)[0].tolist()
+    assert (ours.max_length, ours.eot_token_id, ours.vocab_size) == (
+        stock.max_length,
+        stock.eot_token_id,
+        stock.vocab_size,
+    )
+    asked = [(text, {"until": ["\n"], "max_gen_toks": 12, "do_sample": False}) for text in texts]
+    requests = instances("generate_until", asked)
+    written = ours.generate_until(requests, disable_tqdm=True)
+    assert written == stock.generate_until(requests, disable_tqdm=True)
+    assert any(written)
+
+
 def test_swapped_weights_score_bit_for_bit_as_a_fresh_model(tiny_series: Path) -> None:
     folders = [tiny_series / f"checkpoint-{step}" for step in (0, 10, 20)]
     live = E2lmHf(str(folders[0]), device="cpu", dtype="float32", show_progress=False)
