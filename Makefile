@@ -2,6 +2,7 @@
 # make test   install into .venv and run the tests
 # make lint   style and types
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
+# make families-vllm  every family through vLLM: swapped = fresh = transformers (a quarter of an hour)
 # make test-next   install the newest lm-eval that the index has, pre-releases too, into .venv-next and run the
 #                tests of what we put into it
 # make mutants   wrong numbers planted in formulas, in copies of the tree; fails if no test notices one
@@ -21,7 +22,7 @@ VENV_NEXT ?= .venv-next
 BIN_NEXT := $(VENV_NEXT)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm test-next lint check mutants families docs tutorial picture clean
+.PHONY: demo test test-vllm families-vllm test-next lint check mutants families docs tutorial picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
@@ -31,6 +32,9 @@ test: $(VENV)/.ready
 
 test-vllm: $(VENV_VLLM)/.ready
 	$(BIN_VLLM)/python -m pytest tests/e2lm_adapters/vllm
+
+families-vllm: $(VENV_VLLM)/.ready
+	E2LM_FAMILIES=all $(BIN_VLLM)/python -m pytest tests/e2lm_adapters/vllm/test_families.py
 
 test-next: $(VENV_NEXT)/.ready
 	$(BIN_NEXT)/python -m pytest tests/e2lm_adapters/lm_eval

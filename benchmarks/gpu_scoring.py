@@ -1,8 +1,9 @@
 """One step of ``gpu.sh``: make the inputs, score them with one model of lm-eval, or compare what was measured.
 
-The model is a Llama of 0.5 B parameters with random weights. Every item has the same worked examples and its own
-question in front of four choices, about 600 tokens in all. All models score the same requests through lm-eval's own
-interface, after a few of them as a warm-up; loading is timed apart.
+The model is of about 0.5 B parameters with random weights: a Llama, or another family (``--family``). Every item has
+the same worked examples and its own question in front of four choices, about 600 tokens in all. All models score the
+same requests through lm-eval's own interface, after a few of them as a warm-up; loading is timed apart. With
+``--after-reload`` a model that keeps its engine starts with other weights and is given the right ones in place.
 
 Of the bf16 roofline, a way of scoring uses ``FLOPs of the distinct tokens / seconds / peak``: 2 per parameter of the
 layers and token of the trie of all requests, 2 per entry of the output head and continuation token, and
@@ -33,9 +34,19 @@ MODEL: dict[str, Any] = {
     "vocab_size": 32768,
     "tie_word_embeddings": False,
 }
+#: By name: transformers' name of the family, and what it has besides. The last three are those whose weights are the
+#: hardest to replace in a live engine: a tied output head, a mixture of experts, windows (and a tied head).
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("llama", {}),
+    "llama-tied": ("llama", {"tie_word_embeddings": True}),
+    "olmoe": ("olmoe", {"num_experts": 16, "num_experts_per_tok": 4, "intermediate_size": 512}),
+    "gemma3": (
+        "gemma3_text",
+        {"head_dim": 64, "sliding_window": 512, "query_pre_attn_scalar": 64, "tie_word_embeddings": True},
+    ),
+}
 #: The same code on a CPU, to see that it runs.
 TINY: dict[str, Any] = {
-    **MODEL,
     "hidden_size": 128,
     "intermediate_size": 256,
     "num_hidden_layers": 2,
@@ -72,6 +83,11 @@ class Place:
         """All (context, continuation) pairs."""
         return self.folder / "requests.json"
 
+    @property
+    def model_before(self) -> Path:
+        """Folder of a checkpoint of the same model with other weights."""
+        return self.folder / "model-before"
+
     def answers(self, label: str) -> Path:
         """What one run measured."""
         return self.folder / f"answers-{label}.json"
@@ -80,22 +96,14 @@ class Place:
 # -- inputs -------------------------------------------------------------------------------------------------------
 
 
-def make(place: Place, items: int, shots: int, tiny: bool) -> None:
-    import torch
+def make(place: Place, items: int, shots: int, tiny: bool, family: str) -> None:
     from series import corpus, items_from, trained_tokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM
 
     text = corpus()
     tokenizer = trained_tokenizer(text)
     shutil.rmtree(place.folder, ignore_errors=True)
-    torch.manual_seed(0)
-    config = LlamaConfig(**(TINY if tiny else MODEL), initializer_range=0.04)
-    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.device(device):
-        model = LlamaForCausalLM(config)
-    model.to(torch.float32 if device == "cpu" else torch.bfloat16).save_pretrained(place.model)
-    tokenizer.save_pretrained(place.model)
+    for seed, folder in enumerate((place.model, place.model_before)):
+        write_model(folder, family, tiny, seed, tokenizer)
     examples = items_from(text, shots, 2)
     preamble = "".join(f"{one['context']} {one['choices'][one['gold']]}\n\n" for one in examples)
     pairs = [
@@ -104,10 +112,26 @@ def make(place: Place, items: int, shots: int, tiny: bool) -> None:
     place.requests.write_text(json.dumps(pairs), encoding="utf-8")
 
 
+def write_model(folder: Path, family: str, tiny: bool, seed: int, tokenizer: Any) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    kind, special = FAMILIES[family]
+    torch.manual_seed(seed)
+    sizes = {**MODEL, **special, **(TINY if tiny else {}), "initializer_range": 0.04}
+    config = AutoConfig.for_model(kind, **sizes)
+    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config)
+    model.to(torch.float32 if device == "cpu" else torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 # -- one model ----------------------------------------------------------------------------------------------------
 
 
-def score(place: Place, label: str, model: str, arguments: str, batch_size: str) -> None:
+def score(place: Place, label: str, model: str, arguments: str, batch_size: str, after_reload: bool) -> None:
     import torch
     from lm_eval.api.instance import Instance
 
@@ -117,8 +141,13 @@ def score(place: Place, label: str, model: str, arguments: str, batch_size: str)
     started = time.monotonic()
     kind = model_class(model)
     options = {"batch_size": batch_size, "max_batch_size": None, "device": device}
-    lm = kind.create_from_arg_obj(dict(pretrained=str(place.model), **parsed_arguments(arguments)), options)
+    first = place.model_before if after_reload else place.model
+    lm = kind.create_from_arg_obj(dict(pretrained=str(first), **parsed_arguments(arguments)), options)
     loaded_s = time.monotonic() - started
+    started = time.monotonic()
+    if after_reload:
+        lm.load_checkpoint(place.model)
+    reloaded_s = time.monotonic() - started
     lm.loglikelihood(requests[-WARM_UP:], disable_tqdm=True)
     if device == "cuda":
         torch.cuda.synchronize()
@@ -132,12 +161,16 @@ def score(place: Place, label: str, model: str, arguments: str, batch_size: str)
         "batch_size": batch_size,
         "wall_s": wall_s,
         "loaded_s": loaded_s,
+        "reloaded_s": reloaded_s if after_reload else None,
+        "loadings": str(getattr(lm, "loadings", "")),
+        "fallbacks": list(getattr(lm, "fallbacks", [])),
         "way": str(getattr(getattr(lm, "_way", None), "value", "")),
         "scores_the_stock_way": str(getattr(lm, "_why_stock", None) or getattr(lm, "_why_plain", None) or ""),
         "answers": [[loglik, bool(greedy)] for loglik, greedy in answers],
     }
     place.answers(label).write_text(json.dumps(found), encoding="utf-8")
-    print(f"{label}: {len(requests) / wall_s:,.1f} requests/s, {wall_s:.2f} s", flush=True)
+    told = f"; {lm.loadings}, in {reloaded_s:.1f} s" if after_reload else ""
+    print(f"{label}: {len(requests) / wall_s:,.1f} requests/s, {wall_s:.2f} s{told}", flush=True)
 
 
 def model_class(name: str) -> Any:
@@ -197,9 +230,13 @@ def tokens_of(place: Place) -> dict[str, float]:
 def distinct_flops(place: Place, tokens: dict[str, float]) -> float:
     config = json.loads((place.model / "config.json").read_text(encoding="utf-8"))
     width, layers = config["hidden_size"], config["num_hidden_layers"]
-    grouped = 2 * width * width * config["num_key_value_heads"] / config["num_attention_heads"]
-    per_layer = 2 * width * width + grouped + 3 * width * config["intermediate_size"]
-    per_token = 2 * layers * per_layer + 4 * layers * width * tokens["mean_position"]
+    heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
+    head_size = config.get("head_dim") or width // heads
+    # Of a mixture, the experts that a token meets.
+    inner = config["intermediate_size"] * config.get("num_experts_per_tok", 1)
+    per_layer = 2 * width * head_size * (heads + groups) + 3 * width * inner
+    seen = min(tokens["mean_position"], config.get("sliding_window") or float("inf"))
+    per_token = 2 * layers * per_layer + 4 * layers * heads * head_size * seen
     return tokens["distinct_tokens"] * per_token + tokens["continuation_tokens"] * 2 * width * config["vocab_size"]
 
 
@@ -219,7 +256,7 @@ def measured_peak() -> float:
     return best
 
 
-def compare(place: Place, out: Path) -> None:
+def compare(place: Place, out: Path, family: str) -> None:
     from importlib import metadata
 
     import torch
@@ -241,6 +278,7 @@ def compare(place: Place, out: Path) -> None:
         run["measured_peak_fraction"] = flops / seconds / peak if peak else None
     table = {
         "device": name,
+        "family": family,
         "peak_flops_data_sheet": sheet,
         "peak_flops_measured": peak,
         "torch": torch.__version__,
@@ -251,7 +289,8 @@ def compare(place: Place, out: Path) -> None:
         "differences": differences(answers),
     }
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"gpu-{name.replace(' ', '-').lower()}.json"
+    ending = "" if family == "llama" else f"-{family}"
+    file = out / f"gpu-{name.replace(' ', '-').lower()}{ending}.json"
     file.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     for run in runs:
         fraction = run["roofline_fraction"] or run["measured_peak_fraction"]
@@ -292,6 +331,8 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--tiny", action="store_true", help="a model of 1 M parameters, to see that everything runs")
+    parser.add_argument("--family", choices=FAMILIES, default="llama")
+    parser.add_argument("--after-reload", action="store_true", help="start with other weights, then load the right")
     parser.add_argument("--label")
     parser.add_argument("--model")
     parser.add_argument("--model-args", default="")
@@ -300,11 +341,12 @@ def main() -> None:
     given = parser.parse_args()
     place = Place(given.folder)
     if given.step == "make":
-        make(place, given.items, given.shots, given.tiny)
+        make(place, given.items, given.shots, given.tiny, given.family)
     elif given.step == "score":
-        score(place, given.label or given.model, given.model, given.model_args, given.batch_size)
+        label = given.label or given.model
+        score(place, label, given.model, given.model_args, given.batch_size, given.after_reload)
     else:
-        compare(place, given.out)
+        compare(place, given.out, given.family)
 
 
 if __name__ == "__main__":

@@ -118,10 +118,12 @@ class LiveModel:
     def _load_by_engine(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
         if self._is_merged:
             self.lm.swap(reader.take(checkpoint))
-            return
-        if not self._source.is_at_hand(checkpoint):
-            reader.take(checkpoint)  # waits until it has been fetched
-        self.lm.load_checkpoint(self._source.folder(checkpoint))
+        else:
+            if not self._source.is_at_hand(checkpoint):
+                reader.take(checkpoint)  # waits until it has been fetched
+            self.lm.load_checkpoint(self._source.folder(checkpoint))
+        # It has told by itself.
+        self.built_anew = str(getattr(self.lm, "built_anew", ""))
 
     def _tell(self, why: str) -> None:
         """One line for each kind of reason; which checkpoints it was for is in the run record."""

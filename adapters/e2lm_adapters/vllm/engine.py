@@ -9,7 +9,6 @@ import contextlib
 import gc
 import logging
 import os
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from e2lm.errors import E2LMError, UserError, one_line
-from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 from e2lm_adapters.vllm.process import EngineGone, EngineProcesses, child_processes
 from e2lm_adapters.vllm.scoring import PromptScore, TokenIds, Way, prompt_score
+from e2lm_adapters.vllm.worker import RELOAD
 
 if TYPE_CHECKING:
     import torch
@@ -36,19 +35,25 @@ OWN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 _IN_THIS_PROCESS: weakref.WeakSet[VllmEngine] = weakref.WeakSet()
 
 
+class SwapFailedError(E2LMError):
+    """The weights of a live engine could not be replaced; what it answers now means nothing."""
+
+
 class VllmEngine:
     """A live engine with the weights of one checkpoint after the other.
 
     ``build`` makes an ``LLM`` from a checkpoint folder; ``own_process`` says whether the engine gets a process of its
-    own (which may die without taking this one along) or runs in this one (which starts in a few seconds).
+    own (which may die without taking this one along) or runs in this one (which starts in a few seconds). ``listens``
+    says whether ``build`` gives the engine's workers :class:`~e2lm_adapters.vllm.worker.ListeningWorker`.
     """
 
-    def __init__(self, build: Callable[[Path], Any], folder: Path, own_process: bool) -> None:
+    def __init__(self, build: Callable[[Path], Any], folder: Path, own_process: bool, listens: bool = True) -> None:
         self._build = build
         self._own_process = own_process
-        self._folder = folder
-        self._tensors: dict[str, torch.Tensor] | None = None
-        self._proven = False
+        self._reload_method = RELOAD if listens else "reload_weights"
+        #: Where the weights of the moment are.
+        self.folder = folder
+        self._has_run = False
         #: How often the engine's process has died.
         self.deaths = 0
         #: Handed to every request.
@@ -58,15 +63,15 @@ class VllmEngine:
     # -- life and death ------------------------------------------------------------------------------------------
 
     def _built(self) -> Any:
-        self._proven = False
+        self._has_run = False
         before = child_processes()
         try:
             with _environment(OWN_PROCESS if self._own_process else IN_PROCESS):
-                llm = self._build(self._folder)
+                llm = self._build(self.folder)
         except UserError:
             raise
         except Exception as error:  # whatever vLLM, transformers or the driver do not like
-            raise UserError(f"{self._folder}: vLLM's engine does not start ({_reason(error)})") from error
+            raise UserError(f"{self.folder}: vLLM's engine does not start ({_reason(error)})") from error
         self._processes = EngineProcesses(before)
         if not self._own_process:
             _IN_THIS_PROCESS.add(self)
@@ -76,8 +81,6 @@ class VllmEngine:
         """Replace the engine by a fresh one with the same weights."""
         self.close()
         self.llm = self._built()
-        if self._tensors is not None:
-            self._load(self._tensors)
 
     def close(self) -> None:
         """End the engine and give back its memory."""
@@ -110,7 +113,7 @@ class VllmEngine:
         self.deaths += 1
         if self.deaths > RESTARTS:
             raise UserError(
-                f"{self._folder}: the process of vLLM's engine died {self.deaths} times (killed, or out of memory); "
+                f"{self.folder}: the process of vLLM's engine died {self.deaths} times (killed, or out of memory); "
                 "what was finished is kept, the same command goes on; lower gpu_memory_utilization or max_num_seqs"
             ) from error
         log.warning("the process of vLLM's engine died; it is started again, once")
@@ -119,41 +122,31 @@ class VllmEngine:
     # -- weights -------------------------------------------------------------------------------------------------
 
     def load_folder(self, folder: Path) -> None:
-        """Go on with the weights in ``folder``, which hold the tensors of the engine's first checkpoint."""
-        self._folder, self._tensors = folder, None
+        """Go on with the weights in ``folder``, which hold the tensors of the engine's first checkpoint.
+
+        A :class:`SwapFailedError` where vLLM cannot, or complains of it: then only a fresh engine helps.
+        """
+        self.folder = folder
         try:
-            self._protected(lambda llm: _reload(llm, {"weights_path": str(folder)}))
+            heard = self._protected(self._reloaded)
         except E2LMError:
             raise
         except Exception as error:
-            log.warning("vLLM cannot replace the weights in place (%s); a fresh engine is started", _reason(error))
-            self.rebuild()
+            raise SwapFailedError(f"vLLM cannot replace the weights in place ({_reason(error)})") from error
+        if heard:
+            raise SwapFailedError(f"vLLM warned when it replaced the weights ({one_line(heard[0])[:300]})")
 
-    def replace(self, folder: Path) -> None:
-        """A fresh engine for the checkpoint in ``folder``."""
-        self._folder, self._tensors = folder, None
+    def _reloaded(self, llm: Any) -> list[str]:
+        """Replace the weights, then forget what the old ones left in the prefix cache: it would be served as new."""
+        told = llm.collective_rpc(self._reload_method, kwargs={"weights_path": str(self.folder)})
+        if not llm.reset_prefix_cache():
+            raise SwapFailedError("vLLM did not empty its prefix cache after the weights were replaced")
+        return [line for lines in told or () for line in lines or ()]
+
+    def replace(self, folder: Path, build: Callable[[Path], Any] | None = None) -> None:
+        """A fresh engine for the checkpoint in ``folder``, made by another ``build`` if that is given."""
+        self.folder, self._build = folder, build or self._build
         self.rebuild()
-
-    def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with ``tensors``, which need not be written anywhere: a merge, say."""
-        self._tensors = dict(tensors)
-        try:
-            self._load(self._tensors)
-        except E2LMError:
-            raise
-        except Exception as error:
-            raise UserError(f"vLLM cannot take these weights in place ({_reason(error)})") from error
-
-    def _load(self, tensors: dict[str, torch.Tensor]) -> None:
-        if not self._own_process:
-            self._protected(lambda llm: _reload(llm, {"weights_iterator": list(tensors.items())}))
-            return
-        # Tensors do not travel to another process as arguments; a file does.
-        with tempfile.TemporaryDirectory(prefix="e2lm-weights-") as place:
-            from safetensors.torch import save_file
-
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, Path(place) / SINGLE_FILE)
-            self._protected(lambda llm: _reload(llm, {"weights_path": place}))
 
     # -- what it answers -----------------------------------------------------------------------------------------
 
@@ -161,6 +154,17 @@ class VllmEngine:
     def config(self) -> Any:
         """VLLM's own configuration."""
         return self.llm.llm_engine.vllm_config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type it computes in."""
+        found: torch.dtype = self.config.model_config.dtype
+        return found
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that it knows."""
+        return int(self.config.model_config.get_vocab_size())
 
     @property
     def block_tokens(self) -> int:
@@ -196,10 +200,10 @@ class VllmEngine:
         try:
             outputs = self._protected(run)
         except Exception as error:
-            if self._proven or isinstance(error, E2LMError):
+            if self._has_run or isinstance(error, E2LMError):
                 raise
-            raise UserError(f"{self._folder}: vLLM cannot run this model ({_reason(error)})") from error
-        self._proven = True
+            raise UserError(f"{self.folder}: vLLM cannot run this model ({_reason(error)})") from error
+        self._has_run = True
         return outputs
 
     def warm(self, prompts: Sequence[TokenIds]) -> list[int]:
@@ -211,15 +215,7 @@ class VllmEngine:
         """Log-probabilities of the continuations, computed in ``way``."""
         prompts = [request.context + request.continuation for request in requests]
         outputs = self.generate(prompts, _scoring_parameters(requests, way))
-        ties = self.config.model_config.dtype.itemsize < 4
-        return [prompt_score(output, request, way, ties) for output, request in zip(outputs, requests, strict=True)]
-
-
-def _reload(llm: Any, source: dict[str, Any]) -> None:
-    """Replace the weights, then forget what the old ones left in the prefix cache: it would be served as new."""
-    llm.collective_rpc("reload_weights", kwargs=source)
-    if not llm.reset_prefix_cache():
-        raise E2LMError("vLLM did not empty its prefix cache after the weights were replaced")
+        return [prompt_score(output, request, way) for output, request in zip(outputs, requests, strict=True)]
 
 
 # -- sampling parameters ------------------------------------------------------------------------------------------
@@ -243,7 +239,7 @@ def _scoring_parameters(requests: Sequence[TokenRequest], way: Way) -> Any:
     if way is Way.PLAIN:
         return _sampling(prompt_logprobs=1, **flat)
     if way is Way.RANKS:
-        return _sampling(prompt_logprobs=0, skip_reading_prefix_cache=False, **flat)
+        return _sampling(prompt_logprobs=1, skip_reading_prefix_cache=False, **flat)
     return [
         _sampling(
             prompt_logprob_token_ids=[[token] for token in request.continuation],

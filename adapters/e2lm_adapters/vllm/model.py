@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from tqdm import tqdm
 
 from e2lm.errors import UserError
 from e2lm.item_metric import require_finite
-from e2lm.weights import WeightIndex, read_weight_index, weights_hash
+from e2lm.weights import SINGLE_FILE, WeightIndex, read_weight_index
 from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checked_sample, compared
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
@@ -26,9 +28,12 @@ from e2lm_adapters.scoring.requests import RequestEncoder
 from e2lm_adapters.scoring.swap import require_same_shapes
 from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 from e2lm_adapters.vllm.engine import VllmEngine
-from e2lm_adapters.vllm.scoring import PromptScoring, Way
-from e2lm_adapters.vllm.source import checkpoint_folder, differing_entry, require_same_types, tokenizer_folder
-from e2lm_adapters.vllm.stock import import_vllm_adapter
+from e2lm_adapters.vllm.scoring import PromptScoring, Way, fitted
+from e2lm_adapters.vllm.source import checkpoint_folder, difference, tokenizer_folder
+from e2lm_adapters.vllm.stock import import_vllm_adapter, untested_version
+from e2lm_adapters.vllm.swap import Loadings, ProvenSwaps
+from e2lm_adapters.vllm.truth import Transformers, UnprovableError
+from e2lm_adapters.vllm.worker import EXTENSION
 
 if TYPE_CHECKING:
     import torch
@@ -47,13 +52,16 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
     """lm-eval's ``vllm`` with shared contexts and weights that can be swapped. Further arguments:
 
     ``subfolder=``, ``revision=``: of ``pretrained``, a folder or a name on the Hub.
-    ``verify=N`` scores N random requests of each list plainly too and logs the largest difference.
+    ``verify=N`` has transformers score N random requests of each list too (float32, on the CPU); more than rounding is
+    an error.
+    ``prove=False`` compares nothing with transformers by itself; every checkpoint then gets a fresh engine.
     ``prefix_sharing=False`` scores plainly. ``show_progress=False`` shows no bar.
     ``engine_process=True`` gives the engine a process of its own (default: on a GPU or with several workers).
     ``batch_size`` and ``device`` are ignored: vLLM sizes its batches and chooses its device itself.
     """
 
-    #: Refuse an answer that is NaN or infinite at once; ``e2lm eval``, which looks at every task by itself, does not.
+    #: Refuse at once an answer that is NaN or infinite, and a failed ``verify``; ``e2lm eval``, which looks at every
+    #: task by itself, does not.
     raises_if_not_finite = True
 
     def __init__(
@@ -62,6 +70,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         subfolder: str | None = None,
         revision: str | None = None,
         verify: int = 0,
+        prove: bool = True,
         prefix_sharing: bool = True,
         show_progress: bool = True,
         engine_process: bool | None = None,
@@ -74,39 +83,66 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         folder = checkpoint_folder(str(pretrained), revision, subfolder)
         self._folder = folder
         self._index: WeightIndex | None = None
-        self._dtype_is_fixed = options.get("dtype", "auto") != "auto"
         self._verify = int(verify)
         self._show_progress = bool(show_progress)
+        self._prefix_sharing = bool(prefix_sharing)
         self._own_process = _own_process(engine_process, options)
+        self._own_dtype = options.get("dtype", "auto") == "auto"
+        self._own_tokenizer = "tokenizer" not in options
+        self._tokenizer_place = folder
+        self._transformers = Transformers.of_this_process(bool(options.get("trust_remote_code", False)))
+        self._merged: TemporaryDirectory[str] | None = None
         self._engine: VllmEngine | None = None
-        options.setdefault("tokenizer", str(tokenizer_folder(folder)))
         _set_defaults(options, self._own_process)
-        self._start_stock(folder, options)
+        self._options = options
+        self._start(folder)
         cache_templates()
+        if (untested := untested_version()) is not None:
+            log.warning("e2lm-vllm: %s", untested)
+        self._swaps = ProvenSwaps(self.engine, self._transformers, _why_not_compared(bool(prove), options))
+        #: Result of the last comparison with plain scoring, or with transformers where ``verify`` asks for it.
+        self.comparison: ScoringDifference | None = None
+        #: Of each list whose ``verify`` failed: the difference.
+        self.failed_verifications: list[ScoringDifference] = []
+
+    # -- the engine ----------------------------------------------------------------------------------------------
+
+    def _start(self, folder: Path) -> None:
+        """Begin with the checkpoint in ``folder``: its configuration, tokenizer and type."""
+        options = dict(self._options)
+        if self._own_tokenizer:
+            self._tokenizer_place = tokenizer_folder(folder) or self._tokenizer_place
+            options["tokenizer"] = str(self._tokenizer_place)
+        self._start_stock(folder, options)
         # As lm-eval's vllm cuts them: one token for the context and one for the token vLLM must generate.
         self._encoder = RequestEncoder(self, self.max_length - 2)
-        self._way, self._why_plain = self.engine.best_way() if prefix_sharing else (Way.PLAIN, "prefix_sharing=False")
+        plain = (Way.PLAIN, "prefix_sharing=False")
+        self._way, self._why_plain = self.engine.best_way() if self._prefix_sharing else plain
         if self._why_plain is not None:
             log.warning("e2lm-vllm scores plainly: %s", self._why_plain)
         self._checked = self._way is Way.PLAIN
-        self._sample: tuple[list[TokenRequest], list[Loglikelihood]] | None = None
-        self._swap_is_proven = False
-        self._hash_before_swap: str | None = None
-        #: Result of the last comparison with plain scoring.
-        self.comparison: ScoringDifference | None = None
-
-    # -- the engine ----------------------------------------------------------------------------------------------
+        if self._own_dtype and self._half and _is_float32(folder):
+            log.warning(
+                "%s: stored in float32, but vLLM computes it in %s; dtype=float32 computes it as it is",
+                folder,
+                str(self.engine.dtype).removeprefix("torch."),
+            )
 
     def _start_stock(self, folder: Path, options: dict[str, Any]) -> None:
         """lm-eval's constructor, with our engine where it would build its own."""
         module: Any = importlib.import_module(StockVllm.__module__)
         llm_class = module.LLM
+        listens = options.get("worker_extension_cls", EXTENSION) == EXTENSION and _takes_extensions()
 
         def build_kept(**arguments: Any) -> Any:
             def build(place: Path) -> Any:
-                return llm_class(**{**arguments, "model": str(place)})
+                extension = {"worker_extension_cls": EXTENSION} if listens else {}
+                return llm_class(**{**arguments, **extension, "model": str(place)})
 
-            self._engine = VllmEngine(build, folder, self._own_process)
+            if self._engine is None:
+                self._engine = VllmEngine(build, folder, self._own_process, listens)
+            else:
+                self._engine.replace(folder, build)
             return self._engine.llm
 
         module.LLM = build_kept
@@ -138,38 +174,71 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         """End the engine and give back its memory."""
         if self._engine is not None:
             self._engine.close()
+        self._forget_merged()
 
     # -- weights -------------------------------------------------------------------------------------------------
 
-    def load_checkpoint(self, folder: Path) -> None:
-        """Go on with another checkpoint of the same model.
+    @property
+    def loadings(self) -> Loadings:
+        """How the checkpoints so far came into the engine."""
+        return self._swaps.loadings
 
-        A :class:`UserError` where tensors, shapes or (with ``dtype=auto``) types differ. Where config.json differs,
-        a fresh engine is started: weights alone do not make one model the other.
+    @property
+    def built_anew(self) -> str:
+        """Why the checkpoint of the moment did not come into the engine in place, or what else is to be told of it."""
+        return "; ".join(self._swaps.loadings.notes)
+
+    @property
+    def fallbacks(self) -> list[str]:
+        """For each time that a checkpoint could not be swapped or scored the cheap way, or vLLM is off: why."""
+        return self._swaps.fallbacks
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Go on with another checkpoint of the same model; a :class:`UserError` where tensors or shapes differ.
+
+        Where its configuration, tokenizer, generation settings or (with ``dtype=auto``) type differ, all of it is
+        started afresh: weights alone do not make one model the other.
         """
-        first, other = self._first_index(), read_weight_index(folder)
-        require_same_shapes(first, other)
-        if not self._dtype_is_fixed:
-            require_same_types(first, other)
-        if not self._swap_is_proven and self._sample is not None:
-            self._hash_before_swap = weights_hash(read_weight_index(self._folder))
-        entry = differing_entry(self._folder, folder)
-        self._folder = folder
-        if entry is None:
-            self.engine.load_folder(folder)
-        else:
-            log.warning("%s: config.json differs in %r; a fresh engine is started", folder, entry)
-            self.engine.replace(folder)
+        require_same_shapes(self._first_index(), read_weight_index(folder))
+        before, self._folder = self._folder, folder
+        tokenizer = self._tokenizer_place if self._own_tokenizer else None
+        self._load(folder, difference(before, folder, tokenizer, self._own_dtype))
+        self._forget_merged()
+        if self._own_tokenizer and tokenizer_folder(folder) is None:
+            self._swaps.note(f"{folder.name} has no tokenizer; it is read with that of {self._tokenizer_place.name}")
+
+    def _load(self, folder: Path, why_afresh: str | None) -> None:
+        if why_afresh is None:
+            self._swaps.load(folder)
+            return
+        self._swaps.anew()
+        kept = {name: getattr(self, name) for name in ("cache_hook", "_rank", "_world_size")}
+        self._swaps.load_fresh(f"{folder.name}: {why_afresh}", lambda: self._start(folder))
+        # lm-eval sets these from outside, and its constructor has just been called again.
+        for name, value in kept.items():
+            setattr(self, name, value)
 
     def swap(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with ``tensors``, named and shaped as in the checkpoint's files; they need not be written anywhere."""
+        """Go on with ``tensors``, named and shaped as in the checkpoint's files: a merge, say.
+
+        They take the way that checkpoints take, through a folder that is gone after the next.
+        """
         wanted = self._first_index().shapes
         for name in sorted(set(wanted) ^ set(tensors)):
             raise UserError(f"tensor {name!r} is {'extra' if name in tensors else 'missing'} in the weights given")
         for name, tensor in tensors.items():
             if tuple(tensor.shape) != wanted[name]:
                 raise UserError(f"tensor {name!r} has shape {list(tensor.shape)}, the model {list(wanted[name])}")
-        self.engine.load_tensors(tensors)
+        place = TemporaryDirectory(prefix="e2lm-merged-")
+        _write_checkpoint(Path(place.name), tensors, beside=self._folder)
+        self._swaps.load(Path(place.name))
+        self._forget_merged()
+        self._merged = place
+
+    def _forget_merged(self) -> None:
+        if self._merged is not None:
+            self._merged.cleanup()
+            self._merged = None
 
     def _first_index(self) -> WeightIndex:
         if self._index is None:
@@ -202,6 +271,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Texts generated by vLLM, as lm-eval's ``vllm`` asks for them."""
+        self._swaps.prove_start()
         texts: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm or not self._show_progress)
         return texts
 
@@ -223,7 +293,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
     def _answers(self, requests: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
         if not requests:
             return []
-        self._prove_swap()
+        self._swaps.prove_start()
         if not self._checked:
             self._check(requests)
         scoring = self._scoring(self._way if self._checked else Way.PLAIN)
@@ -234,11 +304,23 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
             require_finite(np.array([loglik for loglik, _ in answers]))
         log.info("e2lm-vllm: %s", scoring.report)
         if self._verify:
-            chosen = np.random.default_rng(len(requests)).permutation(len(requests))[: self._verify]
-            plain = self._plain_answers([requests[i] for i in chosen])
-            self.comparison = compared([answers[i] for i in chosen], plain, self._half)
-            log.warning("e2lm-vllm verify: %s", self.comparison)
+            self._verified(requests, answers)
         return answers
+
+    def _verified(self, requests: list[TokenRequest], answers: list[Loglikelihood]) -> None:
+        """Compare a random sample with transformers, and keep or tell where more than rounding differs."""
+        chosen = np.random.default_rng(len(requests)).permutation(len(requests))[: self._verify]
+        asked = [fitted(requests[i], self.max_length - 1) for i in chosen]
+        try:
+            truth = self._transformers.truth(self.engine.folder, asked)
+        except UnprovableError as error:
+            raise UserError(f"--verify: {error}") from error
+        self.comparison = compared([answers[i] for i in chosen], truth.answers, self._half)
+        log.warning("e2lm-vllm verify, against transformers: %s", self.comparison)
+        if not self.comparison.agrees:
+            self.failed_verifications.append(self.comparison)
+            if self.raises_if_not_finite:
+                raise UserError(f"verify: {self.comparison}; vLLM computes otherwise than transformers")
 
     def _scoring(self, way: Way) -> PromptScoring:
         # vLLM wants room for one generated token.
@@ -249,7 +331,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     @property
     def _half(self) -> bool:
-        return bool(self.engine.config.model_config.dtype.itemsize < 4)
+        return self.engine.dtype.itemsize < 4
 
     def _check(self, requests: list[TokenRequest]) -> None:
         """Score a few requests both ways; on any difference beyond rounding, stay with plain scoring."""
@@ -258,7 +340,6 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         if not np.isfinite([loglik for loglik, _ in plain]).all():
             return  # a broken checkpoint says nothing of the way of scoring: the next one is checked
         self._checked = True
-        self._sample = (chosen, plain)
         try:
             shared = self._scoring(self._way).answers(chosen, lambda _: None)
         except (ValueError, TypeError, LookupError) as error:  # options this engine takes but does not support
@@ -280,16 +361,36 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         self._way, self._why_plain = Way.PLAIN, reason
         log.warning("e2lm-vllm scores plainly: %s", reason)
 
-    def _prove_swap(self) -> None:
-        """After the first swap, other weights must give other answers (some releases served the old: vLLM 32718)."""
-        if self._hash_before_swap is None or self._sample is None:
-            return
-        before, self._hash_before_swap = self._hash_before_swap, None
-        self._swap_is_proven = True
-        requests, answers = self._sample
-        if self._plain_answers(requests) == answers and weights_hash(read_weight_index(self._folder)) != before:
-            log.warning("vLLM answers as before its weights were replaced; a fresh engine is started")
-            self.engine.rebuild()
+
+def _why_not_compared(prove: bool, options: Mapping[str, Any]) -> str | None:
+    """Why transformers cannot say what this engine should; None where it can."""
+    if not prove:
+        return "prove=False"
+    for name in ("quantization", "lora_local_path", "hf_overrides"):
+        if options.get(name):
+            return f"{name}= makes another model of it than transformers loads, so no swap can be proven"
+    return None
+
+
+def _takes_extensions() -> bool:
+    from vllm.engine.arg_utils import EngineArgs
+
+    return "worker_extension_cls" in EngineArgs.__dataclass_fields__
+
+
+def _is_float32(folder: Path) -> bool:
+    return any(tensor.dtype == "F32" for tensor in read_weight_index(folder).tensors.values())
+
+
+def _write_checkpoint(place: Path, tensors: Mapping[str, torch.Tensor], beside: Path) -> None:
+    """``tensors`` as a checkpoint in ``place``, with the small files of the one in ``beside``."""
+    from safetensors.torch import save_file
+
+    for file in (*beside.glob("*.json"), *beside.glob("*.py"), *beside.glob("*.jinja")):
+        if not file.name.endswith(".index.json"):
+            shutil.copyfile(file, place / file.name)
+    stored = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(stored, place / SINGLE_FILE, metadata={"format": "pt"})
 
 
 def _own_process(wanted: bool | None, options: Mapping[str, Any]) -> bool:

@@ -13,8 +13,9 @@ Shape suffix: T tokens of a continuation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ class Way(Enum):
     """How prompts are scored."""
 
     PLAIN = "plain: every row computed, nothing read from the cache"
-    RANKS = "shared contexts, prompt_logprobs=0"
+    RANKS = "shared contexts, prompt_logprobs=1"
     TOKEN_IDS = "shared contexts, prompt_logprob_token_ids"
 
 
@@ -40,12 +41,14 @@ class Way(Enum):
 class PromptScore:
     """The engine's answer: one log-probability (nats) per continuation token, None where it gave none.
 
-    ``greedy`` says whether every token was the most likely one, None where the engine could not tell.
+    ``greedy`` says whether every token was the most likely one, None where the engine could not tell: at the positions
+    ``tied_T`` of the continuation it is as likely as another.
     """
 
     logprobs_T: tuple[float, ...] | None
     greedy: bool | None
     cached_tokens: int
+    tied_T: tuple[int, ...] = ()
 
 
 class ScoringEngine(Protocol):
@@ -151,7 +154,8 @@ def believable(request: TokenRequest, score: PromptScore) -> bool:
     False
     """
     whole = score.logprobs_T is not None and len(score.logprobs_T) == len(request.continuation)
-    return whole and score.greedy is not None and score.cached_tokens <= len(request.context) - 1
+    told = score.greedy is not None or bool(score.tied_T)
+    return whole and told and score.cached_tokens <= len(request.context) - 1
 
 
 @dataclass(slots=True)
@@ -186,7 +190,23 @@ class PromptScoring:
             if doubtful:
                 scored |= zip(doubtful, self.engine.score(doubtful, Way.PLAIN), strict=True)
                 self.report.rescored += len(doubtful)
+        self._settle_ties(scored)
         return {request: _answer(request, score) for request, score in scored.items()}
+
+    def _settle_ties(self, scored: dict[TokenRequest, PromptScore]) -> None:
+        """Of several most likely tokens the one with the lowest number is greedy, as for ``argmax``: the next token.
+
+        One question a request and round, about the first tie that is open: most end there.
+        """
+        while tied := [request for request, score in scored.items() if score.greedy is None and score.tied_T]:
+            places = [scored[request].tied_T[0] for request in tied]
+            asked = [one.context + one.continuation[:place] for one, place in zip(tied, places, strict=True)]
+            next_token_of = dict(zip(dict.fromkeys(asked), self.engine.warm(list(dict.fromkeys(asked))), strict=True))
+            for request, place, prompt in zip(tied, places, asked, strict=True):
+                score = scored[request]
+                is_first = next_token_of[prompt] == request.continuation[place]
+                greedy = False if not is_first else None if score.tied_T[1:] else True
+                scored[request] = replace(score, greedy=greedy, tied_T=score.tied_T[1:])
 
     def _by_token_ids(
         self, requests: Sequence[TokenRequest], next_token_of: dict[TokenIds, int]
@@ -220,8 +240,8 @@ def _answer(request: TokenRequest, score: PromptScore) -> Loglikelihood:
 UNKNOWN_CACHED = 1 << 30
 
 
-def prompt_score(output: Any, request: TokenRequest, way: Way, ties: bool) -> PromptScore:
-    """What ``output`` says about ``request``; ``ties``: whether equal logits are to be expected (half precision)."""
+def prompt_score(output: Any, request: TokenRequest, way: Way) -> PromptScore:
+    """What ``output`` says about ``request``."""
     cached = getattr(output, "num_cached_tokens", None)
     cached_tokens = UNKNOWN_CACHED if cached is None else int(cached)
     if way is Way.TOKEN_IDS:
@@ -237,14 +257,11 @@ def prompt_score(output: Any, request: TokenRequest, way: Way, ties: bool) -> Pr
         for position, token in zip(range(len(request.context), end), request.continuation, strict=True)
     ]
     logprobs_T = tuple(logprob for logprob, _, _ in found)
-    if way is Way.PLAIN:
-        return PromptScore(logprobs_T, all(logprob >= best for logprob, _, best in found), cached_tokens)
-    ranks_T = [rank for _, rank, _ in found]
-    # A rank counts the tokens that are at least as likely. Rank 2 may thus be a tie for the first place, in which
-    # lm-eval's vllm calls the token greedy; a plain request tells.
-    if ties and 2 in ranks_T and max(ranks_T) == 2:
-        return PromptScore(logprobs_T, None, cached_tokens)
-    return PromptScore(logprobs_T, all(rank == 1 for rank in ranks_T), cached_tokens)
+    if any(logprob < best or math.isnan(logprob) for logprob, _, best in found):
+        return PromptScore(logprobs_T, False, cached_tokens)
+    # A rank counts the tokens that are at least as likely: one that is as likely as the best is alone with rank 1.
+    tied_T = tuple(position for position, (_, rank, _) in enumerate(found) if rank > 1)
+    return PromptScore(logprobs_T, None if tied_T else True, cached_tokens, tied_T)
 
 
 def _row(rows: Any, position: int, token: int) -> tuple[float, int, float]:

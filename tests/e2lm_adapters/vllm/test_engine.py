@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from e2lm import E2LMError, UserError
+from e2lm import UserError
 from e2lm_adapters.scoring.check import compared
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
-from e2lm_adapters.vllm.engine import VllmEngine, sampling_options
+from e2lm_adapters.vllm.engine import SwapFailedError, VllmEngine, sampling_options
 from e2lm_adapters.vllm.scoring import PromptScore, Way, prompt_score
 
 FIRST, SECOND = Path("run/checkpoint-0"), Path("run/checkpoint-10")
@@ -44,6 +44,7 @@ class StandIn:
     troubles: list[Exception]
     deeds: list[tuple[str, Any]] = field(default_factory=list)
     empties_cache: bool = True
+    warns: tuple[str, ...] = ()
     v2: bool = True
 
     def _next(self) -> None:
@@ -56,9 +57,10 @@ class StandIn:
         output = types.SimpleNamespace(outputs=[types.SimpleNamespace(token_ids=[7])], num_cached_tokens=0)
         return [output for _ in prompts]
 
-    def collective_rpc(self, method: str, kwargs: dict[str, Any]) -> None:
+    def collective_rpc(self, method: str, kwargs: dict[str, Any]) -> list[list[str]]:
         self._next()
         self.deeds.append((method, kwargs))
+        return [list(self.warns)]
 
     def reset_prefix_cache(self) -> bool:
         self.deeds.append(("reset_prefix_cache", None))
@@ -101,50 +103,42 @@ def test_the_prefix_cache_is_emptied_after_every_change_of_weights() -> None:
     builder = Builder()
     engine = VllmEngine(builder, FIRST, own_process=False)
     engine.load_folder(SECOND)
-    tensors = {"weight": torch.ones(2)}
-    engine.load_tensors(tensors)
+    engine.load_folder(FIRST)
     (llm,) = builder.built
     names = [name for name, _ in llm.deeds]
-    assert names == ["reload_weights", "reset_prefix_cache"] * 2
+    assert names == ["reload_weights_and_listen", "reset_prefix_cache"] * 2
     assert llm.deeds[0][1] == {"weights_path": str(SECOND)}
-    ((name, tensor),) = llm.deeds[2][1]["weights_iterator"]
-    assert name == "weight"
-    assert tensor is tensors["weight"]
+    assert engine.folder == FIRST
 
 
 def test_a_cache_that_is_not_emptied_is_an_error() -> None:
     engine = VllmEngine(Builder(), FIRST, own_process=False)
     engine.llm.empties_cache = False
-    with pytest.raises(E2LMError, match="did not empty its prefix cache"):
+    with pytest.raises(SwapFailedError, match="did not empty its prefix cache"):
         engine.load_folder(SECOND)
 
 
-def test_weights_for_another_process_go_by_a_file_that_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    from safetensors.torch import load_file
-
-    builder = Builder()
-    engine = VllmEngine(builder, FIRST, own_process=True)
-    seen: list[tuple[Path, dict[str, torch.Tensor]]] = []
-
-    def read(method: str, kwargs: dict[str, Any]) -> None:
-        place = Path(kwargs["weights_path"])
-        seen.append((place, load_file(place / "model.safetensors")))
-
-    monkeypatch.setattr(engine.llm, "collective_rpc", read)
-    engine.load_tensors({"weight": torch.arange(4.0).reshape(2, 2).T})
-    ((place, stored),) = seen
-    assert stored["weight"].tolist() == [[0.0, 2.0], [1.0, 3.0]]
-    assert not place.exists()
+def test_a_warning_of_vllm_while_it_replaces_weights_fails_the_swap() -> None:
+    engine = VllmEngine(Builder(), FIRST, own_process=False)
+    engine.llm.warns = ("Following weights were not loaded from checkpoint: {'model.norm.weight'}",)
+    with pytest.raises(SwapFailedError, match=r"vLLM warned when it replaced the weights \(Following weights were not"):
+        engine.load_folder(SECOND)
 
 
-def test_where_weights_cannot_be_replaced_a_fresh_engine_comes() -> None:
+def test_weights_that_cannot_be_replaced_fail_the_swap_and_a_fresh_engine_may_follow() -> None:
     builder = Builder([ValueError("no such layer")])
     engine = VllmEngine(builder, FIRST, own_process=False)
-    engine.load_folder(SECOND)
+    with pytest.raises(SwapFailedError, match=r"cannot replace the weights in place \(ValueError: no such layer\)"):
+        engine.load_folder(SECOND)
+    engine.replace(SECOND)
     assert [one.folder for one in builder.built] == [FIRST, SECOND]
-    engine.llm.troubles.append(ValueError("odd"))
-    with pytest.raises(UserError, match=r"cannot take these weights in place \(ValueError: odd\)"):
-        engine.load_tensors({"weight": torch.ones(1)})
+
+
+def test_workers_that_are_the_users_own_are_asked_by_vllms_own_name_and_heard_as_little_as_before() -> None:
+    engine = VllmEngine(Builder(), FIRST, own_process=False, listens=False)
+    engine.llm.collective_rpc = lambda method, kwargs: engine.llm.deeds.append((method, kwargs)) or [None]
+    engine.load_folder(SECOND)
+    assert engine.llm.deeds[0] == ("reload_weights", {"weights_path": str(SECOND)})
 
 
 # -- life and death -----------------------------------------------------------------------------------------------
@@ -166,16 +160,6 @@ def test_a_process_that_dies_while_weights_are_replaced_comes_back_with_the_new_
     engine.load_folder(SECOND)
     assert [one.folder for one in builder.built] == [FIRST, SECOND]
     assert ("reset_prefix_cache", None) in builder.built[1].deeds
-
-
-def test_weights_that_were_never_written_survive_a_death() -> None:
-    builder = Builder([])
-    engine = VllmEngine(builder, FIRST, own_process=False)
-    engine.load_tensors({"weight": torch.ones(1)})
-    engine.llm.troubles.append(EngineDeadError())
-    engine.warm([(1, 2)])
-    assert [name for name, _ in builder.built[1].deeds] == ["reload_weights", "reset_prefix_cache", "generate"]
-    assert "weights_iterator" in builder.built[1].deeds[0][1]
 
 
 def test_the_second_death_is_one_clear_line() -> None:
@@ -277,36 +261,37 @@ def both_forms(*rows: tuple[Entry, ...]) -> list[Any]:
 
 
 @pytest.mark.parametrize("form", [0, 1])
-def test_log_probabilities_and_ranks_are_read_from_both_forms(form: int) -> None:
+def test_log_probabilities_and_greedy_flags_are_read_from_both_forms(form: int) -> None:
     rows = (Entry(-9.0, 1),), (Entry(-1.5, 1),), (Entry(-0.5, 1),)
-    assert prompt_score(both_forms(*rows)[form], REQUEST, Way.RANKS, ties=False) == PromptScore((-1.5, -0.5), True, 0)
-    rows = (Entry(-9.0, 1),), (Entry(-1.5, 1),), (Entry(-0.5, 3),)
-    assert prompt_score(both_forms(*rows)[form], REQUEST, Way.RANKS, ties=True).greedy is False
+    assert prompt_score(both_forms(*rows)[form], REQUEST, Way.RANKS) == PromptScore((-1.5, -0.5), True, 0)
+    beaten = (Entry(-9.0, 1),), (Entry(-1.5, 2), Entry(-1.4, 1)), (Entry(-0.5, 1),)
+    assert prompt_score(both_forms(*beaten)[form], REQUEST, Way.RANKS).greedy is False
 
 
+@pytest.mark.parametrize("way", [Way.RANKS, Way.PLAIN])
 @pytest.mark.parametrize("form", [0, 1])
-def test_a_tie_for_the_first_place_is_settled_by_a_plain_request_and_is_greedy(form: int) -> None:
-    rows = (Entry(-9.0, 1),), (Entry(-1.5, 2),), (Entry(-0.5, 1),)
-    assert prompt_score(both_forms(*rows)[form], REQUEST, Way.RANKS, ties=True).greedy is None
-    assert prompt_score(both_forms(*rows)[form], REQUEST, Way.RANKS, ties=False).greedy is False
-    tied = (Entry(-9.0, 1), Entry(-1.0, 1)), (Entry(-1.5, 2), Entry(-1.5, 1)), (Entry(-0.5, 1), Entry(-0.5, 1))
-    assert prompt_score(both_forms(*tied)[form], REQUEST, Way.PLAIN, ties=True).greedy is True
-    beaten = (Entry(-9.0, 1), Entry(-1.0, 1)), (Entry(-1.5, 2), Entry(-1.4, 1)), (Entry(-0.5, 1), Entry(-0.5, 1))
-    assert prompt_score(both_forms(*beaten)[form], REQUEST, Way.PLAIN, ties=True).greedy is False
+def test_positions_that_are_tied_for_the_first_place_are_told_whatever_the_way(form: int, way: Way) -> None:
+    tied = (Entry(-9.0, 1), Entry(-1.0, 1)), (Entry(-1.5, 2), Entry(-1.5, 1)), (Entry(-0.5, 7), Entry(-0.5, 1))
+    found = prompt_score(both_forms(*tied)[form], REQUEST, way)
+    assert (found.greedy, found.tied_T) == (None, (0, 1))
+    # one token that is beaten settles it, whatever the others are
+    beaten = (Entry(-9.0, 1), Entry(-1.0, 1)), (Entry(-1.5, 2), Entry(-1.5, 1)), (Entry(-0.5, 2), Entry(-0.4, 1))
+    found = prompt_score(both_forms(*beaten)[form], REQUEST, way)
+    assert (found.greedy, found.tied_T) == (False, ())
 
 
 def test_missing_rows_and_an_unknown_number_of_cached_tokens_are_never_believed() -> None:
-    assert prompt_score(output(None), REQUEST, Way.RANKS, ties=False).logprobs_T is None
-    assert prompt_score(output([None, {}]), REQUEST, Way.RANKS, ties=False).logprobs_T is None
+    assert prompt_score(output(None), REQUEST, Way.RANKS).logprobs_T is None
+    assert prompt_score(output([None, {}]), REQUEST, Way.RANKS).logprobs_T is None
     rows = both_forms((Entry(-9.0, 1),), (Entry(-1.5, 1),), (Entry(-0.5, 1),))[0].prompt_logprobs
-    assert prompt_score(output(rows, None), REQUEST, Way.RANKS, ties=False).cached_tokens > 1_000_000
+    assert prompt_score(output(rows, None), REQUEST, Way.RANKS).cached_tokens > 1_000_000
 
 
 def test_scores_of_chosen_ids_come_without_a_greedy_flag() -> None:
     given = types.SimpleNamespace(prompt_token_id_logprobs=[[-1.0], [-2.0]], num_cached_tokens=1)
-    assert prompt_score(given, REQUEST, Way.TOKEN_IDS, ties=False) == PromptScore((-1.0, -2.0), None, 1)
+    assert prompt_score(given, REQUEST, Way.TOKEN_IDS) == PromptScore((-1.0, -2.0), None, 1)
     given.prompt_token_id_logprobs = None
-    assert prompt_score(given, REQUEST, Way.TOKEN_IDS, ties=False).logprobs_T is None
+    assert prompt_score(given, REQUEST, Way.TOKEN_IDS).logprobs_T is None
 
 
 def test_not_a_number_is_a_difference() -> None:

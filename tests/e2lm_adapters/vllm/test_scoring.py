@@ -25,7 +25,8 @@ WORKED = tuple(i % VOCABULARY for i in range(11))
 def logprobs(prefix: tuple[int, ...]) -> list[float]:
     """The model: any function of the tokens so far that gives a distribution."""
     chance = random.Random(repr(prefix))
-    weights = [chance.random() + 0.01 for _ in range(VOCABULARY)]
+    # After a 1 at the beginning there are few values, so that the first place is often shared.
+    weights = [chance.choice((0.1, 0.7)) if prefix[0] == 1 else chance.random() + 0.01 for _ in range(VOCABULARY)]
     return [math.log(weight / sum(weights)) for weight in weights]
 
 
@@ -34,7 +35,7 @@ def truth(request: TokenRequest) -> tuple[float, bool]:
     for length, token in enumerate(request.continuation):
         row = logprobs(request.context + request.continuation[:length])
         total += row[token]
-        greedy &= row[token] == max(row)
+        greedy &= row.index(max(row)) == token
     return total, greedy
 
 
@@ -74,14 +75,17 @@ class CachingEngine:
         self.asked.append((way, request))
         hit = self._run(request.context + request.continuation, way is not Way.PLAIN)
         first = len(request.context) - 1
-        values, greedy = [], True
+        values, beaten, tied = [], False, []
         for length, token in enumerate(request.continuation):
             row = logprobs(request.context + request.continuation[:length])
             values.append(row[token] if first + length >= hit else GARBAGE)
-            greedy &= values[-1] == max(row)
+            beaten |= values[-1] < max(row)
+            tied += [length] if values[-1] == max(row) and row.count(max(row)) > 1 else []
         if way is Way.TOKEN_IDS:
             return PromptScore(tuple(values) if hit <= first else None, None, hit)
-        return PromptScore(tuple(values), greedy, hit)
+        if beaten:
+            return PromptScore(tuple(values), False, hit)
+        return PromptScore(tuple(values), None if tied else True, hit, tuple(tied))
 
 
 def scoring(way: Way, engine: CachingEngine | None = None, longest: int = 100) -> PromptScoring:
@@ -156,7 +160,7 @@ def test_contexts_are_computed_once_and_choices_read_them(way: Way) -> None:
 
 def test_only_full_blocks_of_contexts_with_several_choices_are_warmed() -> None:
     engine = CachingEngine()
-    short, alone, several = (1, 2), WORKED, (*WORKED, 3)
+    short, alone, several = (2, 1), WORKED, (*WORKED, 3)
     requests = [request(short, 1), request(short, 2), request(alone, 1), request(several, 1), request(several, 2)]
     scoring(Way.RANKS, engine).answers(requests, lambda _: None)
     assert engine.warmed == [several[:8]]
@@ -176,6 +180,17 @@ def test_the_next_token_of_a_context_settles_most_greedy_flags() -> None:
     open_ones = {one for one in requests if len(one.continuation) > 1 and one.continuation[0] == best[one.context]}
     assert {one for way, one in engine.asked if way is Way.RANKS} == open_ones
     assert [flag for _, flag in answers] == [truth(one)[1] for one in requests]
+
+
+@pytest.mark.parametrize("way", Way)
+def test_of_several_most_likely_tokens_the_one_with_the_lowest_number_is_greedy(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as before training, with an output head of zeros: all tokens are alike, everywhere
+    monkeypatch.setattr(f"{__name__}.logprobs", lambda prefix: [math.log(1 / VOCABULARY)] * VOCABULARY)
+    requests = [request(WORKED, 0, 0, 0), request(WORKED, 0, 1), request(WORKED, 2), request(WORKED, 1, 0)]
+    found = scoring(way).answers(requests, lambda _: None)
+    assert [greedy for _, greedy in found] == [True, False, False, False]
 
 
 def test_the_same_prompt_is_sent_once() -> None:

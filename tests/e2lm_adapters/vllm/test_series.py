@@ -140,6 +140,7 @@ def test_one_engine_says_of_every_checkpoint_exactly_what_a_fresh_one_says(
         engine.load_checkpoint(run / f"checkpoint-{STEPS[index]}")
         assert everything(engine) == fresh[index]
     assert len({str(one) for one in fresh}) == len(STEPS)
+    assert (engine.loadings.in_place, engine.loadings.fresh) == (len(STEPS) + 1, 0)
     assert engine.comparison.largest_difference <= FLOAT32_DIFFERENCE
 
 
@@ -193,8 +194,8 @@ def test_where_the_ways_disagree_scoring_stays_plain_and_says_why(
 
     original = vllm_engine.prompt_score
 
-    def wrong(output: Any, request: Any, way: Way, ties: bool) -> PromptScore:
-        score = original(output, request, way, ties)
+    def wrong(output: Any, request: Any, way: Way) -> PromptScore:
+        score = original(output, request, way)
         if way is Way.PLAIN:
             return score
         return PromptScore(tuple(one - 0.5 for one in score.logprobs_T or ()), score.greedy, score.cached_tokens)
@@ -249,6 +250,75 @@ def test_weights_of_another_model_are_refused_and_change_nothing(
     assert everything(engine) == fresh[3]
 
 
+def test_a_tensor_that_no_file_holds_any_more_is_heard_of_though_vllm_logs_nothing(
+    run: Path, engine: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from e2lm_adapters.vllm.engine import SwapFailedError
+
+    engine.load_checkpoint(run / "checkpoint-0")
+    folder = tmp_path / "less"
+    shutil.copytree(run / "checkpoint-0", folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SwapFailedError, match=r"vLLM warned when it replaced the weights .*RMSNorm: Failed to load"):
+        engine.engine.load_folder(folder)
+    assert "Failed to load" not in "".join(capfd.readouterr())
+    engine.load_checkpoint(run / "checkpoint-0")
+
+
+def test_before_training_all_tokens_are_alike_and_the_first_is_the_greedy_one(
+    run: Path, tmp_path: Path, engine: Any
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from e2lm_adapters.scoring.prefix_tree import TokenRequest
+    from e2lm_adapters.vllm.scoring import Way
+
+    zero = tmp_path / "checkpoint-0"
+    shutil.copytree(run / "checkpoint-0", zero)
+    weights = load_file(zero / "model.safetensors")
+    weights["lm_head.weight"][:] = 0
+    save_file(weights, zero / "model.safetensors", metadata={"format": "pt"})
+    engine.load_checkpoint(zero)
+    context = tuple(range(40, 80))
+    requests = [TokenRequest(context, tokens) for tokens in ((0,), (0, 0), (0, 7), (7,), (511, 0))]
+    for way in (Way.PLAIN, Way.RANKS):
+        answers = engine._scoring(way).answers(requests, lambda _: None)
+        assert [greedy for _, greedy in answers] == [True, True, False, False, False], way
+    truth = engine._transformers.truth(zero, requests)
+    assert list(truth.greedy) == [True, True, False, False, False]
+    engine.load_checkpoint(run / "checkpoint-0")
+
+
+def test_verify_holds_answers_against_transformers_and_not_against_the_engine_itself(
+    run: Path, engine: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.load_checkpoint(run / "checkpoint-0")
+    monkeypatch.setattr(engine, "_verify", 6)
+    requests = instances("loglikelihood", scored_pairs())
+    engine.loglikelihood(requests, disable_tqdm=True)
+    assert engine.comparison.largest_difference <= FLOAT32_DIFFERENCE
+    assert engine.failed_verifications == []
+    # weights that were exchanged behind its back: both ways of the engine agree, and both are wrong
+    engine.engine.load_folder(run / "checkpoint-20")
+    monkeypatch.setattr(engine.engine, "folder", run / "checkpoint-0")
+    with pytest.raises(UserError, match=r"verify: .*vLLM computes otherwise than transformers"):
+        engine.loglikelihood(requests, disable_tqdm=True)
+    monkeypatch.setattr(engine, "raises_if_not_finite", False)
+    engine.loglikelihood(requests, disable_tqdm=True)
+    assert len(engine.failed_verifications) == 2
+    assert engine.failed_verifications[0].largest_difference > 0.1
+    monkeypatch.undo()
+    engine.failed_verifications.clear()
+    engine.load_checkpoint(run / "checkpoint-0")
+
+
+# Engines of their own: when one of several in a process ends, vLLM (0.32) takes the groups of workers of all away.
+
+
 def test_where_vllm_kept_the_old_weights_a_fresh_engine_is_started(
     run: Path, fresh: list[dict[str, Any]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,37 +328,71 @@ def test_where_vllm_kept_the_old_weights_a_fresh_engine_is_started(
     lm.load_checkpoint(run / "checkpoint-40")
     assert everything(lm) == fresh[4]
     lm.close()
-    assert "answers as before its weights were replaced" in caplog.text
+    assert "replaced in place, its weights answer otherwise than in transformers" in caplog.text
+    assert (lm.loadings.in_place, lm.loadings.fresh) == (0, 1)
+    assert lm.fallbacks == lm.loadings.notes
 
 
-def test_another_rope_needs_another_engine_and_another_type_a_word_from_the_user(
-    run: Path, tiny_tokenizer_files: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_another_rope_needs_another_engine_and_so_does_another_type(
+    run: Path, fresh: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
     longer = tmp_path / "checkpoint-50"
     shutil.copytree(run / "checkpoint-40", longer)
-    config = json.loads((longer / "config.json").read_text(encoding="utf-8"))
-    config["rope_parameters"] = {"rope_type": "default", "rope_theta": 500.0}
-    (longer / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    changed(longer / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 500.0})
     half = tmp_path / "checkpoint-60"
     shutil.copytree(run / "checkpoint-40", half)
-    weights = load_file(half / "model.safetensors")
-    save_file(
-        {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()},
-        half / "model.safetensors",
-        metadata={"format": "pt"},
-    )
+    weights = {name: one.to(torch.bfloat16) for name, one in load_file(half / "model.safetensors").items()}
+    save_file(weights, half / "model.safetensors", metadata={"format": "pt"})
     lm = started(run / "checkpoint-40", dtype="auto")
+    assert "stored in float32, but vLLM computes it in bfloat16; dtype=float32 computes it as it is" in caplog.text
     before = everything(lm)
-    with pytest.raises(UserError, match="stored as BF16, in checkpoint-40 of the same series as F32; say dtype="):
-        lm.load_checkpoint(half)
+    lm.load_checkpoint(half)
+    assert "stored as BF16, before as F32" in lm.loadings.notes[0]
+    assert everything(lm)["generated"] == before["generated"]
     lm.load_checkpoint(longer)
-    after = everything(lm)
+    assert any("config.json differs in 'rope_parameters'" in note for note in lm.loadings.notes)
+    assert everything(lm)["pairs"] != before["pairs"]
+    assert lm.loadings.fresh == 2
     lm.close()
-    assert "config.json differs in 'rope_parameters'; a fresh engine is started" in caplog.text
-    assert after["pairs"] != before["pairs"]
+
+
+def changed(path: Path, **entries: object) -> None:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**found, **entries}), encoding="utf-8")
+
+
+def test_a_checkpoint_with_another_tokenizer_is_read_with_its_own(
+    run: Path, fresh: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    other = tmp_path / "checkpoint-50"
+    shutil.copytree(run / "checkpoint-10", other)
+    text = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    # every text now begins with token 0
+    text["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+    }
+    (other / "tokenizer.json").write_text(json.dumps(text), encoding="utf-8")
+    lm = started(run / "checkpoint-0")
+    assert everything(lm) == fresh[0]
+    lm.load_checkpoint(other)
+    assert lm.loadings.notes == ["scored in a fresh engine: checkpoint-50: its tokenizer differs in tokenizer.json"]
+    ours = everything(lm)["pairs"]
+    stock = HFLM(str(other), device="cpu", dtype="float32", batch_size=1)
+    stock.logits_cache = False
+    theirs = stock.loglikelihood(instances("loglikelihood", scored_pairs()), disable_tqdm=True)
+    np.testing.assert_allclose([one[0] for one in ours], [one[0] for one in theirs], rtol=0, atol=FLOAT32_DIFFERENCE)
+    # and back, in another engine again
+    lm.load_checkpoint(run / "checkpoint-10")
+    assert everything(lm) == fresh[1]
+    lm.close()
 
 
 # -- the commands -------------------------------------------------------------------------------------------------
