@@ -163,7 +163,7 @@ def measured_run(items: int) -> tuple[float, float, float, float]:
     from e2lm.plugin_manager import plugin_manager
     from e2lm.series import Series
     from e2lm.weights import read_weight_index
-    from e2lm_adapters.eval.series import score_rows
+    from e2lm_adapters.eval.rows import score_rows
     from e2lm_adapters.eval.store import EvaluationStore, Unit
     from e2lm_adapters.scoring.swap import ReadAhead
 

@@ -8,6 +8,10 @@ made and scaled up; ``--stock-runs all`` makes them all. ``ratio`` is that of th
 
 ``--shots S`` puts S worked examples before every question: the first S (as MMLU does), or with ``--draw`` others for
 every question (lm-eval's default), where nothing but the question itself can be shared.
+
+``finished_wall_s`` is the same command once more, when nothing is left to do. ``matmul_share`` is how much of this
+machine's measured speed at multiplying matrices a whole series uses on unique tokens: 2 operations per parameter and
+token (the output head at scored tokens only, attention left out), over the wall seconds of the whole command.
 """
 
 from __future__ import annotations
@@ -217,6 +221,30 @@ def series_run(inputs: Inputs, number: int) -> tuple[Timed, Path]:
     return timed(command, autoload=False), out
 
 
+def matmul_flops_per_s(size: int = 1024, turns: int = 8) -> float:
+    """Operations per second of one thread that multiplies float32 matrices: the fastest of some turns."""
+    import torch
+
+    torch.set_num_threads(1)
+    left, right = torch.rand(size, size), torch.rand(size, size)
+    best_s = math.inf
+    for _ in range(turns):
+        started = time.perf_counter()
+        torch.mm(left, right)
+        best_s = min(best_s, time.perf_counter() - started)
+    return float(2 * size**3 / best_s)
+
+
+def matmul_share(counts: dict[str, int], checkpoints: int, wall_s: float) -> dict[str, float]:
+    """Speed on unique tokens as a share of what the machine can do."""
+    head = MODEL["hidden_size"] * VOCABULARY
+    layer = 4 * MODEL["hidden_size"] ** 2 + 3 * MODEL["hidden_size"] * MODEL["intermediate_size"]
+    body = layer * MODEL["num_hidden_layers"]
+    flops = 2 * checkpoints * (body * counts["unique_tokens"] + head * counts["scored_tokens"])
+    possible = matmul_flops_per_s()
+    return {"matmul_gflops_per_s": possible / 1e9, "matmul_share": flops / wall_s / possible}
+
+
 # -- comparison ---------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +295,9 @@ def token_counts(inputs: Inputs, samples: Path) -> dict[str, int]:
         "tokens_forwarded": plan.tokens_forwarded,
         "tokens_forwarded_with_padding": padded,
         "unique_tokens": unique,
+        "scored_tokens": len(
+            {(r.context, r.continuation[:end]) for r in requests for end in range(len(r.continuation))}
+        ),
         "mean_context_tokens": round(sum(len(r.context) for r in requests) / len(requests)),
     }
 
@@ -287,8 +318,10 @@ def compared(inputs: Inputs, stock_runs: int, series_runs: int) -> dict[str, Any
         while len(ours) < series_runs and (turn + 1) * series_runs >= (len(ours) + 1) * max(stock_runs - 1, 1):
             run, own = series_run(inputs, len(ours))
             ours.append(run)
+    again, _ = series_run(inputs, len(ours) - 1)
     differences = [largest_difference(place, own / "run" / checkpoint.name) for checkpoint, place in places.items()]
     stock_s, our_s = [run.cpu_s for run in stock], [run.cpu_s for run in ours]
+    counts = token_counts(inputs, next(iter(places.values())))
     return {
         "ratio": count * (sum(stock_s) / len(stock_s)) / (sum(our_s) / len(our_s)),
         "ratio_low": count * min(stock_s) / max(our_s),
@@ -298,10 +331,13 @@ def compared(inputs: Inputs, stock_runs: int, series_runs: int) -> dict[str, Any
         "e2lm_cpu_s": our_s,
         "stock_wall_s_per_run": [run.wall_s for run in stock],
         "e2lm_wall_s": [run.wall_s for run in ours],
+        "finished_cpu_s": again.cpu_s,
+        "finished_wall_s": again.wall_s,
         "largest_difference": max(difference for difference, _ in differences),
         "checkpoints_compared": len(differences),
         "accuracies_identical": all(same for _, same in differences),
-        **token_counts(inputs, next(iter(places.values()))),
+        **counts,
+        **matmul_share(counts, count, min(run.wall_s for run in ours)),
     }
 
 

@@ -36,9 +36,27 @@ class LeftOut(Noun):
         return f"left out: {self.what}: {self.why}{place}"
 
 
+class Note(Noun):
+    """Something that a finished command used, and that whoever reads its result should know."""
+
+    what: str
+    why: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        """One line for people.
+
+        >>> print(Note(what="run, steps 10, 20", why="the same weights"))
+        note: run, steps 10, 20: the same weights
+        """
+        return f"note: {self.what}: {self.why}"
+
+
 class RunRecord(Noun):
-    """Configuration, versions, hashes, seeds and cost of one command, what it could not use, and what to know of how
-    it was done (``remarks``).
+    """Configuration, versions, hashes, seeds and cost of one command, what it could not use, and what to know of it.
+
+    ``remarks`` are about how it was done, ``notes`` about what came out; ``superseded`` tells which earlier results are
+    kept beside it and do not count any more.
     """
 
     schema_version: Literal[1] = 1
@@ -52,6 +70,8 @@ class RunRecord(Noun):
     finished: bool = False
     left_out: tuple[LeftOut, ...] = ()
     remarks: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    superseded: tuple[Note, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``run.json`` into ``folder``."""

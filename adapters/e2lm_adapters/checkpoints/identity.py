@@ -1,4 +1,4 @@
-"""What of a checkpoint's folder can change a number beside its weights: which files, and a hash of each.
+"""What of a checkpoint's folder can change a number: weights, seen in one pass, and which other files.
 
 Configuration, tokenizer, chat template, generation settings and the model's own code; not what a trainer leaves for
 itself.
@@ -6,10 +6,16 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+
+from e2lm.weights import StoredTensor, WeightIndex
 
 #: Files that transformers may read when it loads a model or a tokenizer.
 READ_FILES = (
@@ -67,3 +73,56 @@ def _inputs(folder: Path) -> list[Path]:
 
 def _name(file: Path, folder: Path) -> str:
     return file.name if file.parent == folder else f"../{file.name}"
+
+
+#: By safetensors' name of a type: bytes of a number, and its bits that are all set in NaN and infinity alone.
+_EXPONENTS = {"F64": (8, 0x7FF0 << 48), "F32": (4, 0x7F80 << 16), "F16": (2, 0x7C00), "BF16": (2, 0x7F80)}
+#: Types in which every pattern of bits is a number.
+_WHOLE = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
+
+
+def seen_bytes(index: WeightIndex) -> tuple[str, str] | None:
+    """In one pass over the files: the hash of the weights, and what is not finite in them (empty where all is).
+
+    The hash is that of :func:`e2lm.weights.weights_hash`. None where a type of numbers (eight bits and fewer) has to be
+    asked of torch, or tensors lie over one another.
+    """
+    if any(tensor.dtype not in (*_EXPONENTS, *_WHOLE) for tensor in index.tensors.values()):
+        return None
+    digest, told = sha256(), ""
+    for file in index.files:
+        digest.update(file.name.encode() + b"\0")
+        stored = sorted(
+            ((name, one) for name, one in index.tensors.items() if one.file == file), key=lambda pair: pair[1].start
+        )
+        if any(after.start < before.end for (_, before), (_, after) in pairwise(stored)):
+            return None
+        bad = _read_once(file, stored, digest.update)
+        told = told or bad
+    return digest.hexdigest(), f"{index.folder}: {told}" if told else ""
+
+
+def _read_once(file: Path, stored: Sequence[tuple[str, StoredTensor]], see: Callable[[bytes], object]) -> str:
+    """Hand every byte of ``file`` to ``see``; says which tensor is the first with NaN or infinity."""
+    told = ""
+    with open(file, "rb") as handle:
+        for name, tensor in stored:
+            see(handle.read(tensor.start - handle.tell()))
+            bad = 0
+            while block := handle.read(min(BLOCK_BYTES, tensor.end - handle.tell())):
+                see(block)
+                bad += _not_finite(block, tensor.dtype)
+            if bad and not told:
+                count = math.prod(tensor.shape)
+                told = f"tensor {name!r} holds {bad} NaN or infinite of {count} numbers"
+        while block := handle.read(BLOCK_BYTES):
+            see(block)
+    return told
+
+
+def _not_finite(block: bytes, dtype: str) -> int:
+    if dtype in _WHOLE:
+        return 0
+    width, exponent = _EXPONENTS[dtype]
+    bits_N = np.frombuffer(block, dtype=f"<u{width}")
+    return int(np.count_nonzero((bits_N & bits_N.dtype.type(exponent)) == exponent))

@@ -25,6 +25,7 @@ from e2lm.noun import Noun
 from e2lm.series import SERIES_FILE, Series
 from e2lm.step_name import step_of
 from e2lm.weights import CONFIG_FILE, read_config
+from e2lm_adapters.checkpoints.identity import is_input
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class HubRevision(Noun):
     """A branch or tag: its commit, and a hash over the names and contents of its files of weights.
 
     ``folders`` are those with weights in them; None where a listing of before does not know.
+    ``inputs`` are name and hash of configuration, tokenizer and what else counts; None in older lists too.
     """
 
     name: str
@@ -59,10 +61,16 @@ class HubRevision(Noun):
     safetensors: bool
     bytes: Annotated[int, Field(ge=0)] = 0
     folders: tuple[HubFolder, ...] | None = None
+    inputs: tuple[tuple[str, str], ...] | None = None
 
     def folder(self, name: str) -> HubFolder | None:
         """What is known of the folder ``name``."""
         return next((one for one in self.folders or () if one.name == name), None)
+
+    def inputs_of(self, folder: str) -> tuple[tuple[str, str], ...]:
+        """``inputs`` of a model in ``folder``: what lies there or, for all folders, at the root."""
+        places = [(path.rpartition("/"), tag) for path, tag in self.inputs or ()]
+        return tuple((f"{place}/{name}", tag) for (place, _, name), tag in places if place in ("", folder))
 
 
 class HubListing(Noun):
@@ -111,7 +119,7 @@ def hub_listing(repo: str, wanted: Callable[[str], bool], cache: Path) -> HubLis
     known = {
         (one.name, one.commit): one
         for one in (before.revisions if before else ())
-        if one.folders is not None or step_of(one.name) is not None
+        if one.inputs is not None and (one.folders is not None or step_of(one.name) is not None)
     }
     names = sorted(name for name in commits if wanted(name))
     with ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="e2lm-hub") as pool:
@@ -187,6 +195,7 @@ def _revision(name: str, commit: str, tags: list[tuple[str, str]], sizes: Mappin
         name=name,
         commit=commit,
         weights_sha256=weights_address(tags),
+        inputs=tuple(sorted((path, tag) for path, tag in tags if is_input(path.rpartition("/")[2]))),
         safetensors=safe,
         bytes=_weight_bytes(sizes),
         folders=_folders(tags, sizes),

@@ -263,7 +263,8 @@ class CheckpointSource:
             revision, inside = self._revision(checkpoint), checkpoint.subfolder or ""
             known = revision.folder(inside)
             found = f"{revision.weights_sha256} {inside}".strip() if known is None else known.weights_sha256
-            return CheckedWeights(None, sha256(f"hub {found}".encode()).hexdigest())
+            sha = sha256(f"hub {found}".encode()).hexdigest()
+            return CheckedWeights(None, sha, files=revision.inputs_of(inside))
         if self.is_at_hand(checkpoint) or self._is_linked(folder):
             return seen_weights(folder)
         if str(folder) in self._arranged:

@@ -6,6 +6,7 @@ import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,6 @@ def _run(arguments: Namespace) -> int:
     series, merged, unread = _series(arguments, source)
     if arguments.dry_run:
         return _dry_run(arguments, series, unread)
-    from e2lm_adapters.eval.processes import gpus_of_processes
     from e2lm_adapters.eval.request import EvaluationRequest
     from e2lm_adapters.eval.series import evaluate_series
     from e2lm_adapters.trackers.tracker import tracked
@@ -125,18 +125,17 @@ def _run(arguments: Namespace) -> int:
         tasks_per_unit=arguments.tasks_per_unit,
         unread=unread,
     )
-    if request.ray is None:
-        gpus_of_processes(request, min(request.jobs, sum(len(one.checkpoints) for one in series)))
     with tracked(trackers, arguments.out):
         evaluation = evaluate_series(request)
     scores, left_out = evaluation.scores, evaluation.left_out
-    for one in left_out:
+    for one in (*left_out, *evaluation.notes):
         print(one, file=sys.stderr)
     if left_out and not len(scores):
         raise UserError(f"{arguments.out}: no score, since nothing could be used; {arguments.out}/run.json lists why")
     if arguments.json:
-        told = [one.model_dump(mode="json") for one in left_out]
-        print(json.dumps({"scores": scores.records(), "out": str(arguments.out), "left_out": told}))
+        told = {"left_out": left_out, "notes": evaluation.notes}
+        lists = {name: [one.model_dump(mode="json") for one in found] for name, found in told.items()}
+        print(json.dumps({"scores": scores.records(), "out": str(arguments.out), **lists}))
     elif not arguments.quiet:
         checkpoints = sum(len(one.checkpoints) for one in series)
         print(f"{checkpoints} checkpoints of {len(series)} series, {len(scores)} scores: {arguments.out}/scores.csv")
@@ -226,12 +225,26 @@ def _names(text: str, option: str) -> tuple[str, ...]:
 
 
 def _model_arguments(text: str) -> dict[str, Any]:
-    from lm_eval.utils import simple_parse_args_string
-
-    arguments = dict(simple_parse_args_string(text))
+    """``K=V,...`` as lm-eval reads it (``lm_eval.utils.simple_parse_args_string``), which takes a second to import."""
+    pairs = (one.split("=") for one in text.strip().split(",") if one)
+    arguments = {name: _value("=".join(rest)) for name, *rest in pairs}
     if "pretrained" in arguments:
         raise UserError("--model-args pretrained=...: the checkpoints come from RUN; leave it out")
     return arguments
+
+
+def _value(text: str) -> Any:
+    """``true``, ``none``, a number, or text, which quotes leave as it is."""
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    known = {"true": True, "false": False, "none": None}
+    if text.lower() in known:
+        return known[text.lower()]
+    for kind in (int, float) if text.lstrip("+-").isdigit() else (float,):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _dry_run(arguments: Namespace, series: list[Any], unread: tuple[Any, ...]) -> int:

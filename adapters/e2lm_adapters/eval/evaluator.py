@@ -21,7 +21,7 @@ from e2lm.results.lm_eval_items import LiveTask, item_samples
 from e2lm.samples import Samples
 from e2lm_adapters.eval.loading import LiveModel, UnusableCheckpointError, built
 from e2lm_adapters.eval.merged import MergeAhead
-from e2lm_adapters.eval.request import EvaluationRequest, Work, not_finite_units, units_of
+from e2lm_adapters.eval.request import EvaluationRequest, Work, new_unit, not_finite_units, units_of
 from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
 from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles, without_tasks
 from e2lm_adapters.lm_eval.tasks import LoadedTasks, set_seeds
@@ -69,8 +69,7 @@ class LiveEvaluator:
             try:
                 self._evaluator_of(unit).evaluate(unit, following, reader)
             except (NotFiniteError, UnusableCheckpointError) as error:
-                adapter = self._request.adapter
-                self._store.keep(not_finite_units(unit, self._tasks.hashes, adapter, str(error)))
+                self._store.keep(not_finite_units(self._request, unit, self._tasks.facts, str(error)))
 
     def close(self) -> None:
         """Give back what the model holds outside this process."""
@@ -167,7 +166,7 @@ class CheckpointEvaluator:
             broken[name] = f"scored with {next(iter(broken))}: {next(iter(broken.values()))}"
         for name, why in broken.items():
             only = replace(piece, missing=(name,))
-            kept[name] = not_finite_units(only, self._tasks.hashes, self._request.adapter, why)[0]
+            kept[name] = not_finite_units(self._request, only, self._tasks.facts, why)[0]
         return [kept[name] for name in piece.missing]
 
     def _writes_text(self, name: str) -> bool:
@@ -184,13 +183,11 @@ class CheckpointEvaluator:
         )
         reported = list(reported_values(results["results"][name]))
         nothing = tuple(f"{metric} is {value}: no row" for metric, value, _ in reported if not math.isfinite(value))
-        unit = Unit(
-            series=piece.series.name,
-            step=piece.checkpoint.step,
-            task=name,
-            weights_sha256=piece.weights.sha256,
-            task_sha256=self._tasks.hashes[name],
-            adapter=self._request.adapter,
+        unit = new_unit(
+            self._request,
+            piece,
+            self._tasks.facts,
+            name,
             n=int(results["n-samples"][name]["effective"]),
             stock_metrics=tuple(
                 StockMetric(metric=metric, value=value, stderr=stderr if math.isfinite(stderr) else None)

@@ -51,7 +51,8 @@ class MergedSeries:
             spoilt = next((f"averaged with step {one}: {why}" for one, why in before if why), "")
             told = ["merge", strategy.name, settled, inputs, *([spoilt] if spoilt else [])]
             text = json.dumps(told, sort_keys=True)
-            found[step] = CheckedWeights(checked[step].index, sha256(text.encode()).hexdigest(), spoilt)
+            sha = sha256(text.encode()).hexdigest()
+            found[step] = CheckedWeights(checked[step].index, sha, spoilt, checked[step].files)
         return found
 
     def walk(self, last_step: int) -> Iterator[MergedCheckpoint]:

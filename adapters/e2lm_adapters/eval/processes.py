@@ -17,8 +17,8 @@ from pathlib import Path
 from e2lm.child_process import end_with_parent
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
-from e2lm_adapters.eval.request import EvaluationRequest, Work
-from e2lm_adapters.eval.store import EvaluationStore, unit_key
+from e2lm_adapters.eval.request import EvaluationRequest, Work, key_of
+from e2lm_adapters.eval.store import EvaluationStore
 from e2lm_adapters.lm_eval.tasks import LoadedTasks
 from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 
@@ -39,9 +39,10 @@ def evaluate_in_processes(
     waiting = list(work)
     parts = shares(work, request.jobs)
     gpus = gpus_of_processes(request, len(parts))
+    own_request = replace(request, jobs=1, quiet=True, task_hashes=tasks.hashes)
     with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         futures = [
-            pool.submit(_evaluate_share, replace(request, jobs=1, quiet=True), part, plugin_files, len(parts), own)
+            pool.submit(_evaluate_share, own_request, part, plugin_files, len(parts), own)
             for part, own in zip(parts, gpus, strict=True)
         ]
         running: set[Future[None]] = set(futures)
@@ -113,7 +114,7 @@ def _reported(
     """Call ``on_done`` for what has been finished since; gives the rest."""
     rest = []
     for piece in waiting:
-        keys = [unit_key(piece.weights.sha256, tasks.hashes[name], request.adapter) for name in piece.missing]
+        keys = [key_of(request, piece.weights, tasks.facts, name) for name in piece.missing]
         if all(store.unit_path(piece.series.name, piece.checkpoint.step, key).is_file() for key in keys):
             on_done(piece)
         else:
@@ -139,6 +140,9 @@ def _evaluate_share(
     tasks = load_tasks(
         request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
     )
+    changed = [name for name, one in request.task_hashes.items() if tasks.hashes.get(name) != one]
+    if changed:
+        raise UserError(f"task {changed[0]!r} was changed while it was being evaluated; the same command goes on")
     evaluate_here(request, tasks, EvaluationStore(request.out), share, lambda piece: None)
 
 

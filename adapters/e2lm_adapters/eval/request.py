@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,18 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.run_record import LeftOut
 from e2lm.series import Series
 from e2lm_adapters.checkpoints.source import CheckpointSource
+from e2lm_adapters.eval.address import Parts, unit_key, unit_parts
 from e2lm_adapters.eval.merged import MergedSeries
 from e2lm_adapters.eval.store import Unit, adapter_label
+from e2lm_adapters.lm_eval.task_code import hash_of
+from e2lm_adapters.lm_eval.tasks import TaskIdentities
 from e2lm_adapters.scoring.swap import CheckedWeights
 
+#: By name of the series and step.
+WeightsOf = dict[tuple[str, int], CheckedWeights]
+
 #: Raised when the same model and task could come out with other numbers: units of earlier versions are done again.
-SCORING_VERSION = "1"
+SCORING_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,10 @@ class EvaluationRequest:
     merged: tuple[MergedSeries, ...] = ()
     #: Checkpoints of the runs that cannot be read, with why.
     unread: tuple[LeftOut, ...] = ()
+    #: What all units of this command have in common; told to workers, whatever they have installed.
+    surroundings: Parts = field(default_factory=dict)
+    #: Of the tasks, for processes that load them again.
+    task_hashes: dict[str, str] = field(default_factory=dict)
 
     @property
     def adapter(self) -> str:
@@ -108,24 +118,33 @@ def units_of(piece: Work, names: Sequence[str], tasks_per_unit: int | None) -> l
     return [unit for unit in found if unit is not None]
 
 
-def not_finite_units(piece: Work, hashes: Mapping[str, str], adapter: str, why: str) -> list[tuple[Unit, None]]:
-    """What is recorded of a checkpoint whose numbers are not finite: units that say so, and no Samples.
+def parts_of(request: EvaluationRequest, weights: CheckedWeights, tasks: TaskIdentities, name: str) -> Parts:
+    """What the unit of the task ``name`` is known by, on the checkpoint with ``weights``."""
+    return unit_parts(weights.sha256, weights.files, tasks.parts[name], request.surroundings, name in tasks.generating)
 
-    ``hashes`` are those of the tasks.
-    """
-    return [
-        (
-            Unit(
-                series=piece.series.name,
-                step=piece.checkpoint.step,
-                task=name,
-                weights_sha256=piece.weights.sha256,
-                task_sha256=hashes[name],
-                adapter=adapter,
-                n=0,
-                not_finite=why,
-            ),
-            None,
-        )
-        for name in piece.missing
-    ]
+
+def key_of(request: EvaluationRequest, weights: CheckedWeights, tasks: TaskIdentities, name: str) -> str:
+    """The key of the same unit."""
+    return unit_key(parts_of(request, weights, tasks, name))
+
+
+def new_unit(request: EvaluationRequest, piece: Work, tasks: TaskIdentities, name: str, **facts: Any) -> Unit:
+    """The record of the task ``name`` on the checkpoint of ``piece``; ``facts`` are what came out."""
+    return Unit(
+        series=piece.series.name,
+        step=piece.checkpoint.step,
+        task=name,
+        weights_sha256=piece.weights.sha256,
+        task_sha256=hash_of(tasks.parts[name]),
+        adapter=request.adapter,
+        parts=parts_of(request, piece.weights, tasks, name),
+        limit=request.limit,
+        **facts,
+    )
+
+
+def not_finite_units(
+    request: EvaluationRequest, piece: Work, tasks: TaskIdentities, why: str
+) -> list[tuple[Unit, None]]:
+    """What is recorded of a checkpoint whose numbers are not finite: units that say so, and no Samples."""
+    return [(new_unit(request, piece, tasks, name, n=0, not_finite=why), None) for name in piece.missing]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from e2lm.checkpoint import Checkpoint
@@ -12,103 +11,68 @@ from e2lm.errors import UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.progress import progress_bar
-from e2lm.run_record import LeftOut, RunRecord, recorded_versions
-from e2lm.samples import Samples
-from e2lm.scores import ScoreRow, Scores, scored_samples
+from e2lm.run_record import LeftOut, Note, RunRecord, recorded_versions
+from e2lm.scores import Scores
 from e2lm.series import Series
 from e2lm.weights import read_weight_index
-from e2lm_adapters.eval.evaluator import evaluate_here, model_class
-from e2lm_adapters.eval.processes import evaluate_in_processes, quiet_libraries
-from e2lm_adapters.eval.request import EvaluationRequest, Work, not_finite_units
-from e2lm_adapters.eval.store import EvaluationStore, Unit, disk_errors_told, unit_key
+from e2lm_adapters.checkpoints.identity import input_files, seen_bytes
+from e2lm_adapters.eval.evaluator import evaluate_here
+from e2lm_adapters.eval.known import RememberedTasks, same_weights, superseded_units
+from e2lm_adapters.eval.memory import Memory
+from e2lm_adapters.eval.processes import evaluate_in_processes, gpus_of_processes
+from e2lm_adapters.eval.request import EvaluationRequest, WeightsOf, Work, key_of, not_finite_units
+from e2lm_adapters.eval.rows import RowMaker
+from e2lm_adapters.eval.store import EvaluationStore, Unit, disk_errors_told
 from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS
-from e2lm_adapters.lm_eval.tasks import SEEDS, LoadedTasks, load_tasks
+from e2lm_adapters.lm_eval.tasks import SEEDS, TaskIdentities
 from e2lm_adapters.scoring.swap import CheckedWeights, require_same_shapes
-from e2lm_adapters.scoring.transformers_import import collection_paused
-
-
-def score_rows(
-    series: Series, checkpoint: Checkpoint, unit: Unit, samples: Samples | None, metrics: Iterable[ItemMetric]
-) -> list[ScoreRow]:
-    """The rows of one task at one checkpoint: lm-eval's metrics, then item metrics it does not have."""
-    tokens = series.tokens_at(checkpoint)
-    like = ScoreRow(
-        series=series.name,
-        step=checkpoint.step,
-        task=unit.task,
-        metric="",
-        value=math.nan,
-        params=float(series.params),
-        tokens=tokens,
-        flops=series.flops(tokens),
-        n=unit.n,
-    )
-    rows = [
-        replace(like, metric=one.metric, value=one.value, stderr=math.nan if one.stderr is None else one.stderr)
-        for one in unit.stock_metrics
-    ]
-    return rows if samples is None else rows + scored_samples(samples, metrics, like, {row.metric for row in rows})
-
-
-#: By name of the series and step.
-WeightsOf = dict[tuple[str, int], CheckedWeights]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The Scores of every checkpoint that could be scored, what could not be, and which checks failed."""
+    """The Scores of every checkpoint that could be scored, what could not be, which checks failed, and notes."""
 
     scores: Scores
     left_out: tuple[LeftOut, ...]
     failed_checks: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def evaluate_series(request: EvaluationRequest) -> Evaluation:
     """The Scores of every checkpoint; all of them are also on disk under ``request.out``.
 
     Everything that can be known to be wrong is found before anything is written. A checkpoint whose numbers are not
-    finite costs itself.
+    finite costs itself. Where nothing is left to do, neither lm-eval nor torch is imported.
     """
     started = time.monotonic()
-    with collection_paused():
-        quiet_libraries(request.quiet)
-        model_class(request.model)
-        metrics = _wanted_metrics(request.metrics)
-        weights = _checked_series(request)
-        tasks = load_tasks(
-            request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
-        )
-    store = EvaluationStore(request.out)
-    store.remove_leftovers()
-    work = [_work(store, series, checkpoint, weights, tasks, request) for series, checkpoint in _pairs(request.series)]
-    record = _record(request, tasks, weights)
+    plan = _planned(request)
+    superseded = superseded_units(plan.request, plan.tasks.facts, plan.store, plan.work)
+    record = _record(plan.request, plan.tasks.facts, plan.weights)
+    record = record.model_copy(update={"notes": same_weights(plan.weights), "superseded": superseded})
     record.write(request.out)
-    for piece in work:
-        if piece.weights.not_finite:
-            store.keep(not_finite_units(piece, tasks.hashes, request.adapter, piece.weights.not_finite))
-    _evaluate(request, tasks, store, [piece for piece in work if not piece.weights.not_finite], metrics)
-    scores = Scores.from_rows(
-        row
-        for series, checkpoint in _pairs(request.series)
-        for row in _rows(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store, metrics)
-    )
-    left_out = (*request.unread, *_left_out(request, weights, tasks, store))
+    _evaluate(plan)
+    finished = [(series, checkpoint, plan.units(series, checkpoint)) for series, checkpoint in _pairs(request.series)]
+    scores = Scores.from_rows(row for one in finished for row in plan.maker.rows(*one))
+    for unit in (unit for _, _, units in finished for unit in units):
+        plan.store.show(unit)
+    left_out = (*request.unread, *_left_out(plan.tasks.facts, finished))
     if len(scores) or not left_out:
         scores.write(request.out)
-    remarks, failed = _remarks(request, weights, tasks, store)
+    remarks, failed = _remarks(finished)
     done = {"wall_s": time.monotonic() - started, "finished": True, "left_out": left_out, "remarks": remarks}
     record.model_copy(update=done).write(request.out)
     for series in request.series:
         own = scores.where(series=series.name)
         if len(own):
             plugin_manager().notify("e2lm_after_series_scored", series=series, scores=own)
-    return Evaluation(scores, left_out, failed)
+    again = superseded if any(piece.missing for piece in plan.work) else ()
+    return Evaluation(scores, left_out, failed, (*record.notes, *again))
 
 
 # -- before anything is written -----------------------------------------------------------------------------------
 
 
-def _pairs(all_series: Sequence[Series]) -> Iterator[tuple[Series, Checkpoint]]:
+def _pairs(all_series: Iterable[Series]) -> Iterator[tuple[Series, Checkpoint]]:
     for series in all_series:
         for checkpoint in series.checkpoints:
             yield series, checkpoint
@@ -121,7 +85,47 @@ def _wanted_metrics(names: tuple[str, ...] | None) -> list[ItemMetric]:
     return [manager.find("e2lm_register_metrics", ItemMetric, name, "metric") for name in names]
 
 
-def _checked_series(request: EvaluationRequest) -> WeightsOf:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What there is, what is missing, and how rows are made of it."""
+
+    request: EvaluationRequest
+    tasks: RememberedTasks
+    store: EvaluationStore
+    weights: WeightsOf
+    work: list[Work]
+    maker: RowMaker
+
+    def units(self, series: Series, checkpoint: Checkpoint) -> list[Unit]:
+        """The finished units of one checkpoint, evaluated now or in an earlier run."""
+        own, facts = self.weights[series.name, checkpoint.step], self.tasks.facts
+        keys = [key_of(self.request, own, facts, name) for name in facts.names]
+        units = (self.store.finished(series.name, checkpoint.step, key) for key in keys)
+        return [unit for unit in units if unit is not None]
+
+
+def _planned(request: EvaluationRequest) -> _Plan:
+    """Everything that was asked for, looked at; tasks are loaded only where that is needed."""
+    memory = Memory(request.out)
+    tasks = RememberedTasks(request, memory)
+    metrics = _wanted_metrics(request.metrics)
+    weights = _checked_series(request, memory)
+    store = EvaluationStore(request.out)
+    store.remove_leftovers()
+    request = replace(request, surroundings=tasks.surroundings)
+    work = _work(store, weights, tasks.facts, request)
+    if tasks.must_be_loaded(work):
+        request = replace(request, surroundings=tasks.surroundings)
+        work = _work(store, weights, tasks.facts, request)
+    todo = [piece for piece in work if piece.missing and not piece.weights.not_finite]
+    if request.ray is None and todo:
+        gpus_of_processes(request, min(request.jobs, len(todo)))
+    memory.write()
+    maker = RowMaker(store, metrics, _wanted_metrics(None), tasks.facts.groups)
+    return _Plan(request, tasks, store, weights, work, maker)
+
+
+def _checked_series(request: EvaluationRequest, memory: Memory) -> WeightsOf:
     """Every checkpoint at hand seen once: shards there, shapes equal within a series, NaN noted; merges follow.
 
     One that is still to be fetched is checked when it comes.
@@ -140,7 +144,7 @@ def _checked_series(request: EvaluationRequest) -> WeightsOf:
     pairs = list(_pairs(runs))
     with progress_bar(len(pairs), "checkpoints", "checking weights", request.quiet) as bar:
         for series, checkpoint in pairs:
-            checked[series.name, checkpoint.step] = request.source.weights(checkpoint)
+            checked[series.name, checkpoint.step] = _seen(request, checkpoint, memory)
             bar.update()
     for merge in request.merged:
         own = {point.step: checked[merge.run.name, point.step] for point in merge.run.checkpoints}
@@ -148,24 +152,38 @@ def _checked_series(request: EvaluationRequest) -> WeightsOf:
     return checked
 
 
-def _work(
-    store: EvaluationStore,
-    series: Series,
-    checkpoint: Checkpoint,
-    weights: WeightsOf,
-    tasks: LoadedTasks,
-    request: EvaluationRequest,
-) -> Work:
-    own = weights[series.name, checkpoint.step]
-    missing = tuple(
-        name
-        for name, task_hash in tasks.hashes.items()
-        if store.finished(series.name, checkpoint.step, unit_key(own.sha256, task_hash, request.adapter)) is None
-    )
-    return Work(series, checkpoint, own, missing)
+def _seen(request: EvaluationRequest, checkpoint: Checkpoint, memory: Memory) -> CheckedWeights:
+    """Weights and files of one checkpoint, by their bytes, which are read only where they are not known."""
+    source, folder = request.source, checkpoint.folder
+    if folder is None:
+        return source.weights(checkpoint)
+    files = input_files(folder, memory.file_hash)
+    if not source.is_at_hand(checkpoint):
+        return replace(source.weights(checkpoint), files=files)
+    index = read_weight_index(folder)
+
+    def look() -> tuple[str, str]:
+        seen = seen_bytes(index)
+        if seen is not None and not seen[1]:
+            return seen  # what is not finite may be a mask that nothing reads
+        found = source.weights(checkpoint)
+        return found.sha256, found.not_finite
+
+    sha, not_finite = memory.weights(index.files, look)
+    return CheckedWeights(index, sha, not_finite, files)
 
 
-def _record(request: EvaluationRequest, tasks: LoadedTasks, weights: WeightsOf) -> RunRecord:
+def _work(store: EvaluationStore, weights: WeightsOf, tasks: TaskIdentities, request: EvaluationRequest) -> list[Work]:
+    work = []
+    for series, checkpoint in _pairs(request.series):
+        own = weights[series.name, checkpoint.step]
+        keys = ((name, key_of(request, own, tasks, name)) for name in tasks.names)
+        missing = tuple(name for name, key in keys if store.finished(series.name, checkpoint.step, key) is None)
+        work.append(Work(series, checkpoint, own, missing))
+    return work
+
+
+def _record(request: EvaluationRequest, tasks: TaskIdentities, weights: WeightsOf) -> RunRecord:
     hashes = {f"task:{name}": value for name, value in tasks.hashes.items()}
     for series, checkpoint in _pairs(request.series):
         hashes[f"weights:{series.name}:{checkpoint.step}"] = weights[series.name, checkpoint.step].sha256
@@ -184,34 +202,24 @@ def _record(request: EvaluationRequest, tasks: LoadedTasks, weights: WeightsOf) 
 # -- the work -----------------------------------------------------------------------------------------------------
 
 
-def _evaluate(
-    request: EvaluationRequest,
-    tasks: LoadedTasks,
-    store: EvaluationStore,
-    work: list[Work],
-    metrics: list[ItemMetric],
-) -> None:
+def _evaluate(plan: _Plan) -> None:
     """Do what is missing; plugins hear of it in this process, wherever it was done."""
+    request, store = plan.request, plan.store
+    for piece in plan.work:
+        if piece.weights.not_finite and piece.missing:
+            store.keep(not_finite_units(request, piece, plan.tasks.facts, piece.weights.not_finite))
+    work = [piece for piece in plan.work if not piece.weights.not_finite]
     todo = [piece for piece in work if piece.missing]
     if not todo:
         return
-    manager = plugin_manager()
+    tasks, manager = plan.tasks.loaded(), plugin_manager()
     for series in {piece.series.name: piece.series for piece in todo}.values():
         manager.notify("e2lm_before_series_scored", series=series, tasks=tasks.names)
     with progress_bar(len(work), "checkpoints", "evaluating", request.quiet, initial=len(work) - len(todo)) as bar:
 
         def report(piece: Work) -> None:
             bar.update()
-            if not manager.is_heard("e2lm_after_checkpoint_scored"):
-                return
-            rows = _rows(piece.series, piece.checkpoint, piece.weights, request, tasks, store, metrics)
-            if rows:
-                manager.notify(
-                    "e2lm_after_checkpoint_scored",
-                    series=piece.series,
-                    checkpoint=piece.checkpoint,
-                    scores=Scores.from_rows(rows),
-                )
+            _tell(plan, piece)
 
         if request.ray is not None:
             from e2lm_adapters.eval.ray.executor import evaluate_on_ray as way
@@ -221,63 +229,46 @@ def _evaluate(
             way(request, tasks, store, todo, report)
 
 
-def _rows(
-    series: Series,
-    checkpoint: Checkpoint,
-    weights: CheckedWeights,
-    request: EvaluationRequest,
-    tasks: LoadedTasks,
-    store: EvaluationStore,
-    metrics: list[ItemMetric],
-) -> list[ScoreRow]:
-    """The rows of one checkpoint, computed from what is on disk: evaluated now or in an earlier run."""
-    rows: list[ScoreRow] = []
-    for unit in _finished(series, checkpoint, weights, request, tasks, store):
-        rows += score_rows(series, checkpoint, unit, store.samples(unit), metrics)
-    return rows
+def _tell(plan: _Plan, piece: Work) -> None:
+    """Let plugins hear of a checkpoint that has been scored."""
+    if not plugin_manager().is_heard("e2lm_after_checkpoint_scored"):
+        return
+    rows = plan.maker.rows(piece.series, piece.checkpoint, plan.units(piece.series, piece.checkpoint))
+    if rows:
+        plugin_manager().notify(
+            "e2lm_after_checkpoint_scored",
+            series=piece.series,
+            checkpoint=piece.checkpoint,
+            scores=Scores.from_rows(rows),
+        )
 
 
-def _finished(
-    series: Series,
-    checkpoint: Checkpoint,
-    weights: CheckedWeights,
-    request: EvaluationRequest,
-    tasks: LoadedTasks,
-    store: EvaluationStore,
-) -> list[Unit]:
-    keys = [unit_key(weights.sha256, task_hash, request.adapter) for task_hash in tasks.hashes.values()]
-    units = (store.finished(series.name, checkpoint.step, key) for key in keys)
-    return [unit for unit in units if unit is not None]
-
-
-def _left_out(
-    request: EvaluationRequest, weights: WeightsOf, tasks: LoadedTasks, store: EvaluationStore
-) -> tuple[LeftOut, ...]:
+def _left_out(tasks: TaskIdentities, finished: Iterable[tuple[Series, Checkpoint, list[Unit]]]) -> tuple[LeftOut, ...]:
     """Checkpoints that could not be scored, then items of tasks that item metrics cannot use, each thing once."""
     refused: dict[tuple[str, str, str], list[str]] = {}
     items: dict[tuple[str, str], None] = {}
-    for series, checkpoint in _pairs(request.series):
-        for unit in _finished(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store):
+    for series, checkpoint, units in finished:
+        for unit in units:
             if unit.not_finite:
                 key = (f"{series.name} step {checkpoint.step}", unit.not_finite, checkpoint.location)
                 refused.setdefault(key, []).append(unit.task)
             items.update({(unit.task, line): None for line in unit.left_out})
     found = []
     for (what, why, file), names in refused.items():
-        some = "" if len(names) == len(tasks.hashes) else f", {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+        groups = [one.name for one in tasks.groups if set(names) & set(one.tasks)]
+        shown = [*names[:3], *(["..."] if len(names) > 3 else []), *(f"group {name}" for name in groups)]
+        some = "" if len(names) == len(tasks.names) else f", {', '.join(shown)}"
         found.append(LeftOut(what=what + some, why=why, file=file))
     return (*found, *(LeftOut(what=task, why=line) for task, line in items))
 
 
-def _remarks(
-    request: EvaluationRequest, weights: WeightsOf, tasks: LoadedTasks, store: EvaluationStore
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _remarks(finished: Iterable[tuple[Series, Checkpoint, list[Unit]]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What is to be known of the way checkpoints were scored, and which checks failed, a line each."""
     remarks: dict[str, None] = {}
     failed: dict[str, None] = {}
-    for series, checkpoint in _pairs(request.series):
+    for series, checkpoint, units in finished:
         place = f"{series.name} step {checkpoint.step}"
-        for unit in _finished(series, checkpoint, weights[series.name, checkpoint.step], request, tasks, store):
+        for unit in units:
             remarks.update({f"{place}: {line}": None for line in unit.remarks})
             if unit.check_failed:
                 failed[f"{place}: verify: {unit.check_failed}; its scores are lm-eval's own"] = None

@@ -5,16 +5,21 @@
     OUT/run.json                                       run record
     OUT/scores.parquet, scores.csv                     the Scores table
     OUT/<series>/checkpoint-<step>/results_<date>.json, samples_<task>_<date>.jsonl     as lm-eval writes them
-    OUT/samples/<series>/<task>/checkpoint-<step>.parquet                              Samples
-    OUT/units/<key>.json                               one finished (weights, task, adapter), written last
+    OUT/units/<series>/<step>-<key>.json               a unit, written last: one task on one checkpoint, scored one way
+    OUT/units/<series>/<step>-<key>.parquet            its Samples
+    OUT/samples/<series>/<task>/checkpoint-<step>.parquet    the same Samples, of those units that the table is made of
+    OUT/seen.json                                      what need not be read again
+
+Nothing is overwritten: a unit that no longer fits stays, with its Samples, and is not used. Earlier releases kept
+Samples under ``samples`` alone.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,10 +30,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from e2lm.atomic_file import PARTIAL_MARK, write_json
-from e2lm.errors import system_error
+from e2lm.atomic_file import PARTIAL_MARK, whole_file, write_json
+from e2lm.errors import UserError, system_error
 from e2lm.noun import Noun
 from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
+from e2lm_adapters.eval.address import unit_key
 
 UNITS_FOLDER = "units"
 TOGETHER_PREFIX = "together-"
@@ -49,6 +55,7 @@ class Unit(Noun):
     the checkpoint is NaN or infinite, or what else of it cannot be used: then there is nothing else, and trying again
     would change nothing. ``built_anew`` says why weights could not be swapped into the model of the checkpoint before.
     ``remarks`` are about the way its checkpoint was scored, ``check_failed`` is what a check asked for found wrong.
+    ``parts`` are what it is known by (:mod:`e2lm_adapters.eval.address`), empty in units of earlier releases.
     """
 
     schema_version: Literal[1] = 1
@@ -58,6 +65,8 @@ class Unit(Noun):
     weights_sha256: str
     task_sha256: str
     adapter: str
+    parts: dict[str, str] = Field(default_factory=dict)
+    limit: int | None = None
     n: int
     stock_metrics: tuple[StockMetric, ...] = ()
     has_samples: bool = False
@@ -71,12 +80,12 @@ class Unit(Noun):
     @property
     def key(self) -> str:
         """The content address: same weights, same task, same way of scoring."""
-        return unit_key(self.weights_sha256, self.task_sha256, self.adapter)
+        return unit_key(self.parts) if self.parts else _key_before(self)
 
 
-def unit_key(weights_sha256: str, task_sha256: str, adapter: str) -> str:
-    """40 hexadecimal digits that name the unit."""
-    return sha256("\n".join((weights_sha256, task_sha256, adapter)).encode()).hexdigest()[:40]
+def _key_before(unit: Unit) -> str:
+    """What earlier releases knew a unit by."""
+    return sha256("\n".join((unit.weights_sha256, unit.task_sha256, unit.adapter)).encode()).hexdigest()[:40]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +99,34 @@ class EvaluationStore:
         return self.folder / UNITS_FOLDER / series / f"{step}-{key}.json"
 
     def finished(self, series: str, step: int, key: str) -> Unit | None:
-        """The unit if it is done, its samples included."""
+        """The unit if it is done, its samples included; one that is damaged is not."""
         path = self.unit_path(series, step, key)
         if not path.is_file():
             return None
-        unit = Unit.from_json_file(path)
-        if unit.has_samples and not _holds_rows(self.samples_path(series, step, unit.task)):
+        try:
+            unit = Unit.from_json_file(path)
+        except UserError:
             return None
-        return unit
+        return None if unit.has_samples and not _holds_rows(self._samples_path(unit)) else unit
+
+    def others(self, series: str, wanted: Mapping[int, Container[str]]) -> list[Unit]:
+        """Units at the steps of ``wanted`` that are none of the keys there, oldest first; damaged ones are no units."""
+        found = []
+        for file in sorted(
+            (self.folder / UNITS_FOLDER / series).glob("*-*.json"), key=lambda one: one.stat().st_mtime_ns
+        ):
+            step, _, key = file.stem.partition("-")
+            if step.isdecimal() and int(step) in wanted and key not in wanted[int(step)]:
+                with suppress(UserError):
+                    found.append(Unit.from_json_file(file))
+        return found
 
     def samples_path(self, series: str, step: int, task: str) -> Path:
-        """Where the Samples of one task at one checkpoint are."""
+        """Where the Samples in force of one task at one checkpoint are."""
         return self.folder / SAMPLES_FOLDER / series / task / f"checkpoint-{step}.parquet"
+
+    def _samples_path(self, unit: Unit) -> Path:
+        return self.unit_path(unit.series, unit.step, unit.key).with_suffix(".parquet")
 
     def keep(self, kept: Sequence[tuple[Unit, Samples | None]]) -> None:
         """Record units that were scored together: all of them or none, whatever happens.
@@ -110,11 +135,8 @@ class EvaluationStore:
         whole; several are first written as one, which the next run takes apart if this one does not get that far.
         """
         for unit, samples in kept:
-            place = self.samples_path(unit.series, unit.step, unit.task)
             if samples is not None:
-                samples.write(place)
-            else:  # those of other weights, which stood here before, would be taken for its own
-                place.unlink(missing_ok=True)
+                samples.write(self._samples_path(unit))
         records = [unit.model_dump(mode="json") for unit, _ in kept]
         together = self.folder / UNITS_FOLDER / f"{TOGETHER_PREFIX}{uuid4().hex}.json"
         if len(kept) > 1:
@@ -122,6 +144,29 @@ class EvaluationStore:
         for unit, _ in kept:
             self._record(unit)
         together.unlink(missing_ok=True)
+        for unit, _ in kept:
+            self.show(unit)
+
+    def show(self, unit: Unit) -> None:
+        """Let ``samples`` hold the Samples of ``unit`` and of no other for its task at its checkpoint."""
+        place, own = self.samples_path(unit.series, unit.step, unit.task), self._samples_path(unit)
+        if not unit.has_samples:
+            self._put_away(unit)
+        elif not _is_same(own, place):
+            self._put_away(unit)
+            with whole_file(place) as partial:
+                _link(own, partial)
+
+    def _put_away(self, unit: Unit) -> None:
+        """Samples that an earlier release kept under ``samples`` alone go to the unit they are of; copies go."""
+        place = self.samples_path(unit.series, unit.step, unit.task)
+        if not place.is_file():
+            return
+        others = [one for one in self.others(unit.series, {unit.step: ()}) if one.task == unit.task and one.has_samples]
+        homeless = [one for one in others if not one.parts and not self._samples_path(one).exists()]
+        if homeless and not any(_is_same(self._samples_path(one), place) for one in others if one.parts):
+            place.replace(self._samples_path(homeless[-1]))
+        place.unlink(missing_ok=True)
 
     def _record(self, unit: Unit) -> None:
         write_json(self.unit_path(unit.series, unit.step, unit.key), unit.model_dump(mode="json"))
@@ -130,7 +175,7 @@ class EvaluationStore:
         """The Samples behind a unit."""
         if not unit.has_samples:
             return None
-        return read_samples(self.samples_path(unit.series, unit.step, unit.task))[0]
+        return read_samples(self._samples_path(unit))[0]
 
     def remove_leftovers(self) -> None:
         """Finish what a killed run left whole, delete what it left half-written."""
@@ -153,6 +198,22 @@ def _holds_rows(file: Path) -> bool:
         return bool(pq.read_metadata(file).num_rows)
     except (OSError, pa.ArrowInvalid):
         return False
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    """Whether both are one file, or hold the same bytes where the file system has no links."""
+    if not (first.is_file() and second.is_file()):
+        return False
+    return first.samefile(second) or (
+        first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
+    )
+
+
+def _link(file: Path, name: Path) -> None:
+    try:
+        name.hardlink_to(file)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, name)
 
 
 @contextmanager

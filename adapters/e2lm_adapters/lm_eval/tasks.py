@@ -8,13 +8,11 @@ changes no text: same source, same template.
 from __future__ import annotations
 
 import functools
-import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import numpy as np
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm_adapters.lm_eval.registration import include_task_folders, task_folders
 from e2lm_adapters.lm_eval.release import inner_part
+from e2lm_adapters.lm_eval.task_code import hash_of, task_parts
 
 #: Templates are a handful per task; task families of MMLU's size have some hundreds.
 MAX_TEMPLATES = 4096
@@ -43,9 +42,6 @@ def cache_templates() -> None:
     environment.from_string = functools.lru_cache(MAX_TEMPLATES)(environment.from_string)
 
 
-#: Raised when tasks whose choices are contexts, or that have several right answers, come out as other Samples.
-SAMPLES_VERSION = 2
-
 #: Modules that show a bar while requests are built: of 0.5, of releases before.
 THEIR_BAR_MODULES = ("lm_eval.api.task._task", "lm_eval.api.task")
 THEIR_BARS = tuple(f"{name}:tqdm" for name in THEIR_BAR_MODULES)
@@ -55,16 +51,55 @@ SEEDS = {"python": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedTasks:
-    """Tasks ready for ``lm_eval.evaluator.evaluate``; ``hashes`` identify what each of them asks and expects."""
+class GroupFacts:
+    """A group that has numbers of its own: made of ``tasks``, one value for each (metric, filters, by size) asked for.
 
-    task_dict: dict[str, Any]
-    hashes: dict[str, str]
+    ``filters`` None stands for every filter that its tasks have.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    aggregates: tuple[tuple[str, tuple[str, ...] | None, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskIdentities:
+    """What is known of tasks without having them loaded: ``parts`` by task as in :mod:`e2lm_adapters.eval.address`.
+
+    ``generating`` are those that let the model write.
+    """
+
+    parts: dict[str, dict[str, str]]
+    generating: tuple[str, ...] = ()
+    groups: tuple[GroupFacts, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """Names of the tasks, groups taken apart."""
-        return list(self.task_dict["tasks"])
+        return list(self.parts)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """One hash for each task: what it asks, expects and how it judges."""
+        return {name: hash_of(parts) for name, parts in self.parts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTasks:
+    """Tasks ready for ``lm_eval.evaluator.evaluate``; ``facts`` identify what each of them asks and expects."""
+
+    task_dict: dict[str, Any]
+    facts: TaskIdentities
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tasks, groups taken apart."""
+        return self.facts.names
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """One hash for each task."""
+        return self.facts.hashes
 
 
 def set_seeds() -> None:
@@ -92,14 +127,38 @@ def load_tasks(
     set_seeds()
     with _told_as_mistake(f"tasks {', '.join(names)}: cannot be loaded"):
         task_dict = manager.load(list(names))
-    hashes = {}
+    parts = {}
     for name, task in task_dict["tasks"].items():
         with _told_as_mistake(f"task {name}: its requests cannot be made"):
             _apply_shots(task, num_fewshot)
             if hasattr(task, "reports_item_metrics"):
                 task.reports_item_metrics = False  # computed from Samples, for all items at once
-            hashes[name] = _task_hash(task, limit)
-    return LoadedTasks(task_dict, hashes)
+            _build_once(task, limit)
+            parts[name] = task_parts(task)
+    return LoadedTasks(task_dict, _facts(task_dict, parts))
+
+
+def _facts(task_dict: dict[str, Any], parts: dict[str, dict[str, str]]) -> TaskIdentities:
+    groups = (_group_facts(name, group) for name, group in task_dict.get("groups", {}).items())
+    return TaskIdentities(
+        parts=parts,
+        generating=tuple(
+            name for name, task in task_dict["tasks"].items() if str(task.OUTPUT_TYPE) == "generate_until"
+        ),
+        groups=tuple(one for one in groups if one.aggregates),
+    )
+
+
+def _group_facts(name: str, group: Any) -> GroupFacts:
+    aggregates = []
+    for one in getattr(group, "aggregate_metric_list", None) or ():
+        filters = None if one.filter_list is None else tuple(map(str, _listed(one.filter_list)))
+        aggregates.append((str(one.metric), filters, bool(one.weight_by_size)))
+    return GroupFacts(name, tuple(str(task.task_name) for task in group.get_all_tasks()), tuple(aggregates))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 @contextmanager
@@ -172,20 +231,3 @@ def _build_once(task: Any, limit: int | None) -> None:
             instance.filtered_resps = {}
 
     task.build_all_requests = forget_answers
-
-
-def _task_hash(task: Any, limit: int | None) -> str:
-    """SHA-256 over every request, its target and how it is judged: what is asked, not how the YAML spells it."""
-    _build_once(task, limit)
-    config = task.dump_config()
-    judged = {
-        key: config.get(key) for key in ("output_type", "metric_list", "filter_list", "generation_kwargs", "repeats")
-    }
-    if getattr(task, "multiple_input", False) or getattr(task, "multiple_target", False):
-        judged["samples"] = SAMPLES_VERSION
-    digest = sha256(json.dumps([task.task_name, judged], sort_keys=True, default=str).encode())
-    for instance in task.instances:
-        # surrogatepass: damaged text must not stop the evaluation of a benchmark that has it
-        target = task.doc_to_target(instance.doc) if hasattr(task, "doc_to_target") else ""
-        digest.update(repr((instance.request_type, instance.args, target)).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()

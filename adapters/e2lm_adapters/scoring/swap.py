@@ -17,6 +17,7 @@ from e2lm.errors import NotFiniteError, UserError
 from e2lm.live_weights import is_left_alone
 from e2lm.one_thread import one_torch_thread
 from e2lm.weights import WeightIndex, read_weight_index, weights_hash
+from e2lm_adapters.checkpoints.identity import InputFiles
 
 if TYPE_CHECKING:
     import torch
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 class CheckedWeights:
     """A checkpoint whose numbers have been looked at; ``not_finite`` says where one is none, and is empty otherwise.
 
-    ``index`` is None where the checkpoint is still to be fetched.
+    ``index`` is None where the checkpoint is still to be fetched. ``files`` are name and hash of what else of it counts
+    (:mod:`e2lm_adapters.checkpoints.identity`).
     """
 
     index: WeightIndex | None
     sha256: str
     not_finite: str = ""
+    files: InputFiles = ()
 
 
 def checked_weights(folder: Path) -> CheckedWeights:

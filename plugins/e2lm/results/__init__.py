@@ -55,9 +55,10 @@ def _read_folder(path: Path) -> ScoreSource:
 
 
 def _left_out_of(path: Path) -> list[str]:
-    """What the evaluation that wrote the table could not use, by its run record."""
+    """What the evaluation that wrote the table could not use, and what it noted, by its run record."""
     try:
-        return [str(one) for one in RunRecord.from_json_file(path / RECORD_FILE).left_out]
+        record = RunRecord.from_json_file(path / RECORD_FILE)
+        return [str(one) for one in (*record.left_out, *record.notes)]
     except UserError:  # a table of somebody else's, beside no record or another
         return []
 

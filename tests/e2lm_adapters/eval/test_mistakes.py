@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lm_eval.utils import simple_parse_args_string
 from safetensors.torch import load_file, save_file
 
+from e2lm.errors import UserError
 from e2lm.weights import SINGLE_FILE
+from e2lm_adapters.eval.command import _model_arguments
 from tests.e2lm_adapters.conftest import STEPS, Run, no_model_is_built
 
 
@@ -141,3 +146,19 @@ def test_a_full_disk_is_one_line_of_the_machine_and_the_same_command_goes_on(
         assert not list(disk.rglob(".partial*"))
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@settings(max_examples=300)
+@given(
+    st.text(alphabet="ab=,'\" .+-e1inftrueNoF", max_size=24)
+    | st.sampled_from(["a=1,b=none", "x='1'", "y=1_0", "z=\u00b2"])
+)
+def test_model_arguments_are_read_as_lm_eval_reads_them(text: str) -> None:
+    def read(parse: Callable[[str], object]) -> str:
+        try:
+            return repr(parse(text))
+        except UserError:
+            return "refused"
+
+    expected = read(simple_parse_args_string)
+    assert read(_model_arguments) == expected

@@ -16,8 +16,8 @@ from e2lm.plugin_manager import plugin_manager
 from e2lm_adapters.eval.ray.cluster import RayCluster
 from e2lm_adapters.eval.ray.queue import ATTEMPTS, Span, UnitQueue, dispatch
 from e2lm_adapters.eval.ray.worker import SHARED_TEMPORARY, UnitCall
-from e2lm_adapters.eval.request import EvaluationRequest, Work, unit_count, unit_of
-from e2lm_adapters.eval.store import EvaluationStore, unit_key
+from e2lm_adapters.eval.request import EvaluationRequest, Work, key_of, unit_count, unit_of
+from e2lm_adapters.eval.store import EvaluationStore
 from e2lm_adapters.lm_eval.tasks import LoadedTasks
 
 #: A network file system may show a new file to other nodes only after its attribute cache expires (NFS: up to 60 s).
@@ -41,7 +41,7 @@ def evaluate_on_ray(
         piece = work[span.piece]
         units = (unit_of(piece, names, width, number) for number in range(span.start, span.stop))
         return [
-            UnitCall(piece.series.name, piece.checkpoint.step, piece.weights.sha256, unit.missing)
+            UnitCall(piece.series.name, piece.checkpoint.step, replace(piece.weights, index=None), unit.missing)
             for unit in units
             if unit is not None
         ]
@@ -98,7 +98,7 @@ def await_visible(store: EvaluationStore, tasks: LoadedTasks, request: Evaluatio
     """Wait until this node sees what a worker on another one has written."""
     deadline = time.monotonic() + VISIBLE_WITHIN_S
     for name in piece.missing:
-        key = unit_key(piece.weights.sha256, tasks.hashes[name], request.adapter)
+        key = key_of(request, piece.weights, tasks.facts, name)
         path: Path = store.unit_path(piece.series.name, piece.checkpoint.step, key)
         while not path.is_file():
             if time.monotonic() > deadline:

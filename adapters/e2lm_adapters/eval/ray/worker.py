@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from e2lm.atomic_file import PARTIAL_MARK
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
-from e2lm_adapters.eval.request import EvaluationRequest, Work
-from e2lm_adapters.eval.store import EvaluationStore, disk_errors_told, unit_key
+from e2lm_adapters.eval.request import EvaluationRequest, Work, key_of
+from e2lm_adapters.eval.store import EvaluationStore, disk_errors_told
 from e2lm_adapters.scoring.swap import CheckedWeights, ReadAhead
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class UnitCall:
 
     series: str
     step: int
-    weights_sha256: str
+    weights: CheckedWeights
     tasks: tuple[str, ...]
 
 
@@ -109,13 +109,12 @@ class RayWorker:
             if self._store.finished(
                 call.series,
                 call.step,
-                unit_key(call.weights_sha256, self._task_hashes[name], self._request.adapter),
+                key_of(self._request, call.weights, self._tasks.facts, name),
             )
             is None
         )
-        weights = CheckedWeights(None, call.weights_sha256)
         point = self._checkpoints[call.series, call.step]
-        return Work(self._series[call.series], point, weights, missing) if missing else None
+        return Work(self._series[call.series], point, call.weights, missing) if missing else None
 
     def _evaluate(self, units: list[Work], following: tuple[str, int] | None) -> None:
         from e2lm_adapters.eval.evaluator import LiveEvaluator
