@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -37,7 +37,9 @@ metadata: {version: 1.0}
 """
 
 #: From lm-eval 0.5 on a request must say whose it is.
-NAMES_ITS_TASK = "task_name" in {field.name for field in fields(Instance) if field.init}
+NAMES_ITS_TASK = any(
+    field.name == "task_name" and field.init and field.default is MISSING for field in fields(Instance)
+)
 
 Pair = tuple[str, str]
 Run = Callable[..., int]
