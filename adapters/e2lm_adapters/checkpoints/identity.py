@@ -61,6 +61,8 @@ def input_files(folder: Path, hash_of: Callable[[Path], str] = content_hash) -> 
 
     Where the folder has no tokenizer, that of the folder above, which trainers leave there once for all checkpoints.
     """
+    if not folder.is_dir():  # a file of weights that a format of its own is read by
+        return ()
     found = _inputs(folder)
     if not any(file.name in TOKENIZERS for file in found):
         found += [file for name in BESIDE_TOKENIZERS if (file := folder.parent / name).is_file()]

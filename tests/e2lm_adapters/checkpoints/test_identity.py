@@ -58,6 +58,8 @@ def test_numbers_of_eight_bits_are_left_to_torch(tmp_path: Path) -> None:
 def test_files_that_are_read_count_and_what_a_trainer_leaves_does_not(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "checkpoint-10"
     folder.mkdir(parents=True)
+    (tmp_path / "step=1.ckpt").write_bytes(b"weights")
+    assert input_files(tmp_path / "step=1.ckpt") == ()
     for name in ("config.json", "tokenizer.json", "modeling_own.py", "trainer_state.json", "optimizer.pt", "README.md"):
         (folder / name).write_text(name, encoding="utf-8")
     (folder.parent / "tokenizer.json").write_text("of the run", encoding="utf-8")
