@@ -153,10 +153,20 @@ class Arrangement:
             for patterns in _COMPANIONS.values():
                 _copied(source, folder, patterns)
 
+    def lent(self) -> dict[str, Path]:
+        """What of config.json and tokenizer comes from ``companions``, by name."""
+        patterns = [pattern for several in _COMPANIONS.values() for pattern in several]
+        found: dict[str, Path] = {}
+        for file in (file for one in self.companions for pattern in patterns for file in sorted(one.glob(pattern))):
+            if file.is_file() and not (self.place / file.name).exists():
+                found.setdefault(file.name, file)
+        return found
+
     def address(self) -> str:
         """SHA-256 over everything that the folder is made of."""
         digest = sha256(f"{self.write}\0{self.base}".encode())
-        folders = [one for one in (self.place, self.config, *self.companions) if one is not None and one.is_dir()]
+        given = (self.place, self.config, self.base, *self.companions)
+        folders = [one for one in given if one is not None and one.is_dir()]
         beside = [file for one in folders for name in COMPANIONS for file in sorted(one.glob(name))]
         base = () if self.base is None else read_weight_index(self.base).files
         for file in (*self.files, *beside, *base):
@@ -218,15 +228,20 @@ class CheckpointSource:
         """Read the checkpoint at ``place`` as ``arrangement`` says from now on."""
         self._arranged[str(place.resolve())] = arrangement
 
+    def lent_files(self, folder: Path) -> dict[str, Path]:
+        """What is read with the weights that lie in ``folder`` as they are, and lies somewhere else, by name."""
+        return self._arranged[str(folder)].lent() if self._is_linked(folder) else {}
+
     def base_folder(self, named: str, adapter: Path) -> Path:
-        """The folder of the model that an adapter changes: a path, also one beside it, or a repository on the Hub."""
-        for place in (Path(named), adapter / named, adapter.parent / named):
+        """The folder of the model that an adapter changes: a path, also one beside it, or ``owner/name[@revision]``."""
+        repo, _, revision = named.partition("@")
+        for place in (Path(one) / name for name in (named, repo) for one in ("", adapter, adapter.parent)):
             if place.is_dir():
                 return place.resolve()
-        if named.count("/") != 1:
+        if repo.count("/") != 1:
             raise UserError(f"--base DIR, the model that it changes: {named!r} is not there")
         try:
-            return self.folder(Checkpoint(step=0, repo=named))
+            return self.folder(Checkpoint(step=0, repo=repo, revision=revision or None))
         except UserError as error:
             raise UserError(f"--base DIR, the model that it changes ({named}): {error}") from error
 

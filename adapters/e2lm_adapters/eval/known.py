@@ -74,11 +74,20 @@ class RememberedTasks:
                     request.tasks, request.include_paths, request.num_fewshot, request.limit, request.model_arguments
                 )
         self._loaded, self.facts = loaded, loaded.facts
-        self._model = {
-            f"model {name}": found for name, found in code_of([model]).parts.items() if "package" not in name
-        }
+        self._model = model_parts(model)
         sources = sources_of(loaded.task_dict["tasks"].values(), [model], opened, request.include_paths, began_s)
         self._memory.see_tasks(self._key, self.facts, self._model, sources)
+
+
+def model_parts(model: type) -> Parts:
+    """The code of a stranger's model: its files, or the version of the package it came in; not of what that imports."""
+    own = {one.__module__.partition(".")[0] for one in model.__mro__}
+    parts = code_of([model]).parts.items()
+    return {f"model {name}": told for name, told in parts if not _is_package(name) or name.partition(" ")[2] in own}
+
+
+def _is_package(part: str) -> bool:
+    return part.startswith("package ")
 
 
 def same_weights(weights: WeightsOf) -> tuple[Note, ...]:

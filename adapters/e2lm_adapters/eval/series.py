@@ -157,7 +157,8 @@ def _seen(request: EvaluationRequest, checkpoint: Checkpoint, memory: Memory) ->
     source, folder = request.source, checkpoint.folder
     if folder is None:
         return source.weights(checkpoint)
-    files = input_files(folder, memory.file_hash)
+    lent = ((name, memory.file_hash(file)) for name, file in source.lent_files(folder).items())
+    files = (*input_files(folder, memory.file_hash), *lent)
     if not source.is_at_hand(checkpoint):
         return replace(source.weights(checkpoint), files=files)
     index = read_weight_index(folder)

@@ -58,6 +58,11 @@ def release() -> str:
         return "of an unknown version"
 
 
+def whole_text_answers(totals: list[float]) -> list[Any]:
+    """Log-likelihoods of whole texts as this lm-eval takes them: 0.5 wants (log-likelihood, greedy), greedy unsaid."""
+    return [(total, False) for total in totals] if find_spec("lm_eval.scorers") is not None else list(totals)
+
+
 def models_read_by_lm_eval() -> frozenset[str]:
     """Names of models that this lm-eval finds by their entry points; none where it reads no entry points."""
     reads = find_spec("lm_eval.plugins") is not None or any(_attribute(one, "entry_points") for one in READERS)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from e2lm.errors import UserError, one_line
 from e2lm.item_metric import require_finite
+from e2lm_adapters.lm_eval.release import whole_text_answers
 from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.attention import TreeLimit, tree_limit
 from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference
@@ -156,7 +157,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             self.cache_hook.add_partial("loglikelihood", pair, answer)
         return answers
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
         """Log-likelihood of whole texts in nats, in windows as lm-eval cuts them."""
         texts = [request.args[-1:] for request in requests]  # lm-eval 0.5 puts an empty context before the text
         windows = self._encoder.texts(texts)
@@ -169,7 +170,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
             position += count
             totals.append(total)
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), total)
-        return totals
+        return whole_text_answers(totals)
 
     def _loglikelihood_tokens(
         self,

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from e2lm.errors import UserError, one_line
 from e2lm.item_metric import require_finite
+from e2lm_adapters.lm_eval.release import whole_text_answers
 from e2lm_adapters.scoring.packed import ReadTokens
 
 if TYPE_CHECKING:
@@ -138,14 +139,14 @@ class E2lmMlm(LM):  # type: ignore[misc]
             raise UserError(why)
         log.warning("e2lm-mlm: %s", why)
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
         """Pseudo-log-likelihood in nats of whole texts; it is no likelihood, so no bits per byte follow from it."""
         texts = [request.args[-1] for request in requests]  # lm-eval 0.5 puts an empty context before the text
         copies = [copy for number, text in enumerate(texts) for copy in self._copies(number, "", text)]
         totals = [loglik for loglik, _ in self._answers(copies, len(texts), disable_tqdm)]
         for text, total in zip(texts, totals, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), total)
-        return totals
+        return whole_text_answers(totals)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Refused: a masked model does not write."""

@@ -21,6 +21,7 @@ from e2lm.results import read_scores
 from e2lm.run_record import RunRecord
 from e2lm.samples import read_samples
 from e2lm.weights import SINGLE_FILE
+from e2lm_adapters.eval.known import model_parts
 from tests.e2lm_adapters.conftest import ROOT, STEPS, Run, no_model_is_built, write_task
 from tests.e2lm_adapters.eval.test_series import evaluated_steps
 
@@ -193,6 +194,16 @@ def test_after_an_edit_the_same_command_gives_what_a_new_folder_gives(
     assert {file: file.read_bytes() for file in kept} == kept
     for one, new in zip(read_samples(tmp_path / "out"), read_samples(tmp_path / "new"), strict=True):
         np.testing.assert_allclose(one.choices.loglik_IC, new.choices.loglik_IC, rtol=1e-6)
+
+
+def test_a_model_out_of_a_package_is_known_by_the_version_of_that_package_and_of_no_other() -> None:
+    from importlib.metadata import version
+
+    import jinja2
+
+    parts = model_parts(jinja2.Environment)
+    assert parts["model package jinja2"].lower() == f"jinja2 {version('jinja2')}"
+    assert [name for name in parts if "markupsafe" in name] == []
 
 
 @pytest.mark.parametrize("edit", NO_EDITS)

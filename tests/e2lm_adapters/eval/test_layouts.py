@@ -116,6 +116,22 @@ def test_tokenizers_one_level_up_give_the_same_scores(run_folder: Path, tmp_path
     assert scores_of(tmp_path / "out") == scores_of(tmp_path / "before")
 
 
+def test_a_config_that_is_lent_counts(run_folder: Path, tmp_path: Path, evaluate: Run) -> None:
+    lent, options = tmp_path / "lent", ("--limit", 4, "--hub-cache", tmp_path / "cache", "--config", tmp_path / "lent")
+    undescribed(run_folder)
+    lent.mkdir()
+    shutil.copy(run_folder / "checkpoint-0" / "config.json", lent)
+    for step in STEPS:
+        (run_folder / f"checkpoint-{step}" / "config.json").unlink()
+    assert evaluate(run_folder, *options) == 0
+    before = scores_of(tmp_path / "out")
+    settings = json.loads((lent / "config.json").read_text())
+    (lent / "config.json").write_text(json.dumps({**settings, "rms_norm_eps": 0.5}), encoding="utf-8")
+    assert evaluate(run_folder, *options) == 0
+    assert evaluate(run_folder, *options, out=tmp_path / "anew") == 0
+    assert scores_of(tmp_path / "out") == scores_of(tmp_path / "anew") != before
+
+
 def test_adapters_score_as_the_models_they_make(tiny_model: Path, tmp_path: Path, evaluate: Run) -> None:
     run, merged = tmp_path / "tuned", tmp_path / "merged" / "tuned"
     for step, alpha in ((10, 1), (20, 8)):

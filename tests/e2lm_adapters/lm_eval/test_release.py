@@ -154,7 +154,16 @@ def test_a_whole_text_is_the_last_argument_whatever_stands_before_it(tiny_llama:
     lm = E2lmHf(str(tiny_llama), device="cpu", dtype="float32", show_progress=False)
     asked = [[SimpleNamespace(args=arguments)] for arguments in (("A page of text.",), ("", "A page of text."))]
     (before,), (after,) = (lm.loglikelihood_rolling(requests, disable_tqdm=True) for requests in asked)
-    assert after == before < 0
+    assert after == before
+    assert (before[0] if IS_0_5 else before) < 0
+
+
+@pytest.mark.parametrize(("scorers", "wanted"), [(None, [-2.5]), (object(), [(-2.5, False)])])
+def test_answers_to_whole_texts_are_what_the_release_takes(
+    scorers: object, wanted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "find_spec", lambda name: scorers if name == "lm_eval.scorers" else None)
+    assert release.whole_text_answers([-2.5]) == wanted
 
 
 # -- rules of groups and few-shot examples ---------------------------------------------------------------------------
@@ -262,3 +271,31 @@ def test_a_plain_task_has_the_numbers_that_lm_eval_gives_its_own_model(
     assert rows["acc"].value == stock["results"][name]["acc,none"]
     assert rows["acc_ties_half"].value == pytest.approx(rows["acc"].value)
     assert rows["margin"].n == ITEMS
+
+
+@pytest.mark.slow
+def test_a_rolling_task_has_the_numbers_that_lm_eval_gives_its_own_model(
+    tasks: Path, tiny_series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lm_eval.evaluator import simple_evaluate
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    (tasks / "whole.yaml").write_text(
+        "task: whole\ndataset_path: json\ntest_split: test\noutput_type: loglikelihood_rolling\n"
+        f"dataset_kwargs: {{data_files: {{test: {tasks / 'items.jsonl'}}}}}\nnum_fewshot: 0\n"
+        'doc_to_text: ""\ndoc_to_target: "{{question}}"\n'
+        "metric_list:\n  - {metric: bits_per_byte}\n  - {metric: word_perplexity}\nmetadata: {version: 1.0}\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "out"
+    command = ["eval", tiny_series, "--tasks", "whole", "--include-path", tasks, "--out", out, "--quiet"]
+    assert main([*map(str, command), "--device", "cpu", "--model-args", "dtype=float32"]) == 0
+    rows = {row.metric: row for row in read_scores(out).scores.rows() if row.step == 30}
+    stock = simple_evaluate(
+        HFLM(str(tiny_series / "checkpoint-30"), device="cpu", dtype="float32", batch_size=4),
+        tasks=["whole"],
+        task_manager=TaskManager(include_path=str(tasks), include_defaults=False),
+        bootstrap_iters=0,
+    )
+    for metric in ("bits_per_byte", "word_perplexity"):
+        assert rows[metric].value == pytest.approx(stock["results"]["whole"][f"{metric},none"], rel=1e-5)

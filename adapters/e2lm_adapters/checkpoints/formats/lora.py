@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2lm.checkpoint_format import CheckpointFormat, FoundCheckpoint
 from e2lm.errors import UserError, one_line
+from e2lm.parameter_count import names_an_embedding
 from e2lm.weights import StoredTensor, WeightIndex, read_weight_index, tensors_in
 from e2lm_adapters.checkpoints.formats.state_dict import write_folder
 from e2lm_adapters.checkpoints.formats.torch_file import inspected, shapes_in, why_not_whole
@@ -79,13 +80,19 @@ def _look(place: Path) -> FoundCheckpoint | None:
     if file is None:
         return FoundCheckpoint((), f"no {_WEIGHTS[0]} beside {SETTINGS} yet", command, step, tokens)
     try:
-        base = str(_settings(place).get("base_model_name_or_path") or "")
+        base = _named_base(_settings(place))
         shapes = adapter_shapes(file)
     except UserError as error:
         why = str(error).removeprefix(f"{place}: ").removeprefix(f"{place}/")
         return FoundCheckpoint((file,), why, command, step, tokens)
     params = sum(math.prod(shape) for shape in shapes.values())
     return FoundCheckpoint((file,), "", command, step, tokens, params, base=base)
+
+
+def _named_base(settings: Mapping[str, Any]) -> str:
+    """The base that the adapter was trained over, with the revision of it (``owner/name@step1000``) if it says one."""
+    base, revision = str(settings.get("base_model_name_or_path") or ""), settings.get("revision")
+    return f"{base}@{revision}" if base and revision else base
 
 
 def _settings(place: Path) -> dict[str, Any]:
@@ -158,21 +165,27 @@ def _planned(
     whole: dict[str, str] = {}
     for name in sorted(shapes):
         module, part, embedding = _parsed(name)
+        other = _other_half(name, part)
+        if other and other not in shapes:
+            raise UserError(f"{place}: {name!r} is there without its other half {other!r}")
         if part == "A":
             target = _base_name(place, f"{module}.weight", base)
-            other = name.replace("lora_A", "lora_B").replace("lora_embedding_A", "lora_embedding_B")
-            if other not in shapes:
-                raise UserError(f"{place}: {name!r} is there without its other half {other!r}")
             factors[target] = Factors(name, other, _scale(settings, module, shapes[name][0]), embedding)
         elif part == "whole":
             whole[name] = _base_name(place, module, base)
-    if base_settings.get("tie_word_embeddings", base_settings.get("model_type") in _TIED):
+    if not factors and not whole:
+        raise UserError(f"{place}: the adapter changes nothing, no tensor is in it; save it again from the live model")
+    if base_settings.get("tie_word_embeddings") is not False:  # unsaid, it may be: by family and release
         _require_untied(place, {*factors, *whole.values()})
     return factors, whole
 
 
-#: Families that tie input embeddings and head where their config.json says nothing.
-_TIED = frozenset({"gpt2", "openai-gpt", "gemma", "gemma2", "gemma3", "gemma3_text", "opt", "bloom", "cohere"})
+def _other_half(name: str, part: str) -> str:
+    """What the tensor ``name`` is multiplied with; empty for one that stands alone."""
+    if part == "whole":
+        return ""
+    before, after = ("A", "B") if part == "A" else ("B", "A")
+    return re.sub(rf"\.lora_(embedding_)?{before}(?=\.|$)", rf".lora_\g<1>{after}", name)
 
 
 def _require_plain(place: Path, settings: Mapping[str, Any]) -> None:
@@ -186,7 +199,7 @@ def _require_plain(place: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _require_untied(place: Path, names: set[str]) -> None:
-    odd = sorted(name for name in names if {"lm_head", "embed_tokens", "wte", "embed_in"} & set(name.split(".")))
+    odd = sorted(name for name in names if names_an_embedding(name))
     if odd:
         raise UserError(f"{place}: changes {odd[0]!r}, which the base shares with its other end; {_by_peft(place)}")
 

@@ -110,8 +110,11 @@ def _distributed(place: Path) -> FoundCheckpoint | None:
 
 
 def _model_shapes(shapes: Shapes) -> Shapes:
-    """Those of ``shapes`` that are no state of an optimizer."""
-    return {name: shape for name, shape in shapes.items() if not name.startswith(("optim", "app.optim", "_optim"))}
+    """Those of ``shapes`` that are no state of an optimizer or of the training program."""
+    return {name: shape for name, shape in shapes.items() if not name.startswith(_NO_MODEL)}
+
+
+_NO_MODEL = ("optim", "app.optim", "_optim", "train_state", "lr_scheduler", "dataloader")
 
 
 def weights_of(stored: Any) -> Any:
@@ -147,12 +150,13 @@ def family_names(stored: Shapes, family: Shapes, tied: Mapping[str, str], source
     {'model.a': 'a', 'model.b': 'b'}
     """
     best: dict[str, str] = {}
+    inside = ""
     for prefix in _prefixes(stored):
         own = {name: _BETWEEN.sub("", name.removeprefix(prefix)) for name in stored if name.startswith(prefix)}
         fitting = {name: to for name, to in own.items() if to in family}
         if len(fitting) > len(best):
-            best = fitting
-    _require_all(best, stored, family, tied, source)
+            best, inside = fitting, prefix
+    _require_all(best, inside, stored, family, tied, source)
     return best
 
 
@@ -171,7 +175,7 @@ def _prefixes(stored: Shapes) -> list[str]:
 
 
 def _require_all(
-    names: Mapping[str, str], stored: Shapes, family: Shapes, tied: Mapping[str, str], source: str
+    names: Mapping[str, str], prefix: str, stored: Shapes, family: Shapes, tied: Mapping[str, str], source: str
 ) -> None:
     there = set(names.values())
     for name in family:
@@ -184,9 +188,8 @@ def _require_all(
                 f"{source}: tensor {name!r} has shape {list(stored[name])}, the model in config.json wants "
                 f"{list(family[to])}"
             )
-    prefix = next(iter(names)).removesuffix(names[next(iter(names))]) if names else ""
-    for name in stored:
-        if name not in names and name.startswith(prefix) and prefix and not name.endswith(_BUFFERS):
+    for name in _model_shapes(stored):
+        if name not in names and name.startswith(prefix) and not name.endswith(_BUFFERS):
             raise UserError(f"{source}: tensor {name!r} is none of the model in config.json")
 
 
@@ -225,15 +228,33 @@ def family_shapes(config: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, s
 def check_file(place: Path, folder: None, config: Path | None, base: Path | None) -> None:
     """A :class:`UserError` where the tensors at ``place`` are not those of the family, or torch would not load it."""
     _given(config, place)
-    _fitting(_shapes(_loaded(_file(place))), config, str(place))
+    _renamed(weights_of(_loaded(_file(place))), config, str(place))
 
 
 def write_file(place: Path, folder: Path, config: Path | None, base: Path | None) -> None:
     """The state dict at ``place`` as a folder for transformers; ``torch.load(weights_only=True)`` reads it."""
     file = _file(place)
-    tensors = weights_of(_loaded(file))
-    names = _fitting(_shapes(tensors), config, str(file))
-    write_folder({to: tensors[name] for name, to in names.items()}, folder, config)
+    write_folder(_renamed(weights_of(_loaded(file)), config, str(file)), folder, config)
+
+
+def _renamed(tensors: Mapping[str, Any], config: Path | None, source: str) -> dict[str, torch.Tensor]:
+    """The weights of the family under its names."""
+    found = {to: tensors[name] for name, to in _fitting(_shapes(tensors), config, source).items()}
+    _require_shared(found, config, source)
+    return found
+
+
+def _require_shared(tensors: Mapping[str, torch.Tensor], config: Path | None, source: str) -> None:
+    """A :class:`UserError` where the family shares a tensor, so that one of two different ones would go unread."""
+    for name, other in family_shapes(_given(config, source))[1].items():
+        one, two = tensors.get(name), tensors.get(other)
+        if one is None or two is None or one.data_ptr() == two.data_ptr():
+            continue
+        if one.shape != two.shape or not bool((one.nan_to_num() == two.nan_to_num()).all()):
+            raise UserError(
+                f"{source}: {name!r} and {other!r} hold different numbers, and by config.json the model shares them; "
+                "set tie_word_embeddings to false"
+            )
 
 
 def check_distributed(place: Path, folder: None, config: Path | None, base: Path | None) -> None:
@@ -246,7 +267,9 @@ def write_distributed(place: Path, folder: Path, config: Path | None, base: Path
     inner = _inner(place)
     names = _fitting(_model_shapes(distributed_shapes(inner)), config, str(place))
     tensors = distributed_tensors(inner, names)
-    write_folder({to: tensors[name] for name, to in names.items()}, folder, config)
+    found = {to: tensors[name] for name, to in names.items()}
+    _require_shared(found, config, str(place))
+    write_folder(found, folder, config)
 
 
 def check_nanogpt(place: Path, folder: None, config: Path | None, base: Path | None) -> None:
@@ -254,7 +277,9 @@ def check_nanogpt(place: Path, folder: None, config: Path | None, base: Path | N
     _given(config, place)
     stored = _loaded(place)
     _require_same_model(stored.get("model_args"), config, place)
-    _nanogpt_names(_shapes(stored), config, place)
+    tensors = weights_of(stored)
+    names, _ = _nanogpt_names(_shapes(stored), config, place)
+    _require_shared({to: tensors[name] for name, to in names.items()}, config, str(place))
 
 
 def write_nanogpt(place: Path, folder: Path, config: Path | None, base: Path | None) -> None:
@@ -266,6 +291,7 @@ def write_nanogpt(place: Path, folder: Path, config: Path | None, base: Path | N
     tensors = weights_of(stored)
     names, family = _nanogpt_names(_shapes(stored), config, place)
     found = {to: tensors[name].t() if to.endswith(_TURNED) else tensors[name] for name, to in names.items()}
+    _require_shared(found, config, str(place))
     like = next(iter(found.values()))
     for name in family:
         if name.endswith(".bias") and name not in found:
@@ -293,6 +319,8 @@ def _require_same_model(arguments: Any, config: Path | None, place: Path) -> Non
     for name in ("n_layer", "n_head", "n_embd"):
         if isinstance(arguments, dict) and arguments.get(name) not in (None, told.get(name, _GPT2[name])):
             raise UserError(f"{place}: was trained with {name}={arguments[name]}, {config}/config.json says otherwise")
+    if (found := told.get("layer_norm_epsilon", 1e-5)) != 1e-5:
+        raise UserError(f"{config}/config.json: nanoGPT's layer_norm_epsilon is 1e-5, found {found}")
 
 
 #: What transformers takes where a config.json of a GPT-2 says nothing.

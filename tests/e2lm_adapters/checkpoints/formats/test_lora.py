@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
 from e2lm.weights import SINGLE_FILE
-from e2lm_adapters.checkpoints.formats.lora import check_adapter, write_merged
+from e2lm_adapters.checkpoints.formats.lora import LORA, check_adapter, write_merged
+from e2lm_adapters.checkpoints.source import Arrangement, CheckpointSource
 from tests.e2lm_adapters.checkpoints.layouts import tiny_config, write_gpt2_config, write_lora
 
 
@@ -84,6 +85,49 @@ def test_embeddings_that_the_base_shares_are_refused(tmp_path: Path) -> None:
     save_file(adapter, place / "adapter_model.safetensors")
     with pytest.raises(UserError, match="shares with its other end"):
         check_adapter(place, None, None, base)
+
+
+def test_a_table_is_refused_where_nothing_says_that_the_base_does_not_share_it(tmp_path: Path) -> None:
+    base, place = tmp_path / "base", write_lora(tmp_path / "lora")
+    base.mkdir()
+    (base / "config.json").write_text('{"model_type": "falcon"}', encoding="utf-8")
+    save_file({"transformer.word_embeddings.weight": torch.ones(8, 4)}, base / SINGLE_FILE)
+    name = "base_model.model.transformer.word_embeddings.lora_embedding_"
+    save_file({f"{name}A": torch.ones(2, 8), f"{name}B": torch.ones(4, 2)}, place / "adapter_model.safetensors")
+    with pytest.raises(UserError, match="shares with its other end"):
+        check_adapter(place, None, None, base)
+    (base / "config.json").write_text('{"model_type": "falcon", "tie_word_embeddings": false}', encoding="utf-8")
+    check_adapter(place, None, None, base)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [("", "changes nothing"), ("lora_A", "other half .*lora_B"), ("lora_B", "other half .*lora_A")]
+)
+def test_an_adapter_that_is_empty_or_half_there_is_refused(kept: str, said: str, tmp_path: Path) -> None:
+    base, place = tiny_config(tmp_path / "base"), write_lora(tmp_path / "lora")
+    stored = load_file(place / "adapter_model.safetensors")
+    own = {name: one for name, one in stored.items() if kept and kept in name}
+    save_file(own, place / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=said):
+        check_adapter(place, None, None, base)
+
+
+def test_the_base_is_of_the_revision_that_the_adapter_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = changed(write_lora(tmp_path / "lora"), base_model_name_or_path="owner/name", revision="step1000")
+    found, asked = LORA.look(place), []
+    assert found is not None
+    monkeypatch.setattr(CheckpointSource, "folder", lambda _, point: asked.append(point) or tmp_path)
+    CheckpointSource(tmp_path / "cache").base_folder(found.base, place)
+    assert [(one.repo, one.revision) for one in asked] == [("owner/name", "step1000")]
+
+
+def test_a_base_with_another_config_makes_another_model(tmp_path: Path) -> None:
+    base, place = tiny_config(tmp_path / "base"), write_lora(tmp_path / "lora")
+    made = Arrangement(place, (place / "adapter_model.safetensors",), LORA.write, base=base)
+    before = made.address()
+    settings = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**settings, "rms_norm_eps": 0.1}), encoding="utf-8")
+    assert made.address() != before
 
 
 #: Family, type of its numbers, what peft is asked for.

@@ -95,6 +95,7 @@ def test_a_model_of_nanogpt_says_the_same_in_transformers(tmp_path: Path) -> Non
         ({"activation_function": "gelu_new"}, "exact GELU"),
         ({"n_head": 2}, "n_head=4"),
         ({"n_layer": 3}, "n_layer=2"),
+        ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-5, found 1e-06"),
         ({"n_positions": 64}, r"wpe.weight' has shape \[32, 16\], .* \[64, 16\]"),
     ],
 )
@@ -128,11 +129,29 @@ def test_any_prefix_of_wrappers_comes_off_and_names_stay_apart(prefix: str, comp
         ({"m.model.a.weight": (2, 3), "model.b.weight": (3,)}, "no tensor for 'model.a.weight'"),
         ({"model.a.weight": (3, 2), "model.b.weight": (3,)}, r"shape \[3, 2\]"),
         ({f"net.{name}": shape for name, shape in {**FAMILY, "model.c.weight": (1,)}.items()}, "'net.model.c.weight'"),
+        ({**FAMILY, "model.c.weight": (1,)}, "'model.c.weight' is none of the model"),
+        ({f"_orig_mod.{name}": shape for name, shape in {**FAMILY, "more": (9,)}.items()}, "'_orig_mod.more' is none"),
+        (
+            {name.replace("model.", "model._orig_mod."): (2, 3) for name in ("model.a.weight", "model.z.weight")}
+            | {"model.b.weight": (3,)},
+            "'model._orig_mod.z.weight' is none",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(stored: dict[str, tuple[int, ...]], said: str) -> None:
     with pytest.raises(UserError, match=said):
         family_names(stored, FAMILY, TIED, "x.ckpt")
+
+
+def test_two_ends_that_the_family_shares_must_be_one(tmp_path: Path) -> None:
+    place, config = write_nano_sample(tmp_path / "checkpoint-20"), write_gpt2_config(tmp_path / "config")
+    check_nanogpt(place, None, config, None)
+    stored = torch.load(place, weights_only=True)
+    stored["model"]["_orig_mod.lm_head.weight"] = stored["model"]["_orig_mod.lm_head.weight"] * 2
+    torch.save(stored, place)
+    for check in (check_nanogpt, write_nanogpt):
+        with pytest.raises(UserError, match=r"hold different numbers, and by config\.json the model"):
+            check(place, tmp_path / "out", config, None)  # type: ignore[arg-type]
 
 
 class Evil:
