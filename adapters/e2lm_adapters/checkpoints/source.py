@@ -22,6 +22,7 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.kind import imported
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, WeightIndex, read_weight_index, tensors_in
+from e2lm_adapters.checkpoints.identity import input_files
 from e2lm_adapters.checkpoints.listing import (
     CHECKPOINT_FILES,
     LEFT_OUT,
@@ -258,7 +259,8 @@ class CheckpointSource:
             if arrangement is not None:
                 name = f"made--{self._address(folder)[:32]}"
                 return self._fetched.fetched(name, lambda place: _made(arrangement, place))
-            name = f"pickle--{sha256(str(folder).encode()).hexdigest()[:20]}--{self.weights(checkpoint).sha256[:12]}"
+            beside = repr((str(folder), input_files(folder)))
+            name = f"pickle--{sha256(beside.encode()).hexdigest()[:20]}--{self.weights(checkpoint).sha256[:12]}"
             return self._fetched.fetched(name, lambda place: _converted(folder, place))
         inside = checkpoint.subfolder or "."
         revision = self._revision(checkpoint)
