@@ -198,7 +198,14 @@ def _arrangement(
         base = source.base_folder(named, where)
     config = given.config
     if format.check:
-        imported(format.check, f"checkpoint format {format.name!r}")(where, None, config, base)
+        check = imported(format.check, f"checkpoint format {format.name!r}")
+        try:
+            check(where, None, config, base)
+        except UserError:
+            raise
+        except Exception as error:  # settings of a kind that nobody expects: they cost the piece
+            told = f"{type(error).__name__}: {one_line(error)}"
+            raise UserError(f"the format {format.name!r} cannot read it ({told:.160})") from error
     return Arrangement(where, found.files, format.write, config, base)
 
 

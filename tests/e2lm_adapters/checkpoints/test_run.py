@@ -394,6 +394,18 @@ def test_adapters_over_a_base_are_a_series(given_by: str, tmp_path: Path) -> Non
     assert series.params > 100_000
 
 
+@pytest.mark.parametrize("odd", [{"lora_alpha": None}, {"alpha_pattern": ["q_proj"]}, {"rank_pattern": {"(": 2}}])
+def test_settings_of_an_adapter_that_are_none_cost_that_adapter(odd: dict[str, object], tmp_path: Path) -> None:
+    base, run = tiny_config(tmp_path / "base"), tmp_path / "tuned"
+    for step in (10, 20):
+        write_lora(run / f"checkpoint-{step}")
+    file = run / "checkpoint-20" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **odd}), encoding="utf-8")
+    (listing,) = run_listings(run, Given(base=str(base)), CheckpointSource(tmp_path / "cache"))
+    assert [one.state for one in listing.pieces] == ["ready", "convert"]
+    assert "the format 'lora' cannot read it" in listing.pieces[1].why
+
+
 # -- nothing disappears ---------------------------------------------------------------------------------------------
 
 FORMS = sorted(set(SAMPLES) - {"lora", "lightning", "nanogpt", "torch-dcp", "state-dict"})
