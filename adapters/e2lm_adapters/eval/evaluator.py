@@ -204,7 +204,7 @@ class CheckpointEvaluator:
 
 @dataclass(frozen=True, slots=True)
 class _Checks:
-    """What a model found out about its own scoring: lists scored the stock way after all, and failed ``verify``."""
+    """What a model found out about its own scoring: lists scored in another way than planned, and failed ``verify``."""
 
     fallbacks: tuple[str, ...]
     failed: tuple[str, ...]
@@ -213,13 +213,12 @@ class _Checks:
         return _Checks(self.fallbacks[len(before.fallbacks) :], self.failed[len(before.failed) :])
 
     def noted(self, unit: Unit) -> Unit:
-        remarks = tuple(f"scored the stock way: {why}" for why in self.fallbacks)
-        return unit.model_copy(update={"remarks": remarks, "check_failed": "; ".join(self.failed)})
+        return unit.model_copy(update={"remarks": self.fallbacks, "check_failed": "; ".join(self.failed)})
 
 
 def _checks_of(lm: Any) -> _Checks:
-    found = (getattr(lm, name, ()) for name in ("fallbacks", "failed_verifications"))
-    return _Checks(*(tuple(map(str, lines)) for lines in found))
+    failed = (f"{found}; {lm.after_failed_verify}" for found in getattr(lm, "failed_verifications", ()))
+    return _Checks(tuple(map(str, getattr(lm, "fallbacks", ()))), tuple(failed))
 
 
 def model_class(name: str) -> Any:

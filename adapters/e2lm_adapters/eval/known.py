@@ -97,7 +97,7 @@ def same_weights(weights: WeightsOf) -> tuple[Note, ...]:
         steps.setdefault((series, found.sha256), []).append(step)
     return tuple(
         Note(
-            what=f"{series}, steps {_shown(own)}",
+            what=f"{series}, steps {shown_steps(own)}",
             why="the weights are the same, byte for byte; a curve through them says nothing of training",
         )
         for (series, _), own in steps.items()
@@ -146,8 +146,9 @@ def _counted(units: Sequence[Unit]) -> str:
     tasks = list(dict.fromkeys(unit.task for unit in units))
     steps = sorted({unit.step for unit in units})
     named = ", ".join(tasks[:3]) + (" ..." if len(tasks) > 3 else "")
-    return f"steps {_shown(steps)}: {len(units)} older {'unit' if len(units) == 1 else 'units'} of {named}"
+    return f"steps {shown_steps(steps)}: {len(units)} older {'unit' if len(units) == 1 else 'units'} of {named}"
 
 
-def _shown(steps: Sequence[int]) -> str:
+def shown_steps(steps: Sequence[int]) -> str:
+    """The first of them, and the last where there are many."""
     return ", ".join(map(str, steps[:4])) + (f" ... {steps[-1]}" if len(steps) > 4 else "")

@@ -80,7 +80,7 @@ class LiveModel:
         self._built_from: Path | None = None
         self._brought: Checkpoint | None = None
         self.lm: Any = None
-        #: Why the model was built anew for the present checkpoint; empty where weights were swapped.
+        #: That and why the model was built anew for the present checkpoint; empty where weights were swapped.
         self.built_anew = ""
 
     def bring(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
@@ -127,9 +127,10 @@ class LiveModel:
 
     def _tell(self, why: str) -> None:
         """One line for each kind of reason; which checkpoints it was for is in the run record."""
-        if why and why != self.built_anew:
+        told = f"the model was built anew: {why}" if why else ""
+        if told and told != self.built_anew:
             log.warning("%s: the model is built anew: %s", self._built_from, why)
-        self.built_anew = why
+        self.built_anew = told
 
     def _load(self, checkpoint: Checkpoint, reader: ReadAhead) -> str:
         """Why the model was built anew; nothing where it was not, or is the first."""

@@ -17,7 +17,7 @@ from e2lm.series import Series
 from e2lm.weights import read_weight_index
 from e2lm_adapters.checkpoints.identity import input_files, seen_bytes
 from e2lm_adapters.eval.evaluator import evaluate_here
-from e2lm_adapters.eval.known import RememberedTasks, same_weights, superseded_units
+from e2lm_adapters.eval.known import RememberedTasks, same_weights, shown_steps, superseded_units
 from e2lm_adapters.eval.memory import Memory
 from e2lm_adapters.eval.processes import evaluate_in_processes, gpus_of_processes
 from e2lm_adapters.eval.request import EvaluationRequest, WeightsOf, Work, key_of, not_finite_units
@@ -59,8 +59,10 @@ def evaluate_series(request: EvaluationRequest) -> Evaluation:
     if len(scores) or not left_out:
         scores.write(request.out)
     remarks, failed = _remarks(finished)
-    done = {"wall_s": time.monotonic() - started, "finished": True, "left_out": left_out, "remarks": remarks}
-    record.model_copy(update=done).write(request.out)
+    notes = (*record.notes, *_built_anew(finished))
+    done = {"wall_s": time.monotonic() - started, "finished": True}
+    record = record.model_copy(update={**done, "left_out": left_out, "remarks": remarks, "notes": notes})
+    record.write(request.out)
     for series in request.series:
         own = scores.where(series=series.name)
         if len(own):
@@ -272,5 +274,17 @@ def _remarks(finished: Iterable[tuple[Series, Checkpoint, list[Unit]]]) -> tuple
         for unit in units:
             remarks.update({f"{place}: {line}": None for line in unit.remarks})
             if unit.check_failed:
-                failed[f"{place}: verify: {unit.check_failed}; its scores are lm-eval's own"] = None
+                failed[f"{place}: verify: {unit.check_failed}"] = None
     return (*remarks, *failed), tuple(failed)
+
+
+def _built_anew(finished: Iterable[tuple[Series, Checkpoint, list[Unit]]]) -> tuple[Note, ...]:
+    """A note for each series and reason for which weights were not swapped into the model of the checkpoint before."""
+    steps: dict[tuple[str, str], dict[int, None]] = {}
+    for series, checkpoint, units in finished:
+        for why in {unit.built_anew: None for unit in units if unit.built_anew}:
+            steps.setdefault((series.name, why), {})[checkpoint.step] = None
+    return tuple(
+        Note(what=f"{name}, {'steps' if len(own) > 1 else 'step'} {shown_steps(list(own))}", why=why)
+        for (name, why), own in steps.items()
+    )

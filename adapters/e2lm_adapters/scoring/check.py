@@ -11,6 +11,8 @@ from e2lm_adapters.scoring.prefix_tree import TokenRequest
 
 #: Log-likelihood in nats and greedy flag, as lm-eval wants them.
 Loglikelihood = tuple[float, bool]
+#: The answer for what cannot be scored: never chosen. Whoever takes it has been told.
+NOT_SCORED: Loglikelihood = (-np.inf, False)
 
 #: How many requests a start-up check takes for their lengths, and as many again for their neighbours.
 CHECKED_REQUESTS = 8

@@ -26,11 +26,11 @@ from e2lm.item_metric import require_finite
 from e2lm_adapters.lm_eval.release import whole_text_answers
 from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.attention import TreeLimit, tree_limit
-from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference
+from e2lm_adapters.scoring.check import NOT_SCORED, Loglikelihood, ScoringDifference
 from e2lm_adapters.scoring.packed import PackedScorer
 from e2lm_adapters.scoring.prefix_tree import ScoringPlan, TokenRequest, planned
 from e2lm_adapters.scoring.proof import Prover, StockScoring, looked_at, random_requests, weights_mark
-from e2lm_adapters.scoring.requests import RequestEncoder
+from e2lm_adapters.scoring.requests import RequestEncoder, scorable
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 #: What a model says that cannot be run on a token tree after all.
 NOT_RUN = (TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError)
-#: The answer for what cannot be scored: never chosen. Whoever takes it has been told.
-NOT_SCORED: Loglikelihood = (-np.inf, False)
 
 
 @dataclass(slots=True)
@@ -68,6 +66,8 @@ class E2lmHf(HFLM):  # type: ignore[misc]
     #: Refuse at once an answer that is NaN or infinite, a request that cannot be scored and a failed ``verify``;
     #: ``e2lm eval``, which looks at every task by itself, does not.
     raises_if_not_finite = True
+    #: What became of a list whose ``verify`` failed.
+    after_failed_verify = "its scores are lm-eval's own"
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         self._failed_mark: int | None = None
         #: Result of the last comparison with stock scoring.
         self.verification: ScoringDifference | None = None
-        #: For each list that was to share prefixes and had to be scored the stock way: why.
+        #: A line for each list that was to share prefixes and had to be scored the stock way.
         self.fallbacks: list[str] = []
         #: Of each list whose ``verify`` failed: the difference.
         self.failed_verifications: list[ScoringDifference] = []
@@ -190,11 +190,10 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         """What is known of ``tokens``, found once per list: checkpoints of a series ask the same list again."""
         key = (kind, len(tokens))
         if key not in self._lists or self._lists[key].given is not tokens:
-            reasons = [request.why_not_scored(self.max_length) for request in tokens]
-            places = [place for place, why in enumerate(reasons) if not why]
+            places, refused = scorable(tokens, self.max_length)
             asked = [tokens[place] for place in places]
             longest = max((request.tokens_forwarded(self.max_length) for request in asked), default=0)
-            self._lists[key] = _RequestList(tokens, asked, places, next(filter(None, reasons), ""), longest)
+            self._lists[key] = _RequestList(tokens, asked, places, refused, longest)
         return self._lists[key]
 
     def _plan(self, wanted: _RequestList) -> ScoringPlan:
@@ -246,7 +245,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
         if failure is None:
             return answers
         self._failed_mark = weights_mark(self._bare_model)
-        self.fallbacks.append(failure)
+        self.fallbacks.append(f"scored the stock way: {failure}")
         self._say_stock(failure)
         return None
 

@@ -142,8 +142,14 @@ class E2lmMlm(LM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
         """Pseudo-log-likelihood in nats of whole texts; it is no likelihood, so no bits per byte follow from it."""
         texts = [request.args[-1] for request in requests]  # lm-eval 0.5 puts an empty context before the text
-        copies = [copy for number, text in enumerate(texts) for copy in self._copies(number, "", text)]
-        totals = [loglik for loglik, _ in self._answers(copies, len(texts), disable_tqdm)]
+        copies_of = [self._copies(number, "", text) for number, text in enumerate(texts)]
+        answers = self._answers([copy for own in copies_of for copy in own], len(texts), disable_tqdm)
+        totals = [loglik for loglik, _ in answers]
+        empty = [number for number, own in enumerate(copies_of) if not own and str(texts[number]).strip()]
+        if empty:
+            self._name_empty([("", texts[number]) for number in empty], len(texts))
+            for number in empty:
+                totals[number] = -math.inf  # a sum of nothing would be a text without any surprise
         for text, total in zip(texts, totals, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), total)
         return whole_text_answers(totals)

@@ -11,6 +11,16 @@ from e2lm.errors import one_line
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 
 
+def scorable(requests: Sequence[TokenRequest], max_length: int) -> tuple[list[int], str]:
+    """Places of the requests that a model of this context can score; why the first of the others cannot be, or nothing.
+
+    >>> scorable([TokenRequest((1,), (2,)), TokenRequest((1,), (2, 3, 4))], max_length=2)[0]
+    [0]
+    """
+    reasons = [request.why_not_scored(max_length) for request in requests]
+    return [place for place, why in enumerate(reasons) if not why], next(filter(None, reasons), "")
+
+
 class RequestEncoder:
     """Encodes by the tokenizer of ``lm``, an lm-eval ``TemplateLM``, exactly as lm-eval does.
 

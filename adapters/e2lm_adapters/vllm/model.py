@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from e2lm.errors import UserError
+from e2lm.errors import UserError, one_line
 from e2lm.item_metric import require_finite
 from e2lm.weights import SINGLE_FILE, WeightIndex, read_weight_index
 from e2lm_adapters.lm_eval.release import whole_text_answers
 from e2lm_adapters.lm_eval.tasks import cache_templates
-from e2lm_adapters.scoring.check import Loglikelihood, ScoringDifference, checked_sample, compared
+from e2lm_adapters.scoring.check import NOT_SCORED, Loglikelihood, ScoringDifference, checked_sample, compared
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
-from e2lm_adapters.scoring.requests import RequestEncoder
+from e2lm_adapters.scoring.requests import RequestEncoder, scorable
 from e2lm_adapters.scoring.swap import require_same_shapes
 from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 from e2lm_adapters.vllm.engine import VllmEngine
@@ -61,9 +61,11 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
     ``batch_size`` and ``device`` are ignored: vLLM sizes its batches and chooses its device itself.
     """
 
-    #: Refuse at once an answer that is NaN or infinite, and a failed ``verify``; ``e2lm eval``, which looks at every
-    #: task by itself, does not.
+    #: Refuse at once an answer that is NaN or infinite, a request that cannot be scored and a failed ``verify``;
+    #: ``e2lm eval``, which looks at every task by itself, does not.
     raises_if_not_finite = True
+    #: What became of a list whose ``verify`` failed.
+    after_failed_verify = "its scores are vLLM's own, and not those of transformers"
 
     def __init__(
         self,
@@ -121,7 +123,6 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         self._way, self._why_plain = self.engine.best_way() if self._prefix_sharing else plain
         if self._why_plain is not None:
             log.warning("e2lm-vllm scores plainly: %s", self._why_plain)
-        self._checked = self._way is Way.PLAIN
         if self._own_dtype and self._half and _is_float32(folder):
             log.warning(
                 "%s: stored in float32, but vLLM computes it in %s; dtype=float32 computes it as it is",
@@ -191,7 +192,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     @property
     def fallbacks(self) -> list[str]:
-        """For each time that a checkpoint could not be swapped or scored the cheap way, or vLLM is off: why."""
+        """A line for each time that a checkpoint could not be swapped, a list not scored as planned, or vLLM is off."""
         return self._swaps.fallbacks
 
     def load_checkpoint(self, folder: Path) -> None:
@@ -286,18 +287,29 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         return self.engine.generate(requests, sampling_params)
 
     def continuation_tokens_of(self, pairs: list[tuple[str, str]]) -> list[int]:
-        """Tokens of each continuation as it was scored; pairs that were never scored give -1."""
+        """Tokens of each continuation as it was scored, 0 where it could not be; never asked pairs give -1."""
         return [self._encoder.continuation_tokens(pair) for pair in pairs]
 
     # -- scoring -------------------------------------------------------------------------------------------------
 
     def _answers(self, requests: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
-        if not requests:
-            return []
+        places, refused = scorable(requests, self.max_length - 2)
+        if refused:
+            if self.raises_if_not_finite:
+                raise UserError(refused)
+            left_out = len(requests) - len(places)
+            log.warning("e2lm-vllm cannot score %d of %d requests: %s", left_out, len(requests), refused)
+        answers = [NOT_SCORED] * len(requests)
+        found = self._answers_of([requests[place] for place in places], disable_tqdm) if places else []
+        for place, answer in zip(places, found, strict=True):
+            answers[place] = answer
+        return answers
+
+    def _answers_of(self, requests: list[TokenRequest], disable_tqdm: bool) -> list[Loglikelihood]:
         self._swaps.prove_start()
-        if not self._checked:
-            self._check(requests)
-        scoring = self._scoring(self._way if self._checked else Way.PLAIN)
+        # The list of every checkpoint: one with an output head of zeros would hide what is wrong behind it.
+        is_right = self._way is Way.PLAIN or self._is_right(requests)
+        scoring = self._scoring(self._way if is_right else Way.PLAIN)
         hidden = disable_tqdm or not self._show_progress
         with tqdm(total=len(set(requests)), unit=" prompts", desc="e2lm-vllm", disable=hidden) as bar:
             answers = scoring.answers(requests, bar.update)
@@ -334,33 +346,32 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
     def _half(self) -> bool:
         return self.engine.dtype.itemsize < 4
 
-    def _check(self, requests: list[TokenRequest]) -> None:
+    def _is_right(self, requests: list[TokenRequest]) -> bool:
         """Score a few requests both ways; on any difference beyond rounding, stay with plain scoring."""
         chosen = checked_sample(requests)
         plain = self._plain_answers(chosen)
         if not np.isfinite([loglik for loglik, _ in plain]).all():
-            return  # a broken checkpoint says nothing of the way of scoring: the next one is checked
-        self._checked = True
+            return False  # a broken checkpoint says nothing of the way of scoring: the next one is checked
         try:
             shared = self._scoring(self._way).answers(chosen, lambda _: None)
         except (ValueError, TypeError, LookupError) as error:  # options this engine takes but does not support
             if self._way is Way.TOKEN_IDS:
                 log.warning("e2lm-vllm scores without prompt_logprob_token_ids (%s: %s)", type(error).__name__, error)
-                self._way, self._checked = Way.RANKS, False
-                self._check(requests)
-                return
-            self._score_plainly(f"shared contexts fail ({type(error).__name__}: {error})")
-            return
+                self._way = Way.RANKS
+                return self._is_right(requests)
+            self._score_plainly(f"shared contexts fail ({type(error).__name__}: {one_line(error)})")
+            return False
         self.comparison = compared(shared, plain, self._half)
         if not self.comparison.agrees:
             self._score_plainly(
                 f"shared contexts differ from plain scoring by {self.comparison.largest_difference:.3g} nats on "
                 f"{self.comparison.requests} requests (allowed {self.comparison.tolerance:.3g})"
             )
+        return self.comparison.agrees
 
     def _score_plainly(self, reason: str) -> None:
         self._way, self._why_plain = Way.PLAIN, reason
-        log.warning("e2lm-vllm scores plainly: %s", reason)
+        self._swaps.note(f"scored plainly: {reason}")
 
 
 def _why_not_compared(prove: bool, options: Mapping[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 
 from e2lm.run_record import RunRecord
 from e2lm.samples import read_samples
+from e2lm_adapters.eval.evaluator import _checks_of
+from e2lm_adapters.eval.store import Unit
+from e2lm_adapters.scoring.check import ScoringDifference
 from e2lm_adapters.scoring.packed import PackedScorer
 from tests.e2lm_adapters.conftest import STEPS, Run
 
@@ -56,6 +60,18 @@ def test_a_verify_that_fails_ends_with_1_and_one_that_holds_with_0(
     assert "its scores are lm-eval's own" in told
     np.testing.assert_allclose(logliks(tmp_path / "spoilt"), logliks(tmp_path / "right"), rtol=0, atol=1e-4)
     assert evaluate(run_folder, "--quiet", "--verify", 5, out=tmp_path / "spoilt") == 1
+
+
+def test_what_a_model_tells_of_its_own_scoring_is_recorded_in_its_own_words() -> None:
+    difference = ScoringDifference(5, 1.0, 0, 1e-3)
+    lm = SimpleNamespace(fallbacks=[], failed_verifications=[], after_failed_verify="its scores are vLLM's own")
+    before = _checks_of(lm)
+    lm.fallbacks.append("scored in a fresh engine: prove=False")
+    lm.failed_verifications.append(difference)
+    unit = Unit(series="run", step=1, task="t", weights_sha256="w", task_sha256="t", adapter="a", n=1)
+    noted = _checks_of(lm).since(before).noted(unit)
+    assert noted.remarks == ("scored in a fresh engine: prove=False",)
+    assert noted.check_failed == f"{difference}; its scores are vLLM's own"
 
 
 def test_an_item_with_a_choice_that_no_model_takes_is_named_and_costs_itself(

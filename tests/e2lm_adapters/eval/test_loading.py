@@ -111,11 +111,22 @@ def in_bfloat16(folder: Path) -> None:
     ids=["rope", "activation", "tokenizer", "dtype"],
 )
 def test_a_checkpoint_is_scored_with_all_that_is_its_own(
-    step: int, change: Change, reason: str, run: Path, tasks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    step: int,
+    change: Change,
+    reason: str,
+    run: Path,
+    tasks: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     change(run / f"checkpoint-{step}")
     with caplog.at_level(logging.WARNING):
-        assert evaluated(run, tmp_path / "out", tasks) == 0
+        assert evaluated(run, tmp_path / "out", tasks, "--json") == 0
+    (note,) = record(tmp_path / "out")["notes"]
+    assert note == json.loads(capsys.readouterr().out)["notes"][0]
+    assert note["what"] == "run, step 10"
+    assert note["why"].startswith(f"the model was built anew: {reason}")
     built = [one.getMessage() for one in caplog.records if "built anew" in one.getMessage()]
     assert len(built) == 1
     assert reason in built[0]

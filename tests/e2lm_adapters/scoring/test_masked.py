@@ -129,6 +129,19 @@ def test_a_text_longer_than_the_model_is_scored_in_windows(folder: Path) -> None
     assert -1e5 < total < 0
 
 
+def test_a_text_that_cannot_be_encoded_is_named_and_is_not_the_likeliest_of_all(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = E2lmMlm(str(folder), device="cpu")
+    texts: list[Any] = [("the cat",), (7,), ("",)]
+    with pytest.raises(UserError, match="1 of 3 requests have no token to score"):
+        model.loglikelihood_rolling(requests(*texts), disable_tqdm=True)
+    model.raises_if_not_finite = False
+    known, unknown, nothing = model.loglikelihood_rolling(requests(*texts), disable_tqdm=True)
+    assert unknown == -math.inf < known < nothing == 0.0
+    assert "1 of 3 requests have no token to score (7)" in caplog.text
+
+
 def test_the_context_is_seen_but_not_scored(folder: Path) -> None:
     model = E2lmMlm(str(folder), device="cpu")
     asked = requests(("the dog", " sat"), ("the cat", " sat"), ("the dog ", "sat"))

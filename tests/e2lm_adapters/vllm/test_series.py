@@ -200,16 +200,39 @@ def test_where_the_ways_disagree_scoring_stays_plain_and_says_why(
             return score
         return PromptScore(tuple(one - 0.5 for one in score.logprobs_T or ()), score.greedy, score.cached_tokens)
 
+    # What was right before is looked at again: with the weights of the moment it may show what it hid.
+    engine.load_checkpoint(run / "checkpoint-10")
+    engine.loglikelihood(instances("loglikelihood", scored_pairs()), disable_tqdm=True)
     monkeypatch.setattr(vllm_engine, "prompt_score", wrong)
-    for name, value in (("_way", Way.RANKS), ("_checked", False), ("_why_plain", None)):
+    for name, value in (("_way", Way.RANKS), ("_why_plain", None)):
         monkeypatch.setattr(engine, name, value)
     engine.load_checkpoint(run / "checkpoint-0")
     found = engine.loglikelihood(instances("loglikelihood", scored_pairs()), disable_tqdm=True)
     assert engine._way is Way.PLAIN
-    assert "e2lm-vllm scores plainly: shared contexts differ from plain scoring by" in caplog.text
+    why = "scored plainly: shared contexts differ from plain scoring by 0."
+    assert f"e2lm-vllm: {why}" in caplog.text
+    assert engine.fallbacks[-1].startswith(why)
     monkeypatch.undo()
     again = engine.loglikelihood(instances("loglikelihood", scored_pairs()), disable_tqdm=True)
     np.testing.assert_allclose([one[0] for one in found], [one[0] for one in again], rtol=0, atol=FLOAT32_DIFFERENCE)
+
+
+def test_a_request_that_cannot_be_scored_costs_itself(
+    run: Path, engine: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.load_checkpoint(run / "checkpoint-0")
+    pairs = [*scored_pairs()[:4], ("a context", ""), ("a context", " word" * 400)]
+    with pytest.raises(UserError, match="a request without tokens cannot be scored"):
+        engine.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True)
+    monkeypatch.setattr(engine, "raises_if_not_finite", False)
+    answers = engine.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True)
+    assert answers[4:] == [(-np.inf, False)] * 2
+    assert engine.continuation_tokens_of(pairs)[4:] == [0, 0]
+    assert "e2lm-vllm cannot score 2 of 6 requests: a request without tokens" in caplog.text
+    alone = engine.loglikelihood(instances("loglikelihood", pairs[:4]), disable_tqdm=True)
+    np.testing.assert_allclose(
+        [one for one, _ in answers[:4]], [one for one, _ in alone], rtol=0, atol=FLOAT32_DIFFERENCE
+    )
 
 
 # -- weights that no file holds -----------------------------------------------------------------------------------
