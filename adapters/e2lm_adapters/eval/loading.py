@@ -88,8 +88,8 @@ class LiveModel:
         if checkpoint == self._brought:
             return
         self._brought = None
-        if self._takes_folders:
-            self._load_by_engine(checkpoint, reader)
+        if self._takes_folders and not self._is_merged:
+            self._tell(self._load_by_engine(checkpoint, reader))
         else:
             self._tell(self._load(checkpoint, reader))
         self._brought = checkpoint
@@ -115,20 +115,17 @@ class LiveModel:
         """An engine with a format of its own takes whole folders, and tensors where there is no folder: merges."""
         return hasattr(self.lm, "load_checkpoint")
 
-    def _load_by_engine(self, checkpoint: Checkpoint, reader: ReadAhead) -> None:
-        if self._is_merged:
-            self.lm.swap(reader.take(checkpoint))
-        else:
-            if not self._source.is_at_hand(checkpoint):
-                reader.take(checkpoint)  # waits until it has been fetched
-            self.lm.load_checkpoint(self._source.folder(checkpoint))
-        # It has told by itself.
-        self.built_anew = str(getattr(self.lm, "built_anew", ""))
+    def _load_by_engine(self, checkpoint: Checkpoint, reader: ReadAhead) -> str:
+        if not self._source.is_at_hand(checkpoint):
+            reader.take(checkpoint)  # waits until it has been fetched
+        self.lm.load_checkpoint(self._source.folder(checkpoint))
+        return ""  # it decides, and tells, by itself
 
     def _tell(self, why: str) -> None:
         """One line for each kind of reason; which checkpoints it was for is in the run record."""
-        told = f"the model was built anew: {why}" if why else ""
-        if told and told != self.built_anew:
+        own, engines = f"the model was built anew: {why}" if why else "", str(getattr(self.lm, "built_anew", ""))
+        told = "; ".join(filter(None, (own, engines)))
+        if why and told != self.built_anew:
             log.warning("%s: the model is built anew: %s", self._built_from, why)
         self.built_anew = told
 
@@ -181,6 +178,7 @@ class LiveModel:
     def _release(self) -> None:
         """The old model goes before the new one comes."""
         was_there = self.lm is not None
+        self.close()
         self.lm = self._swapper = self._built_from = None
         if was_there:
             gc.unfreeze()  # what was there when the search for garbage was paused is looked at again

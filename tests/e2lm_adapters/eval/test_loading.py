@@ -268,6 +268,18 @@ def test_an_engine_with_a_format_of_its_own_gets_folders_or_the_merge(is_merged:
     assert seen == ([{"step": 0}, {"step": 10}] if is_merged else [points[1].folder])
 
 
+def test_a_merge_that_comes_with_another_configuration_gets_an_engine_of_its_own(run: Path) -> None:
+    another_rope_base(run / "checkpoint-10")
+    seen: list[object] = []
+    points = [Checkpoint(step=step, path=str(run / f"checkpoint-{step}")) for step in (0, 10)]
+    live = LiveModel(lambda folder: seen.append(folder) or Engine(seen), CheckpointSource(), {}, is_merged=True)
+    with Reader() as reader:
+        for point in points:
+            live.bring(point, reader)
+    assert seen == [points[0].folder, {"step": 0}, points[1].folder, {"step": 10}]
+    assert live.built_anew.startswith("the model was built anew: rope_parameters in config.json")
+
+
 def test_a_folder_that_is_gone_is_told_when_its_turn_comes(run: Path) -> None:
     shutil.copytree(run / "checkpoint-10", run / "other")
     assert difference(run / "checkpoint-0", run / "other", {}) == ""
