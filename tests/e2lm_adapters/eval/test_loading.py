@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from e2lm.command_line import main
 from e2lm.samples import read_samples
 from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.checkpoints.source import CheckpointSource
-from e2lm_adapters.eval.loading import LiveModel, difference
+from e2lm_adapters.eval.loading import LiveModel, UnusableCheckpointError, difference, require_loadable
 from e2lm_adapters.scoring.swap import ReadAhead
 from e2lm_testing.tiny_checkpoint import tokenizer_files
 from tests.e2lm_adapters.conftest import write_task
@@ -189,6 +190,33 @@ def without_a_weight(folder: Path) -> None:
 
 @pytest.mark.parametrize("step", [0, 10])
 @pytest.mark.parametrize(
+    ("change", "what", "why"),
+    [
+        (without_config, "run/checkpoint-", "no config.json beside the weights (checkpoint-"),
+        (with_half_a_config, "run step ", "config.json: no JSON with a model_type"),
+        (without_tokenizer, "run/checkpoint-", "no tokenizer beside the weights (checkpoint-"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_loaded_costs_itself(
+    step: int,
+    change: Change,
+    what: str,
+    why: str,
+    run: Path,
+    tasks: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change(run / f"checkpoint-{step}")
+    assert evaluated(run, tmp_path / "out", tasks) == 0
+    (left_out,) = record(tmp_path / "out")["left_out"]
+    assert left_out["what"] == f"{what}{step}"
+    assert why in left_out["why"]
+    assert len(logliks(tmp_path / "out", "run", 10 - step)) > 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("change", "why"),
     [
         (without_config, "no config.json, so no model"),
@@ -196,16 +224,13 @@ def without_a_weight(folder: Path) -> None:
         (without_tokenizer, "no tokenizer (tokenizer.json, tokenizer_config.json, tokenizer.model, ...)"),
     ],
 )
-def test_a_checkpoint_that_cannot_be_loaded_costs_itself(
-    step: int, change: Change, why: str, run: Path, tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_folder_without_what_a_model_needs_is_refused_before_a_model_is_built(
+    change: Change, why: str, run: Path
 ) -> None:
-    change(run / f"checkpoint-{step}")
-    assert evaluated(run, tmp_path / "out", tasks) == 0
-    (left_out,) = record(tmp_path / "out")["left_out"]
-    assert left_out["what"] == f"run step {step}"
-    assert why in left_out["why"]
-    assert len(logliks(tmp_path / "out", "run", 10 - step)) > 0
-    assert "Traceback" not in capsys.readouterr().err
+    require_loadable(run / "checkpoint-10", {})
+    change(run / "checkpoint-10")
+    with pytest.raises(UnusableCheckpointError, match=re.escape(why)):
+        require_loadable(run / "checkpoint-10", {})
 
 
 @pytest.mark.parametrize("name", ["gpt_neox", "gpt2", "llama"])
