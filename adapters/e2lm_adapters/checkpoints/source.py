@@ -164,14 +164,18 @@ class Arrangement:
         return found
 
     def address(self) -> str:
-        """SHA-256 over everything that the folder is made of."""
+        """SHA-256 over everything that the folder is made of, and of what is linked over its place as well.
+
+        A link into a run that has been moved would else be found again, and lead nowhere or into another run.
+        """
         digest = sha256(f"{self.write}\0{self.base}".encode())
         given = (self.place, self.config, self.base, *self.companions)
         folders = [one for one in given if one is not None and one.is_dir()]
         beside = [file for one in folders for name in COMPANIONS for file in sorted(one.glob(name))]
         base = () if self.base is None else read_weight_index(self.base).files
         for file in (*self.files, *beside, *base):
-            digest.update(file.name.encode() + b"\0")
+            linked = not self.write and file in self.files
+            digest.update(str(file.resolve() if linked else file.name).encode() + b"\0")
             with open(file, "rb") as handle:
                 while block := handle.read(1 << 22):
                     digest.update(block)

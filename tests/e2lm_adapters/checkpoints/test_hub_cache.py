@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from e2lm_adapters.checkpoints.source import HubCache
+from e2lm.checkpoint import Checkpoint
+from e2lm_adapters.checkpoints.source import Arrangement, CheckpointSource, HubCache
 
 
 def there(folder: Path) -> set[str]:
@@ -55,3 +56,24 @@ def test_half_a_checkpoint_counts_too(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     HubCache(tmp_path, keep=2).fetched("a", fill)
     assert len(there(tmp_path)) == 2
+
+
+def test_a_run_that_was_moved_is_not_read_through_links_to_what_lies_in_its_old_place(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    def first_number(place: Path) -> float:
+        source = CheckpointSource(tmp_path / "cache")
+        source.arrange(place, Arrangement(place, (place / "model.safetensors",)))
+        folder = source.folder(Checkpoint(step=10, path=str(place)))
+        return float(load_file(folder / "model.safetensors")["weight"][0])
+
+    old, new = tmp_path / "old" / "checkpoint-10", tmp_path / "new" / "checkpoint-10"
+    old.mkdir(parents=True)
+    save_file({"weight": torch.full((4,), 1.0)}, old / "model.safetensors")
+    assert first_number(old) == 1.0
+    old.parent.rename(new.parent)
+    assert first_number(new) == 1.0
+    old.mkdir(parents=True)
+    save_file({"weight": torch.full((4,), 2.0)}, old / "model.safetensors")
+    assert (first_number(new), first_number(old)) == (1.0, 2.0)
