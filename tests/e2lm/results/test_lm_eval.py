@@ -161,16 +161,19 @@ def test_the_true_choice_is_told_by_its_index_or_by_its_text(target: object, gol
     assert samples.choices.gold_I.tolist() == [gold]
 
 
-def test_items_that_do_not_tell_one_truth_are_left_out_with_a_line_and_the_others_stay(tmp_path: Path) -> None:
-    plain = [-1.0, -2.0, -3.0]
-    for one, reason in (
-        (record(0, "[0, 2]", ABC, plain), "several choices are right"),
-        (record(0, "7", ABC, plain), "the right answer is none of the choices"),
+def test_an_item_with_several_right_answers_or_with_none_stays_and_what_none_means_is_a_line(tmp_path: Path) -> None:
+    wrong = (
+        "1 of 2 items count as wrong in accuracies, as in lm-eval, and nowhere else: the right answer is none of the"
+    )
+    for target, golds, lines in (
+        ("[0, 2]", [True, False, True], ()),
+        ("7", [False] * 3, (f"{wrong} choices (doc_id 0)",)),
     ):
-        found = read_all([record(1, "0", ABC, plain), one], tmp_path)
+        found = read_all([record(one, "0" if one else target, ABC, [-1.0, -2.0, -3.0]) for one in (1, 0)], tmp_path)
         assert found.samples is not None
-        assert found.samples.doc_ids_I.tolist() == [1]
-        assert found.left_out == (f"1 of 2 items without item metrics, {reason} (doc_id 0)",)
+        assert found.samples.doc_ids_I.tolist() == [0, 1]
+        assert found.samples.choices.gold_IC.tolist() == [golds, [True, False, False]]
+        assert found.left_out == lines
 
 
 def test_nothing_is_believed_of_a_log_that_contradicts_itself_or_does_not_tell(tmp_path: Path) -> None:
