@@ -7,6 +7,7 @@ and is forgotten at any doubt. It may be deleted, cut short or written by two co
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -21,6 +22,8 @@ from e2lm.noun import Noun
 from e2lm_adapters.checkpoints.identity import content_hash
 from e2lm_adapters.lm_eval.sources import Sources, Stamp, is_racy, stamp_of
 from e2lm_adapters.lm_eval.tasks import GroupFacts, TaskIdentities
+
+log = logging.getLogger(__name__)
 
 SEEN_FILE = "seen.json"
 #: Sets of tasks that are remembered.
@@ -122,7 +125,10 @@ class Memory:
             tasks={**dict(others[:room]), **self._new.tasks},
         )
         body = merged.model_dump(mode="json")
-        write_json(self._path, {"sha256": _digest(body), "seen": body})
+        try:
+            write_json(self._path, {"sha256": _digest(body), "seen": body})
+        except OSError as error:  # it saves time alone: what must be written tells of a full disk
+            log.warning("%s: not kept, so the next command looks at everything again (%s)", self._path, error)
         self._seen, self._new = merged, _Seen()
 
 
