@@ -69,7 +69,7 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, content: str) -> Non
         (["--sizes", "1x16,gigantic"], "unknown|found 'gigantic'"),
         (["--sizes", "1x16,1x16"], "twice"),
         (["--curriculum", "shufle"], "Did you mean 'shuffle'"),
-        (["--tokens", "0"], "field 'tokens'"),
+        (["--tokens", "0"], "--tokens: found 0, expected a whole number, 1 or more"),
         (["--sequence-length", "10000000"], "sequence_length"),
         (["--corpus", "/nowhere.txt"], r"/nowhere\.txt: no such file"),
     ],
