@@ -59,7 +59,7 @@ def test_small_models_are_held_against_large_ones_by_recipe(capsys, scores_csv):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--early", "2"], "between 0 and 1"),
+        (["--early", "2"], "--early: found 2, expected a number above 0, below 1"),
         (["--scales", "150M", "*-1B"], "must hold one *"),
         (["--target-metric", "ac"], "Did you mean 'acc'"),
         (["--series", "r0-1B"], "no task x metric can be compared"),

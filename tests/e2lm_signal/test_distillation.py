@@ -154,8 +154,8 @@ def test_same_seed_same_bytes(npz, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--keep", "1.5"], "between 0 and 1"),
-        (["--repeats", "0"], "at least 1 split"),
+        (["--keep", "1.5"], "--keep: found 1.5, expected a number above 0, below 1"),
+        (["--repeats", "0"], "--repeats: found 0, expected a whole number, 1 or more"),
         (["--early-tokens", "1e9"], "--tokens-per-step"),
         (["--method", "snr"], "Known: discrimination, group-snr"),
         (["--target", "missing.csv"], "no such file"),

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from e2lm.argument import folder_to_write
 from e2lm.command import Command
 from e2lm.errors import UserError
 
@@ -27,7 +28,7 @@ def _configure(parser: ArgumentParser) -> None:
     configure_given(parser)
     parser.add_argument("--allow-pickle", action="store_true", help="count pytorch_model.bin as readable")
     parser.add_argument(
-        "--hub-cache", type=Path, metavar="DIR", help="what is known of the Hub (default: HF_HOME/e2lm)"
+        "--hub-cache", type=folder_to_write, metavar="DIR", help="what is known of the Hub (default: HF_HOME/e2lm)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
