@@ -91,7 +91,7 @@ def fitted(request: TokenRequest, max_prompt_tokens: int) -> TokenRequest:
     """``request`` without the beginning of its context where it is too long; the last token of it always stays.
 
     >>> fitted(TokenRequest((1, 2, 3), (4, 5)), 4)
-    TokenRequest(context=(2, 3), continuation=(4, 5))
+    TokenRequest(context=(2, 3), continuation=(4, 5), refused='')
     """
     if not request.context or not request.continuation:
         raise UserError("a request without tokens cannot be scored: an answer choice is empty; check the task's data")

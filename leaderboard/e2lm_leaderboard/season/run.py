@@ -26,7 +26,7 @@ from e2lm.command_line import run_command
 from e2lm.errors import E2LMError, one_line
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results import read_scores
-from e2lm.run_record import RECORD_FILE, RunRecord
+from e2lm.run_record import RECORD_FILE, LeftOut, RunRecord
 from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 from e2lm_leaderboard.bundle.bundle import Finding, Findings
 from e2lm_leaderboard.bundle.check import CheckReport, check_archive
@@ -60,8 +60,20 @@ def evaluate(season: Season, tasks: Sequence[str], task_folder: Path, out: Path)
     if code != 0:
         raise E2LMError(f"e2lm eval ended with exit code {code}: {printed.getvalue().strip()[:500]}")
     left_out = RunRecord.from_json_file(out / RECORD_FILE).left_out
-    if left_out:  # scores over fewer checkpoints or items would be other scores
+    # Scores over fewer checkpoints or items would be other scores.
+    if lost := [one for one in left_out if _is_the_seasons(one, season)]:
+        raise UserError(f"a checkpoint of the season cannot be used: {lost[0]}; put it right, the same command goes on")
+    if left_out:
         raise E2LMError(f"e2lm eval could not use everything: {left_out[0]} ({len(left_out)} lines)")
+
+
+def _is_the_seasons(one: LeftOut, season: Season) -> bool:
+    """Whether a checkpoint, which the organiser gives, could not be read.
+
+    One that was read and gave no number is told by its step: the entry's text may be the cause.
+    """
+    place = None if one.file is None or " step " in one.what else Path(one.file).resolve()
+    return place is not None and any(place.is_relative_to(Path(series).resolve()) for series in season.series)
 
 
 def evaluated_samples(out: Path, tasks: Sequence[str]) -> list[Samples]:
