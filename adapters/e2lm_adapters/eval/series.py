@@ -44,6 +44,11 @@ def evaluate_series(request: EvaluationRequest) -> Evaluation:
     Everything that can be known to be wrong is found before anything is written. A checkpoint whose numbers are not
     finite costs itself. Where nothing is left to do, neither lm-eval nor torch is imported.
     """
+    with disk_errors_told(request.out):
+        return _evaluated(request)
+
+
+def _evaluated(request: EvaluationRequest) -> Evaluation:
     started = time.monotonic()
     plan = _planned(request)
     superseded = superseded_units(plan.request, plan.tasks.facts, plan.store, plan.work)
@@ -228,8 +233,7 @@ def _evaluate(plan: _Plan) -> None:
             from e2lm_adapters.eval.ray.executor import evaluate_on_ray as way
         else:
             way = evaluate_in_processes if request.jobs > 1 and len(todo) > 1 else evaluate_here
-        with disk_errors_told(request.out):
-            way(request, tasks, store, todo, report)
+        way(request, tasks, store, todo, report)
 
 
 def _tell(plan: _Plan, piece: Work) -> None:
