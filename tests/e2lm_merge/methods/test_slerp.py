@@ -79,3 +79,11 @@ def test_slerp_is_on_the_arc_up_to_its_bound_and_on_the_line_beyond_it() -> None
     for gram in (np.diag([4.0, 0.0]), np.diag([0.0, 9.0])):
         assert slerp_coefficients(gram, 0.25) == (0.75, 0.25)
     assert [slerp_coefficients(np.eye(2), t) for t in (0.0, 1.0)] == [(1.0, 0.0), (0.0, 1.0)]
+
+
+def test_two_vectors_are_collinear_above_the_bound_and_not_at_it() -> None:
+    """As mergekit: at the bound the arc is still taken; 60 degrees apart, a quarter of the way."""
+    gram = np.array([[1.0, 0.5], [0.5, 1.0]])
+    arc = [np.sin(np.pi / 4) / np.sin(np.pi / 3), np.sin(np.pi / 12) / np.sin(np.pi / 3)]
+    assert slerp_coefficients(gram, 0.25, collinear=0.5) == pytest.approx(arc)
+    assert slerp_coefficients(gram, 0.25, collinear=0.49) == (0.75, 0.25)
