@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -117,13 +117,11 @@ def _remove_unless_used(place: Path) -> None:
 
 
 #: What a tokenizer consists of, and what belongs to a config.json.
-_COMPANIONS = {
-    "tokenizer": (
-        *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"),
-        *("*.tiktoken", "chat_template*", "*.jinja"),
-    ),
-    "config.json": ("config.json", "generation_config.json"),
-}
+_COMPANIONS = (
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"),
+    *("*.tiktoken", "chat_template*", "*.jinja"),
+    *("config.json", "generation_config.json"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +149,12 @@ class Arrangement:
             (folder / file.name).symlink_to(file.resolve())
         _write_index(self.files, folder)
         for source in (self.place, *self.companions):  # the first that has a file gives it
-            for patterns in _COMPANIONS.values():
-                _copied(source, folder, patterns)
+            _copied(source, folder)
 
     def lent(self) -> dict[str, Path]:
         """What of config.json and tokenizer comes from ``companions``, by name."""
-        patterns = [pattern for several in _COMPANIONS.values() for pattern in several]
         found: dict[str, Path] = {}
-        for file in (file for one in self.companions for pattern in patterns for file in sorted(one.glob(pattern))):
+        for file in (file for one in self.companions for file in _companions_in(one)):
             if file.is_file() and not (self.place / file.name).exists():
                 found.setdefault(file.name, file)
         return found
@@ -190,8 +186,12 @@ def _write_index(files: Sequence[Path], folder: Path) -> None:
     write_json(folder / SHARD_INDEX, {"metadata": {}, "weight_map": names})
 
 
-def _copied(source: Path, folder: Path, patterns: Sequence[str]) -> None:
-    for file in (one for pattern in patterns for one in sorted(source.glob(pattern))):
+def _companions_in(folder: Path) -> Iterator[Path]:
+    return (file for pattern in _COMPANIONS for file in sorted(folder.glob(pattern)))
+
+
+def _copied(source: Path, folder: Path) -> None:
+    for file in _companions_in(source):
         if file.is_file() and not (folder / file.name).exists():
             shutil.copyfile(file, folder / file.name)
 
@@ -360,7 +360,6 @@ class CheckpointSource:
             )
         disable_progress_bars()
         inside = f"{checkpoint.subfolder}/" if checkpoint.subfolder else ""
-        beside = [pattern for kind in _COMPANIONS.values() for pattern in kind]
         patterns = CHECKPOINT_FILES if revision.safetensors else (*CHECKPOINT_FILES, *DOWNLOADED_PICKLES)
         asked(
             checkpoint.location,
@@ -368,14 +367,14 @@ class CheckpointSource:
                 checkpoint.repo,
                 revision=revision.commit,
                 local_dir=place,
-                allow_patterns=[*(inside + pattern for pattern in patterns), *(beside if inside else ())],
+                allow_patterns=[*(inside + pattern for pattern in patterns), *(_COMPANIONS if inside else ())],
                 ignore_patterns=list(LEFT_OUT),
             ),
         )
         shutil.rmtree(place / ".cache", ignore_errors=True)  # the client's notes and pieces of broken downloads
         folder = place / (checkpoint.subfolder or ".")
         if inside:  # what the folders share may lie at the root
-            _copied(place, folder, beside)
+            _copied(place, folder)
         if is_pickled(folder):
             _converted(folder, folder)
             for pickle in pickled_files(folder):
