@@ -1,5 +1,5 @@
 # make demo   install into .venv and run the main job
-# make test   install into .venv and run the tests
+# make test   install into .venv and run the tests, two files at a time (TEST_JOBS=4)
 # make lint   style and types
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
 # make families-vllm  every family through vLLM: swapped = fresh = transformers (a quarter of an hour)
@@ -20,6 +20,8 @@ VENV_VLLM ?= .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 VENV_NEXT ?= .venv-next
 BIN_NEXT := $(VENV_NEXT)/bin
+# Test files at a time; with 0 in this process, for a debugger.
+TEST_JOBS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
 .PHONY: demo test test-vllm families-vllm test-next lint check mutants families docs tutorial picture clean
@@ -28,7 +30,7 @@ demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile
 
 test-vllm: $(VENV_VLLM)/.ready
 	$(BIN_VLLM)/python -m pytest tests/e2lm_adapters/vllm

@@ -218,7 +218,7 @@ def test_what_was_superseded_is_kept_and_named_with_what_differs(
     (run_folder / "checkpoint-20" / "merges.txt").write_text("a b\n", encoding="utf-8")
     capsys.readouterr()
     assert evaluate(run_folder, "--quiet", "--limit", 4) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
+    told = [line for line in capsys.readouterr().err.splitlines() if "kept and not used" in line]
     assert told == [
         "note: tiny-run, steps 0, 10, 30: 3 older units of small: kept and not used, since these differ: judge.py",
         "note: tiny-run, steps 20: 1 older unit of small: kept and not used, since these differ: judge.py, merges.txt",
@@ -226,7 +226,7 @@ def test_what_was_superseded_is_kept_and_named_with_what_differs(
     assert [str(one) for one in RunRecord.from_json_file(tmp_path / "out" / "run.json").superseded] == told
     # Another time nothing is scored again, and only the record says it.
     assert evaluate(run_folder, "--quiet", "--limit", 4) == 0
-    assert "note:" not in capsys.readouterr().err
+    assert "kept and not used" not in capsys.readouterr().err
     assert len(RunRecord.from_json_file(tmp_path / "out" / "run.json").superseded) == 2
 
 
