@@ -64,14 +64,18 @@ class Curve:
         """The curve up to that many tokens, or all of it; a checkpoint of unknown tokens stays."""
         if tokens is None or not (late_K := self.tokens_K > tokens).any():
             return self
+        return self.at(~late_K)
+
+    def at(self, kept_K: NDArray[np.bool_]) -> Curve:
+        """The curve at the checkpoints that ``kept_K`` says."""
         return replace(
             self,
-            steps_K=self.steps_K[~late_K],
-            tokens_K=self.tokens_K[~late_K],
-            values_K=self.values_K[~late_K],
-            stderr_K=self.stderr_K[~late_K],
-            n_items_K=self.n_items_K[~late_K],
-            items_KI=None if self.items_KI is None else self.items_KI[~late_K],
+            steps_K=self.steps_K[kept_K],
+            tokens_K=self.tokens_K[kept_K],
+            values_K=self.values_K[kept_K],
+            stderr_K=self.stderr_K[kept_K],
+            n_items_K=self.n_items_K[kept_K],
+            items_KI=None if self.items_KI is None else self.items_KI[kept_K],
         )
 
 

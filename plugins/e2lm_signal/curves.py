@@ -5,7 +5,7 @@ Shape suffixes: M series, K checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -59,20 +59,32 @@ def chosen_scores(scores: Scores, wanted: Wanted) -> Scores:
     return scores
 
 
-def official_selection(scores: Scores) -> tuple[Scores, str]:
-    """The checkpoints that the competition scores, and a sentence that says so."""
+def official_selection(scores: Scores) -> tuple[Scores, list[str]]:
+    """The checkpoints that the competition scores, and sentences that say so."""
     frame = scores.frame
     kept = Scores(
         frame[(frame["step"] % SELECTED_STEP == 0) & (frame["tokens"] <= SELECTED_TOKENS)].reset_index(drop=True)
     )
-    before, after = (table.groupby("series")["step"].nunique().max() for table in (frame, kept.frame))
+    before, after = (table.groupby("series")["step"].nunique() for table in (frame, kept.frame))
     if not len(kept):
         raise UserError("the competition's selection (every 4,000th step up to 206 GT) leaves none; --all-checkpoints")
-    note = (
+    notes = [
         f"competition layout: only steps divisible by {SELECTED_STEP} up to {SELECTED_TOKENS / 1e9:g} billion tokens "
-        f"are scored ({after} of {before} checkpoints), as the competition does; --all-checkpoints scores all"
-    )
-    return kept, note
+        f"are scored ({after.max()} of {before.max()} checkpoints), as the competition does; --all-checkpoints scores "
+        "all"
+    ]
+    if few := sorted(str(name) for name in before.index if after.get(name, 0) < after.max()):
+        counts = ", ".join(f"{name} {after.get(name, 0)} of {before[name]}" for name in few)
+        notes.append(f"fewer of the competition's checkpoints are there of: {counts}")
+    return kept, notes
+
+
+def with_tokens(scores: Scores, tokens: Callable[[float], float], series: Callable[[str], bool]) -> tuple[Scores, int]:
+    """The scores with ``tokens(step)`` where tokens are unknown and ``series`` says so, and in how many rows."""
+    frame = scores.frame
+    lacking = frame["tokens"].isna() & frame["series"].map(series).astype(bool)
+    filled = frame["tokens"].where(~lacking, frame["step"].map(tokens))
+    return Scores(frame.assign(tokens=filled)), int(lacking.sum())
 
 
 def is_higher_better(metric: str, metrics: Iterable[ItemMetric]) -> bool:

@@ -8,12 +8,18 @@ Tie rule. The notebook ranks with numpy's default ``argsort``, whose order among
 version. Here equal values are ranked in order of step (a stable sort): the earlier checkpoint gets the lower rank.
 Where no two values of a series are equal, every version agrees with this one.
 
+Which checkpoints. The competition scores every 4,000th iteration up to 206 billion tokens, 14 of them, and the number
+depends on it: over checkpoints every 2,000 iterations it differs by .03 in the median and by up to .34. So a curve that
+has at least 8 checkpoints there is scored at those, whatever file it came from, and the value says which were taken;
+one that has not is scored at all of its checkpoints, and says that.
+
 Shape suffixes: K checkpoints of one series, D draws (any number of curves scored at once).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +32,10 @@ TIE_RULE = "equal values are ranked in order of step (stable sort)"
 #: The competition scores every 4,000th iteration up to 206 billion tokens: 14 checkpoints.
 SELECTED_STEP = 4000
 SELECTED_TOKENS = 206e9
+
+#: The last of them in the competition's runs, and how many there are: what counts where tokens are unknown.
+SELECTED_LAST_STEP = 56_000
+SELECTED_COUNT = 14
 
 #: Below 8 checkpoints ``range(1, n // 4)`` is empty: the formula has no lag to average over.
 LEAST_CHECKPOINTS = 8
@@ -70,7 +80,44 @@ def rising_values(curve: Curve) -> Values:
     return curve.values_K if curve.higher_is_better else -curve.values_K
 
 
-def _reason(curve: Curve, needs_lags: bool) -> str | None:
+def official_checkpoints(curve: Curve) -> tuple[Curve, str | None]:
+    """The curve at the checkpoints that the competition scores, and which these are; None where they are all of 14.
+
+    All of the curve where fewer than 8 of its checkpoints are such.
+    """
+    kept_K = (curve.steps_K % SELECTED_STEP == 0) & np.where(
+        np.isnan(curve.tokens_K), curve.steps_K <= SELECTED_LAST_STEP, curve.tokens_K <= SELECTED_TOKENS
+    )
+    count, there = int(kept_K.sum()), len(kept_K)
+    rule = f"every {SELECTED_STEP:,}th step up to {SELECTED_TOKENS / 1e9:g} billion tokens"
+    if count < LEAST_CHECKPOINTS:
+        return curve, f"over all {there} checkpoints, not the competition's ({rule}: {count} of them)"
+    if count == there == SELECTED_COUNT:
+        return curve, None
+    said = f"over {count} of {there} checkpoints: {rule}"
+    return curve.at(kept_K), said if count == SELECTED_COUNT else f"{said}; the competition has {SELECTED_COUNT} there"
+
+
+@dataclass(frozen=True, slots=True)
+class Official:
+    """One of the three formulas as a score: over the official checkpoints, or over all of them."""
+
+    statistic: Callable[[Values], Values]
+    needs_lags: bool = True
+    selects: bool = True
+
+    def __call__(self, curve: Curve, rng: np.random.Generator) -> ScoreValue:
+        """The value, with the checkpoints that it is over and its ties in the reason."""
+        chosen, which = official_checkpoints(curve) if self.selects else (curve, None)
+        if reason := _undefined(chosen, self.needs_lags):
+            return ScoreValue(None, reason=reason)
+        value = float(self.statistic(rising_values(chosen)[None])[0])
+        if np.isnan(value):
+            return ScoreValue(None, reason="the curve, or a part of it as long as a lag leaves, is constant")
+        return ScoreValue(value, reason="; ".join(filter(None, (which, _ties_reason(chosen)))) or None)
+
+
+def _undefined(curve: Curve, needs_lags: bool) -> str | None:
     """Why the official formula gives no number here, if it does not."""
     if not np.isfinite(curve.values_K).all():
         step = int(curve.steps_K[~np.isfinite(curve.values_K)][0])
@@ -87,54 +134,40 @@ def _ties_reason(curve: Curve) -> str | None:
     return f"{ties} tied values; {TIE_RULE}" if ties else None
 
 
-def score_monotonicity(curve: Curve, rng: np.random.Generator) -> ScoreValue:
-    """The competition's monotonicity of one curve."""
-    if reason := _reason(curve, needs_lags=False):
-        return ScoreValue(None, reason=reason)
-    return ScoreValue(float(official_monotonicity_D(rising_values(curve)[None])[0]), reason=_ties_reason(curve))
+#: The competition's SQ of one curve.
+score_sq = Official(official_sq_D)
 
 
-def score_autocorrelation(curve: Curve, rng: np.random.Generator) -> ScoreValue:
-    """The competition's autocorrelation of one curve."""
-    return _with_lags(curve, official_autocorrelation_D)
-
-
-def score_sq(curve: Curve, rng: np.random.Generator) -> ScoreValue:
-    """The competition's SQ of one curve."""
-    value = _with_lags(curve, official_sq_D)
-    return value if value.value is None else ScoreValue(value.value, reason=_ties_reason(curve))
-
-
-def _with_lags(curve: Curve, statistic: Callable[[Values], Values]) -> ScoreValue:
-    if reason := _reason(curve, needs_lags=True):
-        return ScoreValue(None, reason=reason)
-    value = float(statistic(rising_values(curve)[None])[0])
-    if np.isnan(value):
-        return ScoreValue(None, reason="the curve, or a part of it as long as a lag leaves, is constant")
-    return ScoreValue(value)
-
-
-def official_scores() -> list[SignalScore]:
-    """The three official scores."""
+def official_scores(selects: bool = True) -> list[SignalScore]:
+    """The three official scores; without ``selects`` over all checkpoints of a curve."""
     return [
         _official(
             "e2lmc_monotonicity", "Official: rank correlation of value and step, negative ones cut to 0.",
-            score_monotonicity,
+            Official(official_monotonicity_D, needs_lags=False, selects=selects),
         ),
         _official(
             "e2lmc_autocorrelation", "Official: mean absolute autocorrelation over lags 1 to n/4 - 1.",
-            score_autocorrelation,
+            Official(official_autocorrelation_D, selects=selects),
         ),
-        _official("e2lmc_sq", "Official: mean of monotonicity and autocorrelation.", score_sq),
+        _official(
+            "e2lmc_sq", "Official: mean of monotonicity and autocorrelation.", Official(official_sq_D, selects=selects)
+        ),
     ]  # fmt: skip
 
 
-def _official(name: str, description: str, score: Callable[[Curve, np.random.Generator], ScoreValue]) -> SignalScore:
-    """In a competition the formula is for the early checkpoints: the official ones end at 206 billion tokens."""
+def _official(name: str, description: str, score: Official) -> SignalScore:
+    """In a competition of one's own the formula is for its early checkpoints, whichever those are."""
 
     def under(roles: SeriesRoles) -> SignalScore:
         return SignalScore(
-            name, description, lambda curve, rng: score(curve.until(roles.early_tokens), rng), source=SOURCE
+            name, description, lambda curve, rng: score_early(score, curve, roles, rng), source=SOURCE
         )
 
     return SignalScore(name, description, score, source=SOURCE, under=under)
+
+
+def score_early(score: Official, curve: Curve, roles: SeriesRoles, rng: np.random.Generator) -> ScoreValue:
+    """The score of the early part of a curve: where ``roles`` say where early ends, that and nothing else counts."""
+    if roles.early_tokens is None:
+        return score(curve, rng)
+    return replace(score, selects=False)(curve.until(roles.early_tokens), rng)

@@ -34,7 +34,7 @@ from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
 from e2lm.arrays import Values
 from e2lm_signal.curves import CommonGrid, common_grid
 from e2lm_signal.fine_tasks import pair_signs_KP, tau_b_K
-from e2lm_signal.official_score import score_sq
+from e2lm_signal.official_score import official_checkpoints, score_early, score_sq
 
 Reference = Literal["mean", "last", "final"]
 Agreement = Literal["exact", "tau-b", "pairs"]
@@ -78,7 +78,9 @@ def ranking_consistency(grid: CommonGrid, how: RankingConsistency) -> ScoreValue
         value = float(exact_K.mean())
     else:
         value = float(np.nan_to_num(tau_b_K(signs_KP, reference_P) / 2.0 + 0.5, nan=0.5).mean())
-    return ScoreValue(value, reason=f"reconstructed; {int(late_K.sum())} checkpoints, {len(reference_P)} pairs")
+    late, pairs = int(late_K.sum()), len(reference_P)
+    after = f"{late} checkpoint{'s' * (late > 1)} after {how.window_start_tokens:g} tokens"
+    return ScoreValue(value, reason=f"reconstructed, from {after} and {pairs} pair{'s' * (pairs > 1)} of series")
 
 
 def _reference_M(grid: CommonGrid, how: RankingConsistency, late_K: NDArray[np.bool_]) -> Values | str:
@@ -137,7 +139,10 @@ def science_signal(curves: Sequence[Curve], roles: SeriesRoles) -> ScoreValue:
 
 
 def _last_early_mean(curves: Sequence[Curve], roles: SeriesRoles) -> float:
-    early = [curve.until(roles.early_tokens).values_K for curve in curves]
+    early = [
+        (official_checkpoints(curve)[0] if roles.early_tokens is None else curve.until(roles.early_tokens)).values_K
+        for curve in curves
+    ]
     return float(np.mean([values_K[-1] if len(values_K) else np.nan for values_K in early]))
 
 
@@ -165,13 +170,15 @@ def global_score(how: RankingConsistency, control: str | SeriesRoles | None) -> 
     rc = rc_score(how, roles)
 
     def score(curves: Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
-        sq = _mean_sq(_science(curves, roles), roles, rng)
-        parts = {"sq": sq, "rc": rc.score(curves, rng).value, "cs": science_signal(curves, roles).value}
+        ranking, science = rc.score(curves, rng), science_signal(curves, roles)
+        parts = {"sq": _mean_sq(_science(curves, roles), roles, rng), "rc": ranking.value, "cs": science.value}
         missing = [name.upper() for name, value in parts.items() if value is None]
         if missing:
             return ScoreValue(None, reason=f"undefined: {', '.join(missing)}", details=parts)
         total = sum(weight * float(parts[name] or 0.0) for name, weight in GLOBAL_WEIGHTS.items())
-        return ScoreValue(total, reason="RC and CS are reconstructed", details=parts)
+        weighed = " + ".join(f"{weight:g} {name.upper()} {parts[name]:.3f}" for name, weight in GLOBAL_WEIGHTS.items())
+        said = f"{weighed}; RC {ranking.reason}; CS {science.reason}"
+        return ScoreValue(total, reason=said, details=parts)
 
     return SignalScore(
         "e2lmc_global",
@@ -184,9 +191,13 @@ def global_score(how: RankingConsistency, control: str | SeriesRoles | None) -> 
 
 
 def _mean_sq(curves: Sequence[Curve], roles: SeriesRoles, rng: np.random.Generator) -> float | None:
-    found = [score_sq(curve.until(roles.early_tokens), rng).value for curve in curves]
+    found = [score_early(score_sq, curve, roles, rng).value for curve in curves]
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else None
+
+
+#: They look at checkpoints after those that the official selection takes.
+SEE_LATER = ("e2lmc_rc", "e2lmc_global")
 
 
 def reconstructed_scores(how: RankingConsistency | None = None, control: str | None = None) -> list[SignalScore]:

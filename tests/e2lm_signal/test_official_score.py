@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm import Curve
+from e2lm_signal.curves import curve_of_values
 from e2lm_signal.official_score import official_scores
 
 SCORES = {score.name: score for score in official_scores()}
@@ -83,3 +84,36 @@ def test_equal_values_are_ranked_in_order_of_step_and_the_rule_is_named():
 
 def test_a_falling_loss_is_progress():
     assert score("e2lmc_sq", range(14, 0, -1), higher_is_better=False).value == pytest.approx(1.0)
+
+
+def run_of_27(**changes):
+    """Every 2,000th step to 54,000, as the public checkpoints go; the odd ones are noise."""
+    steps = np.arange(2000, 56000, 2000)
+    values = np.where(steps % 4000 == 0, 0.2 + steps / 1e6, 0.5 - steps / 1e6)
+    return curve_of_values(values, steps_K=steps, **changes)
+
+
+def test_of_any_curve_the_official_checkpoints_are_scored_and_named():
+    value = SCORES["e2lmc_sq"].score(run_of_27(), RNG)
+    assert value.value == pytest.approx(1.0)
+    assert "13 of 27 checkpoints" in value.reason
+    assert official_scores(selects=False)[2].score(run_of_27(), RNG).value < 0.6
+
+
+def test_tokens_say_where_the_official_checkpoints_end_and_steps_where_they_are_unknown():
+    known = run_of_27(tokens_K=np.arange(2000, 56000, 2000) * 206e9 / 40000)
+    assert "10 of 27 checkpoints" in SCORES["e2lmc_sq"].score(known, RNG).reason
+    steps = np.arange(4000, 68000, 4000)
+    longer = curve_of_values(np.arange(16.0) ** 2, steps_K=steps)
+    assert "14 of 16 checkpoints" in SCORES["e2lmc_sq"].score(longer, RNG).reason
+
+
+def test_a_run_without_the_official_checkpoints_is_scored_at_all_of_its_own_and_says_so():
+    value = score("e2lmc_sq", range(14))
+    assert value.value == 1.0
+    assert "all 14 checkpoints, not the competition's" in value.reason
+
+
+def test_the_14_official_checkpoints_need_no_remark():
+    curve = curve_of_values(np.arange(14.0), steps_K=np.arange(4000, 60000, 4000))
+    assert SCORES["e2lmc_sq"].score(curve, RNG).reason is None

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from e2lm.errors import UserError
+from e2lm.results.competition import competition_rows
 from e2lm.results.lm_eval import Notes, lm_eval_rows, lm_eval_run, lm_eval_runs, read_lm_eval_samples
-from e2lm.results.tables import competition_rows, loaded_json, read_table, without_duplicates
+from e2lm.results.tables import loaded_json, read_table, without_duplicates
 from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm.scores import ScoreRow, Scores, ScoreSource
 
@@ -69,5 +70,6 @@ def _read_json(path: Path) -> ScoreSource:
         rows = lm_eval_rows(lm_eval_run(path, path.parent), notes := Notes())
         return ScoreSource(Scores.from_rows(rows), "lm-eval", notes.lines())
     if isinstance(data, dict) and isinstance(data.get("data"), dict):
-        return without_duplicates(Scores.from_rows(competition_rows(data, path)), "e2lmc", path)
+        own, said = competition_rows(data, path)
+        return without_duplicates(Scores.from_rows(own), "e2lmc", path, said)
     raise UserError(f"{path}: neither lm-eval results (key 'results') nor the competition's scores (key 'data')")

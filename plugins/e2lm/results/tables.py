@@ -1,17 +1,18 @@
-"""Tables of scores: Parquet, CSV, and the JSON of the competition."""
+"""Tables of scores: Parquet and CSV; and any JSON file."""
 
 from __future__ import annotations
 
 import json
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from e2lm.errors import UserError, one_line
-from e2lm.scores import ALL_COLUMNS, Layout, ScoreRow, Scores, ScoreSource
+from e2lm.scores import ALL_COLUMNS, Layout, Scores, ScoreSource
 
 
 def read_table(path: Path, kind: Literal["parquet", "csv"]) -> ScoreSource:
@@ -45,13 +46,13 @@ def _csv_number(text: str, column: str) -> int | float:
             raise ValueError(f"column {column!r}: {text[:80]!r} is no number") from None
 
 
-def without_duplicates(scores: Scores, layout: Layout, path: Path) -> ScoreSource:
-    """One row per key, and a note where there were more."""
+def without_duplicates(scores: Scores, layout: Layout, path: Path, notes: Sequence[str] = ()) -> ScoreSource:
+    """One row per key, and a note where there were more, after ``notes``."""
     count = scores.duplicate_keys()
     if not count:
-        return ScoreSource(scores, layout)
+        return ScoreSource(scores, layout, tuple(notes))
     note = f"{path}: {count} rows repeat a series, task, metric and step; their mean is used"
-    return ScoreSource(scores.mean_of_duplicates(), layout, (note,))
+    return ScoreSource(scores.mean_of_duplicates(), layout, (*notes, note))
 
 
 def loaded_json(path: Path) -> Any:
@@ -60,31 +61,3 @@ def loaded_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({one_line(error)})") from error
-
-
-def competition_rows(data: dict[str, Any], path: Path) -> list[ScoreRow]:
-    """Rows of ``{"data": {model: {"iteration": [...], "gtokens": [...], benchmark: [...]}}}``, metric ``score``."""
-    rows = []
-    for series, columns in data["data"].items():
-        steps, gigatokens = (_numbers(columns, name) for name in ("iteration", "gtokens"))
-        if steps is None or gigatokens is None:
-            raise UserError(f"{path}: data.{series}: lists of numbers 'iteration' and 'gtokens' are expected")
-        for task, values in columns.items():
-            if task in ("iteration", "gtokens") or not isinstance(values, list):
-                continue
-            if not len(values) == len(steps) == len(gigatokens):
-                raise UserError(
-                    f"{path}: data.{series}.{task}: {len(values)} values for {len(steps)} iterations and "
-                    f"{len(gigatokens)} gtokens; the lists must be of one length"
-                )
-            for step, giga, value in zip(steps, gigatokens, values, strict=True):
-                if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                    rows.append(ScoreRow(series, int(step), task, "score", float(value), tokens=float(giga) * 1e9))
-    return rows
-
-
-def _numbers(columns: Any, name: str) -> list[float] | None:
-    values = columns.get(name) if isinstance(columns, dict) else None
-    if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
-        return None
-    return values

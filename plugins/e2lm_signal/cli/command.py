@@ -24,8 +24,14 @@ def _scores_source(parser: ArgumentParser) -> None:
     parser.add_argument("path", help="a Scores table (Parquet, CSV), an lm-eval or e2lm eval folder, competition JSON")
     _choice(parser)
     parser.add_argument(
-        "--all-checkpoints", action="store_true", help="competition JSON: all, not the official 14 checkpoints"
-    )
+        "--all-checkpoints", action="store_true",
+        help="official scores over all checkpoints, not every 4,000th step up to 206 billion tokens",
+    )  # fmt: skip
+    parser.add_argument("--tokens-per-step", type=AMOUNT, help="training tokens per step, where the file has none")
+    parser.add_argument(
+        "--batch-ramp", nargs="+", default=(), metavar="e2lmc|KEY=VALUE",
+        help="tokens of a step while the batch grew: e2lmc, or start= increment= samples= batch= length=",
+    )  # fmt: skip
     parser.add_argument(
         "--chance", nargs="+", default=(), metavar="TASK=LEVEL", help="what guessing gets, e.g. 'arc*=0.25'"
     )

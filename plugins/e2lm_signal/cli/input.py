@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from e2lm import Curve, ItemMetric, Scores, UserError
 from e2lm.plugin_manager import PluginManager
 from e2lm.results import ScoreSource, read_scores
+from e2lm.results.competition import COMPETITION_RAMP, RUNS, BatchRamp
 from e2lm.scores import ScoreRow
-from e2lm_signal.curves import Wanted, chosen_scores, curve_groups, official_selection
+from e2lm_signal.curves import Wanted, chosen_scores, curve_groups, official_selection, with_tokens
 from e2lm_signal.item_table import SampleIndex, read_item_tables
 from e2lm_signal.table_columns import read_mapped_table
 
@@ -25,6 +26,8 @@ class ScoreInput:
     metrics: list[ItemMetric]
     chances: dict[str, float]
     items: SampleIndex | ItemIndex | None
+    #: With the checkpoints that the competition's selection took from ``scores``.
+    unselected: Scores | None = None
 
     @property
     def curve_count(self) -> int:
@@ -36,6 +39,11 @@ class ScoreInput:
         for curves in curve_groups(self.scores, self.metrics, self.chances):
             yield curves if self.items is None else self.items.with_items(curves, self.metrics)
 
+    def unselected_curves(self) -> dict[tuple[str, str], list[Curve]]:
+        """By task and metric, the curves with all their checkpoints, where a selection took some."""
+        groups = () if self.unselected is None else curve_groups(self.unselected, self.metrics, self.chances)
+        return {(curves[0].task, curves[0].metric): curves for curves in groups}
+
 
 def read_input(arguments: Namespace, manager: PluginManager) -> ScoreInput:
     """The scores that the arguments ``path``, ``columns``, ``series``, ``tasks``, ``metrics`` ... name."""
@@ -46,14 +54,51 @@ def read_input(arguments: Namespace, manager: PluginManager) -> ScoreInput:
         return _from_items(path, arguments, metrics, chances)
     source = read_source(path, arguments.columns)
     table = chosen_scores(source.scores, Wanted(arguments.series, arguments.tasks, arguments.metrics))
-    notes = list(source.notes)
+    table, said = _with_tokens(table, arguments)
+    notes, unselected = [*source.notes, *said], None
     if source.layout == "e2lmc" and not arguments.all_checkpoints:
-        table, note = official_selection(table)
-        notes.append(note)
+        unselected = table
+        table, said = official_selection(table)
+        notes += said
     samples = SampleIndex.beside(path) if source.layout in ("table", "lm-eval") else None
     if samples is not None:
         notes.append("intervals of metrics computed from Samples are paired item bootstraps")
-    return ScoreInput(table, notes, metrics, chances, samples)
+    return ScoreInput(table, notes, metrics, chances, samples, unselected)
+
+
+def _with_tokens(table: Scores, arguments: Namespace) -> tuple[Scores, list[str]]:
+    """Tokens where the file has none, as the user says, else as the runs of the competition are known to go."""
+    per_step, ramp = arguments.tokens_per_step, arguments.batch_ramp
+    if per_step is not None and ramp:
+        raise UserError("--tokens-per-step and --batch-ramp: give one of them")
+    if ramp or per_step is not None:
+        option = "--batch-ramp" if ramp else "--tokens-per-step"
+        told = parsed_ramp(ramp).tokens if ramp else lambda step: step * per_step
+        table, rows = with_tokens(table, told, lambda series: True)
+        return table, [f"{option}: tokens of {rows} rows; {len(table) - rows} rows had theirs, which stand"]
+    table, rows = with_tokens(table, COMPETITION_RAMP.tokens, lambda series: RUNS.fullmatch(series) is not None)
+    said = f"tokens of {rows} rows follow from the step by the competition's batch ramp, by the names of their series"
+    return table, [f"{said}; --tokens-per-step or --batch-ramp says otherwise"] if rows else []
+
+
+def parsed_ramp(texts: Sequence[str]) -> BatchRamp:
+    """``["e2lmc"]``, or ``start=256 increment=256 samples=4882812 batch=1024 length=4096``.
+
+    >>> parsed_ramp(["e2lmc"]) == parsed_ramp("start=256 increment=256 samples=4882812 batch=1024 length=4096".split())
+    True
+    """
+    if list(texts) == ["e2lmc"]:
+        return COMPETITION_RAMP
+    names = [one.name for one in fields(BatchRamp)]
+    parts = dict(text.partition("=")[::2] for text in texts)
+    wrong = [name for name in parts if name not in names]
+    if wrong or len(parts) < len(texts) or any(not parts.get(name, "").isdecimal() for name in names):
+        usage = " ".join(f"{name}=N" for name in names)
+        raise UserError(f"--batch-ramp: found {' '.join(texts)!r}; allowed are e2lmc, or all of {usage}")
+    ramp = BatchRamp(**{name: int(parts[name]) for name in names})
+    if min(ramp.start, ramp.increment, ramp.length) < 1 or (ramp.batch - ramp.start) % ramp.increment:
+        raise UserError("--batch-ramp: the batch must grow from start to batch by whole increments of at least 1")
+    return ramp
 
 
 def read_source(path: Path, columns: Sequence[str]) -> ScoreSource:

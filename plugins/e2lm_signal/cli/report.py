@@ -7,7 +7,7 @@ import math
 import sys
 import warnings
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,8 +19,9 @@ from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
 from e2lm_signal.cli.input import read_input
 from e2lm_signal.curves import is_higher_better
-from e2lm_signal.official_score import TIE_RULE
+from e2lm_signal.official_score import TIE_RULE, official_scores
 from e2lm_signal.reconstructed_score import (
+    SEE_LATER,
     WINDOW_START_TOKENS,
     Agreement,
     RankingConsistency,
@@ -74,12 +75,18 @@ class SignalReport:
 
 
 def signal_report(
-    groups: Iterable[Sequence[Curve]], scores: Sequence[SignalScore], seed: int = 0, total: int = 0, quiet: bool = True
+    groups: Iterable[Sequence[Curve]],
+    scores: Sequence[SignalScore],
+    seed: int = 0,
+    total: int = 0,
+    quiet: bool = True,
+    unselected: Mapping[tuple[str, str], Sequence[Curve]] | None = None,
 ) -> SignalReport:
     """Every score of every curve, and of every family of curves (one task x metric, all series).
 
     Each score of each task x metric draws from its own stream, the same for all series: what is scored beside it, and
-    what the series are called, changes nothing.
+    what the series are called, changes nothing. Scores that look beyond a selection of checkpoints see ``unselected``
+    curves of that task and metric, where there are any.
     """
     of_curve = [score for score in scores if score.scope == "curve"]
     of_family = [score for score in scores if score.scope == "family"]
@@ -93,12 +100,14 @@ def signal_report(
                 family_rows.append(ReportRow(curve.series, curve.task, curve.metric, len(curve.values_K), values))
                 bar.update()
             rows += family_rows
-            means.append(_mean_row(curves, family_rows, of_curve, of_family, seed))
+            whole = (unselected or {}).get((curves[0].task, curves[0].metric), curves)
+            means.append(_mean_row(curves, whole, family_rows, of_curve, of_family, seed))
     return SignalReport(rows, means)
 
 
 def _mean_row(
     curves: Sequence[Curve],
+    whole: Sequence[Curve],
     rows: Sequence[ReportRow],
     of_curve: Sequence[SignalScore],
     of_family: Sequence[SignalScore],
@@ -106,8 +115,9 @@ def _mean_row(
 ) -> MeanRow:
     scores = {score.name: _mean([row.scores[score.name] for row in rows]) for score in of_curve}
     # In order of their content, not of their names: what series are called must not matter where they are redrawn.
-    ordered = sorted(curves, key=lambda curve: (curve.params, curve.values_K.tolist()))
     for score in of_family:
+        seen = whole if score.name.partition(".")[0] in SEE_LATER else curves
+        ordered = sorted(seen, key=lambda curve: (curve.params, curve.values_K.tolist()))
         scores[score.name] = _value(score, ordered, _stream(seed, curves[0], score))
     return MeanRow(curves[0].task, curves[0].metric, tuple(curve.series for curve in curves), scores)
 
@@ -169,11 +179,14 @@ BRIEF_OF_FAMILY = ("signal_quality", "e2lmc_sq", "decision_accuracy", "sn_snr", 
 def run_signal(arguments: Namespace) -> int:
     """Print the report; returns the exit code."""
     manager = plugin_manager()
-    scores = wanted_scores(manager, arguments.scores)
-    special = {one.name: one for one in reconstructed_scores(parsed_rc(arguments.rc), arguments.control)}
-    scores = [special.get(score.name, score) for score in scores]
+    special = [
+        *reconstructed_scores(parsed_rc(arguments.rc), arguments.control),
+        *official_scores(selects=not arguments.all_checkpoints),
+    ]
+    scores = wanted_scores(manager, arguments.scores, {one.name: one for one in special})
     source = read_input(arguments, manager)
-    report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, quiet=False)
+    unselected = source.unselected_curves()
+    report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, False, unselected)
     notes = [*source.notes, *_notes(scores, source.curve_count)]
     turned = sorted(m for m in source.scores.frame["metric"].unique() if not is_higher_better(str(m), source.metrics))
     if turned:
@@ -206,17 +219,23 @@ def _notes(scores: Sequence[SignalScore], curves: int) -> list[str]:
     return notes
 
 
-def wanted_scores(manager: PluginManager, names: Iterable[str] | None) -> list[SignalScore]:
-    """The registered scores called ``names`` (or variants of them), or all; an unknown name is a UserError."""
+def wanted_scores(
+    manager: PluginManager, names: Iterable[str] | None, special: Mapping[str, SignalScore] | None = None
+) -> list[SignalScore]:
+    """The registered scores called ``names`` (or variants of them), or all; an unknown name is a UserError.
+
+    Those of ``special`` stand for the registered ones of their names.
+    """
+    own = special or {}
     if names is None:
-        return manager.all(HOOK, SignalScore, "signal score")
+        return [own.get(score.name, score) for score in manager.all(HOOK, SignalScore, "signal score")]
     found = []
     for name in names:
         parsed = parsed_variant(name)
-        if parsed is None or name in manager.registered(HOOK, SignalScore):
-            found.append(manager.find(HOOK, SignalScore, name, "signal score"))
-        else:
-            found.append(variant(manager.find(HOOK, SignalScore, parsed[0], "signal score"), parsed[1], parsed[2]))
+        is_plain = parsed is None or name in manager.registered(HOOK, SignalScore)
+        base = manager.find(HOOK, SignalScore, name if parsed is None or is_plain else parsed[0], "signal score")
+        base = own.get(base.name, base)
+        found.append(base if parsed is None or is_plain else variant(base, parsed[1], parsed[2]))
     return found
 
 
