@@ -159,9 +159,7 @@ def _official(name: str, description: str, score: Official) -> SignalScore:
     """In a competition of one's own the formula is for its early checkpoints, whichever those are."""
 
     def under(roles: SeriesRoles) -> SignalScore:
-        return SignalScore(
-            name, description, lambda curve, rng: score_early(score, curve, roles, rng), source=SOURCE
-        )
+        return SignalScore(name, description, lambda curve, rng: score_early(score, curve, roles, rng), source=SOURCE)
 
     return SignalScore(name, description, score, source=SOURCE, under=under)
 
