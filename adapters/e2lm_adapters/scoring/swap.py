@@ -75,17 +75,17 @@ def stored_tensors(index: WeightIndex) -> Iterable[tuple[str, torch.Tensor]]:
 
 
 def require_same_shapes(first: WeightIndex, other: WeightIndex) -> None:
-    """A :class:`UserError` that names tensor, shapes and folders unless both hold the same tensors."""
-    ours, theirs = first.shapes, other.shapes
-    for name in sorted(set(ours) | set(theirs)):
-        if name not in theirs:
-            raise UserError(f"{other.folder}: tensor {name!r} is missing; {first.folder.name} of the series has it")
-        if name not in ours:
-            raise UserError(f"{other.folder}: tensor {name!r} is extra; {first.folder.name} of the series lacks it")
-        if ours[name] != theirs[name]:
+    """A :class:`UserError` that names tensor, shapes and folders where both hold a tensor and its shapes differ.
+
+    A tensor that one of them lacks (a mask that older releases stored, a tied head written out, names without the
+    model's prefix) is the loader's matter: it knows what the model needs.
+    """
+    theirs = other.shapes
+    for name, shape in sorted(first.shapes.items()):
+        if theirs.get(name, shape) != shape:
             raise UserError(
                 f"{other.folder}: tensor {name!r} has shape {list(theirs[name])}, in {first.folder.name} of the same "
-                f"series {list(ours[name])}; a series holds checkpoints of one model"
+                f"series {list(shape)}; a series holds checkpoints of one model"
             )
 
 

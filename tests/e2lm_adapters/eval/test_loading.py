@@ -195,6 +195,7 @@ def without_a_weight(folder: Path) -> None:
         (without_config, "run/checkpoint-", "no config.json beside the weights (checkpoint-"),
         (with_half_a_config, "run step ", "config.json: no JSON with a model_type"),
         (without_tokenizer, "run/checkpoint-", "no tokenizer beside the weights (checkpoint-"),
+        (without_a_weight, "run step ", "no tensor is stored for the parameter 'model.norm.weight'"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_loaded_costs_itself(
@@ -233,8 +234,11 @@ def test_a_folder_without_what_a_model_needs_is_refused_before_a_model_is_built(
         require_loadable(run / "checkpoint-10", {})
 
 
+@pytest.mark.parametrize("steps", [(0, 10), (0,), (10,)], ids=["all", "the first", "the last"])
 @pytest.mark.parametrize("name", ["gpt_neox", "gpt2", "llama"])
-def test_masks_and_angles_of_former_releases_are_left_alone(name: str, tasks: Path, tmp_path: Path) -> None:
+def test_masks_and_angles_of_former_releases_are_left_alone(
+    name: str, steps: tuple[int, ...], tasks: Path, tmp_path: Path
+) -> None:
     former = {
         "gpt_neox": {
             "gpt_neox.layers.1.attention.bias": torch.ones(1, 1, 8, 8, dtype=torch.uint8),
@@ -248,9 +252,25 @@ def test_masks_and_angles_of_former_releases_are_left_alone(name: str, tasks: Pa
     for step in (0, 10):
         folder = run / f"checkpoint-{step}"
         write_checkpoint(folder, model(name, seed=step), tokenizer_files())
-        save_file({**load_file(folder / SINGLE_FILE), **former[name]}, folder / SINGLE_FILE, metadata={"format": "pt"})
+        more = former[name] if step in steps else {}
+        save_file({**load_file(folder / SINGLE_FILE), **more}, folder / SINGLE_FILE, metadata={"format": "pt"})
     assert evaluated(run, tmp_path / "out", tasks) == 0
     assert record(tmp_path / "out")["left_out"] == []
+    ours = logliks(tmp_path / "out", "run", 10)
+    np.testing.assert_allclose(ours, alone(run / "checkpoint-10", tmp_path / "stock", tasks), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [0, 10])
+def test_a_checkpoint_saved_without_the_prefix_of_its_model_is_one_of_the_series(
+    step: int, tasks: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    for one in (0, 10):
+        write_checkpoint(run / f"checkpoint-{one}", model("gpt2", seed=one), tokenizer_files())
+    file = run / f"checkpoint-{step}" / SINGLE_FILE
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+    assert evaluated(run, tmp_path / "out", tasks) == 0
     ours = logliks(tmp_path / "out", "run", 10)
     np.testing.assert_allclose(ours, alone(run / "checkpoint-10", tmp_path / "stock", tasks), rtol=0, atol=1e-4)
 

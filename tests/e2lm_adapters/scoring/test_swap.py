@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,17 @@ def test_names_with_or_without_the_prefix_of_the_base_model_find_their_place(tin
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model__norm__weight": None}, "tensor 'model.norm.weight' is missing"),
-        ({"model__extra__weight": torch.ones(3)}, "tensor 'model.extra.weight' is extra"),
         ({"model__norm__weight": torch.ones(65)}, r"'model.norm.weight' has shape \[65\], .*series \[64\]"),
+        # What one of them lacks is judged by the loader, who knows what the model needs.
+        ({"model__norm__weight": None}, None),
+        ({"model__extra__weight": torch.ones(3)}, None),
     ],
 )
-def test_checkpoints_that_differ_in_their_tensors_are_named(
-    change: dict[str, torch.Tensor | None], message: str, tiny_llama: Path, tmp_path: Path
+def test_checkpoints_of_other_shapes_are_named(
+    change: dict[str, torch.Tensor | None], message: str | None, tiny_llama: Path, tmp_path: Path
 ) -> None:
     other = changed(tiny_llama, tmp_path / "checkpoint-7", **change)
-    with pytest.raises(UserError, match=message):
+    with nullcontext() if message is None else pytest.raises(UserError, match=message):
         require_same_shapes(read_weight_index(tiny_llama), read_weight_index(other))
 
 
