@@ -5,19 +5,80 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from time import time
 from typing import Any
 from uuid import uuid4
 
-#: Marks what a killed command may leave behind; such names are never read and may be deleted at any time.
+#: Marks what a killed command may leave behind; such names are never read, and may be deleted once nobody writes them.
 PARTIAL_MARK = ".partial-"
+#: The machine that writes it, its process, and when that one began.
+_WRITER = re.compile(re.escape(PARTIAL_MARK) + r"([0-9a-f]{8})\.(\d+)\.(\d+)-")
+#: Whether a process of another machine lives cannot be asked; nothing is written for longer.
+_WRITTEN_ELSEWHERE_S = 24 * 3600.0
+
+
+def partial_prefix() -> str:
+    """How names of what this process writes begin, so that others leave it alone while it lives."""
+    return f"{PARTIAL_MARK}{_this_machine()}.{os.getpid()}.{_began(os.getpid())}-"
+
+
+def _this_machine() -> str:
+    return sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _partial_twin(path: Path) -> Path:
-    return path.with_name(f"{PARTIAL_MARK}{uuid4().hex[:12]}-{path.name}")
+    return path.with_name(f"{partial_prefix()}{uuid4().hex[:12]}-{path.name}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what dead processes left half-written in ``folder``, at any depth; what a live one writes stays."""
+    for root, folders, files in os.walk(folder):
+        for name in [one for one in folders if one.startswith(PARTIAL_MARK)]:
+            folders.remove(name)
+            if not _is_being_written(Path(root, name)):
+                shutil.rmtree(Path(root, name), ignore_errors=True)
+        for name in (one for one in files if one.startswith(PARTIAL_MARK)):
+            if not _is_being_written(Path(root, name)):
+                Path(root, name).unlink(missing_ok=True)
+
+
+def _is_being_written(partial: Path) -> bool:
+    writer = _WRITER.match(partial.name)
+    if writer is None:
+        return False
+    machine, process, began = writer.groups()
+    if machine == _this_machine():
+        return _began(int(process)) == int(began)
+    try:
+        return time() - partial.stat().st_mtime < _WRITTEN_ELSEWHERE_S
+    except OSError:
+        return False
+
+
+def _began(process: int) -> int:
+    """When a process began, in the system's ticks; 0 where it does not tell, -1 if there is none of that number.
+
+    A number is used again, in a container that starts anew at once.
+    """
+    if Path("/proc/self/stat").exists():
+        try:
+            return int(Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        except (OSError, ValueError, IndexError):
+            return -1
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # it lives, and is somebody else's
+        return 0
+    except (OSError, OverflowError):
+        return -1
+    return 0
 
 
 def is_partial(path: Path) -> bool:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from e2lm.atomic_file import PARTIAL_MARK, is_partial, whole_file, whole_folder, write_json, write_text
+from e2lm.atomic_file import (
+    PARTIAL_MARK,
+    is_partial,
+    partial_prefix,
+    remove_leftovers,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -130,6 +139,29 @@ def test_a_killed_process_leaves_the_old_file_and_only_marked_litter(tmp_path: P
     litter = [path for path in tmp_path.iterdir() if path != target]
     assert len(litter) == 1
     assert litter[0].name.startswith(PARTIAL_MARK)
+
+
+def test_what_a_live_process_writes_stays_and_what_a_dead_one_left_goes(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait(timeout=60)
+    mine = partial_prefix()
+    theirs = mine.replace(f".{os.getpid()}.", f".{dead.pid}.")
+    before = f"{mine.rpartition('.')[0]}.1-"  # the same number, another process: as in a container that starts anew
+    elsewhere = f"{PARTIAL_MARK}00000000.1.1-"
+    left = tmp_path / "run" / f"{theirs}folder"
+    left.mkdir()
+    (left / "weights").touch()
+    long_ago = tmp_path / f"{elsewhere}old.json"
+    for file in (
+        *(tmp_path / f"{prefix}file.json" for prefix in (mine, theirs, before, elsewhere, PARTIAL_MARK)),
+        long_ago,
+    ):
+        file.touch()
+    os.utime(long_ago, (1.0, 1.0))
+    remove_leftovers(tmp_path)
+    assert sorted(names(tmp_path)) == sorted([f"{mine}file.json", f"{elsewhere}file.json", "run"])
+    assert not left.exists()
 
 
 def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:

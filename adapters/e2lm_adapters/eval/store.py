@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from e2lm.atomic_file import PARTIAL_MARK, whole_file, write_json
+from e2lm.atomic_file import remove_leftovers, whole_file, write_json
 from e2lm.errors import UserError, system_error
 from e2lm.noun import Noun
 from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
@@ -182,14 +182,11 @@ class EvaluationStore:
         if not self.folder.is_dir():
             return
         for together in (self.folder / UNITS_FOLDER).glob(f"{TOGETHER_PREFIX}*.json"):
-            for record in json.loads(together.read_text(encoding="utf-8")):
-                self._record(Unit.from_data(record, str(together)))
-            together.unlink()
-        for leftover in self.folder.rglob(f"{PARTIAL_MARK}*"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # the command that wrote it lives, and has just finished it itself
+                for record in json.loads(together.read_text(encoding="utf-8")):
+                    self._record(Unit.from_data(record, str(together)))
+                together.unlink()
+        remove_leftovers(self.folder)
 
 
 def _holds_rows(file: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from e2lm.atomic_file import PARTIAL_MARK, whole_file
+from e2lm.atomic_file import partial_prefix, whole_file
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import MachineError, one_line
 from e2lm.run_record import recorded_versions
@@ -81,7 +81,7 @@ class LmEvalFiles:
         }
         place.mkdir(parents=True, exist_ok=True)
         # File by file, not the folder as a whole: another worker may write files of other tasks at the same time.
-        with TemporaryDirectory(prefix=PARTIAL_MARK, dir=place.parent) as name:
+        with TemporaryDirectory(prefix=partial_prefix(), dir=place.parent) as name:
             partial = Path(name)
             tracker = EvaluationTracker(output_path=name)
             tracker.general_config_tracker.log_experiment_args(
