@@ -118,7 +118,12 @@ class LiveModel:
     def _load_by_engine(self, checkpoint: Checkpoint, reader: ReadAhead) -> str:
         if not self._source.is_at_hand(checkpoint):
             reader.take(checkpoint)  # waits until it has been fetched
-        self.lm.load_checkpoint(self._source.folder(checkpoint))
+        folder = self._source.folder(checkpoint)
+        require_loadable(folder, self._arguments)
+        try:
+            self.lm.load_checkpoint(folder)
+        except UserError as error:
+            raise UnusableCheckpointError(str(error)) from error
         return ""  # it decides, and tells, by itself
 
     def _tell(self, why: str) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.command_line import main
+from e2lm.errors import UserError
 from e2lm.samples import read_samples
 from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.checkpoints.source import CheckpointSource
@@ -289,7 +290,7 @@ class Engine:
     """A model with a format of its own: takes folders, and tensors where there is no folder."""
 
     def __init__(self, seen: list[object]) -> None:
-        self.load_checkpoint = seen.append
+        self.load_checkpoint: Callable[[Path], None] = seen.append
         self.swap = seen.append
 
 
@@ -311,6 +312,37 @@ def test_an_engine_with_a_format_of_its_own_gets_folders_or_the_merge(is_merged:
             live.bring(point, reader)
     # What is not merged is in the engine from its beginning.
     assert seen == ([{"step": 0}, {"step": 10}] if is_merged else [points[1].folder])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (without_config, "no config.json"),
+        (with_half_a_config, "no JSON with a model_type"),
+        (without_tokenizer, "no tokenizer"),
+        (without_a_weight, "refused"),
+    ],
+)
+def test_a_checkpoint_that_an_engine_cannot_load_costs_itself(change: Change, why: str, run: Path) -> None:
+    change(run / "checkpoint-10")
+    shutil.copytree(run / "checkpoint-0", run / "checkpoint-20")
+    points = [Checkpoint(step=step, path=str(run / f"checkpoint-{step}")) for step in (0, 10, 20)]
+    seen: list[object] = []
+    engine = Engine(seen)
+
+    def load(folder: Path) -> None:
+        if "model.norm.weight" not in load_file(folder / SINGLE_FILE):
+            raise UserError(f"{folder}: refused")
+        seen.append(folder)
+
+    engine.load_checkpoint = load
+    live = LiveModel(lambda folder: engine, CheckpointSource(), {}, False)
+    with Reader() as reader:
+        live.bring(points[0], reader)
+        with pytest.raises(UnusableCheckpointError, match=f"checkpoint-10.*{why}"):
+            live.bring(points[1], reader)
+        live.bring(points[2], reader)
+    assert seen == [points[2].folder]
 
 
 def test_a_merge_that_comes_with_another_configuration_gets_an_engine_of_its_own(run: Path) -> None:
