@@ -27,8 +27,15 @@ LEFT_BY_TRAINERS = (
     "optimizer*", "scheduler*",
 )  # fmt: skip
 #: Any of these makes a folder one with a tokenizer.
-TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
-BESIDE_TOKENIZERS = (*TOKENIZERS, "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja")
+TOKENIZERS = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt",
+    "*.tiktoken",
+)  # fmt: skip
+#: All that the tokens of a text, or the text of a chat, depend on.
+TOKENIZER_FILES = (
+    *TOKENIZERS, "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
+    "chat_template.json",
+)  # fmt: skip
 #: Defaults of sampling: read where text is generated, and nowhere else.
 GENERATION_FILE = "generation_config.json"
 BLOCK_BYTES = 1 << 22
@@ -45,6 +52,16 @@ def is_input(name: str) -> bool:
     """
     matches = any(fnmatchcase(name, pattern) for pattern in READ_FILES)
     return matches and not any(fnmatchcase(name, pattern) for pattern in LEFT_BY_TRAINERS)
+
+
+def is_of_tokenizer(name: str) -> bool:
+    """Whether a file of this name is part of a tokenizer, or of how it writes a chat."""
+    return any(fnmatchcase(name, pattern) for pattern in TOKENIZER_FILES)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a file that makes a tokenizer lies in ``folder``."""
+    return any(file.is_file() for pattern in TOKENIZERS for file in folder.glob(pattern))
 
 
 def content_hash(file: Path) -> str:
@@ -64,8 +81,9 @@ def input_files(folder: Path, hash_of: Callable[[Path], str] = content_hash) -> 
     if not folder.is_dir():  # a file of weights that a format of its own is read by
         return ()
     found = _inputs(folder)
-    if not any(file.name in TOKENIZERS for file in found):
-        found += [file for name in BESIDE_TOKENIZERS if (file := folder.parent / name).is_file()]
+    if not has_tokenizer(folder):
+        above = (file for pattern in TOKENIZER_FILES for file in sorted(folder.parent.glob(pattern)))
+        found += [file for file in above if file.is_file()]
     return tuple((_name(file, folder), hash_of(file)) for file in found)
 
 

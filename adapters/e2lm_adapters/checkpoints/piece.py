@@ -7,9 +7,9 @@ from pathlib import Path
 
 from e2lm.run_record import LeftOut
 from e2lm.series import Series
+from e2lm_adapters.checkpoints.identity import has_tokenizer
 from e2lm_adapters.checkpoints.source import Arrangement
 
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
 #: What the step of a model counts of which none is known.
 NO_COUNT = "nothing"
 
@@ -125,5 +125,4 @@ def lacking_companions(place: Path) -> list[str]:
 
 def has_companion(folder: Path, what: str) -> bool:
     """Whether ``folder`` has a ``config.json``, or any file of a ``tokenizer``."""
-    patterns = TOKENIZERS if what == "tokenizer" else (what,)
-    return any(one.is_file() for pattern in patterns for one in folder.glob(pattern))
+    return has_tokenizer(folder) if what == "tokenizer" else (folder / what).is_file()

@@ -7,7 +7,6 @@ are others than before, the model is built anew from the folder, as lm-eval buil
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -18,7 +17,8 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, one_line
 from e2lm.live_weights import SwapRefusedError, WeightSwapper
 from e2lm.weights import read_weight_index
-from e2lm_adapters.checkpoints.identity import BESIDE_TOKENIZERS, TOKENIZERS, input_files
+from e2lm_adapters.checkpoints.difference import difference, entries, tokenizer_place
+from e2lm_adapters.checkpoints.identity import TOKENIZERS
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.scoring.swap import ReadAhead
 
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Entries of configurations that say where a file came from and by what it was written.
-SILENT_ENTRIES = frozenset(
-    {
-        "_name_or_path",
-        "name_or_path",
-        "transformers_version",
-        "_commit_hash",
-        "special_tokens_map_file",
-        "architectures",
-    }
-)
-#: The type of the weights under its two names.
-TYPE_ENTRIES = ("dtype", "torch_dtype")
 #: Arguments of lm-eval's hf with which the live model is more than the stored weights, or elsewhere than in memory.
 MORE_THAN_WEIGHTS = (
     "peft",
@@ -201,74 +188,6 @@ class LiveModel:
         return difference(self._built_from, folder, self._arguments)
 
 
-def difference(first: Path, other: Path, arguments: Mapping[str, Any]) -> str:
-    """What of ``other`` beside its weights makes another model of it than of ``first``; nothing, if that is so.
-
-    What ``arguments`` of the model settle (``tokenizer``, ``dtype``) is no difference.
-    """
-    for folder in (first, other):
-        if not folder.is_dir():
-            return f"{folder} is gone"
-    ours, theirs = _files(first), _files(other)
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) == theirs.get(name) or (name in BESIDE_TOKENIZERS and arguments.get("tokenizer")):
-            continue
-        if name not in ours or name not in theirs:
-            missing, there = (first, other) if name not in ours else (other, first)
-            return f"{name} is in {there.name} and not in {missing.name}"
-        if not name.endswith(".json"):
-            return f"{name} is another than in {first.name}"
-        silent = SILENT_ENTRIES | (set(TYPE_ENTRIES) if _settled(arguments) else set())
-        if entry := _differing_entry(_found(first, name), _found(other, name), silent):
-            return f"{entry} in {name} is another than in {first.name}"
-    if not _settled(arguments) and _stored_type(first) != _stored_type(other):
-        return f"weights of type {_stored_type(other)}, in {first.name} {_stored_type(first)}"
-    return ""
-
-
-def _files(folder: Path) -> dict[str, str]:
-    """By name, wherever the file lies."""
-    return {name.removeprefix("../"): found for name, found in input_files(folder)}
-
-
-def _found(folder: Path, name: str) -> Path:
-    return folder / name if (folder / name).is_file() else folder.parent / name
-
-
-def _settled(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("dtype", "auto") not in ("auto", None)
-
-
-def _differing_entry(first: Path, other: Path, silent: frozenset[str] | set[str]) -> str:
-    """The first entry of two JSON files in which they differ; the whole of them where they are no objects."""
-    ours, theirs = _entries(first), _entries(other)
-    if ours is None or theirs is None:
-        return "something"
-    names = sorted((ours.keys() | theirs.keys()) - silent)
-    return next((name for name in names if ours.get(name) != theirs.get(name)), "")
-
-
-def _entries(file: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    if "torch_dtype" in found:  # as it was called before transformers 4.56
-        found.setdefault("dtype", found.pop("torch_dtype"))
-    return found
-
-
-def _stored_type(folder: Path) -> str:
-    """What ``dtype=auto`` comes to where the configuration names no type: that of the first number with a point."""
-    config = _entries(folder / "config.json") or {}
-    if config.get("dtype"):
-        return str(config["dtype"])
-    tensors = read_weight_index(folder).tensors.values()
-    return next((tensor.dtype for tensor in tensors if tensor.dtype.startswith(("F", "BF"))), "")
-
-
 # -- before a model is built --------------------------------------------------------------------------------------
 
 
@@ -277,19 +196,13 @@ def require_loadable(folder: Path, arguments: Mapping[str, Any]) -> None:
     file = folder / "config.json"
     if not file.is_file():
         raise UnusableCheckpointError(f"{folder}: no config.json, so no model; copy it from another checkpoint")
-    if "model_type" not in (_entries(file) or {}):
+    if "model_type" not in (entries(file) or {}):
         raise UnusableCheckpointError(f"{file}: no JSON with a model_type; copy it from another checkpoint")
     if not arguments.get("tokenizer") and tokenizer_place(folder) is None:
         raise UnusableCheckpointError(
             f"{folder}: no tokenizer ({', '.join(TOKENIZERS[:3])}, ...), and none in the folder above; copy it there, "
             "or name one with --model-args tokenizer=FOLDER"
         )
-
-
-def tokenizer_place(folder: Path) -> Path | None:
-    """``folder``, or the one above it where trainers leave the tokenizer once for all checkpoints; None: neither."""
-    places = (place for place in (folder, folder.parent) if any((place / name).is_file() for name in TOKENIZERS))
-    return next(places, None)
 
 
 def built(folder: Path, build: Callable[[dict[str, Any]], Any], arguments: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from e2lm.errors import UserError, one_line
 from e2lm.item_metric import require_finite
 from e2lm.weights import SINGLE_FILE, WeightIndex, read_weight_index
+from e2lm_adapters.checkpoints.difference import difference, tokenizer_place
 from e2lm_adapters.lm_eval.release import whole_text_answers
 from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.check import NOT_SCORED, Loglikelihood, ScoringDifference, checked_sample, compared
@@ -30,7 +31,7 @@ from e2lm_adapters.scoring.swap import require_same_shapes
 from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 from e2lm_adapters.vllm.engine import VllmEngine
 from e2lm_adapters.vllm.scoring import PromptScoring, Way, fitted
-from e2lm_adapters.vllm.source import checkpoint_folder, difference, tokenizer_folder
+from e2lm_adapters.vllm.source import checkpoint_folder
 from e2lm_adapters.vllm.stock import import_vllm_adapter, untested_version
 from e2lm_adapters.vllm.swap import Loadings, ProvenSwaps
 from e2lm_adapters.vllm.truth import Transformers, UnprovableError
@@ -91,7 +92,8 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         self._prefix_sharing = bool(prefix_sharing)
         self._own_process = _own_process(engine_process, options)
         self._own_dtype = options.get("dtype", "auto") == "auto"
-        self._own_tokenizer = "tokenizer" not in options
+        # The one above a checkpoint that has none is as good as its own: a later one may come with another.
+        self._own_tokenizer = options.get("tokenizer") in (None, str(tokenizer_place(folder)))
         self._tokenizer_place = folder
         self._transformers = Transformers.of_this_process(bool(options.get("trust_remote_code", False)))
         self._merged: TemporaryDirectory[str] | None = None
@@ -114,7 +116,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         """Begin with the checkpoint in ``folder``: its configuration, tokenizer and type."""
         options = dict(self._options)
         if self._own_tokenizer:
-            self._tokenizer_place = tokenizer_folder(folder) or self._tokenizer_place
+            self._tokenizer_place = tokenizer_place(folder) or self._tokenizer_place
             options["tokenizer"] = str(self._tokenizer_place)
         self._start_stock(folder, options)
         # As lm-eval's vllm cuts them: one token for the context and one for the token vLLM must generate.
@@ -203,14 +205,15 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         """
         require_same_shapes(self._first_index(), read_weight_index(folder))
         before, self._folder = self._folder, folder
-        tokenizer = self._tokenizer_place if self._own_tokenizer else None
-        self._load(folder, difference(before, folder, tokenizer, self._own_dtype))
+        lacks_tokenizer = self._own_tokenizer and tokenizer_place(folder) is None
+        settled = {"dtype": self._options.get("dtype"), "tokenizer": lacks_tokenizer or not self._own_tokenizer}
+        self._load(folder, difference(before, folder, settled))
         self._forget_merged()
-        if self._own_tokenizer and tokenizer_folder(folder) is None:
+        if lacks_tokenizer:
             self._swaps.note(f"{folder.name} has no tokenizer; it is read with that of {self._tokenizer_place.name}")
 
-    def _load(self, folder: Path, why_afresh: str | None) -> None:
-        if why_afresh is None:
+    def _load(self, folder: Path, why_afresh: str) -> None:
+        if not why_afresh:
             self._swaps.load(folder)
             return
         self._swaps.anew()

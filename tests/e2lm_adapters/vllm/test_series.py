@@ -362,21 +362,22 @@ def test_another_rope_needs_another_engine_and_so_does_another_type(
     import torch
     from safetensors.torch import load_file, save_file
 
-    longer = tmp_path / "checkpoint-50"
-    shutil.copytree(run / "checkpoint-40", longer)
-    changed(longer / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 500.0})
     half = tmp_path / "checkpoint-60"
     shutil.copytree(run / "checkpoint-40", half)
     weights = {name: one.to(torch.bfloat16) for name, one in load_file(half / "model.safetensors").items()}
     save_file(weights, half / "model.safetensors", metadata={"format": "pt"})
+    changed(half / "config.json", dtype="bfloat16")
+    longer = tmp_path / "checkpoint-50"
+    shutil.copytree(half, longer)
+    changed(longer / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 500.0})
     lm = started(run / "checkpoint-40", dtype="auto")
     assert "stored in float32, but vLLM computes it in bfloat16; dtype=float32 computes it as it is" in caplog.text
     before = everything(lm)
     lm.load_checkpoint(half)
-    assert "stored as BF16, before as F32" in lm.loadings.notes[0]
+    assert "dtype in config.json is another than in checkpoint-40" in lm.loadings.notes[0]
     assert everything(lm)["generated"] == before["generated"]
     lm.load_checkpoint(longer)
-    assert any("config.json differs in 'rope_parameters'" in note for note in lm.loadings.notes)
+    assert any("rope_parameters in config.json is another" in note for note in lm.loadings.notes)
     assert everything(lm)["pairs"] != before["pairs"]
     assert lm.loadings.fresh == 2
     lm.close()
@@ -406,7 +407,9 @@ def test_a_checkpoint_with_another_tokenizer_is_read_with_its_own(
     lm = started(run / "checkpoint-0")
     assert everything(lm) == fresh[0]
     lm.load_checkpoint(other)
-    assert lm.loadings.notes == ["scored in a fresh engine: checkpoint-50: its tokenizer differs in tokenizer.json"]
+    assert lm.loadings.notes == [
+        "scored in a fresh engine: checkpoint-50: post_processor in tokenizer.json is another than in checkpoint-0"
+    ]
     ours = everything(lm)["pairs"]
     stock = HFLM(str(other), device="cpu", dtype="float32", batch_size=1)
     stock.logits_cache = False

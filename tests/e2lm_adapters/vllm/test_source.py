@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
-from e2lm.weights import SINGLE_FILE, read_weight_index
-from e2lm_adapters.vllm.source import checkpoint_folder, difference, tokenizer_folder
+from e2lm.weights import read_weight_index
+from e2lm_adapters.checkpoints.difference import tokenizer_place
+from e2lm_adapters.vllm.source import checkpoint_folder
 from tests.e2lm_adapters.conftest import Run, no_model_is_built
 
 
@@ -34,13 +32,13 @@ def hub_cache(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_folder_is_itself_and_a_subfolder_lies_within_it(tiny_series: Path) -> None:
     assert checkpoint_folder(str(tiny_series), None, "checkpoint-10") == tiny_series / "checkpoint-10"
     assert checkpoint_folder(str(tiny_series / "checkpoint-20"), "ignored", None) == tiny_series / "checkpoint-20"
-    assert tokenizer_folder(tiny_series / "checkpoint-10") == tiny_series / "checkpoint-10"
+    assert tokenizer_place(tiny_series / "checkpoint-10") == tiny_series / "checkpoint-10"
 
 
 def test_a_revision_and_a_subfolder_are_found_in_the_hubs_cache_without_a_network(hub_cache: Path) -> None:
     folder = checkpoint_folder("org/name", "step10", "sub")
     assert folder == hub_cache / "sub"
-    assert tokenizer_folder(folder) == hub_cache
+    assert tokenizer_place(folder) == hub_cache
 
 
 def test_what_is_not_there_is_one_line(hub_cache: Path, tiny_series: Path, tmp_path: Path) -> None:
@@ -52,53 +50,6 @@ def test_what_is_not_there_is_one_line(hub_cache: Path, tiny_series: Path, tmp_p
         checkpoint_folder(str(tiny_series), None, None)
     with pytest.raises(UserError, match=r"checkpoint-99: no config.json"):
         checkpoint_folder(str(tiny_series), None, "checkpoint-99")
-
-
-def test_another_type_counts_only_where_each_checkpoint_is_computed_in_its_own(run_folder: Path) -> None:
-    first, other = run_folder / "checkpoint-0", run_folder / "checkpoint-10"
-    assert difference(first, other, first, own_dtype=True) is None
-    weights = load_file(other / SINGLE_FILE)
-    weights["model.norm.weight"] = weights["model.norm.weight"].to(torch.float16)
-    save_file(weights, other / SINGLE_FILE, metadata={"format": "pt"})
-    told = "tensor 'model.norm.weight' is stored as F16, before as F32"
-    assert difference(first, other, first, own_dtype=True) == told
-    assert difference(first, other, first, own_dtype=False) is None
-
-
-def changed(path: Path, **entries: object) -> None:
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps({**found, **entries}), encoding="utf-8")
-
-
-def test_only_entries_that_change_how_weights_are_used_count_as_different(run_folder: Path) -> None:
-    first, other = run_folder / "checkpoint-0", run_folder / "checkpoint-10"
-    changed(other / "config.json", transformers_version="0", dtype="bfloat16")
-    assert difference(first, other, first, own_dtype=False) is None
-    assert difference(first, other, first, own_dtype=True) == "config.json differs in 'dtype'"
-    changed(other / "config.json", architectures=["OtherForCausalLM"])
-    assert difference(first, other, first, own_dtype=False) == "config.json differs in 'architectures'"
-    (other / "config.json").write_text("[]")
-    with pytest.raises(UserError, match=r"config.json: found list, expected an object"):
-        difference(first, other, first, own_dtype=False)
-
-
-def test_another_end_of_text_or_tokenizer_makes_another_model(run_folder: Path) -> None:
-    first, other = run_folder / "checkpoint-0", run_folder / "checkpoint-10"
-    changed(other / "generation_config.json", eos_token_id=[0, 7])
-    assert difference(first, other, None, own_dtype=False) == "generation_config.json differs in 'eos_token_id'"
-    shutil.copy(first / "generation_config.json", other)
-    changed(other / "tokenizer_config.json", add_bos_token=True)
-    assert difference(first, other, first, own_dtype=False) == "its tokenizer differs in tokenizer_config.json"
-    # one that the user has named is used for all of them
-    assert difference(first, other, None, own_dtype=False) is None
-
-
-def test_a_checkpoint_without_a_tokenizer_does_not_differ_in_it(run_folder: Path) -> None:
-    first, other = run_folder / "checkpoint-0", run_folder / "checkpoint-10"
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (other / name).unlink()
-    assert tokenizer_folder(other) is None
-    assert difference(first, other, first, own_dtype=False) is None
 
 
 # -- in e2lm eval, with a stand-in for the engine -----------------------------------------------------------------
