@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,6 +15,7 @@ from e2lm.atomic_file import whole_file
 from e2lm.errors import UserError, nearest_names
 from e2lm.interval import mean_stderr
 from e2lm.item_metric import ItemMetric
+from e2lm.run_record import LeftOut
 from e2lm.samples import Samples
 
 #: Column -> pandas type. ``tokens``, ``flops``, ``params`` and ``stderr`` are NaN where unknown; ``n`` (items) is 0.
@@ -211,11 +212,18 @@ def _key(frame: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSource:
-    """Scores and the layout they came in; ``notes`` say what was done to them on the way."""
+    """Scores and the layout they came in; ``notes`` say what was done to them on the way.
+
+    ``directions`` is whether more is better by task and metric, as far as the source says; ``samples`` are the items
+    behind the scores, where they lie beside them.
+    """
 
     scores: Scores
     layout: Layout
     notes: tuple[str, ...] = ()
+    directions: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    samples: tuple[Samples, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def _refuse_fractions(column: pd.Series[Any]) -> None:

@@ -41,7 +41,8 @@ class Curve:
     """The values of one task x metric at the checkpoints of one series, ordered by step.
 
     ``tokens_K`` may hold NaN where unknown; ``stderr_K`` is NaN where unknown; ``n_items_K`` is 0 where unknown.
-    ``items_KI`` holds per-item values where Samples exist. All arrays are read-only: many scores see one curve.
+    ``items_KI`` holds per-item values where Samples exist. ``key`` is what is known of how it was evaluated (JSON text,
+    as in the Scores table), ``""`` for nothing. All arrays are read-only: many scores see one curve.
     """
 
     series: str
@@ -56,6 +57,7 @@ class Curve:
     chance: float | None = None
     higher_is_better: bool = True
     items_KI: NDArray[np.float64] | None = None
+    key: str = ""
 
     def __post_init__(self) -> None:
         lock_arrays(self, "steps_K", "tokens_K", "values_K", "stderr_K", "n_items_K", "items_KI")

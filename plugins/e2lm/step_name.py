@@ -49,6 +49,7 @@ _COUNTS = {
     "epochs": re.compile(r"epochs?[-_=]?0*(?P<count>[0-9]{1,18})(?P<unit>)", re.IGNORECASE),
     "samples": re.compile(r"samples?[-_=]?0*(?P<count>[0-9]{1,18})(?P<unit>)", re.IGNORECASE),
     "words": re.compile(r"chck[-_]0*(?P<count>[0-9]{1,18})(?P<unit>[kmb]?)", re.IGNORECASE),
+    "tokens": re.compile(r"tokens?[-_=]?0*(?P<count>[0-9]{1,18})(?P<unit>[kmbt]?)", re.IGNORECASE),
     "numbers": re.compile(r"0*(?P<count>[0-9]{1,18})(?P<unit>)"),
 }
 
@@ -115,6 +116,20 @@ def count_of(name: str) -> NamedCount | None:
         if match := pattern.fullmatch(name):
             return NamedCount(int(match["count"]) * UNITS[match["unit"].upper()], of)
     return None
+
+
+#: A bare amount, as revisions of one repository may be called; as the name of a model it would be its size.
+_AMOUNT = re.compile(r"0*(?P<count>[0-9]{1,9})(?P<unit>[kmbt])", re.IGNORECASE)
+
+
+def amount_of(revision: str) -> NamedCount | None:
+    """The amount, of tokens most likely, that a revision or sub-folder of a repository is called after.
+
+    >>> amount_of("2B"), amount_of("main") is None
+    (NamedCount(count=2000000000, of='amounts'), True)
+    """
+    match = _AMOUNT.fullmatch(revision)
+    return None if match is None else NamedCount(int(match["count"]) * UNITS[match["unit"].upper()], "amounts")
 
 
 def is_unfinished_name(name: str) -> bool:

@@ -16,22 +16,8 @@ from numpy.typing import NDArray
 from e2lm import Curve, ItemMetric, Scores, UserError
 from e2lm.arrays import Values
 from e2lm.errors import nearest_names
+from e2lm.results.direction import Directions
 from e2lm_signal.official_score import SELECTED_STEP, SELECTED_TOKENS
-
-#: Metrics that other programs report and of which less is better.
-LOWER_IS_BETTER = (
-    "ppl",
-    "perplexity",
-    "word_perplexity",
-    "byte_perplexity",
-    "bits_per_byte",
-    "bpb",
-    "loss",
-    "nll",
-    "brier_score",
-    "mean_gold_loss",
-    "gold_loss",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +35,19 @@ def chosen_scores(scores: Scores, wanted: Wanted) -> Scores:
         if not patterns:
             continue
         present = sorted(scores.frame[column].unique())
-        kept = {name for name in present for pattern in patterns if fnmatchcase(name, pattern)}
+        kept = {name for name in present for pattern in patterns if _is_meant(name, pattern)}
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in present):
+            if not any(_is_meant(name, pattern) for name in present):
                 raise UserError(f"no {column} {pattern!r} in the scores. {nearest_names(pattern, present)}")
         scores = scores.where(**{column: sorted(kept)})
     if not len(scores):
         raise UserError("no scores are left to look at; loosen --series, --tasks or --metrics")
     return scores
+
+
+def _is_meant(name: str, pattern: str) -> bool:
+    """Whether ``pattern`` fits ``name``, or what it is without that which tells it from others: ``arc (shots=5)``."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name.partition(" (")[0], pattern)
 
 
 def official_selection(scores: Scores) -> tuple[Scores, list[str]]:
@@ -89,23 +80,24 @@ def with_tokens(scores: Scores, tokens: Callable[[float], float], series: Callab
 
 def is_higher_better(metric: str, metrics: Iterable[ItemMetric]) -> bool:
     """Whether more of ``metric`` is better: as registered, else by its usual name."""
-    name = metric.partition(",")[0]
-    for known in metrics:
-        if known.name == name:
-            return known.higher_is_better
-    return name.lower() not in LOWER_IS_BETTER
+    return Directions(metrics=tuple(metrics)).is_higher_better("", metric)
 
 
 def curve_groups(
-    scores: Scores, metrics: Sequence[ItemMetric], chances: Mapping[str, float] | None = None
+    scores: Scores,
+    metrics: Sequence[ItemMetric],
+    chances: Mapping[str, float] | None = None,
+    directions: Directions | None = None,
 ) -> Iterator[list[Curve]]:
     """The curves of all series, one list per task x metric, sorted by task, metric and series.
 
     ``chances``: task name or pattern -> chance level; it wins over what the metric knows of itself.
+    ``directions`` say which way is better; without them the metrics do, and names.
     """
+    ways = directions or Directions(metrics=tuple(metrics))
     for (task, metric), family in scores.frame.groupby(["task", "metric"], sort=True):
         chance = _chance(str(task), str(metric), metrics, chances or {})
-        higher = is_higher_better(str(metric), metrics)
+        higher = ways.is_higher_better(str(task), str(metric))
         yield [
             Curve(
                 series=str(series),
@@ -119,6 +111,7 @@ def curve_groups(
                 params=float(rows["params"].iloc[0]),
                 chance=chance,
                 higher_is_better=higher,
+                key=str(rows["key"].iloc[0]) if "key" in rows else "",
             )
             for series, rows in family.groupby("series", sort=True)
         ]
@@ -127,7 +120,7 @@ def curve_groups(
 def _chance(task: str, metric: str, metrics: Sequence[ItemMetric], chances: Mapping[str, float]) -> float | None:
     """As given for the task; else what the metric gets by guessing whatever the number of choices; else unknown."""
     for pattern, level in chances.items():
-        if fnmatchcase(task, pattern):
+        if _is_meant(task, pattern):
             return level
     for known in metrics:
         if known.name == metric and known.chance is not None:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from e2lm import Curve, ItemMetric, Samples, UserError
 from e2lm.errors import nearest_names, one_line
 from e2lm.interval import mean_stderrs_K
+from e2lm.results.direction import direction_of_name
 from e2lm.samples import SAMPLES_FOLDER, read_samples
-from e2lm_signal.curves import LOWER_IS_BETTER
 
 #: The array of a ``.npz`` file that holds the values is the one whose name is not among these.
 AXIS_ARRAYS = ("models", "series", "steps", "tokens", "doc_ids")
@@ -125,7 +125,7 @@ def _from_npz(path: Path, tokens_per_step: float | None) -> ItemTable:
             tokens_K=np.asarray(tokens_K, dtype=np.float64),
             doc_ids_I=doc_ids_I,
             values_MKI=values_MKI,
-            higher_is_better=names[0] not in LOWER_IS_BETTER,
+            higher_is_better=direction_of_name(names[0]) is not False,
         )
     )
 

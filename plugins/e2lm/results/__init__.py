@@ -6,53 +6,73 @@ from dataclasses import replace
 from pathlib import Path
 
 from e2lm.errors import UserError
+from e2lm.results.collection import collected
 from e2lm.results.competition import competition_rows
-from e2lm.results.lm_eval import Notes, lm_eval_rows, lm_eval_run, lm_eval_runs, read_lm_eval_samples
+from e2lm.results.lm_eval import lm_eval_results, result_files
+from e2lm.results.result import Notes, Reading, TaskResult
 from e2lm.results.tables import loaded_json, read_table, without_duplicates
 from e2lm.run_record import RECORD_FILE, RunRecord
-from e2lm.scores import ScoreRow, Scores, ScoreSource
+from e2lm.samples import Samples
+from e2lm.scores import Scores, ScoreSource
 
-__all__ = ["ScoreSource", "read_lm_eval_samples", "read_scores"]
+__all__ = ["Reading", "ScoreSource", "read_lm_eval_samples", "read_scores"]
+
+PLAIN = Reading()
 
 
-def read_scores(path: Path) -> ScoreSource:
+def read_scores(path: Path, reading: Reading = PLAIN) -> ScoreSource:
     """The Scores at ``path``: a Parquet or CSV table, the competition's JSON, an ``e2lm eval`` or lm-eval folder."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; give a Scores table, an lm-eval output folder or a JSON")
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, reading)
     suffixes = "".join(path.suffixes).lower()
     if suffixes.endswith(".parquet"):
         return read_table(path, "parquet")
     if suffixes.endswith((".csv", ".csv.gz")):
         return read_table(path, "csv")
     if suffixes.endswith(".json"):
-        return _read_json(path)
+        return _read_json(path, reading)
     raise UserError(f"{path}: unknown kind of file; expected .parquet, .csv, .csv.gz, .json or a folder")
 
 
-def _read_folder(path: Path) -> ScoreSource:
+def _read_folder(path: Path, reading: Reading) -> ScoreSource:
     for name in ("scores.parquet", "scores.csv"):
         if (path / name).is_file():
             source = read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
             return replace(source, notes=(*source.notes, *_left_out_of(path)))
-    rows: dict[tuple[str, str, str, int], ScoreRow] = {}
-    repeated, runs, notes = 0, [], Notes()
-    for run in lm_eval_runs(path, notes):
-        runs.append(run.subject)
-        for row in lm_eval_rows(run, notes):
-            key = (row.series, row.task, row.metric, row.step)
-            repeated += key in rows
-            rows[key] = row
-    if not runs:
+    results = _lm_eval_folder(path, reading, notes := Notes())
+    if not results:
         raise UserError(f"{path}: no scores.parquet, scores.csv or results_*.json (lm-eval's output) below it")
-    if repeated:
-        notes.say(f"{path}: {repeated} values were evaluated more than once; the newest are used")
-    stepless = sorted({one.series for one in runs if not one.has_step})
-    if len(stepless) > 1:
-        shown = ", ".join(stepless[:3])
-        notes.say(f"{path}: {len(stepless)} models name no step ({shown} ...); each is a series of its own at step 0")
-    return ScoreSource(Scores.from_rows(rows.values()), "lm-eval", notes.lines())
+    return collected(results, "lm-eval", reading, notes)
+
+
+def _lm_eval_folder(path: Path, reading: Reading, notes: Notes) -> list[TaskResult]:
+    """What every file of results below ``path`` says; a damaged one costs itself, unless none can be read."""
+    results: list[TaskResult] = []
+    damaged: list[UserError] = []
+    read = 0
+    for file in result_files(path):
+        try:
+            data = loaded_json(file)
+            if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
+                raise UserError(f"{file}: not lm-eval results (no key 'results')")
+        except UserError as error:
+            damaged.append(error)
+            notes.say(f"{error}; left out")
+            notes.leave_out(file.name, str(error), file)
+            continue
+        read += 1
+        results += lm_eval_results(file, data, path, reading, notes)
+    if damaged and not read:
+        raise damaged[0]
+    return results
+
+
+def read_lm_eval_samples(path: Path, reading: Reading = PLAIN) -> list[Samples]:
+    """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
+    results = _lm_eval_folder(path, reading, notes := Notes())
+    return list(collected(results, "lm-eval", reading, notes).samples)
 
 
 def _left_out_of(path: Path) -> list[str]:
@@ -64,11 +84,11 @@ def _left_out_of(path: Path) -> list[str]:
         return []
 
 
-def _read_json(path: Path) -> ScoreSource:
+def _read_json(path: Path, reading: Reading) -> ScoreSource:
     data = loaded_json(path)
     if isinstance(data, dict) and isinstance(data.get("results"), dict):
-        rows = lm_eval_rows(lm_eval_run(path, path.parent), notes := Notes())
-        return ScoreSource(Scores.from_rows(rows), "lm-eval", notes.lines())
+        results = lm_eval_results(path, data, path.parent, reading, notes := Notes())
+        return collected(results, "lm-eval", reading, notes)
     if isinstance(data, dict) and isinstance(data.get("data"), dict):
         own, said = competition_rows(data, path)
         return without_duplicates(Scores.from_rows(own), "e2lmc", path, said)

@@ -16,31 +16,37 @@ from __future__ import annotations
 
 import json
 import math
-import posixpath
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeGuard
 
 from e2lm.atomic_file import is_partial
 from e2lm.errors import NotFiniteError, UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.lm_eval_items import logged_records, logged_samples
-from e2lm.results.tables import loaded_json
+from e2lm.results.result import Notes, Reading, TaskResult
+from e2lm.results.subject import NAMED_AND_DATED, PLAIN_READING, Subject, named_subject
 from e2lm.samples import Samples
 from e2lm.scores import ScoreRow, scored_samples
-from e2lm.step_name import NamedStep, step_at_start, step_in_path
 
 #: Keys that results of every version have, and hardly another JSON file.
 RESULT_KEYS = ("results", "configs", "versions")
 DATED = "results_"
-#: ``--output_path NAME.json`` gives ``NAME_<date>.json`` from 0.4.9 on.
-NAMED_AND_DATED = re.compile(r".*_(\d{4}-\d\d-\d\dT[\d.-]+)")
 #: Model arguments that say where the weights are: adapters before the model that they change.
 PLACES = ("peft", "delta", "pretrained", "model", "path")
+#: Those that say which of the weights there.
+INSIDE = ("revision", "subfolder", "gguf_file")
+#: Those that change numbers, beside ``dtype``; what only says where or how fast is none of them.
+SETTINGS = (
+    *("load_in_8bit", "load_in_4bit", "bnb_4bit_quant_type", "quantization", "autogptq", "gptqmodel"),
+    *("add_bos_token", "prefix_token_id", "max_length", "max_model_len", "softmax_dtype", "enable_thinking"),
+)
+DATE = re.compile(r"\d{4}-\d\d-\d\d(T[\d.:-]*\d)?")
 
 
 def result_files(root: Path) -> list[Path]:
@@ -73,45 +79,15 @@ def sample_files(results: Path, data: dict[str, Any]) -> dict[str, Path]:
     return {task: file for task, file in named.items() if file.is_file()}
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The checkpoint that results are of; ``model`` is what the file calls it, ``""`` where ``e2lm`` wrote it.
-
-    ``step`` is 0 where no name tells one for certain, and ``has_step`` false.
-    """
-
-    series: str
-    step: int
-    tokens: float
-    model: str
-    has_step: bool = True
-
-    def may_be(self, other: Subject) -> bool:
-        """Whether both files may be about one model: one path may be relative and the other not."""
-        one, two = f"/{self.model}", f"/{other.model}"
-        return "" in (self.model, other.model) or one.endswith(two) or two.endswith(one)
-
-
-def subject_of(data: dict[str, Any], file: Path, root: Path) -> Subject:
+def subject_of(data: dict[str, Any], file: Path, root: Path, reading: Reading = PLAIN_READING) -> Subject:
     """What the results in ``file`` (below ``root``) are of, by the model's arguments, else by the names around it."""
     described = data.get("e2lm") or {}
     if "series" in described and "step" in described:
-        return Subject(str(described["series"]), int(described["step"]), _number(described.get("tokens")), "")
+        return Subject(str(described["series"]), int(described["step"]), number_or_nan(described.get("tokens")), "")
     arguments = _model_arguments(data)
     place = next((arguments[name] for name in PLACES if arguments.get(name)), str(data.get("model_name") or ""))
-    inside = [arguments[name] for name in ("revision", "subfolder", "gguf_file") if arguments.get(name)]
-    model = "@".join([posixpath.normpath(place) if place else "", *inside])
-    short = PurePosixPath(place).name
-    for text in inside:
-        if (found := step_in_path(text)) is not None:
-            return _subject(f"{short}-{found[0]}" if found[0] else short, found[1], model)
-    if (found := step_in_path(place) or _around(file, root)) is not None:
-        return _subject(found[0] or short or root.name, found[1], model)
-    return Subject(short or root.name, 0, math.nan, model, has_step=False)
-
-
-def _subject(series: str, named: NamedStep, model: str) -> Subject:
-    return Subject(series or "series", named.step, math.nan if named.tokens is None else float(named.tokens), model)
+    inside = [arguments[name] for name in INSIDE if arguments.get(name)]
+    return named_subject(place, inside, file, root, reading)
 
 
 def _model_arguments(data: dict[str, Any]) -> dict[str, str]:
@@ -120,105 +96,165 @@ def _model_arguments(data: dict[str, Any]) -> dict[str, str]:
     if isinstance(arguments, str):
         arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
     revision = {} if config.get("model_revision") in (None, "", "main") else {"revision": config["model_revision"]}
-    return {str(name): str(value) for name, value in {**revision, **arguments}.items()}
+    found = {str(name): str(value) for name, value in {**revision, **arguments}.items()}
+    return {name: value for name, value in found.items() if (name, value) != ("revision", "main")}
 
 
-def _around(file: Path, root: Path) -> tuple[str, NamedStep] | None:
-    """What the name of the file says, else the nearest folder below ``root`` that says something."""
-    dated = NAMED_AND_DATED.fullmatch(file.stem)
-    own = file.stem[: dated.start(1)].rstrip("_").removesuffix("results").rstrip("_") if dated else file.stem
-    if (named := step_at_start(own)) is not None:
-        return named.track, named
-    folder = file.parent.relative_to(root).as_posix() if file.is_relative_to(root) else file.parent.name
-    parts = folder.replace("__", "/").split("/")  # lm-eval writes runs/a/checkpoint-5 as runs__a__checkpoint-5
-    paths = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
-    return next((found for path in paths if (found := step_in_path(path)) is not None), None)
-
-
-@dataclass(frozen=True, slots=True)
-class LmEvalRun:
-    """One file of results: what it holds, and of what."""
-
-    file: Path
-    data: dict[str, Any]
-    subject: Subject
-
-
-def lm_eval_runs(root: Path, notes: Notes) -> Iterator[LmEvalRun]:
-    """Every file of results below ``root``, those of one folder in order of date, the newest last.
-
-    A damaged one costs itself. Raises :class:`UserError` where two models would become one checkpoint of one series,
-    and where no file can be read.
-    """
-    seen: dict[tuple[str, int], LmEvalRun] = {}
-    damaged: list[UserError] = []
-    for file in result_files(root):
-        try:
-            run = lm_eval_run(file, root)
-        except UserError as error:
-            damaged.append(error)
-            notes.say(f"{error}; left out")
-            continue
-        other = seen.setdefault((run.subject.series, run.subject.step), run)
-        if not run.subject.may_be(other.subject):
-            raise UserError(
-                f"{file}: {run.subject.model!r} and {other.subject.model!r} ({other.file}) would both be step "
-                f"{run.subject.step} of series {run.subject.series!r}; let names tell runs and steps apart "
-                "(RUN/step1000), or read the files from folders of their own"
-            )
-        yield run
-    if damaged and not seen:
-        raise damaged[0]
-
-
-def lm_eval_run(file: Path, root: Path) -> LmEvalRun:
-    """The results in ``file``, which lies below ``root``."""
-    data = loaded_json(file)
-    if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
-        raise UserError(f"{file}: not lm-eval results (no key 'results')")
-    return LmEvalRun(file, data, subject_of(data, file, root))
-
-
-def lm_eval_rows(run: LmEvalRun, notes: Notes) -> list[ScoreRow]:
-    """What the results say, and item metrics of the samples logged with them.
+def lm_eval_results(file: Path, data: dict[str, Any], root: Path, reading: Reading, notes: Notes) -> list[TaskResult]:
+    """What lm-eval's results in ``file`` (``data``) say, one for each task, and item metrics of the samples with them.
 
     Values of a task whose log-likelihoods are not finite are left out: lm-eval takes NaN for the likeliest choice.
     """
-    logged = _logged(run, notes)
+    subject = subject_of(data, file, root, reading)
+    logged = _logged(file, data, subject, notes)
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric") if logged else []
-    rows: list[ScoreRow] = []
-    for task, values in run.data["results"].items():
-        own = logged.get(str(task))
-        if own is not None and own.is_damaged:
+    model, when = _model_about(data, subject), _when(file, data)
+    found = []
+    for name, values in data["results"].items():
+        task, own = str(name), logged.get(str(name))
+        if (own is not None and own.is_damaged) or not isinstance(values, dict):
             continue
-        like = _row_like(run, str(task), own)
-        reported = [
-            replace(like, metric=metric, value=value, stderr=stderr)
-            for metric, value, stderr in reported_values(values)
-        ]
-        rows += reported
-        if own is not None and own.samples is not None:
-            there = {row.metric for row in reported}
-            rows += scored_samples(own.samples, metrics, like, there)
+        rows = _rows(_row_like(data, subject, task, own), values, own, metrics)
+        _say_no_number(values, task, file, notes)
+        found.append(
+            TaskResult(
+                tuple(rows),
+                task,
+                subject.series,
+                subject.step,
+                file,
+                about={**model, **_protocol(data, task)},
+                higher_is_better=_told_directions(data, task),
+                samples=None if own is None else own.samples,
+                when=when,
+                has_step=subject.has_step,
+                count=subject.count,
+                counted_series=subject.counted,
+            )
+        )
+    return found
+
+
+def _rows(
+    like: ScoreRow, values: Mapping[str, Any], logged: _Logged | None, metrics: Sequence[ItemMetric]
+) -> list[ScoreRow]:
+    rows = [
+        replace(like, metric=metric, value=value, stderr=stderr) for metric, value, stderr in reported_values(values)
+    ]
+    if logged is not None and logged.samples is not None:
+        rows += scored_samples(logged.samples, metrics, like, {row.metric for row in rows})
     return rows
 
 
-def _row_like(run: LmEvalRun, task: str, logged: _Logged | None) -> ScoreRow:
+def _row_like(data: dict[str, Any], subject: Subject, task: str, logged: _Logged | None) -> ScoreRow:
     """A row without metric and value."""
-    described, config = run.data.get("e2lm") or {}, run.data.get("config") or {}
-    counted = (run.data.get("n-samples") or {}).get(task) or {}
+    described, config = data.get("e2lm") or {}, data.get("config") or {}
+    counted = (data.get("n-samples") or {}).get(task) or {}
     return ScoreRow(
-        series=run.subject.series,
-        step=run.subject.step,
+        series=subject.series,
+        step=subject.step,
         task=task,
         metric="",
         value=math.nan,
         params=float(described.get("params") or config.get("model_num_parameters") or math.nan),
-        tokens=run.subject.tokens,
-        flops=_number(described.get("flops")),
+        tokens=subject.tokens,
+        flops=number_or_nan(described.get("flops")),
         # Before 0.4.3 only the samples tell how many there were.
         n=int(counted.get("effective") or (0 if logged is None else logged.count)),
     )
+
+
+def _say_no_number(values: Mapping[str, Any], task: str, file: Path, notes: Notes) -> None:
+    """Metrics whose value is a list or a text are no Scores."""
+    for key, value in values.items():
+        metric = str(key).partition(",")[0]
+        if "," in str(key) and not metric.endswith("_stderr") and not _is_number(value):
+            notes.count(f"{task}: {metric} is no number ({str(value)[:20]!r}); left out")
+            notes.leave_out(f"{task} {metric}", "no number", file)
+
+
+def _told_directions(data: dict[str, Any], task: str) -> dict[str, bool]:
+    told = (data.get("higher_is_better") or {}).get(task) or {}
+    return {str(metric): value for metric, value in told.items() if isinstance(value, bool)}
+
+
+def _when(file: Path, data: dict[str, Any]) -> str:
+    """When it was evaluated, as text that sorts: by the date in the name, else in the file."""
+    if (dated := DATE.search(file.name)) is not None:
+        return dated[0]
+    date = data.get("date")
+    return datetime.fromtimestamp(date, tz=UTC).isoformat() if isinstance(date, int | float) else ""
+
+
+def _model_about(data: dict[str, Any], subject: Subject) -> dict[str, str]:
+    """What is known of the model and of how it was run."""
+    config, arguments = data.get("config") or {}, _model_arguments(data)
+    base = arguments.get("pretrained", "") if arguments.get("peft") or arguments.get("delta") else ""
+    dtype = str(config.get("model_dtype") or arguments.get("dtype") or "").removeprefix("torch.")
+    settings = ",".join(f"{name}={arguments[name]}" for name in SETTINGS if name in arguments)
+    told = {
+        "model": "+".join(filter(None, [subject.model, base])),
+        "revision": subject.revision,
+        "dtype": "" if dtype == "auto" else dtype,
+        "settings": settings,
+        "backend": str(config.get("model") or ""),
+        "harness": "lm-eval",
+        "harness_version": str(data.get("lm_eval_version") or ""),
+    }
+    return {name: value for name, value in told.items() if value or name in ("settings", "revision")}
+
+
+def _protocol(data: dict[str, Any], task: str) -> dict[str, str]:
+    """What is known of how ``task`` was evaluated; of a group, what all its tasks share."""
+    members = [one for one in (data.get("group_subtasks") or {}).get(task) or () if one != task]
+    if members and task not in (data.get("configs") or {}):
+        told = [_protocol(data, str(one)) for one in members]
+        return {name: value for name, value in told[0].items() if all(one.get(name) == value for one in told)}
+    config, own = data.get("config") or {}, (data.get("configs") or {}).get(task) or {}
+    shots = next(
+        (one[task] for one in (data.get("n-shot") or {},) if task in one),
+        own["num_fewshot"] if own.get("num_fewshot") is not None else config.get("num_fewshot"),
+    )
+    told = {"shots": _text(shots), "version": _text((data.get("versions") or {}).get(task))}
+    told["hash"] = _text((data.get("task_hashes") or {}).get(task))[:12]
+    return {name: value for name, value in {**told, **_items(data, task), **_prompting(data)}.items() if value}
+
+
+def _items(data: dict[str, Any], task: str) -> dict[str, str]:
+    """How many items there are, and the limit, where one took effect."""
+    counted, limit = (data.get("n-samples") or {}).get(task) or {}, (data.get("config") or {}).get("limit", "unknown")
+    if counted.get("original") and counted.get("effective"):
+        cut = counted["effective"] < counted["original"]
+        return {"items": _text(counted["original"]), "limit": _text(counted["effective"]) if cut else "none"}
+    return {} if limit == "unknown" else {"limit": "none" if limit is None else _text(limit)}
+
+
+def _prompting(data: dict[str, Any]) -> dict[str, str]:
+    """Chat template, system prompt and arguments of generation; ``none`` where the file says that there are none."""
+    told = {}
+    if "chat_template" in data:
+        turns = " as several turns" if data.get("fewshot_as_multiturn") and data["chat_template"] else ""
+        told["chat_template"] = _short_hash(data["chat_template"]) + turns
+    if "system_instruction" in data:
+        told["system_prompt"] = _short_hash(data["system_instruction"])
+    if "gen_kwargs" in (data.get("config") or {}):
+        told["gen_kwargs"] = _text(data["config"]["gen_kwargs"]) or "none"
+    return told
+
+
+def _short_hash(text: object) -> str:
+    return sha256(str(text).encode()).hexdigest()[:8] if text else "none"
+
+
+def _text(value: object) -> str:
+    """``1`` and ``1.0`` are one version.
+
+    >>> _text(1.0), _text(5), _text(None), _text("Yaml")
+    ('1', '5', '', 'Yaml')
+    """
+    if value is None or value == "":
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def reported_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
@@ -231,20 +267,10 @@ def reported_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, flo
     """
     for key, value in values.items():
         metric, comma, filter_name = str(key).partition(",")
-        if not comma or metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
+        if not comma or metric.endswith("_stderr") or not _is_number(value):
             continue
-        stderr = _number(values.get(f"{metric}_stderr,{filter_name}"))
+        stderr = number_or_nan(values.get(f"{metric}_stderr,{filter_name}"))
         yield metric if filter_name == "none" else f"{metric},{filter_name}", float(value), stderr
-
-
-def read_lm_eval_samples(path: Path) -> list[Samples]:
-    """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
-    found: dict[tuple[str, str, int], Samples] = {}
-    for run in lm_eval_runs(path, notes := Notes()):
-        for one in _logged(run, notes).values():
-            if one.samples is not None:
-                found[one.samples.series, one.samples.task, one.samples.step] = one.samples
-    return [found[key] for key in sorted(found)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,43 +282,32 @@ class _Logged:
     is_damaged: bool = False
 
 
-def _logged(run: LmEvalRun, notes: Notes) -> dict[str, _Logged]:
+def _logged(file: Path, data: dict[str, Any], subject: Subject, notes: Notes) -> dict[str, _Logged]:
     """By task; a file that cannot be read costs itself."""
     found = {}
-    for task, file in sample_files(run.file, run.data).items():
+    for task, samples in sample_files(file, data).items():
         try:
-            records = logged_records(file)
-            read = logged_samples(file, records, task, run.data["configs"][task], run.subject.series, run.subject.step)
+            records = logged_records(samples)
+            read = logged_samples(samples, records, task, data["configs"][task], subject.series, subject.step)
         except NotFiniteError as error:
-            notes.say(f"{file}: {error}; the scores of {task} there are left out")
+            notes.say(f"{samples}: {error}; the scores of {task} there are left out")
+            notes.leave_out(f"scores of {task}", str(error), samples)
             found[task] = _Logged(None, 0, is_damaged=True)
         except UserError as error:
             notes.say(f"{error}; no item metrics of {task}")
+            notes.leave_out(f"item metrics of {task}", str(error), samples)
         else:
             found[task] = _Logged(read.samples, len(records))
             for line in read.left_out:
                 notes.count(f"{task}: {line}")
+                notes.leave_out(f"items of {task}", line, samples)
     return found
 
 
-class Notes:
-    """What was left out, each thing said once."""
-
-    def __init__(self) -> None:
-        self._files: Counter[str] = Counter()
-
-    def say(self, line: str) -> None:
-        """Tell ``line``."""
-        self._files.setdefault(line, 0)
-
-    def count(self, line: str) -> None:
-        """Tell ``line``, and of how many files it is true."""
-        self._files[line] += 1
-
-    def lines(self) -> tuple[str, ...]:
-        """All of it, in order."""
-        return tuple(f"{line}, in {count} files" if count > 1 else line for line, count in self._files.items())
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+def number_or_nan(value: object) -> float:
+    """``value``, or NaN for what is no number."""
+    return float(value) if _is_number(value) else math.nan

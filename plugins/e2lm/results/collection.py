@@ -1,0 +1,117 @@
+"""From results of single files to one Scores table: no two of them share a row, and what is not used is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from e2lm.errors import UserError
+from e2lm.results.identity import Identified, identified
+from e2lm.results.result import Notes, Reading, TaskResult
+from e2lm.samples import Samples
+from e2lm.scores import Layout, ScoreRow, Scores, ScoreSource
+
+RowKey = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    row: ScoreRow
+    by: Identified
+
+
+def collected(results: Iterable[TaskResult], layout: Layout, reading: Reading, notes: Notes) -> ScoreSource:
+    """The table of ``results``; of one thing that was evaluated more than once, the newest counts and that is said."""
+    members = identified(sorted(results, key=lambda one: one.when), reading, notes)
+    kept: dict[RowKey, _Kept] = {}
+    samples: dict[tuple[str, str, int], Samples] = {}
+    repeated: list[tuple[_Kept, _Kept]] = []
+    for one in members:
+        for row in _named_rows(one):
+            place = (row.series, row.task, row.metric, row.step)
+            if place in kept:
+                repeated.append((kept[place], _Kept(row, one)))
+            kept[place] = _Kept(row, one)
+        if one.result.samples is not None:
+            named = replace(one.result.samples, series=one.series, step=one.result.step, task=one.task)
+            samples[one.series, one.task, one.result.step] = named
+    _say_repeated(repeated, reading, notes)
+    _say_stepless(members, notes)
+    return ScoreSource(
+        Scores.from_rows(one.row for one in kept.values()),
+        layout,
+        notes.lines(),
+        directions=_directions(members),
+        samples=tuple(samples[place] for place in sorted(samples)),
+        left_out=tuple(notes.left_out),
+    )
+
+
+def _named_rows(one: Identified) -> list[ScoreRow]:
+    result, key = one.result, one.key
+    return [replace(row, series=one.series, task=one.task, step=result.step, key=key) for row in result.rows]
+
+
+def _say_repeated(repeated: Sequence[tuple[_Kept, _Kept]], reading: Reading, notes: Notes) -> None:
+    """Each file of which values are not used, with the one that is; refused where only --split-by joined them."""
+    pairs: dict[tuple[str, str], list[tuple[_Kept, _Kept]]] = {}
+    for older, newer in repeated:
+        _refuse_different_things(older, newer)
+        pairs.setdefault((str(older.by.result.file), str(newer.by.result.file)), []).append((older, newer))
+    for (old, new), values in pairs.items():
+        older, newer = values[0]
+        differing = [one for one in values if one[0].row.value != one[1].row.value]
+        agree = "all equal" if not differing else _difference(*differing[0])
+        what = f"{len(values)} values of {old}"
+        why = f"{older.row.series} at step {older.row.step} was evaluated more than once; {new} is newer ({agree})"
+        notes.leave_out(what, why, older.by.result.file)
+    if len(pairs) > _SHOWN:
+        notes.say(
+            f"{len(repeated)} values of {len({old for old, _ in pairs})} files were evaluated more than once; the "
+            "newest are used (e2lm results PATH lists them)"
+        )
+    else:
+        for left in notes.left_out[-len(pairs) :] if pairs else []:
+            notes.say(f"{left.what} are not used: {left.why}")
+
+
+#: So many files with values that are not used get a line each.
+_SHOWN = 5
+
+
+def _difference(older: _Kept, newer: _Kept) -> str:
+    return f"{newer.row.task} {newer.row.metric}: {newer.row.value:.6g}, not {older.row.value:.6g}"
+
+
+def _refuse_different_things(older: _Kept, newer: _Kept) -> None:
+    """Where --split-by joined what differs, two values for one place have no order in which one could win."""
+    one, two = older.by.result, newer.by.result
+    for name in sorted({*one.about, *two.about}):
+        first, second = one.about.get(name), two.about.get(name)
+        if name not in older.by.about and first != second and None not in (first, second):
+            raise UserError(
+                f"{two.file}: {name} {second}, and {one.file}: {name} {first}, are both {newer.row.task} of "
+                f"{newer.row.series} at step {newer.row.step}; add {name} to --split-by"
+            )
+
+
+def _say_stepless(members: Sequence[Identified], notes: Notes) -> None:
+    stepless = sorted({one.series for one in members if not one.result.has_step})
+    if len(stepless) > 1:
+        shown = ", ".join(stepless[:3])
+        notes.say(
+            f"{len(stepless)} models name no step ({shown} ...); each is a series of its own at step 0; "
+            "--step-pattern says where their names have it"
+        )
+
+
+def _directions(members: Sequence[Identified]) -> dict[tuple[str, str], bool]:
+    told: dict[tuple[str, str], bool] = {}
+    for one in members:
+        for metric, higher in one.result.higher_is_better.items():
+            if told.setdefault((one.task, metric), higher) != higher:
+                raise UserError(
+                    f"{one.result.file}: higher_is_better of {one.task} {metric} is {str(higher).lower()}, in other "
+                    f"files {str(not higher).lower()}; --lower {metric} or --higher {metric} needs files that agree"
+                )
+    return told
