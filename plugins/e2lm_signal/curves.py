@@ -5,7 +5,7 @@ Shape suffixes: M series, K checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -76,11 +76,6 @@ def with_tokens(scores: Scores, tokens: Callable[[float], float], series: Callab
     lacking = frame["tokens"].isna() & frame["series"].map(series).astype(bool)
     filled = frame["tokens"].where(~lacking, frame["step"].map(tokens))
     return Scores(frame.assign(tokens=filled)), int(lacking.sum())
-
-
-def is_higher_better(metric: str, metrics: Iterable[ItemMetric]) -> bool:
-    """Whether more of ``metric`` is better: as registered, else by its usual name."""
-    return Directions(metrics=tuple(metrics)).is_higher_better("", metric)
 
 
 def curve_groups(

@@ -22,8 +22,8 @@ from e2lm import ItemMetric, UserError
 from e2lm.atomic_file import write_json, write_text
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import read_source
-from e2lm_signal.curves import is_higher_better
+from e2lm.results.direction import Directions
+from e2lm_signal.cli.input import read_source, reading_of
 from e2lm_signal.distillation import (
     HeldOutReport,
     Spread,
@@ -130,7 +130,8 @@ def _of_table(table: ItemTable, arguments: Namespace, metrics: list[ItemMetric])
 def _target(table: ItemTable, arguments: Namespace, metrics: list[ItemMetric]) -> Target:
     if arguments.target is None:
         return own_target(table)
-    frame = read_source(Path(arguments.target), arguments.columns).scores.frame
+    source = read_source(Path(arguments.target), reading_of(arguments))
+    frame = source.scores.frame
     for column, wanted in (("task", arguments.target_task), ("metric", arguments.target_metric)):
         present = sorted(frame[column].unique())
         if wanted is None and len(present) > 1:
@@ -147,7 +148,7 @@ def _target(table: ItemTable, arguments: Namespace, metrics: list[ItemMetric]) -
         nearest = nearest_names(missing[0], last.index)
         raise UserError(f"--target: {arguments.target} has no series {missing[0]!r}. {nearest}")
     metric, task = str(frame["metric"].iloc[0]), str(frame["task"].iloc[0])
-    sign = 1.0 if is_higher_better(metric, metrics) else -1.0
+    sign = 1.0 if Directions(source.directions, tuple(metrics)).is_higher_better(task, metric) else -1.0
     return Target(sign * last.loc[list(table.series_M)].to_numpy(np.float64), f"final {metric} of {task}")
 
 

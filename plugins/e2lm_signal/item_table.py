@@ -20,6 +20,7 @@ from e2lm.errors import nearest_names, one_line
 from e2lm.interval import mean_stderrs_K
 from e2lm.results.direction import direction_of_name
 from e2lm.samples import SAMPLES_FOLDER, read_samples
+from e2lm.scores import ScoreSource
 
 #: The array of a ``.npz`` file that holds the values is the one whose name is not among these.
 AXIS_ARRAYS = ("models", "series", "steps", "tokens", "doc_ids")
@@ -198,18 +199,15 @@ class SampleIndex:
     by_key: dict[tuple[str, str, int], Samples]
 
     @classmethod
-    def beside(cls, path: Path) -> SampleIndex | None:
+    def beside(cls, path: Path, source: ScoreSource) -> SampleIndex | None:
         """The Samples of the evaluation whose scores are at ``path`` (its folder, or a table in it), if any.
 
-        Without those of ``e2lm eval`` they are the ones that lm-eval has logged in the folder.
+        Without those of ``e2lm eval`` they are the ones that ``source`` was read with.
         """
         folder = (path if path.is_dir() else path.parent) / SAMPLES_FOLDER
-        if folder.is_dir() and any(folder.rglob("*.parquet")):
+        found: Sequence[Samples] = source.samples
+        if not found and source.layout == "table" and folder.is_dir() and any(folder.rglob("*.parquet")):
             found = read_samples(folder)
-        else:
-            from e2lm.results import read_lm_eval_samples
-
-            found = read_lm_eval_samples(path) if path.is_dir() else []
         return cls({(one.series, one.task, one.step): one for one in found}) if found else None
 
     def with_items(self, curves: Sequence[Curve], metrics: Sequence[ItemMetric]) -> list[Curve]:

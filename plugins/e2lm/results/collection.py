@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from e2lm.errors import UserError
 from e2lm.results.identity import Identified, identified
@@ -45,6 +47,26 @@ def collected(results: Iterable[TaskResult], layout: Layout, reading: Reading, n
         samples=tuple(samples[place] for place in sorted(samples)),
         left_out=tuple(notes.left_out),
     )
+
+
+def kept_apart(scores: Scores, reading: Reading, path: Path, notes: Notes) -> Scores:
+    """``scores`` with names of their own for rows whose ``key`` tells them apart where nothing else does."""
+    if "key" not in scores.frame or not len(scores):
+        return scores
+    rows = list(scores.rows())
+    keys = {(row.series, row.task, row.key) for row in rows}
+    if len({(series, task) for series, task, _ in keys}) == len(keys):
+        return scores
+    results = [TaskResult((row,), row.task, row.series, row.step, path, about=_about_of(row.key, path)) for row in rows]
+    return collected(results, "table", reading, notes).scores
+
+
+def _about_of(key: str, path: Path) -> dict[str, str]:
+    try:
+        fields = json.loads(key or "{}")
+        return {str(name): str(value) for name, value in fields.items() if name != "task"}
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: column 'key' holds {key[:60]!r}; an object of JSON is expected") from error
 
 
 def _named_rows(one: Identified) -> list[ScoreRow]:

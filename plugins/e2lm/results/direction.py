@@ -14,18 +14,17 @@ from e2lm.item_metric import ItemMetric
 ToldDirections = Mapping[tuple[str, str], bool]
 
 #: Words of a name that decide, the last of them in the name: ``loss_acc`` is an accuracy, ``accuracy_loss`` a loss.
-_LOWER_WORDS = frozenset(
-    (
-        "loss losses nll ppl perplexity bpb bpc bits brier wer cer ter error errors err mse rmse mae ece bias "
-        "stereotype toxicity toxic hallucination hallucinations invalid entropy logloss deviance regret refusal"
-    ).split()
+_LOWER = (
+    "loss losses nll ppl perplexity bpb bpc bits brier wer cer ter error errors err mse rmse mae ece bias "
+    "stereotype toxicity toxic hallucination hallucinations invalid entropy logloss deviance regret "
+    "refusal"
 )
-_HIGHER_WORDS = frozenset(
-    (
-        "acc accuracy match em f1 bleu chrf rouge rouge1 rouge2 rougel meteor mcc auc auroc precision recall prob "
-        "probability loglik margin correct pass win reward pearson spearman kendall snr parseable success"
-    ).split()
+_HIGHER = (
+    "acc accuracy match em f1 bleu chrf rouge rouge1 rouge2 rougel meteor mcc auc auroc precision recall "
+    "prob probability loglik margin correct pass win reward pearson spearman kendall snr parseable "
+    "success"
 )
+_LOWER_WORDS, _HIGHER_WORDS = frozenset(_LOWER.split()), frozenset(_HIGHER.split())
 #: Metrics of lm-eval 0.4.13's tasks with ``higher_is_better: false`` whose names do not tell.
 _LOWER_NAMES = frozenset(
     {"likelihood_diff", "pct_male_preferred", "pct_female_preferred", "difference_male_female", "gold_loss"}

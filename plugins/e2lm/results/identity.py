@@ -206,8 +206,6 @@ def _say_joined(members: Sequence[Identified], split_by: Sequence[str], notes: N
             values = sorted({one.about.get(name, "") for one in there})
             if name not in split_by and len(values) > 1:
                 shown = ", ".join(value or "unknown" for value in values[:4])
-                notes.say(
-                    f"series {series!r}, task {task!r}: joined though {name} differs ({shown}), by --split-by"
-                )
+                notes.say(f"series {series!r}, task {task!r}: joined though {name} differs ({shown}), by --split-by")
                 for one in there:
                     one.about.pop(name, None)

@@ -195,21 +195,24 @@ def _model_about(data: dict[str, Any], subject: Subject) -> dict[str, str]:
     told = {
         "model": "+".join(filter(None, [subject.model, base])),
         "revision": subject.revision,
-        "dtype": "" if dtype == "auto" else dtype,
+        "dtype": dtype,
         "settings": settings,
         "backend": str(config.get("model") or ""),
         "harness": "lm-eval",
         "harness_version": str(data.get("lm_eval_version") or ""),
     }
-    return {name: value for name, value in told.items() if value or name in ("settings", "revision")}
+    if arguments:  # what they do not say is lm-eval's default, which differs from what they may say elsewhere
+        defaults = {"revision": "none", "dtype": "auto", "settings": "none"}
+        told = {name: value or defaults.get(name, "") for name, value in told.items()}
+    return {name: value for name, value in told.items() if value}
 
 
 def _protocol(data: dict[str, Any], task: str) -> dict[str, str]:
     """What is known of how ``task`` was evaluated; of a group, what all its tasks share."""
     members = [one for one in (data.get("group_subtasks") or {}).get(task) or () if one != task]
     if members and task not in (data.get("configs") or {}):
-        told = [_protocol(data, str(one)) for one in members]
-        return {name: value for name, value in told[0].items() if all(one.get(name) == value for one in told)}
+        first, *others = [_protocol(data, str(one)) for one in members]
+        return {name: value for name, value in first.items() if all(one.get(name) == value for one in others)}
     config, own = data.get("config") or {}, (data.get("configs") or {}).get(task) or {}
     shots = next(
         (one[task] for one in (data.get("n-shot") or {},) if task in one),

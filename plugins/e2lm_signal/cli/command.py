@@ -37,8 +37,24 @@ def _scores_source(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--columns", nargs="+", default=(), metavar="NAME=COLUMN[+COLUMN]",
-        help="which columns of a CSV are series, step, task, metric, value, ..., e.g. series=model+shots",
+        help="which columns of a table are series, step, task, metric, value, ..., e.g. series=model+shots",
     )  # fmt: skip
+    _reading(parser)
+    parser.add_argument("--lower", nargs="+", default=(), metavar="METRIC", help="metrics of which less is better")
+    parser.add_argument("--higher", nargs="+", default=(), metavar="METRIC", help="metrics of which more is better")
+
+
+def _reading(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--split-by", nargs="+", metavar="FIELD",
+        help="what splits curves where it differs, e.g. shots limit (default: all that does; e2lm results PATH shows)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--step-pattern", default="", metavar="REGEX", help="where names tell the step, e.g. 'it([0-9]+)'"
+    )
+    parser.add_argument(
+        "--series-pattern", default="", metavar="REGEX", help="where names tell the run, e.g. 'runs/([^/]+)'"
+    )
 
 
 def _plain(parser: ArgumentParser) -> None:

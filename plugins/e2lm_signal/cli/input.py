@@ -9,8 +9,11 @@ from pathlib import Path
 
 from e2lm import Curve, ItemMetric, Scores, UserError
 from e2lm.plugin_manager import PluginManager
-from e2lm.results import ScoreSource, read_scores
+from e2lm.results import Reading, ScoreSource, read_scores
+from e2lm.results.collection import kept_apart
 from e2lm.results.competition import COMPETITION_RAMP, RUNS, BatchRamp
+from e2lm.results.direction import Directions
+from e2lm.results.result import Notes
 from e2lm.scores import ScoreRow
 from e2lm_signal.curves import Wanted, chosen_scores, curve_groups, official_selection, with_tokens
 from e2lm_signal.item_table import SampleIndex, read_item_tables
@@ -26,6 +29,7 @@ class ScoreInput:
     metrics: list[ItemMetric]
     chances: dict[str, float]
     items: SampleIndex | ItemIndex | None
+    directions: Directions
     #: With the checkpoints that the competition's selection took from ``scores``.
     unselected: Scores | None = None
 
@@ -36,12 +40,16 @@ class ScoreInput:
 
     def groups(self) -> Iterator[list[Curve]]:
         """The curves of each task x metric; items are computed for one group at a time."""
-        for curves in curve_groups(self.scores, self.metrics, self.chances):
+        for curves in curve_groups(self.scores, self.metrics, self.chances, self.directions):
             yield curves if self.items is None else self.items.with_items(curves, self.metrics)
 
     def unselected_curves(self) -> dict[tuple[str, str], list[Curve]]:
         """By task and metric, the curves with all their checkpoints, where a selection took some."""
-        groups = () if self.unselected is None else curve_groups(self.unselected, self.metrics, self.chances)
+        groups = (
+            ()
+            if self.unselected is None
+            else curve_groups(self.unselected, self.metrics, self.chances, self.directions)
+        )
         return {(curves[0].task, curves[0].metric): curves for curves in groups}
 
 
@@ -52,7 +60,7 @@ def read_input(arguments: Namespace, manager: PluginManager) -> ScoreInput:
     chances = parsed_levels(arguments.chance)
     if path.suffix == ".npz":
         return _from_items(path, arguments, metrics, chances)
-    source = read_source(path, arguments.columns)
+    source = read_source(path, reading_of(arguments))
     table = chosen_scores(source.scores, Wanted(arguments.series, arguments.tasks, arguments.metrics))
     table, said = _with_tokens(table, arguments)
     notes, unselected = [*source.notes, *said], None
@@ -60,10 +68,39 @@ def read_input(arguments: Namespace, manager: PluginManager) -> ScoreInput:
         unselected = table
         table, said = official_selection(table)
         notes += said
-    samples = SampleIndex.beside(path) if source.layout in ("table", "lm-eval") else None
+    samples = SampleIndex.beside(path, source)
     if samples is not None:
         notes.append("intervals of metrics computed from Samples are paired item bootstraps")
-    return ScoreInput(table, notes, metrics, chances, samples, unselected)
+    ways = Directions(source.directions, tuple(metrics), arguments.lower, arguments.higher)
+    notes += asked_directions(table, ways.checked(source.scores.frame["metric"].unique()))
+    return ScoreInput(table, notes, metrics, chances, samples, ways, unselected)
+
+
+def reading_of(arguments: Namespace) -> Reading:
+    """How the user wants results to be read."""
+    split_by = getattr(arguments, "split_by", None)
+    return Reading(
+        tuple(arguments.columns),
+        getattr(arguments, "step_pattern", ""),
+        getattr(arguments, "series_pattern", ""),
+        None if split_by is None else tuple(split_by),
+    )
+
+
+def asked_directions(table: Scores, ways: Directions) -> list[str]:
+    """A line for each metric that falls in most series while nobody says which way is better."""
+    lines = []
+    for (task, metric), rows in table.frame.groupby(["task", "metric"], sort=True):
+        if ways.known(str(task), str(metric)) is not None:
+            continue
+        by_series = [one["value"].to_numpy() for _, one in rows.sort_values("step").groupby("series")]
+        falling = sum(len(values) > 1 and values[-1] < values[0] for values in by_series)
+        if 2 * falling > len(by_series):
+            lines.append(
+                f"{metric} of {task} falls, and neither file nor name says whether that is good; taken as bad: "
+                f"--lower {metric} if less is better, --higher {metric} if more"
+            )
+    return lines
 
 
 def _with_tokens(table: Scores, arguments: Namespace) -> tuple[Scores, list[str]]:
@@ -101,13 +138,17 @@ def parsed_ramp(texts: Sequence[str]) -> BatchRamp:
     return ramp
 
 
-def read_source(path: Path, columns: Sequence[str]) -> ScoreSource:
-    """The scores at ``path``; of a CSV with columns of its own, ``columns`` say which is what."""
+def read_source(path: Path, reading: Reading) -> ScoreSource:
+    """The scores at ``path``; of a CSV with columns of its own, ``reading`` says which is what."""
     if path.name.lower().endswith((".csv", ".csv.gz")) and path.is_file():
-        return read_mapped_table(path, columns)
-    if columns:
+        return read_mapped_table(path, reading.columns)
+    if reading.columns:
         raise UserError(f"--columns: {path} is no CSV; only the columns of a CSV can be named")
-    return read_scores(path)
+    source = read_scores(path, reading)
+    if source.layout != "table":
+        return source
+    scores = kept_apart(source.scores, reading, path, notes := Notes())
+    return replace(source, scores=scores, notes=(*source.notes, *notes.lines()))
 
 
 def parsed_levels(texts: Sequence[str]) -> dict[str, float]:
@@ -132,7 +173,10 @@ class ItemIndex:
 
     def with_items(self, curves: Sequence[Curve], metrics: Sequence[ItemMetric]) -> list[Curve]:
         """The curves with their item values; the chance level they were given stays."""
-        return [replace(self.by_series[curve.series], chance=curve.chance) for curve in curves]
+        return [
+            replace(self.by_series[one.series], chance=one.chance, higher_is_better=one.higher_is_better)
+            for one in curves
+        ]
 
 
 def _from_items(path: Path, arguments: Namespace, metrics: list[ItemMetric], chances: dict[str, float]) -> ScoreInput:
@@ -144,4 +188,6 @@ def _from_items(path: Path, arguments: Namespace, metrics: list[ItemMetric], cha
     ]
     table = chosen_scores(Scores.from_rows(rows), Wanted(arguments.series, arguments.tasks, arguments.metrics))
     notes = [f"{path}: tokens unknown, steps stand in; intervals are paired item bootstraps"]
-    return ScoreInput(table, notes, metrics, chances, ItemIndex({curve.series: curve for curve in curves}))
+    ways = Directions({}, tuple(metrics), arguments.lower, arguments.higher).checked(table.frame["metric"].unique())
+    index = ItemIndex({curve.series: curve for curve in curves})
+    return ScoreInput(table, notes, metrics, chances, index, ways)

@@ -18,7 +18,6 @@ from e2lm.errors import one_line
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
 from e2lm_signal.cli.input import read_input
-from e2lm_signal.curves import is_higher_better
 from e2lm_signal.official_score import TIE_RULE, official_scores
 from e2lm_signal.reconstructed_score import (
     SEE_LATER,
@@ -40,6 +39,8 @@ class ReportRow:
     metric: str
     n: int
     scores: dict[str, ScoreValue]
+    #: What is known of how the curve was evaluated, as JSON text.
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,14 @@ class SignalReport:
         """Plain JSON values; a number that is undefined is None and has a reason."""
         return {
             "rows": [
-                {"series": row.series, "task": row.task, "metric": row.metric, "n": row.n, "scores": _json(row.scores)}
+                {
+                    "series": row.series,
+                    "task": row.task,
+                    "metric": row.metric,
+                    "n": row.n,
+                    "scores": _json(row.scores),
+                    "key": json.loads(row.key) if row.key else {"task": row.task},
+                }
                 for row in self.rows
             ],
             "means": [
@@ -97,7 +105,9 @@ def signal_report(
             family_rows = []
             for curve in curves:
                 values = {score.name: _value(score, curve, _stream(seed, curve, score)) for score in of_curve}
-                family_rows.append(ReportRow(curve.series, curve.task, curve.metric, len(curve.values_K), values))
+                family_rows.append(
+                    ReportRow(curve.series, curve.task, curve.metric, len(curve.values_K), values, curve.key)
+                )
                 bar.update()
             rows += family_rows
             whole = (unselected or {}).get((curves[0].task, curves[0].metric), curves)
@@ -188,7 +198,8 @@ def run_signal(arguments: Namespace) -> int:
     unselected = source.unselected_curves()
     report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, False, unselected)
     notes = [*source.notes, *_notes(scores, source.curve_count)]
-    turned = sorted(m for m in source.scores.frame["metric"].unique() if not is_higher_better(str(m), source.metrics))
+    pairs = source.scores.frame[["task", "metric"]].drop_duplicates().itertuples(index=False)
+    turned = sorted({metric for task, metric in pairs if not source.directions.is_higher_better(task, metric)})
     if turned:
         notes.append(f"lower is better, so turned over before scoring: {', '.join(turned)}")
     if arguments.json:
@@ -199,13 +210,6 @@ def run_signal(arguments: Namespace) -> int:
     for note in notes:
         print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
     return 0
-
-
-def _is_turned(metric: str, metrics: Sequence[object]) -> bool:
-    from e2lm import ItemMetric
-    from e2lm_signal.curves import is_higher_better
-
-    return not is_higher_better(metric, cast("Sequence[ItemMetric]", metrics))
 
 
 def _notes(scores: Sequence[SignalScore], curves: int) -> list[str]:

@@ -76,15 +76,16 @@ def test_the_name_of_the_file_or_a_folder_above_says_the_step_where_the_model_do
 
 
 def test_two_models_never_become_one_checkpoint(tmp_path):
-    for name in ("orgA/tiny", "orgB/tiny"):
-        lm_eval_results(tmp_path / name, "2026-01-01", {"pretrained": name, "revision": "step10"}, 0.1)
-    with pytest.raises(UserError, match=r"'orgB/tiny@step10' and 'orgA/tiny@step10' .* would both be step 10 of"):
-        read_scores(tmp_path)
-    for month in (1, 2):
-        model_args = {"pretrained": "org/tiny", "revision": f"chck_{month}M"}
-        lm_eval_results(tmp_path / "words", f"2026-0{month}-01", model_args, 0.1)
-    with pytest.raises(UserError, match="would both be step 0 of series 'tiny'"):
-        read_scores(tmp_path / "words")
+    for step, name in ((10, "orgA/tiny"), (10, "orgB/tiny"), (20, "orgA/tiny"), (30, "orgB/tiny")):
+        lm_eval_results(tmp_path / name, f"2026-01-{step}", {"pretrained": name, "revision": f"step{step}"}, step / 100)
+    source = read_scores(tmp_path)
+    assert [(row.series, row.step, row.value) for row in source.scores.rows()] == [
+        ("orgA/tiny", 10, 0.1),
+        ("orgA/tiny", 20, 0.2),
+        ("orgB/tiny", 10, 0.1),
+        ("orgB/tiny", 30, 0.3),
+    ]
+    assert source.notes == ("series 'tiny': 2 models of that name, kept apart: orgA/tiny, orgB/tiny",)
 
 
 def test_a_path_may_be_written_from_the_root_or_not(tmp_path):
@@ -94,11 +95,11 @@ def test_a_path_may_be_written_from_the_root_or_not(tmp_path):
 
 
 def test_models_without_a_step_are_said_to_stand_at_step_0(tmp_path):
-    for epoch in (1, 2):
-        lm_eval_results(tmp_path / str(epoch), "2026-01-01", {"pretrained": f"run/epoch-{epoch}"}, 0.1)
+    for name in ("first", "second"):
+        lm_eval_results(tmp_path / name, "2026-01-01", {"pretrained": f"run/{name}"}, 0.1)
     source = read_scores(tmp_path)
-    assert {(row.series, row.step) for row in source.scores.rows()} == {("epoch-1", 0), ("epoch-2", 0)}
-    assert "2 models name no step (epoch-1, epoch-2 ...)" in source.notes[0]
+    assert {(row.series, row.step) for row in source.scores.rows()} == {("first", 0), ("second", 0)}
+    assert "2 models name no step (first, second ...)" in source.notes[0]
 
 
 def test_tokens_in_a_name_are_those_of_its_scores(tmp_path):

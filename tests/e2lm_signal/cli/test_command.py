@@ -37,7 +37,8 @@ def test_json_has_rows_and_means_with_every_score(capsys, scores_csv):
     assert list(report) == ["rows", "means"]
     assert len(report["rows"]) == 8
     row = report["rows"][0]
-    assert list(row) == ["series", "task", "metric", "n", "scores"]
+    assert list(row) == ["series", "task", "metric", "n", "scores", "key"]
+    assert row["key"] == {"task": row["task"]}
     assert row["n"] == 14
     assert set(row["scores"]) == set(OFFICIAL[1:])
     assert list(row["scores"]["e2lmc_sq"]) == ["value", "low", "high", "p", "reason"]
