@@ -121,7 +121,7 @@ def superseded_units(
                 found.setdefault((series, _difference(unit, by_step[unit.step][unit.task])), []).append(unit)
     return tuple(
         Note(
-            what=f"{series}, {_counted(units)}",
+            what=f"{series}, {counted(units)}",
             why=f"kept and not used, since {difference}",
             file=str(store.folder / "units" / series),
         )
@@ -142,7 +142,8 @@ def _difference(unit: Unit, wanted: Mapping[str, str]) -> str:
     return f"these differ: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
 
 
-def _counted(units: Sequence[Unit]) -> str:
+def counted(units: Sequence[Unit]) -> str:
+    """Of which steps and tasks ``units`` are, and how many."""
     tasks = list(dict.fromkeys(unit.task for unit in units))
     steps = sorted({unit.step for unit in units})
     named = ", ".join(tasks[:3]) + (" ..." if len(tasks) > 3 else "")

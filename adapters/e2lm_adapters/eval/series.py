@@ -20,6 +20,7 @@ from e2lm_adapters.eval.evaluator import evaluate_here
 from e2lm_adapters.eval.known import RememberedTasks, same_weights, shown_steps, superseded_units
 from e2lm_adapters.eval.memory import Memory
 from e2lm_adapters.eval.processes import evaluate_in_processes, gpus_of_processes
+from e2lm_adapters.eval.recorded import recorded_rows, table_locked
 from e2lm_adapters.eval.request import EvaluationRequest, WeightsOf, Work, key_of, not_finite_units
 from e2lm_adapters.eval.rows import RowMaker
 from e2lm_adapters.eval.store import EvaluationStore, Unit, disk_errors_told
@@ -30,7 +31,7 @@ from e2lm_adapters.scoring.swap import CheckedWeights, require_same_shapes
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The Scores of every checkpoint that could be scored, what could not be, which checks failed, and notes."""
+    """The table of ``--out`` (what was recorded before stays in it), what could not be scored, failed checks, notes."""
 
     scores: Scores
     left_out: tuple[LeftOut, ...]
@@ -57,23 +58,28 @@ def _evaluated(request: EvaluationRequest) -> Evaluation:
     record.write(request.out)
     _evaluate(plan)
     finished = [(series, checkpoint, plan.units(series, checkpoint)) for series, checkpoint in _pairs(request.series)]
-    scores = Scores.from_rows(row for one in finished for row in plan.maker.rows(*one))
+    rows = [row for one in finished for row in plan.maker.rows(*one)]
     for unit in (unit for _, _, units in finished for unit in units):
         plan.store.show(unit)
     left_out = (*request.unread, *_left_out(plan.tasks.facts, finished))
-    if len(scores) or not left_out:
-        scores.write(request.out)
+    made = scores = Scores.from_rows(rows)
+    stayed: tuple[Note, ...] = ()
+    if rows or not left_out:
+        with table_locked(request.out):
+            recorded = recorded_rows(plan.request, plan.tasks.facts, plan.store, plan.work)
+            scores, stayed = Scores.from_rows((*rows, *recorded.rows)), recorded.notes
+            scores.write(request.out)
     remarks, failed = _remarks(finished)
-    notes = (*record.notes, *_built_anew(finished))
+    notes = (*record.notes, *stayed, *_built_anew(finished))
     done = {"wall_s": time.monotonic() - started, "finished": True}
     record = record.model_copy(update={**done, "left_out": left_out, "remarks": remarks, "notes": notes})
     record.write(request.out)
     for series in request.series:
-        own = scores.where(series=series.name)
+        own = made.where(series=series.name)
         if len(own):
             plugin_manager().notify("e2lm_after_series_scored", series=series, scores=own)
     again = superseded if any(piece.missing for piece in plan.work) else ()
-    return Evaluation(scores, left_out, failed, (*record.notes, *again))
+    return Evaluation(scores, left_out, failed, (*record.notes, *stayed, *again))
 
 
 # -- before anything is written -----------------------------------------------------------------------------------

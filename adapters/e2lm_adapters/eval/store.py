@@ -9,6 +9,7 @@
     OUT/units/<series>/<step>-<key>.parquet            its Samples
     OUT/samples/<series>/<task>/checkpoint-<step>.parquet    the same Samples, of those units that the table is made of
     OUT/seen.json                                      what need not be read again
+    OUT/.scores.lock                                   held while the table is read and written
 
 Nothing is overwritten: a unit that no longer fits stays, with its Samples, and is not used. Earlier releases kept
 Samples under ``samples`` alone.
@@ -112,14 +113,29 @@ class EvaluationStore:
     def others(self, series: str, wanted: Mapping[int, Container[str]]) -> list[Unit]:
         """Units at the steps of ``wanted`` that are none of the keys there, oldest first; damaged ones are no units."""
         found = []
-        for file in sorted(
-            (self.folder / UNITS_FOLDER / series).glob("*-*.json"), key=lambda one: one.stat().st_mtime_ns
-        ):
+        for file in self._records(series):
             step, _, key = file.stem.partition("-")
-            if step.isdecimal() and int(step) in wanted and key not in wanted[int(step)]:
+            if int(step) in wanted and key not in wanted[int(step)]:
                 with suppress(UserError):
                     found.append(Unit.from_json_file(file))
         return found
+
+    def series(self) -> list[str]:
+        """Names of all series that have units."""
+        return sorted(place.name for place in (self.folder / UNITS_FOLDER).glob("*") if place.is_dir())
+
+    def recorded(self, series: str) -> list[Unit]:
+        """Every unit of a series, oldest first; damaged ones are no units."""
+        found = []
+        for file in self._records(series):
+            with suppress(UserError):
+                found.append(Unit.from_json_file(file))
+        return found
+
+    def _records(self, series: str) -> list[Path]:
+        files = (self.folder / UNITS_FOLDER / series).glob("*-*.json")
+        own = (file for file in files if file.stem.partition("-")[0].isdecimal())
+        return sorted(own, key=lambda one: one.stat().st_mtime_ns)
 
     def samples_path(self, series: str, step: int, task: str) -> Path:
         """Where the Samples in force of one task at one checkpoint are."""
