@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,28 @@ from e2lm.errors import system_error
 
 #: The largest number that arrays can count with.
 LARGEST = 2**63 - 1
+
+
+#: What stands behind a number of parameters, tokens or FLOPs: 7B, 1.4T, 125m.
+MULTIPLES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+_WRITTEN = re.compile(
+    r"\s*([+-]?(?:\d{1,3}(?:[,_ ]\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kmbgt]?)\s*", re.IGNORECASE
+)
+
+
+def number_of(text: str) -> float:
+    """The number that a person wrote: with thousands separators, or with K, M, B (or G) or T behind it.
+
+    Raises :class:`ValueError` for anything else.
+
+    >>> number_of("1.4T"), number_of("57,735,027"), number_of("2e9"), number_of("125m")
+    (1400000000000.0, 57735027.0, 2000000000.0, 125000000.0)
+    """
+    found = _WRITTEN.fullmatch(text)
+    if found is None:
+        return float(text)
+    digits, multiple = found.groups()
+    return float(re.sub("[,_ ]", "", digits)) * MULTIPLES[multiple.lower()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +89,7 @@ class Number:
     def __call__(self, text: str) -> float:
         """The number; an :class:`argparse.ArgumentTypeError` for anything else."""
         try:
-            number = float(text)
+            number = number_of(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number) or not self._holds(number):

@@ -61,9 +61,13 @@ say = Catalogue(
         "option_continue": "continue the run of {params:.3g} parameters to {tokens:.3g} tokens",
         "option_larger": "start a larger model of {params:.3g} parameters on {tokens:.3g} tokens",
         "option_smaller": "start a smaller model of {params:.3g} parameters on {tokens:.3g} tokens",
-        "option_data": "train on {name} instead: {params:.3g} parameters from scratch",
+        "option_data": "train on {name} instead: {params:.3g} parameters from scratch on {tokens:.3g} tokens",
         "observed": "observed",
         "forecast_from": "{predictor} of {rows} rows",
+        "carried_on": "its loss now, {loss:.4f}, carried on by {predictor}",
+        "carried_on_method": (
+            "the loss now times the forecast ratio; error as of public runs replayed from half to the end"
+        ),
         "matched_runs": "{before}; matched runs of {name}",
         "experiment": "a run of {flops:.3g} FLOPs ({share:.1%} of the budget) in the manner of '{option}'",
         "decided": "Do this: {best}.",

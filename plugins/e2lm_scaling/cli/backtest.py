@@ -15,6 +15,7 @@ from e2lm_scaling.cli.input import (
     predictor_named,
     print_json,
     read_input,
+    source_report,
     write_plots,
 )
 
@@ -47,9 +48,11 @@ def run(arguments: Namespace) -> int:
     source = read_input(arguments)
     table = checked(source.table, source.source)
     result = backtest(table, _wanted(arguments.models), arguments.by, arguments.ratio, arguments.seed)
-    report = backtest_report(result) | {"data": source.source, "warnings": list(source.warnings)}
+    report = backtest_report(result)
     for one in report["left_out"]:
         print(f"e2lm: {one['what']} is left out: {one['why']}", file=sys.stderr)
+    said = source_report(source)
+    report |= said | {"left_out": [*report["left_out"], *said["left_out"]]}
     write_plots(arguments, "backtest", lambda: _figures(result))
     if arguments.json:
         print_json(report)

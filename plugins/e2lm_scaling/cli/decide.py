@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from e2lm_scaling.cli.input import (
     named_numbers,
     print_json,
     read_input,
+    read_named,
+    source_report,
     write_plots,
 )
 from e2lm_scaling.messages import say
@@ -38,6 +41,11 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=FILE", help="runs on other data with the same N and D"
     )
+    parser.add_argument("--max-params", type=AMOUNT, help="largest model allowed")
+    parser.add_argument("--unique-tokens", type=AMOUNT, help="tokens of data there are; more means epochs")
+    parser.add_argument(
+        "--inference-tokens", type=Number(least=0), default=0.0, help="tokens served, paid from the same budget"
+    )
     parser.add_argument("--peak-flops", type=AMOUNT, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
     parser.add_argument("--utilisation", type=PORTION, default=0.4, help="share of the peak reached (default 0.4)")
     parser.add_argument("--model", default="average", help="predictor of the forecasts (default average)")
@@ -49,7 +57,7 @@ def run(arguments: Namespace) -> int:
     import numpy as np
 
     from e2lm_scaling.forecast.decide import Question, decide
-    from e2lm_scaling.forecast.losses import read_losses
+    from e2lm_scaling.forecast.plan import Constraints
     from e2lm_scaling.forecast.table import checked
 
     source = read_input(arguments)
@@ -61,18 +69,25 @@ def run(arguments: Namespace) -> int:
         name, equals, file = text.partition("=")
         if not equals:
             raise UserError(f"--option {text!r}: write NAME=FILE")
-        others[name] = read_losses(Path(file), arguments.columns, arguments.task, arguments.metric).table
+        others[name] = read_named(arguments, Path(file)).table
     forecaster = fitted(arguments, source, arguments.model)
-    question = Question(forecaster, current, flops, cost_per_flop, arguments.value_per_point, others)
+    limits = Constraints(arguments.max_params, arguments.unique_tokens, inference_tokens=arguments.inference_tokens)
+    question = Question(forecaster, current, flops, cost_per_flop, arguments.value_per_point, others, limits)
     found = decide(question, np.random.default_rng(arguments.seed))
-    report = decision_report(found) | {
-        "model": arguments.model,
-        "budget_flops": flops,
-        "cost_per_flop": cost_per_flop,
-        "value_per_point": arguments.value_per_point,
-        "data": source.source,
-        "warnings": list(source.warnings),
-    }
+    said = source_report(source)
+    report = (
+        decision_report(found)
+        | said
+        | {
+            "model": arguments.model,
+            "budget_flops": flops,
+            "cost_per_flop": cost_per_flop,
+            "value_per_point": arguments.value_per_point,
+            "left_out": [*said["left_out"], *decision_left_out(found)],
+        }
+    )
+    for one in decision_left_out(found):
+        print(f"e2lm: option {one['what']} is left out: {one['why']}", file=sys.stderr)
     page = decision_words(report)
     write_plots(arguments, "decide", lambda: _figures(found), tuple(page))
     if arguments.json:
@@ -80,6 +95,11 @@ def run(arguments: Namespace) -> int:
     else:
         print("\n".join(page))
     return 0
+
+
+def decision_left_out(found: Decision) -> list[dict[str, Any]]:
+    """Options that could not be judged, and why."""
+    return [{"what": name, "why": why, "file": None} for name, why in found.left_out.items()]
 
 
 def _current(arguments: Namespace, table: LossTable) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from e2lm_scaling.cli.input import (
     named_numbers,
     print_json,
     read_input,
+    source_report,
     write_plots,
 )
 
@@ -73,8 +74,7 @@ def fit_report(forecaster: Forecaster, source: LossSource, arguments: Namespace)
             name: [float(values.min()), float(values.max())]
             for name, values in (("N", table.params_R), ("D", table.tokens_R), ("C", flops_of(table)))
         },
-        "data": source.source,
-        "warnings": list(source.warnings),
+        **source_report(source),
     }
     if isinstance(own, FittedLaw):
         draws = _bootstrap(own.fit, arguments)
@@ -96,7 +96,7 @@ def _law_report(best: Fit) -> dict[str, Any]:
         "converged": True,  # an unconverged fit is an error, never a report
         "starts_at_optimum": best.starts_at_optimum,
         "condition": best.condition,
-        "identifiable": best.condition < LARGEST_CONDITION and not best.at_bound,
+        "identifiable": best.condition < LARGEST_CONDITION and not best.at_bound and _split_known(best),
         "at_bound": list(best.at_bound),
     }
     profile = floor_profile(best)
@@ -105,6 +105,13 @@ def _law_report(best: Fit) -> dict[str, Any]:
             "E": list(profile.floors), "objective": list(profile.objectives), "determined": profile.determined,
         }  # fmt: skip
     return report
+
+
+def _split_known(best: Fit) -> bool:
+    """Whether N and D go their own ways in the data; a law of one quantity does not need it."""
+    from e2lm_scaling.forecast.table import LEAST_SPLIT_SPREAD, split_spread
+
+    return best.law.axis != "nd" or split_spread(best.table) >= LEAST_SPLIT_SPREAD
 
 
 def _bootstrap(best: Fit, arguments: Namespace) -> Bootstrap | None:
@@ -166,6 +173,8 @@ def _print_text(report: dict[str, Any]) -> None:
 def _print_quality(report: dict[str, Any]) -> None:
     print(f"objective {report['objective']:.10g} ({report['objective_kind']}), converged")
     print(f"{report['starts_at_optimum']:.0%} of starts ended here; condition number {report['condition']:.2g}")
+    if not report["identifiable"] and not report["at_bound"]:
+        print("not identifiable: N and D move together in the data; parameters and N* are not determined")
     if report["at_bound"]:
         print(f"at its bound, so not determined by the data: {', '.join(report['at_bound'])}")
     if "floor_profile" in report and not report["floor_profile"]["determined"]:

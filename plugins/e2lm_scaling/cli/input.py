@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2lm.argument import AMOUNT, COUNT_OR_NONE, SEED, Whole, file_to_write
+from e2lm.argument import AMOUNT, COUNT_OR_NONE, SEED, Whole, file_to_write, number_of
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_scaling.messages import say
@@ -17,7 +17,7 @@ from e2lm_scaling.messages import say
 if TYPE_CHECKING:
     from e2lm.chart import Chart
     from e2lm.scaling_predictor import Capability, Forecast, Forecaster, ScalingPredictor
-    from e2lm_scaling.forecast.losses import LossSource
+    from e2lm_scaling.forecast.losses import LossSource, Units
 
 HOOK, WHAT = "e2lm_register_scaling_predictors", "scaling predictor"
 #: Draws of a bootstrap; more would say nothing more and fill the memory.
@@ -44,6 +44,12 @@ def add_input_arguments(parser: ArgumentParser) -> None:
         metavar="N=...,D=...,C=...,L=...",
         help="columns of --data: N parameters, D tokens, C FLOPs (two of the three), L loss; also S series, U unique "
         "tokens, V tokenizer",
+    )
+    parser.add_argument(
+        "--compute-unit", metavar="UNIT", help="what C is counted in: FLOP (default), GFLOP, TFLOP, EFLOP, PF-days, ..."
+    )
+    parser.add_argument(
+        "--sequence-length", type=AMOUNT, metavar="TOKENS", help="D (and U) count sequences of so many tokens"
     )
     parser.add_argument("--task", help="task of a Scores table")
     parser.add_argument("--metric", help="metric of a Scores table that is a loss, such as bits_per_byte")
@@ -167,13 +173,45 @@ def read_input(arguments: Namespace) -> LossSource:
     """The losses that the arguments name, without the largest ones; warnings go to standard error."""
     from dataclasses import replace
 
-    from e2lm_scaling.forecast.losses import read_losses
     from e2lm_scaling.forecast.table import without_largest_losses
 
-    source = read_losses(arguments.data, arguments.columns, arguments.task, arguments.metric)
+    source = read_named(arguments, arguments.data)
+    return replace(source, table=without_largest_losses(source.table, arguments.drop_largest_loss))
+
+
+def read_named(arguments: Namespace, path: Path, is_score: bool = False, **other: str | None) -> LossSource:
+    """Losses of another file, read as ``--data`` is unless ``other`` columns, task or metric are named.
+
+    Says on standard error what one should know about them and which rows were left out.
+    """
+    from e2lm_scaling.forecast.losses import read_losses
+
+    how = {name: other.get(name) or getattr(arguments, name) for name in ("columns", "task", "metric")}
+    source = read_losses(path, **how, units=_units(arguments), is_score=is_score)
     for warning in source.warnings:
         print(f"e2lm: warning: {warning}", file=sys.stderr)
-    return replace(source, table=without_largest_losses(source.table, arguments.drop_largest_loss))
+    for one in source.left_out:
+        print(f"e2lm: {one['what']} of {one['file']} is left out: {one['why']}", file=sys.stderr)
+    return source
+
+
+def _units(arguments: Namespace) -> Units:
+    from e2lm.errors import nearest_names
+    from e2lm_scaling.forecast.losses import COMPUTE_UNITS, Units
+
+    unit = arguments.compute_unit or "FLOP"
+    if unit not in COMPUTE_UNITS:
+        raise UserError(f"--compute-unit {unit!r} is unknown. {nearest_names(unit, COMPUTE_UNITS)}")
+    return Units(COMPUTE_UNITS[unit], arguments.sequence_length or 1.0)
+
+
+def source_report(source: LossSource) -> dict[str, Any]:
+    """Where the losses are from, what was said about them, and the rows left out, as plain values."""
+    return {
+        "data": source.source,
+        "warnings": list(source.warnings),
+        "left_out": [dict(one) for one in source.left_out],
+    }
 
 
 def print_json(report: Mapping[str, Any]) -> None:
@@ -201,7 +239,7 @@ def named_numbers(text: str, option: str, allowed: tuple[str, ...]) -> dict[str,
     for part in text.split(","):
         name, equals, value = part.partition("=")
         try:
-            number = float(value)
+            number = number_of(value)
         except ValueError:
             number = float("nan")
         if not equals or name not in allowed or not number > 0:

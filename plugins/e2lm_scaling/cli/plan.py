@@ -17,6 +17,7 @@ from e2lm_scaling.cli.input import (
     interval_words,
     print_json,
     read_input,
+    source_report,
     write_plots,
 )
 
@@ -76,8 +77,7 @@ def run(arguments: Namespace) -> int:
         "law": forecaster.predictor.name,
         "params": dict(forecaster.parameters),
         "gpu_hours": flops / price.flops_per_gpu_hour,
-        "data": source.source,
-        "warnings": list(source.warnings),
+        **source_report(source),
     }
     write_plots(arguments, "plan", lambda: _figures(forecaster, found))
     if arguments.json:

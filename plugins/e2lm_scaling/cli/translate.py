@@ -15,6 +15,7 @@ from e2lm_scaling.cli.input import (
     named_numbers,
     print_json,
     read_input,
+    read_named,
     write_charts,
 )
 from e2lm_scaling.messages import say
@@ -80,19 +81,19 @@ def run(arguments: Namespace) -> int:
     from dataclasses import replace
     from pathlib import Path
 
-    from e2lm_scaling.forecast.losses import read_losses
     from e2lm_scaling.forecast.table import without_largest_losses
     from e2lm_scaling.laws.loss_to_loss import paired_losses
 
     first = read_input(arguments)
-    second = read_losses(
-        Path(arguments.to), arguments.to_columns or arguments.columns, arguments.to_task or arguments.task,
-        arguments.to_metric or arguments.metric,
+    to_accuracy = arguments.link == "accuracy"
+    second = read_named(
+        arguments, Path(arguments.to), to_accuracy,
+        columns=arguments.to_columns, task=arguments.to_task, metric=arguments.to_metric,
     )  # fmt: skip
-    dropped = 0 if arguments.link == "accuracy" else arguments.drop_largest_loss
+    dropped = 0 if to_accuracy else arguments.drop_largest_loss
     second = replace(second, table=without_largest_losses(second.table, dropped))
     from_P, to_P = paired_losses(first.table, second.table)
-    if arguments.link == "accuracy":
+    if to_accuracy:
         found, link = _accuracy(arguments, from_P, to_P)
     else:
         found, link = _law(arguments, first, second, (from_P, to_P))

@@ -1,5 +1,8 @@
 """Continue, stop, or move the budget? The options' forecasts, what they are worth, and how sure one can be.
 
+Every option is a plan that the budget pays for: a run that goes on costs its further tokens, any other model is trained
+from scratch. A run that goes on is forecast from where it is: its last loss times the predictor's ratio between then
+and now, so that what sets it apart from other runs is carried on.
 Options are weighed by draws. Where the predictor gives draws of its own, those of one number belong together, so that
 errors which options have in common cancel, and every run adds its own noise; where it gives none, options err
 independently, within their intervals.
@@ -9,17 +12,20 @@ Shape suffixes: O options, M draws.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from e2lm.errors import UserError
 from e2lm.interval import Interval, normal_quantile, percentile_interval, ratio_interval
 from e2lm.scaling_predictor import Forecast, Forecaster, LossTable
 from e2lm_scaling.forecast.calibration import DRAWS
-from e2lm_scaling.forecast.comparison import LossDifference, compare_recipes
-from e2lm_scaling.forecast.table import flops_of
+from e2lm_scaling.forecast.comparison import RECIPE_DRIFT, LossDifference, compare_recipes
+from e2lm_scaling.forecast.plan import Constraints, tokens_for, worth
+from e2lm_scaling.forecast.table import check_split, flops_of
 from e2lm_scaling.laws.fit import fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
@@ -31,6 +37,13 @@ POINT = 0.01
 DECIDED = 0.75
 #: Compute of the small experiments that are offered, as shares of the budget.
 EXPERIMENT_SHARES = (0.003, 0.01, 0.03, 0.1)
+UNLIMITED = Constraints()
+#: Shares of the budget that a run may go on for.
+CONTINUED_SHARES = {"continue": 1.0, "continue-half": 0.5}
+#: Standard deviation of ln L of a run that goes on, as a share of the predicted change of ln L; and what a checkpoint
+#: wanders without any. Of public runs replayed from half to the end (docs/scaling.md).
+CONTINUED_DOUBT = 0.35
+CONTINUED_NOISE = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,7 @@ class Option:
     """What one could do: its final model, cost, and forecast.
 
     ``common`` and ``own`` are standard deviations of ln L: of what all options of a table share, and of it alone.
+    ``difference`` is that between recipes, of which ``own`` has the error; a small run can tell it.
     """
 
     name: str
@@ -49,6 +63,12 @@ class Option:
     common: float
     own: float
     traced_to: str
+    difference: LossDifference | None = None
+
+    @property
+    def kind(self) -> str:
+        """What one does; how far it goes is left open."""
+        return "continue" if self.name in CONTINUED_SHARES else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +98,10 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All options, the best first; ``decided`` is False where the data cannot tell the first two apart.
+    """All options, the best first; ``decided`` is False where the data cannot tell the first kinds apart.
 
     ``independent``: the predictor gives no draws, so that the errors of its forecasts were taken as independent.
+    ``left_out`` are the options that could not be judged, and why.
     """
 
     valued: tuple[Valued, ...]
@@ -89,6 +110,7 @@ class Decision:
     expected_regret: float
     experiment: Experiment | None
     independent: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def chosen(self) -> Valued:
@@ -100,7 +122,8 @@ class Decision:
 class Question:
     """Who forecasts, which run could go on, the budget (FLOPs), its price and what a point of loss is worth.
 
-    ``others`` are runs of other recipes (data) with the N and D of some runs of ``table``, those so far.
+    ``others`` are runs of other recipes (data) with the N and D of some runs of ``table``, those so far. No option
+    breaks the ``limits``; tokens beyond the unique ones are worth less, and served ones are paid from the budget.
     """
 
     forecaster: Forecaster
@@ -109,6 +132,7 @@ class Question:
     cost_per_flop: float
     value_per_point: float
     others: Mapping[str, LossTable]
+    limits: Constraints = UNLIMITED
 
     @property
     def table(self) -> LossTable:
@@ -120,7 +144,8 @@ def decide(question: Question, rng: np.random.Generator) -> Decision:
     """The decision of highest expected gain, its chance of regret, and the experiment most worth making."""
     if not question.flops > 0 or not question.cost_per_flop >= 0 or not question.value_per_point > 0:
         raise UserError("decide needs a budget above 0, a cost of at least 0 and a value per point above 0")
-    options, loss_MO = _options(question, rng)
+    options, left_out = _options(question)
+    loss_MO = _losses_MO(question, options, rng)
     gain_MO = _gains(question, options, loss_MO)
     best_M = gain_MO.argmax(axis=1)
     valued = [
@@ -133,11 +158,13 @@ def decide(question: Question, rng: np.random.Generator) -> Decision:
     order = sorted(range(len(options)), key=lambda index: -valued[index].gain)
     chosen = order[0]
     regret = float((gain_MO.max(axis=1) - gain_MO[:, chosen]).mean())
-    probability = valued[chosen].best_probability
-    experiment = _experiment(question, [valued[index] for index in order[:2]]) if len(order) > 1 else None
-    independent = any(option.forecast.draws_S is None for option in options[1:])
+    alike = sum(one.best_probability for one in valued if one.option.kind == options[chosen].kind)
     ranked = tuple(valued[index] for index in order)
-    return Decision(ranked, probability >= DECIDED, 1.0 - probability, regret, experiment, independent)
+    rivals = [one for one in ranked[1:] if one.option.kind != options[chosen].kind]
+    experiment = _experiment(question, [ranked[0], rivals[0]]) if rivals else None
+    independent = any(option.forecast.draws_S is None for option in options[1:])
+    probability = valued[chosen].best_probability
+    return Decision(ranked, alike >= DECIDED, 1.0 - probability, regret, experiment, independent, left_out)
 
 
 def _ends(forecast: Forecast) -> Interval:
@@ -149,23 +176,29 @@ def _ends(forecast: Forecast) -> Interval:
     return Interval(forecast.low, forecast.high)
 
 
-def _options(question: Question, rng: np.random.Generator) -> tuple[list[Option], Array]:
-    """What one could do, and the losses drawn of each."""
-    options = [_stop(question), *_own_options(question)]
+def _options(question: Question) -> tuple[list[Option], dict[str, str]]:
+    """What one could do within the budget, and what could not be judged."""
+    options, left_out = [_stop(question)], dict[str, str]()
+    for make in (_continued, _moved):
+        try:
+            options += make(question)
+        except UserError as error:
+            left_out["continue" if make is _continued else "move"] = str(error)
+    for name, other in question.others.items():
+        options.append(_other_data(question, name, other))
+    if len(options) == 1:
+        raise UserError("; ".join(left_out.values()))
+    return options, left_out
+
+
+def _losses_MO(question: Question, options: list[Option], rng: np.random.Generator) -> Array:
+    """Losses drawn of every option; the first of them is known."""
     drawn = [_drawn(option, rng) for option in options[1:]]
     if len({len(loss_M) for loss_M in drawn}) > 1:
         raise UserError(
             f"predictor {question.forecaster.predictor.name!r}: its forecasts have different numbers of draws"
         )
-    drawn.insert(0, np.full(len(drawn[0]), options[0].forecast.value))
-    base = min(range(1, len(options)), key=lambda index: options[index].forecast.value)
-    for name, other in question.others.items():
-        target = FLOPS_PER_PARAMETER_TOKEN * options[base].params * options[base].tokens
-        found = compare_recipes(other, question.table, target)
-        option = _other_data(name, options[base], found)
-        options.append(option)
-        drawn.append(_drawn(option, rng))
-    return options, np.stack(drawn, axis=1)
+    return np.stack([np.full(len(drawn[0]), options[0].forecast.value), *drawn], axis=1)
 
 
 def _stop(question: Question) -> Option:
@@ -175,23 +208,57 @@ def _stop(question: Question) -> Option:
     return Option("stop", say("option_stop"), params, tokens, 0.0, known, 0.0, 0.0, say("observed"))
 
 
-def _own_options(question: Question) -> list[Option]:
-    """To continue, and to move the budget to another size: what the predictor itself can forecast."""
-    table, flops = question.table, question.flops
+def _continued(question: Question) -> list[Option]:
+    """To go on, from the loss that the run has now, for all of the budget or a part."""
     params, tokens = question.current
-    more = tokens + flops / FLOPS_PER_PARAMETER_TOKEN / params
-    candidates = {"continue": (say("option_continue", params=params, tokens=more), params, more)}
-    best_params = _best_size(fit(table, "chinchilla-tied").theta_T, flops)
-    fresh = flops / FLOPS_PER_PARAMETER_TOKEN / best_params
-    direction, size = ("N", "option_larger") if best_params > params else ("D", "option_smaller")
-    candidates[f"move-to-{direction}"] = (say(size, params=best_params, tokens=fresh), best_params, fresh)
-    cost = flops * question.cost_per_flop
-    traced_to = say("forecast_from", predictor=question.forecaster.predictor.name, rows=len(table.loss_R))
-    options = []
-    for name, (words, n, d) in candidates.items():
-        forecast = question.forecaster.predict(n, d)
-        options.append(Option(name, words, n, d, cost, forecast, *_parts(forecast), traced_to))
-    return options
+    seen = _observed(question.table, params, tokens)
+    whole = tokens_for(question.flops, params, question.limits)
+    now = question.forecaster.predict(params, worth(tokens, question.limits))
+    found = []
+    for name, share in CONTINUED_SHARES.items():
+        more = tokens + share * whole
+        then = question.forecaster.predict(params, worth(more, question.limits))
+        forecast = _carried_on(seen, now, then)
+        words = say("option_continue", params=params, tokens=more)
+        traced_to = say("carried_on", loss=seen, predictor=question.forecaster.predictor.name)
+        cost = share * question.flops * question.cost_per_flop
+        found.append(Option(name, words, params, more, cost, forecast, *_parts(forecast), traced_to))
+    return found
+
+
+def _carried_on(seen: float, now: Forecast, then: Forecast) -> Forecast:
+    """The loss seen now times the predictor's ratio; what sets this run apart from others stays as it is."""
+    ratio = then.value / now.value
+    total = float(np.hypot(CONTINUED_DOUBT * np.log(ratio), CONTINUED_NOISE))
+    value, drawn_S = seen * ratio, None
+    if now.draws_S is not None and then.draws_S is not None and len(now.draws_S) == len(then.draws_S):
+        error_S = np.log(then.draws_S / now.draws_S)
+        spread = float(np.std(error_S))
+        shrunk = min(1.0, total / spread) if spread > 0 else 0.0
+        drawn_S = value * np.exp(shrunk * (error_S - error_S.mean()))
+    method = say("carried_on_method")
+    return Forecast(value, *ratio_interval(value, normal_quantile() * total), method=method, draws_S=drawn_S)
+
+
+def _moved(question: Question) -> list[Option]:
+    """Another size, trained from scratch on the whole budget."""
+    best = _best_size(question)
+    direction, size = ("N", "option_larger") if best > question.current[0] else ("D", "option_smaller")
+    return [_from_scratch(question, f"move-to-{direction}", size, best)]
+
+
+def _from_scratch(question: Question, name: str, words: str, params: float) -> Option:
+    tokens = tokens_for(question.flops, params, question.limits)
+    if not tokens > 0:
+        raise UserError(f"serving a model of {params:.3g} parameters costs more than the budget")
+    forecast = question.forecaster.predict(params, worth(tokens, question.limits))
+    traced_to = say(
+        "forecast_from", predictor=question.forecaster.predictor.name, rows=len(question.forecaster.table.loss_R)
+    )
+    return Option(
+        name, say(words, params=params, tokens=tokens), params, tokens, question.flops * question.cost_per_flop,
+        forecast, *_parts(forecast), traced_to,
+    )  # fmt: skip
 
 
 def _parts(forecast: Forecast) -> tuple[float, float]:
@@ -203,10 +270,15 @@ def _parts(forecast: Forecast) -> tuple[float, float]:
 
 
 def _drawn(option: Option, rng: np.random.Generator) -> Array:
-    """Losses of one run: the predictor's draws and the noise of a run, or the two sides of its interval."""
+    """Losses of one run: the predictor's draws, the noise of a run, the error of a difference; or of its interval."""
     forecast = option.forecast
+    difference = option.difference
     if forecast.draws_S is not None:
         loss_M: Array = forecast.draws_S * np.exp(option.own * rng.standard_normal(len(forecast.draws_S)))
+        if difference is not None:
+            loss_M = loss_M * np.exp(
+                difference.stderr * student.rvs(difference.degrees, size=len(loss_M), random_state=rng)
+            )
         return loss_M
     low, high = _ends(forecast)
     error_M = rng.standard_normal(DRAWS) / normal_quantile()
@@ -214,24 +286,37 @@ def _drawn(option: Option, rng: np.random.Generator) -> Array:
     return np.maximum(forecast.value + error_M * side_M, 0.0)
 
 
-def _other_data(name: str, base: Option, found: LossDifference) -> Option:
-    """``base`` on other data: its forecast moved by the difference of matched runs, whose error is added."""
-    own = float(np.hypot(base.own, found.stderr))
-    half = normal_quantile() * float(np.hypot(base.common, own))
+def _other_data(question: Question, name: str, other: LossTable) -> Option:
+    """Other data, from scratch within the budget, at the current size or the best one, whichever is forecast better.
+
+    Its forecast is that of the same model on the data so far, moved by the difference of matched runs, whose error is
+    added.
+    """
+    bases = [_from_scratch(question, name, "option_smaller", question.current[0])]
+    with suppress(UserError):
+        bases.append(_from_scratch(question, name, "option_smaller", _best_size(question)))
+    base = min(bases, key=lambda one: one.forecast.value)
+    found = compare_recipes(other, question.table, FLOPS_PER_PARAMETER_TOKEN * base.params * base.tokens)
+    quantile = found.interval[1] - found.difference  # of Student's t
+    half = float(np.hypot(normal_quantile() * np.hypot(base.common, base.own), quantile))
     ratio, before = float(np.exp(found.difference)), base.forecast
     moved = None if before.draws_S is None else before.draws_S * ratio
     method = f"{before.method or 'own interval'}; difference of matched runs, its error added in squares"
     interval = ratio_interval(before.value * ratio, half)
     forecast = Forecast(before.value * ratio, *interval, method=method, draws_S=moved)
-    words = say("option_data", name=name, params=base.params)
+    words = say("option_data", name=name, params=base.params, tokens=base.tokens)
     traced_to = say("matched_runs", before=base.traced_to, name=name)
-    return replace(base, name=f"data-{name}", words=words, forecast=forecast, own=own, traced_to=traced_to)
+    return replace(base, name=f"data-{name}", words=words, forecast=forecast, traced_to=traced_to, difference=found)
 
 
-def _best_size(theta_T: Array, flops: float) -> float:
+def _best_size(question: Question) -> float:
+    """The best size for the budget by a law with a closed form, no larger than allowed."""
     from e2lm_scaling.laws.optimum import optimum
 
-    return float(optimum(theta_T[None], flops).params_B[0])
+    check_split(question.table)
+    best = float(optimum(fit(question.table, "chinchilla-tied").theta_T[None], question.flops).params_B[0])
+    allowed = question.limits.max_params
+    return best if allowed is None else min(best, allowed)
 
 
 def _observed(table: LossTable, params: float, tokens: float) -> float:
@@ -252,35 +337,58 @@ def _gains(question: Question, options: list[Option], loss_MO: Array) -> Array:
 
 
 def _experiment(question: Question, two: list[Valued]) -> Experiment | None:
-    """The small run whose information is worth most after its cost, for the choice between the first two options.
+    """The small run whose information is worth most after its cost, for the choice between two options.
 
     Value of information of a normal difference: s (phi(m/s) - (m/s)(1 - Phi(m/s))), with m the difference of gains and
-    s^2 the variance that the experiment is expected to remove. A run of more compute shortens the distance that
-    forecasts reach and with it their common error, in proportion; its own result shows the noise.
+    s^2 the variance that the experiment is expected to remove. A run of more compute than any so far shortens the
+    distance that forecasts reach and with it their common error, in proportion; a pair of matched runs more makes the
+    difference between two recipes more certain; a run that goes on for a while shows its slope. The noise of the run
+    that is then made stays.
     """
-    first, second = two
-    mean = first.gain - second.gain
-    scale = question.value_per_point / POINT
-    one, other = first.option, second.option
-    common = scale * (first.loss * one.common - second.loss * other.common)
-    own = scale * float(np.hypot(first.loss * one.own, second.loss * other.own))
-    before = float(np.hypot(common, own))
-    target = max(FLOPS_PER_PARAMETER_TOKEN * option.params * option.tokens for option in (one, other))
-    reach = float(np.log(target / flops_of(question.table).max()))
+    mean = two[0].gain - two[1].gain
     best: Experiment | None = None
     for share in EXPERIMENT_SHARES:
         flops = share * question.flops
-        shorter = float(np.log(target / flops)) / reach if reach > 0 else 1.0
-        if not 0 < shorter < 1:
-            continue
-        after = float(np.hypot(common * shorter, own * np.sqrt(0.5)))
-        removed = float(np.sqrt(max(before**2 - after**2, 0.0)))
-        if removed == 0.0:
+        removed = _removed(question, [one.option for one in two], flops)
+        if removed <= 0.0:
             continue
         ratio = mean / removed
         value = removed * float(norm.pdf(ratio) - ratio * norm.sf(ratio))
         cost = flops * question.cost_per_flop
-        words = say("experiment", flops=flops, share=share, option=other.name)
+        words = say("experiment", flops=flops, share=share, option=two[1].option.name)
         if value > cost and (best is None or value - cost > best.value - best.cost):
             best = Experiment(words, flops, cost, value)
     return best
+
+
+def _removed(question: Question, two: list[Option], flops: float) -> float:
+    """Standard deviation of the difference of two gains that a run of ``flops`` is expected to remove."""
+    scale = question.value_per_point / POINT
+    first, second = two
+    common = scale * (first.forecast.value * first.common - second.forecast.value * second.common)
+    target = max(FLOPS_PER_PARAMETER_TOKEN * option.params * option.tokens for option in two)
+    reach = float(np.log(target / flops_of(question.table).max()))
+    shorter = min(max(float(np.log(target / flops)) / reach, 0.0), 1.0) if reach > 0 else 1.0
+    variance = common**2 * (1 - shorter**2)
+    for option in two:
+        squared = (scale * option.forecast.value) ** 2
+        if option.difference is not None:
+            variance += squared * _told(option.difference, target, flops)
+        if option.kind == "continue":
+            variance += squared * option.own**2 * _shown(question, option, flops)
+    return float(np.sqrt(variance))
+
+
+def _shown(question: Question, option: Option, flops: float) -> float:
+    """Share of the variance of a run that goes on which its first steps show: what is left is that of the rest."""
+    tokens = question.current[1]
+    whole = float(np.log(option.tokens / tokens))
+    part = float(np.log1p(flops / FLOPS_PER_PARAMETER_TOKEN / option.params / tokens))
+    return 1 - (1 - min(part / whole, 1.0)) ** 2
+
+
+def _told(difference: LossDifference, target: float, flops: float) -> float:
+    """Variance of a difference between recipes that one more matched pair of ``flops`` takes away."""
+    before = difference.stderr**2
+    again = before + (RECIPE_DRIFT * max(float(np.log(target / flops)), 0.0)) ** 2
+    return before - 1 / (1 / before + 1 / again)

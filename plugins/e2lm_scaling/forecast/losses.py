@@ -6,16 +6,19 @@ Shape suffix: R rows.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from e2lm.argument import number_of
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.interval import percentile_interval
 from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.forecast.table import checked, table_of
+from e2lm_scaling.forecast.table import FEWEST_PARAMS, FEWEST_TOKENS, TOKENS_PER_PARAM, checked, subset, table_of
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
 
@@ -41,6 +44,28 @@ HARMLESS_EPOCHS = 4.0
 COMPUTE_RATIO_SPREAD = 1.25
 #: A median below is no count of FLOPs; 1 PF-day is 8.64e19.
 FEWEST_FLOPS = 1e9
+#: What C may be counted in (``--compute-unit``), in FLOPs.
+COMPUTE_UNITS = {
+    "FLOP": 1.0, "MFLOP": 1e6, "GFLOP": 1e9, "TFLOP": 1e12, "PFLOP": 1e15, "EFLOP": 1e18, "ZFLOP": 1e21,
+    "PF-days": 8.64e19,
+}  # fmt: skip
+#: C / (6 N D) outside of the first is told, outside of the second refused.
+USUAL_COMPUTE_RATIO, POSSIBLE_COMPUTE_RATIO = (0.6, 1.7), (0.15, 7.0)
+#: Runs of equal N and D whose losses differ by more (largest over smallest, median over the sizes) are no seeds.
+SEED_SPREAD = 1.02
+#: Pairs of runs of which one has no fewer parameters and tokens and so much more compute.
+CLEARLY_LARGER = 1.5
+FEWEST_PAIRS = 6
+#: Rows among which pairs are looked for, evenly spaced; pairs grow with their square.
+ROWS_COMPARED = 2000
+#: Share of those pairs in which the larger run's loss is higher, from where L is no loss.
+RISING_SHARE = 0.6
+#: A larger run with so much more loss contradicts a smaller one; told from this share of the pairs.
+CONTRADICTION, CONTRADICTED_SHARE = 1.2, 0.02
+#: Numbers of tokens per size from where they may be checkpoints of one run.
+CHECKPOINTS_PER_SIZE = 4
+#: What stands for no number in a table.
+MISSING = ("", "-", "nan", "none", "null", "n/a", "na")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +76,33 @@ class LossSource:
     source: str
     warnings: tuple[str, ...] = ()
     unique_R: Array | None = None
+    left_out: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What the columns are counted in: FLOPs per unit of C, tokens per unit of D."""
+
+    flops: float = 1.0
+    tokens: float = 1.0
 
 
 def read_losses(
-    path: Path, columns: str | None = None, task: str | None = None, metric: str | None = None
-) -> LossSource:
-    """The losses in ``path``; a :class:`UserError` names file, column and row of the first thing that is wrong."""
+    path: Path, columns: str | None = None, task: str | None = None, metric: str | None = None,
+    units: Units | None = None, is_score: bool = False,
+) -> LossSource:  # fmt: skip
+    """The losses in ``path``; a :class:`UserError` names file, column and row of the first thing that is wrong.
+
+    ``is_score``: L may rise with compute (an accuracy), and nothing is done that only losses allow.
+    """
     if columns is not None:
-        return _from_columns(path, _column_names(columns, path))
-    return _from_scores(path, task, metric)
+        found = _from_columns(path, _column_names(columns, path), units or Units())
+    else:
+        found = _from_scores(path, task, metric)
+    if is_score:
+        return found
+    check_falls(found.table, found.source)
+    return _one_per_size(replace(found, warnings=(*found.warnings, *_contradictions(found.table))))
 
 
 # -- a table with named columns -----------------------------------------------------------------------------------
@@ -107,37 +150,203 @@ def _numbers(frame: pd.DataFrame, column: str, letter: str, path: Path) -> Array
             f"{path}: column {column!r} ({letter}, {LETTERS[letter]}) is missing. "
             + nearest_names(column, [str(name) for name in frame.columns])
         )
-    numbers = pd.to_numeric(frame[column], errors="coerce")
-    bad = np.flatnonzero(numbers.isna().to_numpy() & frame[column].notna().to_numpy())
-    if len(bad):
-        raise UserError(f"{path}: {column} is {frame[column].iloc[bad[0]]!r} in row {bad[0] + 1}; a number is expected")
-    result: Array = numbers.to_numpy(dtype=np.float64)
-    return result
+    if pd.api.types.is_numeric_dtype(frame[column]):
+        numbers: Array = frame[column].to_numpy(dtype=np.float64)
+        return numbers
+    read = [_number(value, letter) for value in frame[column]]
+    bad = next((row for row, number in enumerate(read) if number is None), None)
+    if bad is not None:
+        raise UserError(
+            f"{path}: {column} is {str(frame[column].iloc[bad])!r} in row {bad + 1}; a number is expected"
+            + (", with a decimal point" if letter == "L" else ", such as 7e9, 7B or 7,000,000,000")
+        )
+    return np.array(read, dtype=np.float64)
 
 
-def _from_columns(path: Path, names: dict[str, str]) -> LossSource:
+def _number(value: object, letter: str) -> float | None:
+    """What a cell says, NaN where it is empty, None where it is no number; a comma in a loss could be either mark."""
+    text = str(value).strip()
+    if text.lower() in MISSING:
+        return float("nan")
+    try:
+        return float(text) if letter == "L" else number_of(text)
+    except ValueError:
+        return None
+
+
+def _from_columns(path: Path, names: dict[str, str], units: Units) -> LossSource:
     frame = _read_frame(path)
     source = str(path)
+    for letter in ("S", "V"):
+        if letter in names and names[letter] not in frame.columns:
+            raise UserError(
+                f"{source}: column {names[letter]!r} ({letter}) is missing. "
+                f"{nearest_names(names[letter], frame.columns)}"
+            )
     found = {letter: _numbers(frame, column, letter, path) for letter, column in names.items() if letter in "NDCLU"}
+    keep_R, left_out = _usable(found, names, source)
+    if not keep_R.any():
+        raise UserError(f"{source}: no row has all of {', '.join(names[letter] for letter in found)}")
+    frame, found = frame[keep_R], {letter: values_R[keep_R] for letter, values_R in found.items()}
+    for letter, factor in (("C", units.flops), ("D", units.tokens), ("U", units.tokens)):
+        if letter in found:
+            found[letter] = found[letter] * factor
     if "C" in found and float(np.nanmedian(found["C"])) < FEWEST_FLOPS:
         raise UserError(
             f"{source}: C ({names['C']}) has median {np.nanmedian(found['C']):g}; that looks like PF-days or a count "
-            "of 1e18; give C in FLOPs (1 PF-day is 8.64e19)"
+            "of 1e18; give C in FLOPs (1 PF-day is 8.64e19), or say --compute-unit"
         )
     warnings: list[str] = []
-    with np.errstate(all="ignore"):  # zeros and NaN are named by the check of the table
+    with np.errstate(all="ignore"):  # zeros are named by the check of the table
         params_R = found["N"] if "N" in found else found["C"] / FLOPS_PER_PARAMETER_TOKEN / found["D"]
         tokens_R = found["D"] if "D" in found else found["C"] / FLOPS_PER_PARAMETER_TOKEN / params_R
-        if {"N", "D", "C"} <= set(found):
-            warnings += _count_warnings(found["C"] / (FLOPS_PER_PARAMETER_TOKEN * params_R * tokens_R), "N")
-    series = tuple(str(name) for name in frame[names["S"]]) if "S" in names and names["S"] in frame.columns else None
-    if "S" in names and series is None:
-        raise UserError(f"{source}: column {names['S']!r} (S) is missing. {nearest_names(names['S'], frame.columns)}")
-    table = checked(table_of(params_R, tokens_R, found["L"], series), source)
+        ratio_R = found["C"] / (FLOPS_PER_PARAMETER_TOKEN * params_R * tokens_R) if "C" in found else np.ones(1)
+    if {"N", "D", "C"} <= set(found):
+        warnings += [*_level_warnings(float(np.median(ratio_R)), names, source), *_count_warnings(ratio_R, "N")]
+    elif "C" in found:
+        _check_compute(found, params_R, tokens_R, names, source)
+    series = tuple(str(name) for name in frame[names["S"]]) if "S" in names else None
+    loss_R = found["L"]
+    if re.search("ppl|perplexit", names["L"], re.IGNORECASE) and (loss_R > 0).all():
+        loss_R = np.log(loss_R)
+        warnings.append(f"{names['L']} is taken for perplexities: L is their natural logarithm, in nats")
+    table = checked(table_of(params_R, tokens_R, loss_R, series), source)
     warnings += _tokenizer_warnings(frame, names)
     warnings += checkpoint_warnings(table, named=series is not None)
     warnings += _repeat_warnings(table, found.get("U"))
-    return LossSource(table, source, tuple(warnings), found.get("U"))
+    return LossSource(table, source, tuple(warnings), found.get("U"), tuple(left_out))
+
+
+def _usable(
+    found: Mapping[str, Array], names: Mapping[str, str], source: str
+) -> tuple[NDArray[np.bool_], list[dict[str, str]]]:
+    """Rows in which nothing is missing and training has begun, and a line for each of the others."""
+    rows = len(found["L"])
+    keep_R, left_out = np.ones(rows, dtype=bool), []
+    for row in range(rows):
+        missing = [names[letter] for letter, values_R in found.items() if not np.isfinite(values_R[row])]
+        start = [names[letter] for letter in "DC" if letter in found and found[letter][row] == 0]
+        why = f"{', '.join(missing)} is no number" if missing else f"{start[0]} is 0" if start else ""
+        if why:
+            keep_R[row] = False
+            left_out.append({"what": f"row {row + 1}", "why": why, "file": source})
+    return keep_R, left_out
+
+
+def _named_factor(ratio: float) -> str:
+    """What a constant factor between C and 6 N D may come from, in words."""
+    for name, flops in COMPUTE_UNITS.items():
+        if flops > 1 and 1 / 3 < ratio * flops < 3:
+            return f"C looks like {name}; say --compute-unit {name}"
+    if ratio > POSSIBLE_COMPUTE_RATIO[1]:
+        return (
+            f"D may be counted in sequences of about {ratio:.3g} tokens (say --sequence-length), or N in another unit"
+        )
+    return "N may be all parameters of a mixture of experts (give the active ones), or C in another unit"
+
+
+def _level_warnings(ratio: float, names: Mapping[str, str], source: str) -> list[str]:
+    low, high = POSSIBLE_COMPUTE_RATIO
+    what = f"C ({names['C']}) is {ratio:.3g} x 6 N D"
+    if not low <= ratio <= high:
+        raise UserError(f"{source}: {what}, where about 1 is right: {_named_factor(ratio)}")
+    if USUAL_COMPUTE_RATIO[0] <= ratio <= USUAL_COMPUTE_RATIO[1]:
+        return []
+    return [
+        f"{what}, where about 1 is usual: N without embeddings or attention (C is larger), active experts only, or a "
+        "forward pass alone (a third)? Budgets and prices here count 6 N D"
+    ]
+
+
+def _check_compute(
+    found: Mapping[str, Array], params_R: Array, tokens_R: Array, names: Mapping[str, str], source: str
+) -> None:
+    """Where N or D follows from C alone, an impossible one is blamed on C."""
+    with np.errstate(all="ignore"):
+        counts = {"D": float(np.median(tokens_R)), "N": float(np.median(params_R))}
+        per_param = float(np.median(tokens_R / params_R))
+    derived = "D" if "D" not in found else "N"
+    fewest = {"D": FEWEST_TOKENS, "N": FEWEST_PARAMS}
+    if min(counts[one] / fewest[one] for one in counts if one != derived) < 1:
+        return  # the check of the table names what was given
+    possible = counts[derived] >= fewest[derived]
+    if possible and TOKENS_PER_PARAM[0] <= per_param <= TOKENS_PER_PARAM[1]:
+        return
+    other = "N" if derived == "D" else "D"
+    raise UserError(
+        f"{source}: {derived} = C / (6 {other}) has median {counts[derived]:.3g}, which cannot be: is C "
+        f"({names['C']}) in FLOPs, or in {', '.join(name for name in COMPUTE_UNITS if name != 'FLOP')} (say "
+        f"--compute-unit), and {other} ({names[other]}) a plain count?"
+    )
+
+
+# -- what losses of trained models do -----------------------------------------------------------------------------
+
+
+def _larger_pairs(table: LossTable) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows (small, large) of which the second has no fewer parameters and tokens and clearly more compute."""
+    looked_at = slice(None, None, -(-len(table.loss_R) // ROWS_COMPARED))
+    n_R, d_R = table.params_R[looked_at], table.tokens_R[looked_at]
+    more_RR = (n_R[None] >= n_R[:, None]) & (d_R[None] >= d_R[:, None])
+    small, large = np.nonzero(more_RR & (n_R * d_R >= CLEARLY_LARGER * (n_R * d_R)[:, None]))
+    rows_R = np.arange(len(table.loss_R))[looked_at]
+    return rows_R[small], rows_R[large]
+
+
+def check_falls(table: LossTable, source: str) -> None:
+    """Raise a :class:`UserError` where L rises with compute, as an accuracy does and no loss."""
+    small, large = _larger_pairs(table)
+    if len(small) < FEWEST_PAIRS:
+        return
+    rising = float(np.mean(table.loss_R[large] > table.loss_R[small]))
+    if rising > RISING_SHARE:
+        raise UserError(
+            f"{source}: L rises with compute (in {rising:.0%} of {len(small)} pairs of a smaller and a larger run): it "
+            "is no loss; give a loss, an error rate (1 - accuracy), or use predict translate --link accuracy"
+        )
+
+
+def _contradictions(table: LossTable) -> list[str]:
+    small, large = _larger_pairs(table)
+    ratio = table.loss_R[large] / table.loss_R[small]
+    bad = ratio > CONTRADICTION
+    if len(small) < FEWEST_PAIRS or bad.mean() <= CONTRADICTED_SHARE:
+        return []
+    return [
+        f"in {int(bad.sum())} of {len(small)} pairs the larger run has a loss up to {ratio.max():.2f} times as high: "
+        "rows that diverged, bits mixed with nats (1.44 times), or losses of several tokenizers or data sets?"
+    ]
+
+
+def _one_per_size(source: LossSource) -> LossSource:
+    """Rows that repeat each other once; of a sweep of hyperparameters the best run of every N and D, and a word."""
+    table = source.table
+    rows_R = np.stack([table.params_R, table.tokens_R, table.loss_R], axis=1)
+    first_R = np.unique(rows_R, axis=0, return_index=True)[1]
+    left_out = [*source.left_out]
+    if len(first_R) < len(rows_R):
+        repeated = sorted(set(range(len(rows_R))) - set(first_R.tolist()))
+        left_out += [
+            {"what": f"row {row + 1} of those read", "why": "it repeats another row", "file": source.source}
+            for row in repeated
+        ]
+    keep = np.sort(first_R)
+    size_R = np.unique(rows_R[keep, :2], axis=0, return_inverse=True)[1].ravel()
+    losses = [table.loss_R[keep][size_R == size] for size in range(int(size_R.max()) + 1)]
+    spreads = [float(one.max() / one.min()) for one in losses if len(one) > 1]
+    warnings = [*source.warnings]
+    if spreads and float(np.median(spreads)) > SEED_SPREAD:
+        best = [int(keep[size_R == size][np.argmin(one)]) for size, one in enumerate(losses)]
+        warnings.append(
+            f"{len(keep)} rows share {len(losses)} pairs of N and D and differ by up to {max(spreads) - 1:.0%}: a "
+            "sweep, not seeds, so the best run of every pair is taken"
+        )
+        keep = np.sort(np.array(best))
+    mask_R = np.isin(np.arange(len(rows_R)), keep)
+    unique_R = None if source.unique_R is None else source.unique_R[mask_R]
+    return replace(
+        source, table=subset(table, mask_R), warnings=tuple(warnings), unique_R=unique_R, left_out=tuple(left_out)
+    )
 
 
 def _count_warnings(ratio_R: Array, what: str) -> list[str]:
@@ -166,13 +375,23 @@ def _tokenizer_warnings(frame: pd.DataFrame, names: dict[str, str]) -> list[str]
 def checkpoint_warnings(table: LossTable, named: bool) -> list[str]:
     """Says so where rows are checkpoints on the way, whose learning rate has not come down."""
     if not named:
-        return []
+        return _unnamed_checkpoints(table)
     distinct = len(set(table.series_R))
     if distinct == len(table.series_R):
         return []
     return [
         f"{len(table.series_R)} rows belong to {distinct} series: checkpoints before the end have not been annealed "
         "and their losses lie above those of finished runs of the same D; prefer final checkpoints (or `predict curve`)"
+    ]
+
+
+def _unnamed_checkpoints(table: LossTable) -> list[str]:
+    counts = [len(set(table.tokens_R[table.params_R == params])) for params in np.unique(table.params_R)]
+    if len(counts) < 2 or float(np.median(counts)) < CHECKPOINTS_PER_SIZE:
+        return []
+    return [
+        f"every size has {float(np.median(counts)):.0f} numbers of tokens: if they are checkpoints of one run, all but "
+        "the last have not been annealed and lie above finished runs; name the runs with S=..., or give final ones"
     ]
 
 
@@ -213,6 +432,12 @@ def _from_scores(path: Path, task: str | None, metric: str | None) -> LossSource
                 f"{path}: series {series!r} has no {column}; a law needs {meaning}; evaluate with a series.json "
                 "that says tokens_per_step, or add the column"
             )
+    broken_R = ~np.isfinite(frame["value"].to_numpy(dtype=np.float64))
+    left_out = tuple(
+        {"what": f"{one.series}, step {one.step}", "why": f"{metric} is {one.value:g}", "file": str(path)}
+        for one in frame[broken_R].itertuples()
+    )
+    frame = frame[~broken_R]
     value_R = frame["value"].to_numpy(dtype=np.float64)
     loss_R = np.log(value_R) if metric in PERPLEXITIES else value_R
     params_R, tokens_R = frame["params"].to_numpy(dtype=np.float64), frame["tokens"].to_numpy(dtype=np.float64)
@@ -220,7 +445,7 @@ def _from_scores(path: Path, task: str | None, metric: str | None) -> LossSource
     warnings = [*read.notes, *checkpoint_warnings(table, named=True)]
     flops_R = frame["flops"].to_numpy(dtype=np.float64)
     warnings += _count_warnings(flops_R / (FLOPS_PER_PARAMETER_TOKEN * params_R * tokens_R), "params")
-    return LossSource(table, f"{path} ({task}, {metric})", tuple(warnings))
+    return LossSource(table, f"{path} ({task}, {metric})", tuple(warnings), left_out=left_out)
 
 
 def is_loss(metric: str) -> bool:

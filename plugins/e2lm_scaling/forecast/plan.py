@@ -15,7 +15,7 @@ from e2lm.errors import UserError
 from e2lm.interval import Interval, percentile_interval
 from e2lm.scaling_predictor import Forecast, Forecaster
 from e2lm_scaling.forecast.predictors import FittedLaw
-from e2lm_scaling.forecast.table import flops_of
+from e2lm_scaling.forecast.table import TOKENS_PER_PARAM, check_split, flops_of
 from e2lm_scaling.laws.fit import Bootstrap, Fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
@@ -30,6 +30,8 @@ SIZES_ASKED = 401
 SIZES_REFINED = 41
 #: Forward pass only: FLOPs per parameter and token of inference (Kaplan et al. 2020, section 2.1).
 INFERENCE_FLOPS_PER_PARAMETER_TOKEN = 2.0
+#: An interval of N* that spans more than this factor says nothing.
+WIDEST_INTERVAL = 1000.0
 #: Loss given up for the sizes that count as equally good.
 EQUALLY_GOOD = 0.001
 
@@ -93,18 +95,36 @@ def plan(
         raise UserError(f"compute {flops:g}: a budget above 0 FLOPs is needed")
     if not 0 < coverage <= 1:
         raise UserError(f"--coverage: found {coverage:g}; a share above 0 and up to 1 is expected, such as 0.8")
+    check_split(forecaster.table, "the runs")
     if isinstance(forecaster.own, FittedLaw):
         split = _law_split(forecaster.own.fit, flops, constraints, draws, coverage)
     else:
         split = _asked_split(forecaster, flops, constraints)
+    _check_determined(split, forecaster, flops)
     low_n, high_n = split.params_interval
     epochs = split.tokens / constraints.unique_tokens if constraints.unique_tokens else 1.0
     return ComputePlan(
-        flops, split.params, split.tokens, forecaster.predict(split.params, _worth(split.tokens, constraints)),
-        split.params_interval, (_tokens(flops, high_n, constraints), _tokens(flops, low_n, constraints)),
+        flops, split.params, split.tokens, forecaster.predict(split.params, worth(split.tokens, constraints)),
+        split.params_interval, (tokens_for(flops, high_n, constraints), tokens_for(flops, low_n, constraints)),
         split.equally_good, split.method, _binding(split, flops, constraints), max(epochs, 1.0),
         flops / float(flops_of(forecaster.table).max()),
     )  # fmt: skip
+
+
+def _check_determined(split: _Split, forecaster: Forecaster, flops: float) -> None:
+    """Raise a :class:`UserError` where the answer is none: a size nobody could mean, or any of a thousandfold range."""
+    low, high = split.params_interval
+    possible = TOKENS_PER_PARAM[0] <= split.tokens / split.params <= TOKENS_PER_PARAM[1]
+    if possible and SMALLEST_SIZE < split.params < LARGEST_SIZE and high / low <= WIDEST_INTERVAL:
+        return
+    table = forecaster.table
+    largest = int(np.argmax(flops_of(table)))
+    params, tokens = float(table.params_R[largest]), float(table.tokens_R[largest])
+    raise UserError(
+        f"the runs do not tell how to split {flops:.3g} FLOPs: N* would be {split.params:.3g} ({low:.3g} to "
+        f"{high:.3g}) on {split.tokens:.3g} tokens; what would settle it: runs of one budget near the largest and "
+        f"several sizes, such as N={params / 3:.2g} on D={3 * tokens:.2g} and N={3 * params:.2g} on D={tokens / 3:.2g}"
+    )
 
 
 def isoflop_curve(forecaster: Forecaster, flops: float, sizes_M: Array) -> Array:
@@ -114,12 +134,13 @@ def isoflop_curve(forecaster: Forecaster, flops: float, sizes_M: Array) -> Array
     return result
 
 
-def _tokens(flops: float, params: float, constraints: Constraints) -> float:
+def tokens_for(flops: float, params: float, constraints: Constraints) -> float:
+    """Training tokens that a budget of FLOPs leaves a model, after what it serves; 0 where nothing is left."""
     served = INFERENCE_FLOPS_PER_PARAMETER_TOKEN * params * constraints.inference_tokens
     return max(flops - served, 0.0) / FLOPS_PER_PARAMETER_TOKEN / params
 
 
-def _worth(tokens: float, constraints: Constraints) -> float:
+def worth(tokens: float, constraints: Constraints) -> float:
     """Fresh tokens that the (repeated) ones are worth."""
     if constraints.unique_tokens is None or tokens <= constraints.unique_tokens:
         return tokens
@@ -175,10 +196,11 @@ def _law_split(fit: Fit, flops: float, constraints: Constraints, draws: Bootstra
     theta_BT = fit.theta_T[None][:0] if draws is None else draws.theta_BT[:400]
     drawn_B = np.array([sizes_M[int(np.argmin(losses_M(theta_T)))] for theta_T in theta_BT])
     drawn_n = percentile_interval(drawn_B, coverage) if len(drawn_B) else Interval(params, params)
+    interval = drawn_n.holding(good.low).holding(good.high).holding(params)
     method = (
         f"{coverage:.0%} bootstrap of {len(drawn_B)} draws, widened by sizes whose loss is within {EQUALLY_GOOD:.1%}"
     )
-    return _Split(params, tokens, float(free.params_B[0]), drawn_n.holding(good.low).holding(good.high), good, method)
+    return _Split(params, tokens, float(free.params_B[0]), interval, good, method)
 
 
 def _asked_split(forecaster: Forecaster, flops: float, constraints: Constraints) -> _Split:
@@ -236,16 +258,16 @@ def _losses_M(forecaster: Forecaster, sizes_M: Array, tokens_M: Array) -> Array:
 def _binding(split: _Split, flops: float, constraints: Constraints) -> tuple[str, ...]:
     """Constraints that moved the plan away from the free optimum by more than 2 %."""
     params = split.params
-    if abs(np.log(params / split.free_params)) < 0.02:
+    if split.free_params > 0 and abs(np.log(params / split.free_params)) < 0.02:
         return ()
     found = []
     if constraints.max_params is not None and params > 0.98 * constraints.max_params:
         found.append("max_params")
     if constraints.min_tokens_per_param is not None:
-        ratio = _tokens(flops, params, constraints) / params
+        ratio = tokens_for(flops, params, constraints) / params
         if ratio < 1.02 * constraints.min_tokens_per_param:
             found.append("min_tokens_per_param")
-    if constraints.unique_tokens is not None and _tokens(flops, params, constraints) > constraints.unique_tokens:
+    if constraints.unique_tokens is not None and tokens_for(flops, params, constraints) > constraints.unique_tokens:
         found.append("unique_tokens")
     if constraints.inference_tokens > 0:
         found.append("inference_tokens")

@@ -18,8 +18,10 @@ FEWEST_TOKENS = 1e4
 FEWEST_PARAMS = 1e4
 #: Tokens per parameter outside of these come from two different units: the public record is about 1e5.
 TOKENS_PER_PARAM = (1e-3, 1e7)
-#: Cross entropy per token of a uniform guess over 1e30 words; anything above is no loss in nats or bits.
-LARGEST_LOSS = 70.0
+#: A uniform guess over 256,000 words costs ln 256e3 nats per token; a median above is no loss of trained models.
+LARGEST_LOSS = 12.5
+#: Standard deviation of ln(D/N) around its line in ln C below which N and D move together.
+LEAST_SPLIT_SPREAD = 0.2
 
 
 def table_of(params_R: Array, tokens_R: Array, loss_R: Array, series: tuple[str, ...] | None = None) -> LossTable:
@@ -91,8 +93,8 @@ def _check_units(table: LossTable, source: str) -> None:
         )
     if float(np.median(table.loss_R)) > LARGEST_LOSS:
         raise UserError(
-            f"{source}: L has median {np.median(table.loss_R):g}; a loss in nats or bits per token is below "
-            f"{LARGEST_LOSS:g}; is it a perplexity (give its logarithm) or an accuracy in percent?"
+            f"{source}: L has median {np.median(table.loss_R):g}; a uniform guess over 256,000 words costs "
+            f"{LARGEST_LOSS:g} nats per token; is it a perplexity (give its logarithm) or an accuracy in percent?"
         )
 
 
@@ -113,3 +115,32 @@ def check_identifiable(table: LossTable, law: Law, source: str = "table") -> Non
                 f"{source}: {name} has {distinct} distinct value{'s' if distinct != 1 else ''}, so law {law.name!r} is "
                 f"not identifiable (it needs {law.needs}); add runs of other {name}, or use a law without {name}"
             )
+
+
+def split_spread(table: LossTable) -> float:
+    """How far N goes its own way at fixed compute: standard deviation of ln(D/N) around its line in ln C.
+
+    >>> n = np.geomspace(1e7, 1e9, 5)
+    >>> round(split_spread(table_of(n, 20 * n, 3 + 0 * n)), 6)
+    0.0
+    """
+    ratio_R, log_flops_R = np.log(table.tokens_R / table.params_R), np.log(flops_of(table))
+    if len(ratio_R) < 3 or np.ptp(log_flops_R) < LEAST_SPLIT_SPREAD:
+        return float(np.std(ratio_R))
+    centred_R = log_flops_R - log_flops_R.mean()
+    return float(np.std(ratio_R - np.polyval(np.polyfit(centred_R, ratio_R, 1), centred_R)))
+
+
+def check_split(table: LossTable, source: str = "table") -> None:
+    """Raise a :class:`UserError` where N and D move together, so that no law can tell how to split compute."""
+    spread = split_spread(table)
+    if spread >= LEAST_SPLIT_SPREAD:
+        return
+    largest = int(np.argmax(flops_of(table)))
+    params, tokens = float(table.params_R[largest]) / 2, float(table.tokens_R[largest]) / 2
+    low, high = params / 3, params * 3
+    raise UserError(
+        f"{source}: at equal compute D/N varies by {np.expm1(spread):.0%} only, so the runs do not tell how to split a "
+        "budget into parameters and tokens; the forecast along this line stands (predict fit --at); what would settle "
+        f"it: two more runs, N={low:.2g} on D={3 * tokens:.2g} and N={high:.2g} on D={tokens / 3:.2g}"
+    )

@@ -102,7 +102,7 @@ def changed(table: Path, column: str, change) -> Path:
     ("column", "change", "words"),
     [
         ("loss", lambda loss: loss.where(loss.index != 3, -1.0), "L is -1 in row 4"),
-        ("loss", lambda loss: loss.where(loss.index != 3), "L is nan in row 4"),
+        ("loss", lambda loss: loss * np.nan, "no row has all of"),
         ("loss", lambda loss: loss.astype(object).where(loss.index != 3, "x"), "a number is expected"),
         ("loss", lambda loss: np.exp(3 * loss), "is it a perplexity"),
         ("Model Size", lambda size: size * 0 + 1e9, "N has 1 distinct value"),

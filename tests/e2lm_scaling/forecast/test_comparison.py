@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import kstest, norm
+from scipy.stats import t as student
 
 from e2lm import UserError
 from e2lm.scaling_predictor import Forecaster, LossTable
@@ -33,16 +34,52 @@ def test_the_interval_of_a_difference_is_one_of_90_percent_and_agrees_with_its_p
     assert LossDifference(-1.6448536 * 0.004, 0.004).first_is_better == pytest.approx(0.95)
 
 
-def test_recipes_differ_as_at_the_largest_matched_run_and_their_error_is_noise_and_drift():
+def test_recipes_differ_as_at_the_largest_matched_size_and_their_error_is_noise_of_the_others_and_drift():
     wiggle = np.array([0.004, -0.004, 0.004, -0.004, 0.004, -0.004])
     second = 2 + 100 / PARAMS**0.3
     first = second * np.exp(-0.02 + wiggle)
     target = 6 * PARAMS[-1] * TOKENS[-1] * np.e**5
     found = compare_recipes(table_of(PARAMS, TOKENS, first), table_of(PARAMS, TOKENS, second), target)
-    position = np.arange(6.0)  # compute rises by one factor from run to run
-    around_line = wiggle - np.polyval(np.polyfit(position, wiggle, 1), position)
     assert found.difference == pytest.approx(-0.024)
-    assert found.stderr == pytest.approx(np.hypot(np.sqrt((around_line**2).sum() / 4), 0.002 * 5))
+    assert found.stderr == pytest.approx(np.hypot(np.std(wiggle[:-1], ddof=1), 0.002 * 5))
+    assert found.degrees == 4
+
+
+def of_noise(sizes, seeds, rng):
+    params = np.repeat(np.geomspace(1e7, 1e9, sizes), seeds)
+    return table_of(params, 20 * params, 3 * np.exp(rng.normal(0, 0.004, len(params))))
+
+
+@pytest.mark.parametrize(("sizes", "seeds"), [(3, 1), (4, 1), (7, 1), (2, 3), (1, 2), (5, 3)])
+def test_recipes_that_differ_by_noise_alone_are_coin_tosses(sizes, seeds):
+    rng = np.random.default_rng(sizes)
+    target = 6 * 1e9 * 20e9 if sizes > 1 else 6 * 1e7 * 20e7
+    stated = [
+        compare_recipes(of_noise(sizes, seeds, rng), of_noise(sizes, seeds, rng), target).first_is_better
+        for _ in range(300)
+    ]
+    assert kstest(stated, "uniform").statistic < 1.63 / np.sqrt(300)
+
+
+def test_who_comes_first_changes_the_sign_and_nothing_else():
+    rng = np.random.default_rng(0)
+    first, second = of_noise(4, 3, rng), of_noise(4, 2, rng)
+    found, turned = compare_recipes(first, second, 1e21), compare_recipes(second, first, 1e21)
+    assert found.first_is_better + turned.first_is_better == pytest.approx(1.0, abs=1e-12)
+    assert (found.difference, found.stderr, found.degrees) == pytest.approx(
+        (-turned.difference, turned.stderr, turned.degrees)
+    )
+
+
+def test_seeds_of_one_size_are_pooled_and_equal_ones_averaged():
+    params = np.array([1e8, 1e8, 1e8])
+    first = table_of(params, 20 * params, np.exp([1.00, 1.01, 1.02]))
+    second = table_of(params, 20 * params, np.exp([1.02, 1.03, 1.04]))
+    found = compare_recipes(first, second, 1e17)
+    assert found.difference == pytest.approx(-0.02)
+    assert found.stderr == pytest.approx(0.01 * np.sqrt(2 / 3))
+    assert found.degrees == 4
+    assert found.first_is_better == pytest.approx(student.cdf(0.02 / found.stderr, 4))
 
 
 @pytest.mark.parametrize(("apart", "stderr"), [(np.e, 0.01), (np.e**2, 0.02), (1.0, SMALLEST_STDERR)])
@@ -64,15 +101,10 @@ def test_the_noise_of_single_runs_counts_twice_in_a_difference():
     assert found.stderr == pytest.approx(np.sqrt(2) * residual)
 
 
-def test_four_matched_runs_are_enough_for_the_noise_around_their_line_and_three_are_not():
-    wiggle = np.array([0.004, -0.004, 0.001, 0.002])
-    params, tokens = PARAMS[:4], TOKENS[:4]
-    tables = [table_of(params, tokens, 3 * np.exp(part)) for part in (wiggle, np.zeros(4))]
-    found = compare_recipes(*tables, 6 * params[-1] * tokens[-1])
-    around_line = wiggle - np.polyval(np.polyfit(np.arange(4.0), wiggle, 1), np.arange(4.0))
-    assert found.stderr == pytest.approx(np.sqrt((around_line**2).sum() / 2))
-    three = [table_of(params[:3], tokens[:3], table.loss_R[:3]) for table in tables]
-    assert compare_recipes(*three, 6 * params[2] * tokens[2]).stderr == SMALLEST_STDERR
+def test_two_sizes_of_one_run_each_show_no_noise_and_are_refused():
+    first, second = (table_of(PARAMS[:2], TOKENS[:2], np.array(loss)) for loss in ([3.0, 2.5], [3.1, 2.6]))
+    with pytest.raises(UserError, match="too few to tell a difference from noise"):
+        compare_recipes(first, second, 1e21)
 
 
 @pytest.mark.parametrize("axis", ["params", "tokens"])
@@ -84,6 +116,6 @@ def test_runs_are_matched_within_one_percent_of_size_and_of_tokens(axis):
 
     log_flops_P, difference_P = matched_differences(moved(0.009), moved(0.0))
     assert len(difference_P) == 6
-    assert log_flops_P == pytest.approx(np.log(6 * PARAMS * TOKENS * 1.009))
-    with pytest.raises(UserError, match="share N and D"):
+    assert log_flops_P == pytest.approx(np.log(6 * PARAMS * TOKENS * np.sqrt(1.009)))
+    with pytest.raises(UserError, match="no run of one recipe"):
         matched_differences(moved(0.011), moved(0.0))

@@ -8,8 +8,9 @@ import pytest
 from e2lm import Forecast, ScalingPredictor, UserError
 from e2lm.interval import Interval
 from e2lm_scaling.forecast.calibration import calibrated, distance_beyond
-from e2lm_scaling.forecast.comparison import compare_models, compare_recipes
-from e2lm_scaling.forecast.decide import Option, Question, Valued, _experiment, decide
+from e2lm_scaling.forecast.comparison import LossDifference, compare_models, compare_recipes
+from e2lm_scaling.forecast.decide import Option, Question, Valued, _experiment, _removed, decide
+from e2lm_scaling.forecast.plan import Constraints
 from e2lm_scaling.forecast.predictors import DRIFT, law_predictor
 from e2lm_scaling.forecast.table import table_of
 
@@ -61,6 +62,66 @@ def test_better_data_are_preferred_and_equal_data_are_not_decided(question):
     assert chances["data-clean"] > max(chances["stop"], chances["continue"])
 
 
+def test_every_option_costs_no_more_than_the_budget_and_what_is_not_the_current_run_is_trained_from_scratch(question):
+    small = dataclasses.replace(question, flops=1e19, others={"clean": runs(-0.05, 1)})
+    tokens = question.current[1]
+    names = set()
+    for one in decide(small, np.random.default_rng(0)).valued:
+        option = one.option
+        spent = 6 * option.params * (option.tokens - (tokens if option.name.startswith(("stop", "continue")) else 0))
+        assert spent <= 1e19 * (1 + 1e-9)
+        assert option.cost == pytest.approx(spent * question.cost_per_flop)
+        names.add(option.name)
+    assert {"stop", "continue", "continue-half", "data-clean"} <= names
+
+
+def test_better_data_that_the_budget_cannot_pay_for_do_not_beat_going_on(question):
+    """A tenth of the run's own cost trains a far smaller model, which no data of three percent makes up for."""
+    params, tokens = question.current
+    small = dataclasses.replace(question, flops=0.6 * params * tokens, others={"clean": runs(-0.03, 1)})
+    found = decide(small, np.random.default_rng(0))
+    assert found.chosen.option.kind == "continue"
+    losses = {one.option.name: one.loss for one in found.valued}
+    assert losses["data-clean"] > losses["stop"]
+
+
+@pytest.mark.parametrize("luck", [-0.03, 0.0, 0.03])
+def test_a_run_that_goes_on_is_forecast_from_where_it_is(question, luck):
+    """Above the law's line or below it: more training lowers its loss, by the law's ratio."""
+    table = runs()
+    row = int(np.argmax(table.params_R * table.tokens_R))
+    loss_R = table.loss_R.copy()
+    loss_R[row] *= np.exp(luck)
+    lucky = table_of(table.params_R, table.tokens_R, loss_R)
+    forecaster = law_predictor("chinchilla-tied").fitted(lucky, np.random.default_rng(0))
+    params, tokens = question.current
+    found = decide(dataclasses.replace(question, forecaster=forecaster), np.random.default_rng(0))
+    losses = {one.option.name: one.loss for one in found.valued}
+    then, now = (forecaster.predict(params, one).value for one in (tokens + 1e22 / 6 / params, tokens))
+    assert losses["stop"] == pytest.approx(loss_R[row])
+    assert losses["continue"] == pytest.approx(loss_R[row] * then / now)
+    assert losses["continue"] < losses["continue-half"] < losses["stop"]
+
+
+def test_no_option_breaks_the_limits(question):
+    limits = Constraints(max_params=1e8, unique_tokens=1e11)
+    found = decide(dataclasses.replace(question, limits=limits), np.random.default_rng(0))
+    assert all(one.option.params <= 1e8 for one in found.valued if one.option.name.startswith("move"))
+    free = decide(question, np.random.default_rng(0))
+    ends = [next(one.loss for one in each.valued if one.option.name == "continue") for each in (found, free)]
+    assert ends[0] > ends[1], "repeated tokens are worth less"
+
+
+def test_where_the_split_is_not_determined_no_other_size_is_offered_and_the_reason_is_said(question):
+    params = np.geomspace(1e7, 1e9, 12)
+    line = table_of(params, 20 * params, 1.7 + 400 / params**0.34 + 1000 / (20 * params) ** 0.34)
+    forecaster = law_predictor("chinchilla-tied").fitted(line, np.random.default_rng(0))
+    asked = dataclasses.replace(question, forecaster=forecaster, current=(1e9, 2e10))
+    found = decide(asked, np.random.default_rng(0))
+    assert {one.option.kind for one in found.valued} == {"stop", "continue"}
+    assert "do not tell how to split" in found.left_out["move"]
+
+
 def test_options_that_hardly_differ_are_not_decided(question):
     # A price at which spending gains about as much as it costs.
     free = decide(dataclasses.replace(question, cost_per_flop=0.0), np.random.default_rng(0))
@@ -71,14 +132,23 @@ def test_options_that_hardly_differ_are_not_decided(question):
 
 
 def test_an_experiment_is_offered_only_where_it_is_worth_its_cost(question):
-    even = (
-        decide(dataclasses.replace(question, cost_per_flop=0.0), np.random.default_rng(0)).chosen.gain / question.flops
-    )
-    close = decide(dataclasses.replace(question, cost_per_flop=even), np.random.default_rng(0))
-    assert close.experiment is not None
-    assert close.experiment.value > close.experiment.cost
-    dear = decide(dataclasses.replace(question, cost_per_flop=1e-12), np.random.default_rng(0))
-    assert dear.experiment is None
+    # Two recipes that few runs tell apart, each to be trained from scratch.
+    option = Option("data-a", "", 1e9, 1e22 / 6e9, 0.0, Forecast(2.0, 1.9, 2.1), 0.0, 0.02, "", None)
+    other = dataclasses.replace(option, name="data-b", difference=LossDifference(0.0, 0.02, 4))
+    two = [Valued(one, 2.0, Interval(1.9, 2.1), 0.0, Interval(0, 1), 0.5) for one in (option, other)]
+    close = _experiment(dataclasses.replace(question, cost_per_flop=1e-20), two)
+    assert close is not None
+    assert close.value > close.cost > 0
+    assert _experiment(dataclasses.replace(question, cost_per_flop=1e-12), two) is None
+
+
+def test_a_run_that_goes_on_for_a_while_shows_its_slope(question):
+    tokens = question.current[1]
+    option = Option("continue", "", 1e9, 4 * tokens, 0.0, Forecast(2.0, 1.9, 2.1), 0.0, 0.02, "")
+    still = dataclasses.replace(option, name="stop", tokens=tokens, own=0.0)
+    scale = question.value_per_point / 0.01 * 2.0
+    removed = _removed(question, [option, still], 6 * 1e9 * tokens)  # twice the tokens: half of the way
+    assert removed == pytest.approx(scale * 0.02 * np.sqrt(1 - 0.25))
 
 
 def test_same_seed_same_decision(question, decision):
@@ -102,7 +172,7 @@ def test_recipes_are_compared_on_runs_of_equal_size():
     )
     assert near.stderr < far.stderr
     shifted = table_of(runs().params_R * 2, runs().tokens_R, runs().loss_R)
-    with pytest.raises(UserError, match="share N and D"):
+    with pytest.raises(UserError, match="no run of one recipe"):
         compare_recipes(runs(), shifted, 1e22)
 
 
@@ -115,7 +185,7 @@ def test_models_of_one_recipe_are_compared_by_their_forecasts():
 
 def test_intervals_of_losses_and_gains_are_the_middle_90_percent(question, decision):
     stop = next(one.loss for one in decision.valued if one.option.name == "stop")
-    assert len(decision.valued) == 3
+    assert len(decision.valued) == 4
     for one in decision.valued:
         half = 1.6448536 * float(np.hypot(one.option.common, one.option.own))
         assert np.log(one.loss_interval[1] / one.loss) == pytest.approx(half, rel=1e-6)
@@ -128,24 +198,19 @@ def test_intervals_of_losses_and_gains_are_the_middle_90_percent(question, decis
 def test_an_option_is_as_unsure_as_the_backtest_of_its_model_says(question, decision):
     learn = question.forecaster.predictor.learn
     calibration = calibrated(learn, DRIFT["chinchilla-tied"], question.table, learn(question.table))
-    going_on = next(one.option for one in decision.valued if one.option.name == "continue")
-    half = calibration.half_width(distance_beyond(question.table, going_on.params, going_on.tokens))
-    assert np.hypot(going_on.common, going_on.own) == pytest.approx(half / 1.6448536)
-    assert going_on.own == pytest.approx(calibration.noise)
+    moved = next(one.option for one in decision.valued if one.option.name.startswith("move"))
+    half = calibration.half_width(distance_beyond(question.table, moved.params, moved.tokens))
+    assert np.hypot(moved.common, moved.own) == pytest.approx(half / 1.6448536)
+    assert moved.own == pytest.approx(calibration.noise)
 
 
 def test_other_data_are_as_unsure_as_the_forecast_and_the_difference_of_matched_runs_together(question):
     decision = decide(dataclasses.replace(question, others={"clean": runs(-0.05, 1)}), np.random.default_rng(0))
-    found = {one.option.name: one for one in decision.valued}
-    other = found["data-clean"]
-    base = next(
-        found[name] for name in ("continue", "move-to-N", "move-to-D")
-        if name in found and found[name].option.params == other.option.params
-    )  # fmt: skip
-    flops = 6 * other.option.params * other.option.tokens
-    difference = compare_recipes(runs(-0.05, 1), question.table, flops)
-    half = 1.6448536 * np.sqrt(base.option.common**2 + base.option.own**2 + difference.stderr**2)
-    assert other.loss == pytest.approx(base.loss * np.exp(difference.difference))
+    other = next(one for one in decision.valued if one.option.name == "data-clean")
+    base = question.forecaster.predict(other.option.params, other.option.tokens)
+    difference = compare_recipes(runs(-0.05, 1), question.table, 6 * other.option.params * other.option.tokens)
+    half = np.hypot(base.log_half_width, difference.interval[1] - difference.difference)
+    assert other.loss == pytest.approx(base.value * np.exp(difference.difference))
     assert np.log(other.loss_interval[1] / other.loss) == pytest.approx(half)
     assert np.log(other.loss / other.loss_interval[0]) == pytest.approx(half)
 
@@ -160,29 +225,36 @@ def test_a_forecast_that_gives_no_draws_is_drawn_from_the_two_sides_of_its_own_i
     decision = decide(dataclasses.replace(question, forecaster=forecaster), np.random.default_rng(0))
     stop = next(one.loss for one in decision.valued if one.option.name == "stop")
     for one in decision.valued:
-        if one.option.name != "stop":
+        if one.option.name.startswith("move"):
             ends = [(stop - loss) / 0.01 * question.value_per_point - one.option.cost for loss in (2.3, 1.9)]
             assert one.gain_interval == pytest.approx(ends, abs=0.04 * (ends[1] - ends[0]))
 
 
 def test_an_experiment_is_worth_what_a_better_informed_choice_gains(question):
-    """With errors of the options' own alone it halves their variance; one draw of what is learnt at a time says so."""
+    """One more matched pair halves the variance of a difference; one draw of what is learnt at a time says so."""
     forecast = Forecast(2.0, 1.9, 2.1)
+    difference = LossDifference(0.0, 0.03, 4)
     first, second = (
         Valued(
-            Option(name, name, 1e9, 1e11, 0.0, forecast, 0.0, 0.03, ""),
+            Option(name, name, 1e9, 4e20 / 6 / 1e9, 0.0, forecast, 0.0, 0.02, "", found),
             2.0,
             Interval(1.9, 2.1),
             gain,
             Interval(0, 1),
             0.5,
         )
-        for name, gain in (("one", 1000.0), ("other", 0.0))
+        for name, gain, found in (("one", 1000.0, None), ("other", 0.0, difference))
     )
     found = _experiment(dataclasses.replace(question, flops=4e21, cost_per_flop=0.0), [first, second])
-    own = 1000.0 / 0.01 * np.hypot(2.0 * 0.03, 2.0 * 0.03)
-    learnt = 1000.0 + own * np.sqrt(0.5) * np.random.default_rng(0).normal(size=2_000_000)
+    learnt = 1000.0 + 1000.0 / 0.01 * 2.0 * 0.03 * np.sqrt(0.5) * np.random.default_rng(0).normal(size=2_000_000)
     assert found.value == pytest.approx(np.maximum(learnt, 0).mean() - 1000.0, rel=0.005)
+
+
+def test_a_small_experiment_is_offered_while_a_large_run_is_in_the_table(question):
+    close = dataclasses.replace(question, flops=1e18, cost_per_flop=0.0, others={"clean": runs(0.0, 3)})
+    option = next(one for one in decide(close, np.random.default_rng(0)).valued if one.option.difference is not None)
+    rival = dataclasses.replace(option, option=dataclasses.replace(option.option, name="one", difference=None))
+    assert _experiment(close, [rival, option]) is not None
 
 
 def test_an_experiment_shortens_the_common_error_by_the_distance_it_bridges(question):

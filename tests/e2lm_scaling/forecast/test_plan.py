@@ -169,3 +169,35 @@ def test_without_another_word_the_interval_of_n_is_one_of_80_percent(forecaster,
 def test_a_coverage_that_is_no_share_is_refused(forecaster, draws):
     with pytest.raises(UserError, match="--coverage: found 80"):
         plan(forecaster, FLOPS, Constraints(), draws, 80.0)
+
+
+def ladder_of(ratios, budgets=8):
+    flops, ratio = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e17, 1e20, budgets), ratios))
+    params = np.sqrt(flops / 6 / ratio)
+    loss = 1.7 + 400 / params**0.34 + 1000 / (ratio * params) ** 0.34
+    return table_of(params, ratio * params, loss * np.exp(0.001 * np.random.default_rng(0).normal(size=len(params))))
+
+
+@pytest.mark.parametrize("ratios", [[20.0], [19.0, 21.0]])
+def test_runs_of_one_ratio_of_tokens_to_parameters_do_not_plan_and_say_what_would(ratios):
+    forecaster = law_predictor("chinchilla").fitted(ladder_of(ratios), np.random.default_rng(0))
+    with pytest.raises(UserError, match=r"do not tell how to split.*what would settle it: two more runs, N="):
+        plan(forecaster, 1e22, Constraints())
+
+
+def test_runs_of_several_ratios_plan_with_the_best_size_inside_its_interval():
+    forecaster = law_predictor("chinchilla").fitted(ladder_of([5.0, 20.0, 80.0]), np.random.default_rng(0))
+    draws = bootstrap(forecaster.own.fit, 20, np.random.default_rng(0))
+    for flops in (1e20, 1e24):
+        found = plan(forecaster, flops, Constraints(), draws)
+        assert found.params_interval[0] <= found.params <= found.params_interval[1]
+        assert found.params_interval[0] < 0.4 ** (1 / 0.68) * np.sqrt(flops / 6) < found.params_interval[1]
+
+
+def test_a_size_that_nobody_could_mean_is_refused():
+    """Where hardly anything depends on D the best model is as large as numbers go."""
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 3)))
+    flat = table_of(n, d, (1.7 + 400 / n**0.34) * d**-1e-5)
+    forecaster = law_predictor("chinchilla").fitted(flat, np.random.default_rng(0))
+    with pytest.raises(UserError, match="split"):
+        plan(forecaster, 1e26, Constraints())
