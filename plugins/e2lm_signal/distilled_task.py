@@ -23,7 +23,7 @@ from e2lm.atomic_file import write_json, write_text
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.direction import Directions
-from e2lm_signal.cli.input import read_source, reading_of
+from e2lm_signal.cli.input import print_notes, read_source, reading_of
 from e2lm_signal.distillation import (
     HeldOutReport,
     Spread,
@@ -101,7 +101,8 @@ def base_yaml(base_task: str) -> Path:
 def run_distil(arguments: Namespace) -> int:
     """Print the held-out report, and write the task if asked to; returns the exit code."""
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
-    tables = read_item_tables(Path(arguments.path), metrics, arguments.metric, arguments.tokens_per_step)
+    notes: list[str] = []
+    tables = read_item_tables(Path(arguments.path), metrics, arguments.metric, arguments.tokens_per_step, notes)
     if arguments.base_task and len(tables) > 1:
         raise UserError(f"--base-task: {arguments.path} holds {len(tables)} tasks; give the Samples of one")
     reports = [_of_table(table, arguments, metrics) for table in tables]
@@ -109,6 +110,7 @@ def run_distil(arguments: Namespace) -> int:
         print(json.dumps({"tasks": reports}, indent=1, allow_nan=False))
     else:
         print("\n\n".join(as_text(report) for report in reports))
+    print_notes(notes, arguments)
     return 0
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from e2lm import Curve, ItemMetric, Samples, UserError
 from e2lm.errors import nearest_names, one_line
 from e2lm.interval import mean_stderrs_K
+from e2lm.results import read_all_samples
 from e2lm.results.direction import direction_of_name
 from e2lm.samples import SAMPLES_FOLDER, read_samples
 from e2lm.scores import ScoreSource
@@ -74,9 +75,15 @@ class ItemTable:
 
 
 def read_item_tables(
-    path: Path, metrics: Sequence[ItemMetric], metric: str, tokens_per_step: float | None = None
+    path: Path,
+    metrics: Sequence[ItemMetric],
+    metric: str,
+    tokens_per_step: float | None = None,
+    notes: list[str] | None = None,
 ) -> list[ItemTable]:
     """One table per task: from Samples (``metric`` says what to compute of them), or from a ``.npz`` file.
+
+    What is to be said of the Samples is put to ``notes``.
 
     A ``.npz`` holds one array [series, checkpoints, items] named after its metric (``loss``, ``acc``, ...), and
     ``models`` and ``steps`` with the names of the first two axes.
@@ -85,15 +92,18 @@ def read_item_tables(
         raise UserError(f"{path}: no such file or folder; give Samples (a folder or Parquet) or a .npz of item values")
     if path.suffix == ".npz":
         return [_from_npz(path, tokens_per_step)]
-    from e2lm.samples import read_samples
-
     known = {one.name: one for one in metrics}
     if metric not in known:
         raise UserError(f"unknown item metric {metric!r}. {nearest_names(metric, known)}")
     by_task: dict[str, list[Samples]] = {}
-    for samples in read_samples(path):
+    found, said = read_all_samples(path)
+    for samples in found:
         by_task.setdefault(samples.task, []).append(samples)
-    return [_from_samples(task, members, known[metric], tokens_per_step) for task, members in sorted(by_task.items())]
+    told = [] if notes is None else notes
+    told += said
+    return [
+        _from_samples(task, members, known[metric], tokens_per_step, told) for task, members in sorted(by_task.items())
+    ]
 
 
 def _from_npz(path: Path, tokens_per_step: float | None) -> ItemTable:
@@ -132,7 +142,7 @@ def _from_npz(path: Path, tokens_per_step: float | None) -> ItemTable:
 
 
 def _from_samples(
-    task: str, members: Sequence[Samples], metric: ItemMetric, tokens_per_step: float | None
+    task: str, members: Sequence[Samples], metric: ItemMetric, tokens_per_step: float | None, notes: list[str]
 ) -> ItemTable:
     by_series: dict[str, dict[int, Samples]] = {}
     for samples in members:
@@ -140,6 +150,9 @@ def _from_samples(
     steps = sorted(set.intersection(*(set(by_step) for by_step in by_series.values())))
     if len(steps) < 2:
         raise UserError(f"Samples of task {task!r}: the series share {len(steps)} checkpoints; at least 2 are needed")
+    unused = sum(len(by_step) - len(steps) for by_step in by_series.values())
+    if unused:
+        notes.append(f"{task}: {unused} checkpoints of single series are not used; {len(steps)} are common to all")
     first = next(iter(by_series.values()))[steps[0]]
     for name, by_step in by_series.items():
         for step in steps:

@@ -12,10 +12,10 @@ from e2lm.results.lm_eval import lm_eval_results, result_files
 from e2lm.results.result import Notes, Reading, TaskResult
 from e2lm.results.tables import loaded_json, read_table, without_duplicates
 from e2lm.run_record import RECORD_FILE, RunRecord
-from e2lm.samples import Samples
+from e2lm.samples import Samples, read_samples
 from e2lm.scores import Scores, ScoreSource
 
-__all__ = ["Reading", "ScoreSource", "read_lm_eval_samples", "read_scores"]
+__all__ = ["Reading", "ScoreSource", "read_all_samples", "read_lm_eval_samples", "read_scores"]
 
 PLAIN = Reading()
 
@@ -73,6 +73,27 @@ def read_lm_eval_samples(path: Path, reading: Reading = PLAIN) -> list[Samples]:
     """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
     results = _lm_eval_folder(path, reading, notes := Notes())
     return list(collected(results, "lm-eval", reading, notes).samples)
+
+
+def read_all_samples(path: Path, reading: Reading = PLAIN) -> tuple[list[Samples], tuple[str, ...]]:
+    """The Samples at ``path``, of ``e2lm eval`` (Parquet) or logged by lm-eval, and what is to be said of them.
+
+    A :class:`UserError` where there are none.
+    """
+    is_folder = path.is_dir()
+    if (not is_folder and path.suffix.lower() != ".json") or (is_folder and any(path.rglob("*.parquet"))):
+        return read_samples(path), ()
+    if is_folder:
+        source = collected(_lm_eval_folder(path, reading, notes := Notes()), "lm-eval", reading, notes)
+    else:
+        source = _read_json(path, reading)
+    if source.samples:
+        return list(source.samples), source.notes
+    why = f" ({'; '.join(source.notes[:3])})" if source.notes else ""
+    raise UserError(
+        f"{path}: no Samples there; expected Parquet files of 'e2lm eval', or samples_*.jsonl beside results_*.json, "
+        f"as lm-eval writes them with --log_samples{why}"
+    )
 
 
 def _left_out_of(path: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from e2lm import Curve, UserError
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import read_input
+from e2lm_signal.cli.input import print_notes, read_input
 from e2lm_signal.comparison import Contender, Ranked, contender_in_scale, contender_in_time, ranked
 
 
@@ -35,8 +34,7 @@ def run_compare(arguments: Namespace) -> int:
         print(json.dumps({"ranking": [_as_json(one) for one in ranking]}, indent=1, allow_nan=False))
     else:
         print(as_text(ranking))
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
+    print_notes(notes, arguments)
     return 0
 
 

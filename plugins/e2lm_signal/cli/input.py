@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -85,6 +86,12 @@ def reading_of(arguments: Namespace) -> Reading:
         getattr(arguments, "series_pattern", ""),
         None if split_by is None else tuple(split_by),
     )
+
+
+def print_notes(notes: Sequence[str], arguments: Namespace) -> None:
+    """Every note once, where ``--json`` leaves room for them."""
+    for note in dict.fromkeys(notes):
+        print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
 
 
 def asked_directions(table: Scores, ways: Directions) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from e2lm import ItemMetric, UserError
 from e2lm.plugin_manager import plugin_manager
+from e2lm_signal.cli.input import print_notes
 from e2lm_signal.item_table import ItemTable, read_item_tables
 from e2lm_signal.noise import NoiseReport, NoiseShares, decomposed, without_control
 from e2lm_signal.signal_and_noise import late_snr
@@ -21,8 +22,10 @@ def run_noise(arguments: Namespace) -> int:
     """Print where the noise of each task comes from; returns the exit code."""
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
 
+    notes: list[str] = []
+
     def read(path: str) -> list[ItemTable]:
-        return read_item_tables(Path(path), metrics, arguments.metric, arguments.tokens_per_step)
+        return read_item_tables(Path(path), metrics, arguments.metric, arguments.tokens_per_step, notes)
 
     tables = read(arguments.path)
     if arguments.control:
@@ -35,6 +38,7 @@ def run_noise(arguments: Namespace) -> int:
         print(json.dumps({"tasks": reports}, indent=1, allow_nan=False))
     else:
         print("\n\n".join(as_text(report) for report in reports))
+    print_notes(notes, arguments)
     return 0
 
 

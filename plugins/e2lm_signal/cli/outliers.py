@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import read_input
+from e2lm_signal.cli.input import print_notes, read_input
 from e2lm_signal.outliers import ALARM, LEAST_CHECKPOINTS, LEAST_CURVES, outliers
 
 
@@ -40,6 +39,5 @@ def run_outliers(arguments: Namespace) -> int:
         for one in shown:
             verdict = ("  outlier: too good" if one.score > 0 else "  outlier: too bad") if one.is_alarm else ""
             print(f"{one.series:<44} {one.step:>9} {one.score:>8.1f} {one.mean_z:>8.2f} {one.curves:>7}{verdict}")
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
+    print_notes(notes, arguments)
     return 0

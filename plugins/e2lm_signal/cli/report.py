@@ -17,7 +17,7 @@ from e2lm import Curve, ScoreValue, SignalScore, UserError
 from e2lm.errors import one_line
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
-from e2lm_signal.cli.input import read_input
+from e2lm_signal.cli.input import print_notes, read_input
 from e2lm_signal.official_score import TIE_RULE, official_scores
 from e2lm_signal.reconstructed_score import (
     SEE_LATER,
@@ -207,8 +207,7 @@ def run_signal(arguments: Namespace) -> int:
         print()
     else:
         print(as_text(report, brief=arguments.scores is None))
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
+    print_notes(notes, arguments)
     return 0
 
 
