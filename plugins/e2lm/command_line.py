@@ -9,7 +9,9 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from traceback import walk_tb
@@ -44,7 +46,7 @@ def failed_plugin(error: BaseException, records: Iterable[PluginRecord]) -> Plug
 def _runs(record: PluginRecord, frame: FrameType) -> bool:
     """Whether ``frame`` runs code of the file or the top-level package that ``record`` was loaded from."""
     if record.path is not None:
-        return Path(frame.f_code.co_filename) == record.path
+        return Path(frame.f_code.co_filename).resolve() == record.path.resolve()
     if not isinstance(record.entry_point, EntryPoint):
         return False
     own = record.entry_point.module.partition(".")[0]
@@ -64,6 +66,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a check or a plugin failed, 2 the user's mistake, 3 the machine's (disk, rights, network).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with _warnings_in_one_line():
+        return _guarded(arguments)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Our own warnings without the place in our code where they were given, which says nothing to a user."""
+    usual = warnings.formatwarning
+
+    def told(message: Warning | str, category: type[Warning], file: str, number: int, line: str | None = None) -> str:
+        ours = any(part.startswith("e2lm") for part in Path(file).parts[-4:-1]) and category is UserWarning
+        return f"e2lm: warning: {one_line(message)}\n" if ours else usual(message, category, file, number, line)
+
+    warnings.formatwarning = told
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+def _guarded(arguments: list[str]) -> int:
     try:
         code = run_command(arguments)
         sys.stdout.flush()  # so that a reader that has gone away is noticed here

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.errors import NotFiniteError, UserError
+from e2lm.errors import NotFiniteError, UserError, one_line
 from e2lm.kind import checked_name, lock_arrays
 
 
@@ -115,6 +115,10 @@ class ItemChoices:
         return self.of_gold(self.loglik_IC)
 
 
+class MetricFailedError(UserError):
+    """An item metric that raises, or that does not give one number per item: it costs its own column."""
+
+
 @dataclass(frozen=True, slots=True)
 class ItemMetric:
     """``per_item(choices)`` gives one number per item, shape I; a task's value is the mean over its items.
@@ -138,12 +142,29 @@ class ItemMetric:
         checked_name(self.name, "item metric")
 
     def values(self, choices: ItemChoices) -> NDArray[np.float64]:
-        """One number per item, shape I, NaN for the items that the metric does not know."""
+        """One number per item, shape I, NaN for the items that the metric does not know.
+
+        Raises :class:`MetricFailedError` where the metric raises, or gives anything else.
+        """
         known_I = choices.has_one_gold_I
         if self.any_golds or known_I.all():
-            return self.per_item(choices)
+            return self._checked(self.per_item, choices, len(choices))
         values_I = np.full(len(choices), np.nan)
-        values_I[known_I] = self.per_item(choices.of_items(known_I))
+        values_I[known_I] = self._checked(self.per_item, choices.of_items(known_I), int(known_I.sum()))
+        return values_I
+
+    def _checked(self, function: Callable[[Any], Any], given: Any, items: int) -> NDArray[np.float64]:
+        """What ``function``, a plugin's, gives; a :class:`MetricFailedError` if it raises or is not of shape I."""
+        try:
+            values_I = np.asarray(function(given), dtype=np.float64)
+        except Exception as error:
+            raise MetricFailedError(
+                f"item metric {self.name!r} failed ({type(error).__name__}: {one_line(error)})"
+            ) from error
+        if values_I.shape != (items,):
+            raise MetricFailedError(
+                f"item metric {self.name!r} gave shape {values_I.shape} for {items} items; it gives one number per item"
+            )
         return values_I
 
     def counted_values(self, choices: ItemChoices) -> NDArray[np.float64]:
@@ -156,7 +177,11 @@ class ItemMetric:
         if self.chance is None or not len(choices):
             return None
         if choices.has_one_gold_I.all():
-            return float(np.mean(self.chance(choices.there_IC.sum(axis=1))))
+            return float(np.mean(self._chance_I(self.chance, choices.there_IC.sum(axis=1))))
         if not self.any_golds:
             return self.guessed(choices.of_items(choices.has_one_gold_I))
-        return float(np.mean(self.chance(choices.choices_per_gold_I)))
+        return float(np.mean(self._chance_I(self.chance, choices.choices_per_gold_I)))
+
+    def _chance_I(self, chance: Callable[[NDArray[Any]], Any], choices_I: NDArray[Any]) -> NDArray[np.float64]:
+        """One number for all items is one for each."""
+        return self._checked(lambda given: np.broadcast_to(chance(given), given.shape), choices_I, len(choices_I))

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pluggy
 
+import e2lm
 from e2lm import hookspecs
 from e2lm._core.plugin_watch import PluginWatch
 from e2lm.errors import E2LMError, UserError, nearest_names, one_line
@@ -80,6 +81,9 @@ class PluginRecord:
         self.error = f"{type(error).__name__}: {one_line(error)}"
         if isinstance(error, ModuleNotFoundError) and self.entry_point is not None:
             self.error += f"; {self.distribution} needs it: pip install it, or uninstall {self.distribution}"
+        elif isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "e2lm":
+            own = f"e2lm {e2lm.__version__} (hook API {hookspecs.HOOK_API})"
+            self.error += f"; this is {own}, and {self.distribution} was written for another: upgrade either"
         self.trace = "".join(traceback.format_exception(error))
 
 
@@ -203,7 +207,8 @@ class PluginManager:
 
     def unregister(self, plugin: object) -> None:
         """Forget a plugin that was registered for a while only."""
-        self._pluggy.unregister(plugin)
+        if self._pluggy.is_registered(plugin):  # one whose register hook raised is not any more
+            self._pluggy.unregister(plugin)
         record = self._record_of_plugin.pop(id(plugin))
         self.records = [one for one in self.records if one is not record]
         self._registrations.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from e2lm.atomic_file import whole_file
 from e2lm.errors import UserError, nearest_names
 from e2lm.interval import mean_stderr
-from e2lm.item_metric import ItemMetric
+from e2lm.item_metric import ItemMetric, MetricFailedError
 from e2lm.run_record import LeftOut
 from e2lm.samples import Samples
 
@@ -67,8 +68,8 @@ def scored_samples(
     """One row for each of ``metrics`` that the choices allow: the mean over the items, the rest as in ``like``.
 
     Those that were ``reported`` already are left out, and those undefined on every item: of tokens, say, where nobody
-    knows how many a choice has. Items whose label is no choice, or with an empty choice, do not count where a metric is
-    undefined on them.
+    knows how many a choice has; one that fails is left out with a warning. Items whose label is no choice, or with an
+    empty choice, do not count where a metric is undefined on them.
     """
     if not len(samples):
         return []
@@ -77,7 +78,11 @@ def scored_samples(
     for metric in metrics:
         if metric.name in reported or least < metric.min_choices:
             continue
-        values_I = metric.counted_values(samples.choices)
+        try:
+            values_I = metric.counted_values(samples.choices)
+        except MetricFailedError as error:
+            _warn(samples.task, error, "has no row")
+            continue
         if not np.isnan(values_I).all():
             value, stderr = float(np.mean(values_I)), mean_stderr(values_I)
             guessed = chance_of(metric, samples)
@@ -87,8 +92,16 @@ def scored_samples(
 
 def chance_of(metric: ItemMetric, samples: Samples) -> float:
     """What guessing gets by ``metric`` on the items of ``samples``; NaN where guessing is not defined."""
-    guessed = metric.guessed(samples.choices)
+    try:
+        guessed = metric.guessed(samples.choices)
+    except MetricFailedError as error:
+        _warn(samples.task, error, "has no chance level")
+        return math.nan
     return math.nan if guessed is None else guessed
+
+
+def _warn(task: str, error: MetricFailedError, what: str) -> None:
+    warnings.warn(f"task {task!r}: {error}; it {what}", stacklevel=3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Shape suffixes: M series, K checkpoints, I items.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from e2lm import Curve, ItemMetric, Samples, UserError
 from e2lm.errors import nearest_names, one_line
 from e2lm.interval import mean_stderrs_K
+from e2lm.item_metric import MetricFailedError
 from e2lm.results import read_all_samples
 from e2lm.results.direction import direction_of_name
 from e2lm.samples import SAMPLES_FOLDER, read_samples
@@ -235,8 +237,12 @@ class SampleIndex:
             return curve
         if any(not np.array_equal(one.doc_ids_I, samples[0].doc_ids_I) for one in samples):
             return curve
-        chance = curve.chance if curve.chance is not None else sample_chance(metric, samples[0])
-        items_KI = np.stack([metric.values(one.choices) for one in samples])
+        try:
+            chance = curve.chance if curve.chance is not None else sample_chance(metric, samples[0])
+            items_KI = np.stack([metric.values(one.choices) for one in samples])
+        except MetricFailedError as error:
+            warnings.warn(f"task {curve.task!r}: {error}; its curve is taken without items", stacklevel=2)
+            return curve
         # Those that no mean is over: undefined at every checkpoint, for their label or an empty choice.
         items_KI = items_KI[:, ~np.isnan(items_KI).all(axis=0) | samples[0].choices.is_plain_I]
         if not np.allclose(items_KI.mean(axis=1), curve.values_K, atol=1e-6, equal_nan=True):

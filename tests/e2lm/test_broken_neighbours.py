@@ -157,11 +157,28 @@ def test_a_command_that_raises_is_blamed_on_its_plugin_with_the_traceback(instal
     )
 
 
-def test_a_one_file_plugin_is_blamed_too_and_our_own_errors_are_raised_as_they_are(tmp_path: Path) -> None:
+def test_a_one_file_plugin_whose_hook_raises_is_one_line_of_a_command(tmp_path: Path) -> None:
+    file = tmp_path / "raises.py"
+    file.write_text(
+        "from e2lm import hookimpl\n\n\n@hookimpl\ndef e2lm_register_commands():\n    return 1 / 0\n", encoding="utf-8"
+    )
+    process = e2lm("--plugin", str(file), "plugins", "list", site=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, "raises" in out) == (1, True)
+    assert err.startswith("e2lm: warning: plugin 'raises' ")
+    assert err.count("\n") == 1
+    assert "division by zero" in err
+
+
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_a_one_file_plugin_is_blamed_too_and_our_own_errors_are_raised_as_they_are(
+    is_relative: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "raising.py"
     file.write_text(GOOD.replace("print", "undefined_name"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     manager = PluginManager()
-    manager.load_file(file)
+    manager.load_file(Path(file.name) if is_relative else file)
     found = manager.find("e2lm_register_commands", Command, "fine", "command")
     with pytest.raises(NameError) as caught:
         found.run(None)

@@ -233,6 +233,7 @@ def test_a_one_file_plugin_brings_its_command(repository: Path) -> None:
         ("leaves.py", "raise SystemExit(0)\n", "SystemExit: 0"),
         ("misspelt.py", BROKEN_AT_LOAD["a misspelt hook"][0], "there is no hook"),
         ("no_python.txt", "hello", "is not a Python file"),
+        ("newer.py", "from e2lm import Dashboard\n", r"this is e2lm .* \(hook API 1\), and .* for another"),
     ],
 )
 def test_a_one_file_plugin_that_fails_is_an_error_for_it_was_asked_for(
@@ -247,6 +248,17 @@ def test_a_one_file_plugin_that_fails_is_an_error_for_it_was_asked_for(
 def test_a_one_file_plugin_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a file"):
         PluginManager().load_file(tmp_path / "nowhere.py")
+
+
+def test_a_one_file_plugin_whose_hook_raises_is_named_and_goes_with_its_command(tmp_path: Path) -> None:
+    file = tmp_path / "raises.py"
+    file.write_text(
+        "from e2lm import hookimpl\n\n\n@hookimpl\ndef e2lm_register_commands():\n    return 1 / 0\n", encoding="utf-8"
+    )
+    manager = PluginManager()
+    with manager.with_files([file]), pytest.warns(UserWarning, match="plugin 'raises' .* ZeroDivisionError"):
+        assert manager.registered("e2lm_register_commands", Command) == {}
+    assert manager.records == []
 
 
 def test_an_unknown_object_is_an_error_that_offers_the_nearest(install) -> None:

@@ -188,6 +188,39 @@ def test_samples_become_rows_with_the_mean_of_each_metric_and_its_standard_error
     assert math.isnan(partly.value)
 
 
+@pytest.mark.parametrize(
+    ("faulty", "said"),
+    [
+        (ItemMetric("bad", "d", lambda one: [1.0, 2.0]), r"'bad' gave shape \(2,\) for 3 items; .* has no row"),
+        (ItemMetric("bad", "d", lambda one: 1.0), r"'bad' gave shape \(\) for 3 items"),
+        (ItemMetric("bad", "d", lambda one: one.loglik_IC), r"'bad' gave shape \(3, 2\) for 3 items"),
+        (ItemMetric("bad", "d", lambda one: one.nothing), r"'bad' failed \(AttributeError: .*nothing"),
+        (ItemMetric("bad", "d", lambda one: ["a", "b", "c"]), r"'bad' failed \(ValueError: "),
+    ],
+)
+def test_a_metric_that_fails_costs_its_own_row_and_is_named(faulty: ItemMetric, said: str) -> None:
+    one_IC = np.ones((3, 2), np.int64)
+    choices = ItemChoices(-1.0 * one_IC, one_IC > 0, one_IC, one_IC, one_IC, np.array([0, 0, 1]))
+    samples = Samples("run", 5, "arc", np.arange(3), choices, one_IC > 0)
+    sound = ItemMetric("sound", "d", lambda one: one.gold_loglik_I)
+    like = ScoreRow("run", 5, "arc", "", math.nan)
+    with pytest.warns(UserWarning, match=f"task 'arc': item metric {said}"):
+        rows = scored_samples(samples, [faulty, sound], like)
+    assert [(row.metric, row.value, row.n) for row in rows] == [("sound", -1.0, 3)]
+
+
+def test_a_metric_whose_chance_level_fails_has_none() -> None:
+    one_IC = np.ones((3, 2), np.int64)
+    choices = ItemChoices(-1.0 * one_IC, one_IC > 0, one_IC, one_IC, one_IC, np.array([0, 0, 1]))
+    samples = Samples("run", 5, "arc", np.arange(3), choices, one_IC > 0)
+    constant = ItemMetric("constant", "d", lambda one: np.ones(3), chance=lambda counts: 0.25)
+    wrong = ItemMetric("wrong", "d", lambda one: np.ones(3), chance=lambda counts: counts[:2])
+    with pytest.warns(UserWarning, match="item metric 'wrong' failed .* has no chance level"):
+        rows = scored_samples(samples, [constant, wrong], ScoreRow("run", 5, "arc", "", math.nan))
+    assert rows[0].chance == 0.25
+    assert math.isnan(rows[1].chance)
+
+
 def test_records_are_plain_json_with_none_for_the_unknown() -> None:
     (record,) = Scores.from_rows([ScoreRow("a", 1, "t", "m", 0.5, n=3)]).records()
     assert record == {
