@@ -75,9 +75,11 @@ def _warnings_in_one_line() -> Iterator[None]:
     """Our own warnings without the place in our code where they were given, which says nothing to a user."""
     usual = warnings.formatwarning
 
-    def told(message: Warning | str, category: type[Warning], file: str, number: int, line: str | None = None) -> str:
-        ours = any(part.startswith("e2lm") for part in Path(file).parts[-4:-1]) and category is UserWarning
-        return f"e2lm: warning: {one_line(message)}\n" if ours else usual(message, category, file, number, line)
+    def told(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        ours = any(part.startswith("e2lm") for part in Path(filename).parts[-4:-1]) and category is UserWarning
+        return f"e2lm: warning: {one_line(message)}\n" if ours else usual(message, category, filename, lineno, line)
 
     warnings.formatwarning = told
     try:
