@@ -57,6 +57,26 @@ say = Catalogue(
         "second_id": "Second",
         "compare": "Compare",
         "compared": "Compared",
+        # -- the null control
+        "never_moves": "the curve never moves: no signal",
+        "no_curve": "no curve",
+        "no_null": "undefined when the answers are redrawn",
+        "null_of": "answers redrawn {draws} times, {way}",
+        "way.any": "each choice as likely",
+        "way.place": "keeping at which places they stand",
+        "way.length": "keeping how long they are",
+        "way.commonness": "keeping how common their words are",
+        "no_improvement": "no improvement on the best of the team: its numbers are shown at the end",
+        "flag.not_controlled": "scored without the null control",
+        "flag.not_above_null": "not above its null",
+        "not_above_null_note": (
+            "Not above its null: with answers drawn at random the score is as high, so it says nothing of knowledge. "
+            "Such entries rank below all others."
+        ),
+        "not_controlled_note": (
+            "Scored without the null control, by an earlier version: such entries rank below those above their null "
+            "until they are scored again."
+        ),
         # -- two submissions
         "against": "{first} against {second}",
         "who": (

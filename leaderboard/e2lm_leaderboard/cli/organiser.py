@@ -156,15 +156,15 @@ def run_rank(arguments: Namespace) -> int:
 
 def print_table(store: Store, season: Season, private: bool) -> None:
     """The table, and below it what has no place in it."""
-    from e2lm_leaderboard.ranking.table import missing_numbers, season_table
+    from e2lm_leaderboard.ranking.table import missing_numbers, other_scores, season_table
     from e2lm_leaderboard.season.season import utc_now
     from e2lm_leaderboard.store.tables import State
 
     table = season_table(store, season, utc_now(), private)
-    print(f"{season.title}: {season.ranking_score}, {table.split} scores, 90 % intervals")
+    print(f"{season.title}: {season.ranking_score} above its null, {table.split} scores, 90 % intervals")
     for row in table.rows:
         print(_line(row))
-        print(f"{'':>6}{'  '.join(_other(table.other(row.entry.id, name)) for name in season.other_scores)}")
+        print(f"{'':>6}{'  '.join(_other(table.other(row.entry.id, name)) for name in other_scores(table))}")
     for name, reasons in missing_numbers(table, table.rows).items():
         print(*(f"{name}: {reason} ({names})" for reason, names in reasons.items()), sep="\n")
     for entry in store.entries():
@@ -184,7 +184,14 @@ def _line(row: RankedEntry) -> str:
     if result.value is None:
         return f"{'-':>4}  {row.entry.name:<28} {row.entry.team:<16} undefined: {result.reason}"
     interval = "no interval" if result.low is None else f"[{result.low:.3f}, {result.high:.3f}]"
-    return f"{row.rank:>4}  {row.entry.name:<28} {row.entry.team:<16} {result.value:.3f} {interval}  try {row.tries}"
+    who = f"{row.rank:>4}  {row.entry.name:<28} {row.entry.team:<16}"
+    return f"{who} {result.value:.3f} {interval}  try {row.tries}{_flag(row)}"
+
+
+def _flag(row: RankedEntry) -> str:
+    from e2lm_leaderboard.messages import say
+
+    return f"  {say.word('flag', row.flag)}" if row.flag else ""
 
 
 def configure_serve(parser: ArgumentParser) -> None:

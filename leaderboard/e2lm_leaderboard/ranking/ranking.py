@@ -1,6 +1,7 @@
 """Ranks and published scores no finer than the data: ties by intervals, the Ladder, and whether A is better than B.
 
-A rank is 1 plus the number of entries whose lower bound lies above your upper bound. The tie rule is that of LMArena
+One row a team. Entries that lie above their null come before all others; within such a group a rank is 1 plus the
+number of rows whose lower bound lies above your upper bound. The tie rule is that of LMArena
 (lmarena/arena-rank). Undefined entries have no rank and come last; an entry without an interval counts as the point it
 is. Order within a rank: higher value first, then the earlier submission.
 
@@ -31,14 +32,38 @@ LEAST_SERIES = 6
 MOST_SERIES = 16
 
 
+#: Numbers of the null control (:mod:`e2lm_leaderboard.season.null_control`), beside the signal scores.
+ABOVE_NULL, NULL_SCORE, ANSWER_SHARE = "above_null", "null", "answer_share"
+#: Above its null; scored without the control, by an earlier e2lm; not above its null: none outranks one of a group
+#: before its own.
+ABOVE, UNCONTROLLED, NOT_ABOVE = range(3)
+FLAGS = ("", "not_controlled", "not_above_null")
+
+
 @dataclass(frozen=True, slots=True)
 class RankedEntry:
-    """An entry with its rank (None where its score is undefined) and how many its team has scored so far."""
+    """The row of a team: the entry that stands for it, its rank (None where its score is undefined), how many the
+    team has scored so far, and what its score is worth (one of :data:`FLAGS`).
+    """
 
     entry: Entry
     result: Result
     rank: int | None
     tries: int
+    flag: str = ""
+
+
+def group_of(result: Result) -> int:
+    """Whether the score lies above its null.
+
+    >>> group_of(Result("private", ABOVE_NULL, "", 0.2, 0.1, 0.3)) == ABOVE
+    True
+    """
+    if result.score != ABOVE_NULL:
+        return UNCONTROLLED
+    low = result.value if result.low is None else result.low
+    chance = result.low is None and result.p is not None and result.p > LARGEST_P
+    return NOT_ABOVE if low is None or low <= 0 or chance else ABOVE
 
 
 def ranks_N(low_N: NDArray[np.float64], high_N: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -54,20 +79,48 @@ def ranks_N(low_N: NDArray[np.float64], high_N: NDArray[np.float64]) -> NDArray[
 
 
 def ranked(entries: Sequence[Entry], results: Mapping[str, Result]) -> list[RankedEntry]:
-    """All scored entries in the order of the table."""
+    """One row a team, in the order of the table: its best entry, those above their null before all others."""
     scored = [entry for entry in entries if entry.id in results]
-    found = [results[entry.id] for entry in scored]
-    low_N = np.array([_bound(one.value, one.low) for one in found], dtype=np.float64)
-    high_N = np.array([_bound(one.value, one.high) for one in found], dtype=np.float64)
-    rank_N = ranks_N(low_N, high_N) if scored else np.zeros(0, dtype=np.int64)
     tries: dict[str, int] = {}
+    best: dict[str, Entry] = {}
     for entry in scored:
         tries[entry.team] = tries.get(entry.team, 0) + 1
-    table = [
-        RankedEntry(entry, result, int(rank) or None, tries[entry.team])
-        for entry, result, rank in zip(scored, found, rank_N.tolist(), strict=True)
+        known = best.get(entry.team)
+        if known is None or _merit(results[entry.id]) < _merit(results[known.id]):
+            best[entry.team] = entry
+    rows: list[RankedEntry] = []
+    for group in range(len(FLAGS)):
+        rows += _ranked_group([one for one in best.values() if _group(results[one.id]) == group], results, len(rows))
+    undefined = [one for one in best.values() if results[one.id].value is None]
+    return [
+        *(replace(row, tries=tries[row.entry.team]) for row in rows),
+        *(
+            RankedEntry(one, results[one.id], None, tries[one.team])
+            for one in sorted(undefined, key=lambda one: one.number)
+        ),
     ]
-    return sorted(table, key=_place)
+
+
+def _group(result: Result) -> int | None:
+    return None if result.value is None else group_of(result)
+
+
+def _merit(result: Result) -> tuple[float, float]:
+    """Smaller is better: the group, then the value; an undefined one is last."""
+    return (math.inf, 0.0) if result.value is None else (group_of(result), -result.value)
+
+
+def _ranked_group(group: Sequence[Entry], results: Mapping[str, Result], before: int) -> list[RankedEntry]:
+    """Rows of one group, whose ranks come after the ``before`` rows of better ones."""
+    found = [results[entry.id] for entry in group]
+    low_N = np.array([_bound(one.value, one.low) for one in found], dtype=np.float64)
+    high_N = np.array([_bound(one.value, one.high) for one in found], dtype=np.float64)
+    rank_N = ranks_N(low_N, high_N) if group else np.zeros(0, dtype=np.int64)
+    rows = [
+        RankedEntry(entry, result, before + int(rank), 0, FLAGS[group_of(result)])
+        for entry, result, rank in zip(group, found, rank_N.tolist(), strict=True)
+    ]
+    return sorted(rows, key=_place)
 
 
 def _bound(value: float | None, bound: float | None) -> float:
@@ -81,14 +134,18 @@ def _place(row: RankedEntry) -> tuple[float, float, int]:
 
 
 PUBLISHED = "published"
+#: With 20 draws a null that never comes as high gives 1/21.
+LARGEST_P = 0.05
 
 
 def published_results(entries: Sequence[Entry], public: Mapping[str, Result], step: float) -> dict[str, Result]:
     """What is shown for each entry: a pure function of all public results in order of arrival.
 
-    The width of an interval is rounded up to the step, for the ends would tell the value otherwise.
+    An entry that does not beat its team's best by more than ``step`` shows no number at all: the Ladder has one running
+    best per team, and not a score for each try. The width of an interval is rounded up to the step, for the ends would
+    tell the value otherwise.
     """
-    best: dict[str, float] = {}
+    best: dict[tuple[str, str], float] = {}
     shown: dict[str, Result] = {}
     for entry in sorted(entries, key=lambda one: one.number):
         result = public.get(entry.id)
@@ -97,12 +154,12 @@ def published_results(entries: Sequence[Entry], public: Mapping[str, Result], st
         if result.value is None:
             shown[entry.id] = replace(result, split=PUBLISHED, low=None, high=None, p=None)
             continue
-        known = best.get(entry.team)
-        value = known
-        if known is None or result.value > known + step:
-            value = rounded(result.value, step)
-            best[entry.team] = value
-        shown[entry.id] = _around(result, float(value or 0.0), step)
+        known = best.get((entry.team, result.score))
+        if known is not None and result.value <= known + step:
+            shown[entry.id] = Result(PUBLISHED, result.score, result.series, None, reason=say("no_improvement"))
+            continue
+        best[entry.team, result.score] = value = rounded(result.value, step)
+        shown[entry.id] = _around(result, value, step)
     return shown
 
 

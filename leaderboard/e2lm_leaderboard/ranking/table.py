@@ -13,19 +13,31 @@ from datetime import datetime
 from typing import Any
 
 from e2lm_leaderboard.messages import say
-from e2lm_leaderboard.ranking.ranking import RankedEntry, published_results, ranked, rounded
+from e2lm_leaderboard.ranking.ranking import (
+    ABOVE_NULL,
+    ANSWER_SHARE,
+    NULL_SCORE,
+    RankedEntry,
+    published_results,
+    ranked,
+    rounded,
+)
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Entry, Result, Store
 
 #: Rows that lack a number for one reason and are named; the others are counted.
 NAMED_ROWS = 5
+#: Entries of a team that compete in the end.
+FINALS = 2
+NULL_CONTROL = (ABOVE_NULL, NULL_SCORE, ANSWER_SHARE)
 
 
 @dataclass(frozen=True, slots=True)
 class SeasonTable:
-    """Rows in order; ``split`` says from which numbers, ``head`` which state of the log they come from.
+    """Rows in order, one a team; ``split`` says from which numbers, ``head`` which state of the log they come from.
 
-    ``results`` holds the numbers over all series by id and score, as they are stored.
+    ``results`` holds the numbers over all series by id and score, as they are stored; ``shown`` by id what may be shown
+    of the score that ranks, of entries beside the rows too.
     """
 
     season: Season
@@ -34,10 +46,17 @@ class SeasonTable:
     head: str
     version: int
     results: Mapping[str, Mapping[str, Result]]
+    shown: Mapping[str, Result]
+    places: Mapping[str, int]
 
     def row(self, key: str) -> RankedEntry | None:
         """The row of a submission."""
-        return next((row for row in self.rows if row.entry.id == key), None)
+        place = self.places.get(key)
+        return None if place is None else self.rows[place]
+
+    def tells_numbers_of(self, key: str) -> bool:
+        """Whether numbers of a submission may be shown: before the end, of those alone that beat their team's best."""
+        return self.split == "private" or (key in self.shown and self.shown[key].value is not None)
 
     def other(self, key: str, score: str) -> Result:
         """A number of a submission beside the one that ranks, as it may be shown; undefined with the reason."""
@@ -51,33 +70,63 @@ def season_table(store: Store, season: Season, now: datetime, private: bool = Fa
     """The table; ``private`` shows the organiser the private scores before the end."""
     head = store.head()
     entries = store.entries()
-    if private or season.is_over(now):
-        split, results = "private", store.overall("private", season.all_scores)
-        found = _of_score(results, season.ranking_score)
-    else:
-        split, results = "published", store.overall("public", season.all_scores)
-        found = published_results(entries, _of_score(results, season.ranking_score), season.ladder_step)
-    return SeasonTable(season, split, ranked(entries, found), head.hash, head.seq, results)
+    is_private = private or season.is_over(now)
+    results = store.overall("private" if is_private else "public", (*season.all_scores, *NULL_CONTROL))
+    published = published_results(
+        entries, ranking_results(_public(store, season, is_private, results), season), season.ladder_step
+    )
+    shown = ranking_results(results, season) if is_private else published
+    rows = ranked(
+        entries, {key: shown[key] for key in _finals(entries, published) if key in shown} if is_private else shown
+    )
+    places = {row.entry.id: place for place, row in enumerate(rows)}
+    split = "private" if is_private else "published"
+    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places)
 
 
-def _of_score(results: Mapping[str, Mapping[str, Result]], score: str) -> dict[str, Result]:
-    return {key: by_score[score] for key, by_score in results.items() if score in by_score}
+def _public(
+    store: Store, season: Season, is_private: bool, results: Mapping[str, Mapping[str, Result]]
+) -> Mapping[str, Mapping[str, Result]]:
+    return store.overall("public", (season.ranking_score, ABOVE_NULL)) if is_private else results
+
+
+def ranking_results(results: Mapping[str, Mapping[str, Result]], season: Season) -> dict[str, Result]:
+    """The number that ranks: the part above the null, or the plain score where there was no null control."""
+    found = {}
+    for key, by_score in results.items():
+        if (result := by_score.get(ABOVE_NULL, by_score.get(season.ranking_score))) is not None:
+            found[key] = result
+    return found
+
+
+def _finals(entries: Sequence[Entry], published: Mapping[str, Result]) -> set[str]:
+    """The last two entries of each team that were its best; all of a team that never showed a number."""
+    improved: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.id in published:
+            has_number = published[entry.id].value is not None
+            (improved if has_number else others).setdefault(entry.team, []).append(entry.id)
+    chosen = {key for keys in improved.values() for key in keys[-FINALS:]}
+    return chosen | {key for team, keys in others.items() if team not in improved for key in keys[-FINALS:]}
 
 
 def visible_results(table: SeasonTable, store: Store, entry: Entry) -> list[Result]:
     """All numbers of a submission that may be shown: before the end, public ones by the ladder's value only.
 
-    Other scores of the public split and per-series numbers come from the same items, so they are rounded to the step.
+    Other scores of the public split and per-series numbers come from the same items, so they are rounded to the step,
+    and shown of an entry that beat its team's best alone.
     """
     if table.split == "private":
         return [result for _, result in store.results("private", entry.id)]
-    row = table.row(entry.id)
-    shown = [] if row is None else [row.result]
-    step = table.season.ladder_step
+    own = table.shown.get(entry.id)
+    if own is None or own.value is None:
+        return [] if own is None else [own]
+    shown = [own]
     for _, result in store.results("public", entry.id):
-        if not result.series and result.score == table.season.ranking_score:
+        if not result.series and result.score == own.score:
             continue
-        shown.append(_coarse(result, step))
+        shown.append(_coarse(result, table.season.ladder_step))
     return shown
 
 
@@ -85,23 +134,22 @@ def _coarse(result: Result, step: float) -> Result:
     def coarse(value: float | None) -> float | None:
         return None if value is None else rounded(value, step)
 
-    return Result(
-        result.split,
-        result.score,
-        result.series,
-        coarse(result.value),
-        coarse(result.low),
-        coarse(result.high),
-        None,
-        result.reason,
-    )
+    low, value, high = coarse(result.low), coarse(result.value), coarse(result.high)
+    return Result(result.split, result.score, result.series, value, low, high, None, result.reason)
+
+
+def other_scores(table: SeasonTable) -> tuple[str, ...]:
+    """The numbers beside the one that ranks: the null control where there was one, then the scores of the season."""
+    if not any(ABOVE_NULL in by_score for by_score in table.results.values()):
+        return table.season.other_scores
+    return (ANSWER_SHARE, NULL_SCORE, *table.season.all_scores)
 
 
 def missing_numbers(table: SeasonTable, rows: Sequence[RankedEntry]) -> dict[str, dict[str, str]]:
     """By score and reason, the rows that lack the number or its interval: ``all``, or their names."""
     missing: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        numbers = [row.result, *(table.other(row.entry.id, name) for name in table.season.other_scores)]
+        numbers = [row.result, *(table.other(row.entry.id, name) for name in other_scores(table))]
         for one in numbers:
             if one.value is None or one.low is None:
                 missing.setdefault(one.score, {}).setdefault(one.reason, []).append(row.entry.name)
@@ -120,9 +168,9 @@ def _named(names: Sequence[str], count: int) -> str:
 
 COLUMNS = (
     *("rank", "name", "title", "team", "value", "low", "high", "split", "score", "reason", "tries"),
-    *("number", "received_at", "id"),
+    *("number", "received_at", "id", "flag"),
 )
-TEXTS = frozenset({"name", "title", "team", "split", "score", "reason", "received_at", "id"})
+TEXTS = frozenset({"name", "title", "team", "split", "score", "reason", "received_at", "id", "flag"})
 NUMBER_PARTS = ("value", "low", "high", "reason")
 #: A spreadsheet takes a cell that begins so for a formula.
 FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
@@ -146,7 +194,8 @@ def table_records(table: SeasonTable, rows: Sequence[RankedEntry] | None = None)
             "number": row.entry.number,
             "received_at": row.entry.received_at,
             "id": row.entry.id,
-            "scores": {name: _number(table.other(row.entry.id, name)) for name in table.season.other_scores},
+            "flag": row.flag,
+            "scores": {name: _number(table.other(row.entry.id, name)) for name in other_scores(table)},
         }
         for row in (table.rows if rows is None else rows)
     ]
@@ -173,7 +222,7 @@ def _column(score: str, part: str) -> str:
 
 def columns(table: SeasonTable) -> list[str]:
     """Names of the columns of CSV and Parquet."""
-    return [*COLUMNS, *(_column(name, part) for name in table.season.other_scores for part in NUMBER_PARTS)]
+    return [*COLUMNS, *(_column(name, part) for name in other_scores(table) for part in NUMBER_PARTS)]
 
 
 def table_csv(table: SeasonTable) -> str:

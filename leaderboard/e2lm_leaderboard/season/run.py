@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import ItemMetric, Judge, SignalScore, UserError
+from e2lm import Curve, ItemMetric, Judge, SignalScore, UserError
 from e2lm.atomic_file import whole_folder
 from e2lm.command_line import run_command
 from e2lm.errors import E2LMError, one_line
@@ -44,6 +44,13 @@ from e2lm_leaderboard.season.alignment import (
     share_found,
 )
 from e2lm_leaderboard.season.curves import RunFacts, SampleMetric, cut, item_curves
+from e2lm_leaderboard.season.null_control import (
+    NullCurves,
+    ValuesByTruth,
+    null_results,
+    values_by_truth,
+    with_truth,
+)
 from e2lm_leaderboard.season.scores import details, submission_results
 from e2lm_leaderboard.season.season import SALT_KEY, Season, is_public, utc_now
 from e2lm_leaderboard.store.store import Entry, Result, Store
@@ -241,22 +248,16 @@ class SeasonRun:
         installed = self._installed(submission)
         evaluate(self.season, names, work / "tasks", work / "evaluation")
         samples = evaluated_samples(work / "evaluation", names)
-        values = _of_bundle(report, samples) if installed is None else SampleMetric.of_metric(installed)
+        values, by_truth = _of_bundle(report, samples) if installed is None else _of_installed(installed)
         curves = item_curves(samples, values, run_facts(work / "evaluation"))
         public = [self._public(own) for own in items]
-        mask_of = dict(zip(names, public, strict=True))
+        null = NullCurves.of(curves, samples, by_truth, dict(zip(names, items, strict=True)))
         results: list[Result] = []
-        shown = []
         for split in ("public", "private"):
-            until = self.season.public_tokens if split == "public" else None
-            chosen = [
-                cut(curve, mask_of[curve.task] if split == "public" else ~mask_of[curve.task], until)
-                for curve in curves
-            ]
-            if split == "public":
-                shown = chosen
-            results += submission_results(split, chosen, self._scores(), self.season.seed, roles=self.season.roles)
+            chosen = self._cut(split, dict(zip(names, public, strict=True)))
+            results += self._split_results(split, null, chosen)
             results += self._alignment(split, items, public)
+        shown = [self._cut("public", dict(zip(names, public, strict=True)))(curve) for curve in curves]
         told = details(
             [task.task.task for task in report.tasks],
             names,
@@ -269,6 +270,17 @@ class SeasonRun:
             "bubblewrap" if submission.tier == "code" else "no code was run",
         )
         self.store.record(entry.id, results, told, self.now())
+
+    def _cut(self, split: str, public_of: Mapping[str, NDArray[np.bool_]]) -> Callable[[Curve], Curve]:
+        """Cuts a curve to the items and checkpoints of a split."""
+        until = self.season.public_tokens if split == "public" else None
+        return lambda curve: cut(curve, public_of[curve.task] == (split == "public"), until)
+
+    def _split_results(self, split: str, null: NullCurves, chosen: Callable[[Curve], Curve]) -> list[Result]:
+        """Every score, and the part of the one that ranks which lies above its null."""
+        scores, seed, roles = self._scores(), self.season.seed, self.season.roles
+        own = submission_results(split, [chosen(curve) for curve in null.curves.values()], scores, seed, roles=roles)
+        return own + null_results(split, null, chosen, scores[0], seed, roles)
 
     def _alignment(
         self, split: str, items: Sequence[Sequence[TaskItem]], public: Sequence[NDArray[np.bool_]]
@@ -308,10 +320,31 @@ class SeasonRun:
         return found
 
 
-def _of_bundle(report: CheckReport, samples: Sequence[Samples]) -> SampleMetric:
-    """The numbers that the bundle's own metric gives in the sandbox."""
+def _of_installed(metric: ItemMetric) -> tuple[SampleMetric, ValuesByTruth]:
+    """What an installed metric gives, and what it would give were another choice the true one."""
+    found = SampleMetric.of_metric(metric)
+    return found, values_by_truth(found.values)
+
+
+def _of_bundle(report: CheckReport, samples: Sequence[Samples]) -> tuple[SampleMetric, ValuesByTruth]:
+    """The same of the bundle's own metric, which runs in the sandbox."""
     assert report.submission is not None
     assert report.submission.metric_function is not None
     file, function = function_place(report.submission.metric_function)
-    found = metric_values(MetricCode(file, function, report.bundle.files[file]), samples)
-    return SampleMetric(report.submission.metric, lambda one: found[one.task, one.series, one.step])
+    code = MetricCode(file, function, report.bundle.files[file])
+
+    def asked(these: Sequence[Samples]) -> Callable[[Samples], NDArray[np.float64]]:
+        found = metric_values(code, these)
+        return lambda one: found[one.task, one.series, one.step]
+
+    most = max((one.choices.there_IC.shape[1] for one in samples), default=0)
+    columns = [
+        asked([with_truth(one, place) for one in samples if place < one.choices.there_IC.shape[1]])
+        for place in range(most)
+    ]
+
+    def by_truth(one: Samples) -> NDArray[np.float64]:
+        there_IC = one.choices.there_IC
+        return np.where(there_IC, np.stack([columns[place](one) for place in range(there_IC.shape[1])], axis=1), np.nan)
+
+    return SampleMetric(report.submission.metric, asked(samples)), by_truth

@@ -115,6 +115,7 @@ class RankingRow(Answer):
     number: int
     received_at: str
     id: str
+    flag: str
     scores: dict[str, ScoreAnswer]
 
 

@@ -17,8 +17,8 @@ from e2lm.chart import CATEGORIES, Chart, Line, Mark
 from e2lm.messages import Html, ends, escaped, number
 from e2lm.page import document, figures
 from e2lm_leaderboard.messages import say
-from e2lm_leaderboard.ranking.ranking import PairTest, pair_test
-from e2lm_leaderboard.ranking.table import SeasonTable, missing_numbers, visible_results
+from e2lm_leaderboard.ranking.ranking import ABOVE_NULL, ANSWER_SHARE, FLAGS, NULL_SCORE, PairTest, pair_test, rounded
+from e2lm_leaderboard.ranking.table import SeasonTable, missing_numbers, other_scores, visible_results
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Entry, Result, Store
 
@@ -104,7 +104,14 @@ Links = ServerLinks | FileLinks
 ROWS_PER_PAGE = 200
 STATUS_ROWS = 500
 #: Heads of columns; other scores go by their own names.
-SHORT_NAMES = {"e2lmc_sq": "SQ", "e2lmc_rc": "RC", "e2lmc_cs": "CS", "e2lmc_global": "Global"}
+SHORT_NAMES = {
+    ANSWER_SHARE: "Answers",
+    NULL_SCORE: "Null",
+    "e2lmc_sq": "SQ",
+    "e2lmc_rc": "RC",
+    "e2lmc_cs": "CS",
+    "e2lmc_global": "Global",
+}
 #: Pairs of neighbours in the table that an export compares.
 EXPORTED_PAIRS = 20
 
@@ -167,6 +174,8 @@ def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
         pages=page_count(table),
         pairs=exported_pairs(table),
         other=table.other,
+        others=other_scores(table),
+        flags=[flag for flag in FLAGS if any(row.flag == flag for row in rows) and flag],
         short=lambda name: SHORT_NAMES.get(name, name),
         missing=missing_numbers(table, rows),
     )
@@ -180,8 +189,8 @@ def exported_pairs(table: SeasonTable) -> list[tuple[Entry, Entry]]:
 
 def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links) -> str:
     """One submission, in whatever state."""
-    details = store.details(entry.id)
-    results = visible_results(table, store, entry) if details else []
+    details = shown_details(table, store, entry)
+    results = visible_results(table, store, entry)
     shown = {"tasks": [], "samples": [], "environment": {}, **details}
     charts = task_charts({entry.name: details.get("curves", [])})
     return _rendered(
@@ -197,20 +206,45 @@ def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links)
     )
 
 
+def shown_details(table: SeasonTable, store: Store, entry: Entry) -> dict[str, Any]:
+    """What a page shows beside the numbers; before the end as coarse as they are, and nothing where they are hidden."""
+    details = store.details(entry.id)
+    if table.split == "private":
+        return details
+    if not table.tells_numbers_of(entry.id):
+        return {"environment": details.get("environment", {})}
+    step = table.season.ladder_step
+    curves = [
+        {**one, **{name: [_coarse(value, step) for value in one[name]] for name in ("values", "low", "high")}}
+        for one in details.get("curves", [])
+    ]
+    return {**details, "curves": curves}
+
+
+def _coarse(value: float | None, step: float) -> float | None:
+    return None if value is None else rounded(value, step)
+
+
 def comparison(table: SeasonTable, store: Store, a: Entry, b: Entry) -> PairTest | None:
-    """The test of two submissions on the split that is shown."""
-    split = "private" if table.split == "private" else "public"
+    """The test of two submissions on the numbers that are shown of them, and on nothing finer."""
 
-    def by_series(entry: Entry) -> Mapping[str, Result]:
-        found = store.results(split, entry.id, table.season.ranking_score)
-        return {result.series: result for _, result in found if result.series}
+    def by_series(entry: Entry) -> dict[str, dict[str, Result]]:
+        found: dict[str, dict[str, Result]] = {}
+        for one in visible_results(table, store, entry):
+            found.setdefault(one.score, {})[one.series] = one
+        return found
 
-    return pair_test(by_series(a), by_series(b))
+    first, second = by_series(a), by_series(b)
+    score = ABOVE_NULL if ABOVE_NULL in first and ABOVE_NULL in second else table.season.ranking_score
+    return pair_test(first.get(score, {}), second.get(score, {}))
 
 
 def compare_page(table: SeasonTable, store: Store, a: Entry, b: Entry, link: Links) -> str:
     """Two submissions side by side."""
-    curves = {one.name if a.name != b.name else one.id[:8]: store.details(one.id).get("curves", []) for one in (a, b)}
+    curves = {
+        one.name if a.name != b.name else one.id[:8]: shown_details(table, store, one).get("curves", [])
+        for one in (a, b)
+    }
     test = comparison(table, store, a, b)
     title = say("against", first=a.name, second=b.name)
     return _rendered("compare.html", title, table, link, a=a, b=b, test=test, charts=task_charts(curves))
