@@ -11,7 +11,7 @@ from datetime import datetime
 from e2lm_leaderboard.bundle.bundle import Finding, Findings, archive_bundle
 from e2lm_leaderboard.bundle.check import submission_of
 from e2lm_leaderboard.season.season import SeasonRules
-from e2lm_leaderboard.store.store import Entry, Incoming, Store
+from e2lm_leaderboard.store.store import ALWAYS, Admission, Entry, Incoming, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,12 @@ def read_incoming(rules: SeasonRules, archive: bytes, team: str) -> Incoming | t
     return Incoming(bundle.content_id, archive, submission.name, submission.title, team)
 
 
-def take_in(store: Store, rules: SeasonRules, archive: bytes, team: str, now: datetime) -> Intake:
+def take_in(
+    store: Store, rules: SeasonRules, archive: bytes, team: str, now: datetime, admission: Admission = ALWAYS
+) -> Intake:
     """Queue the archive for ``team``; the same content again gives the entry that is there."""
     incoming = read_incoming(rules, archive, team)
     if not isinstance(incoming, Incoming):
         return Intake(None, False, incoming)
-    entry, is_new = store.submit(incoming, rules.submissions_per_day, now)
+    entry, is_new = store.submit(incoming, rules.submissions_per_day, now, admission)
     return Intake(entry, is_new, ())

@@ -16,7 +16,7 @@ import numpy as np
 from e2lm.argument import folder_to_write
 from e2lm.atomic_file import whole_folder
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
-from e2lm.errors import UserError
+from e2lm.errors import UserError, nearest_names
 
 if TYPE_CHECKING:
     from e2lm_leaderboard.season.season import SeasonRules
@@ -187,17 +187,23 @@ def run_submit(arguments: Namespace) -> int:
 def _stored(arguments: Namespace, report: Any, archive: bytes) -> dict[str, Any]:
     from e2lm_leaderboard.cli.organiser import opened
     from e2lm_leaderboard.season.season import utc_now
-    from e2lm_leaderboard.store.store import Incoming, LimitReachedError
+    from e2lm_leaderboard.store.store import Incoming, LimitReachedError, NotOpenError
 
     if not arguments.team:
         raise UserError("--team: who enters? give the name of the team")
     submission = report.submission
     incoming = Incoming(report.content_id, archive, submission.name, submission.title, arguments.team)
     with opened(Path(arguments.season)) as (season, store):
+        if arguments.team not in (teams := store.teams()):
+            raise UserError(
+                f"--team {arguments.team!r}: the season has no such team. {nearest_names(arguments.team, teams)}"
+            )
         try:
-            entry, is_new = store.submit(incoming, season.rules.submissions_per_day, utc_now())
+            entry, is_new = store.submit(incoming, season.rules.submissions_per_day, utc_now(), season.admission)
         except LimitReachedError as error:
             raise UserError(f"{error}; refused ones do not count, try again tomorrow") from error
+        except NotOpenError as error:
+            raise UserError(str(error)) from error
     return {"id": entry.id, "name": entry.name, "state": entry.state, "new": is_new}
 
 

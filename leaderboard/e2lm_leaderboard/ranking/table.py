@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,8 @@ from e2lm_leaderboard.ranking.ranking import (
     rounded,
 )
 from e2lm_leaderboard.season.season import Season
-from e2lm_leaderboard.store.store import Entry, Result, Store
+from e2lm_leaderboard.store.store import CLOSED_KEY, Entry, Result, Store
+from e2lm_leaderboard.store.tables import OUT
 
 #: Rows that lack a number for one reason and are named; the others are counted.
 NAMED_ROWS = 5
@@ -67,27 +68,34 @@ class SeasonTable:
 
 
 def season_table(store: Store, season: Season, now: datetime, private: bool = False) -> SeasonTable:
-    """The table; ``private`` shows the organiser the private scores before the end."""
+    """The table; ``private`` shows the organiser the private scores before the end.
+
+    Entries that are out of the competition, or arrived after its end, have no row.
+    """
     head = store.head()
-    entries = store.entries()
-    is_private = private or season.is_over(now)
-    results = store.overall("private" if is_private else "public", (*season.all_scores, *NULL_CONTROL))
-    published = published_results(
-        entries, ranking_results(_public(store, season, is_private, results), season), season.ladder_step
-    )
-    shown = ranking_results(results, season) if is_private else published
-    rows = ranked(
-        entries, {key: shown[key] for key in _finals(entries, published) if key in shown} if is_private else shown
-    )
+    entries = [one for one in store.entries() if one.state not in OUT and not season.is_late(one.received_at)]
+    is_private = private or is_over(store, season, now)
+    public = store.overall("public", (*season.all_scores, *NULL_CONTROL))
+    results = store.overall("private", (*season.all_scores, *NULL_CONTROL)) if is_private else public
+    shown = published = published_results(entries, ranking_results(public, season), season.ladder_step)
+    if is_private:
+        numbers = ranking_results(results, season)
+        finals = _finals(entries, published or numbers, store.teams())
+        shown = {one.id: numbers[one.id] for one in entries if one.id in numbers}
+        rows = [
+            replace(row, tries=sum(one.team == row.entry.team and one.id in shown for one in entries))
+            for row in ranked(entries, {key: shown[key] for key in finals if key in shown})
+        ]
+    else:
+        rows = ranked(entries, shown)
     places = {row.entry.id: place for place, row in enumerate(rows)}
     split = "private" if is_private else "published"
     return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places)
 
 
-def _public(
-    store: Store, season: Season, is_private: bool, results: Mapping[str, Mapping[str, Result]]
-) -> Mapping[str, Mapping[str, Result]]:
-    return store.overall("public", (season.ranking_score, ABOVE_NULL)) if is_private else results
+def is_over(store: Store, season: Season, now: datetime) -> bool:
+    """Whether private scores may be shown: by the season's times, or because the organiser closed it."""
+    return season.is_over(now) or store.setting(CLOSED_KEY) is not None
 
 
 def ranking_results(results: Mapping[str, Mapping[str, Result]], season: Season) -> dict[str, Result]:
@@ -99,16 +107,21 @@ def ranking_results(results: Mapping[str, Mapping[str, Result]], season: Season)
     return found
 
 
-def _finals(entries: Sequence[Entry], published: Mapping[str, Result]) -> set[str]:
-    """The last two entries of each team that were its best; all of a team that never showed a number."""
+def _finals(
+    entries: Sequence[Entry], published: Mapping[str, Result], teams: Mapping[str, tuple[str, Sequence[str]]]
+) -> set[str]:
+    """Who competes in the end: what a team picked; else its last two that were its best; else its last two."""
     improved: dict[str, list[str]] = {}
     others: dict[str, list[str]] = {}
+    picked: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.id in published:
-            has_number = published[entry.id].value is not None
-            (improved if has_number else others).setdefault(entry.team, []).append(entry.id)
-    chosen = {key for keys in improved.values() for key in keys[-FINALS:]}
-    return chosen | {key for team, keys in others.items() if team not in improved for key in keys[-FINALS:]}
+        found = published.get(entry.id)
+        if entry.id in teams.get(entry.team, ("", ()))[1]:
+            picked.setdefault(entry.team, []).append(entry.id)
+        if found is not None:
+            (others if found.value is None else improved).setdefault(entry.team, []).append(entry.id)
+    chosen = {**others, **improved, **picked}
+    return {key for keys in chosen.values() for key in keys[-FINALS:]}
 
 
 def visible_results(table: SeasonTable, store: Store, entry: Entry) -> list[Result]:

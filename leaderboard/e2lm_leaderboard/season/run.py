@@ -1,18 +1,13 @@
 """Takes every waiting submission through check, sandbox, evaluation and scoring; killed at any point, it goes on there.
 
 Nothing of a submission is trusted: it is checked again from the stored bytes, and every number comes from the
-log-likelihoods that the organiser's models gave.
-
-Items are evaluated as an lm-eval task that holds nothing but data: what is evaluated is what was checked, to the byte.
-No template is left: prompt, choices and index are columns, and e2lm's multiple-choice class reads them beside the YAML.
+log-likelihoods that the organiser's models gave. What an entry causes refuses that entry, and the next has its turn;
+what the organiser causes pauses the queue.
 """
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,22 +15,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm import Curve, ItemMetric, Judge, SignalScore, UserError
-from e2lm.atomic_file import whole_folder
-from e2lm.command_line import run_command
-from e2lm.errors import E2LMError, one_line
+from e2lm import Curve, ItemMetric, Judge, SignalScore
+from e2lm.errors import E2LMError, MachineError, one_line, system_error
 from e2lm.plugin_manager import plugin_manager
-from e2lm.results import read_scores
-from e2lm.run_record import RECORD_FILE, LeftOut, RunRecord
-from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
+from e2lm.samples import Samples
 from e2lm_leaderboard.bundle.bundle import Finding, Findings
 from e2lm_leaderboard.bundle.check import CheckReport, check_archive
 from e2lm_leaderboard.bundle.items import TaskItem
-from e2lm_leaderboard.bundle.task_file import KNOWN_CLASS, SUBMISSION_FILE, Submission, TaskFile, function_place
+from e2lm_leaderboard.bundle.task_file import SUBMISSION_FILE, Submission, function_place
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
 from e2lm_leaderboard.sandbox.items import code_items
 from e2lm_leaderboard.sandbox.metric import MetricCode, metric_values
-from e2lm_leaderboard.sandbox.sandbox import SandboxLimits
+from e2lm_leaderboard.sandbox.sandbox import SandboxError, SandboxLimits
 from e2lm_leaderboard.season.alignment import (
     alignment_result,
     corpus_sequences,
@@ -43,7 +34,10 @@ from e2lm_leaderboard.season.alignment import (
     known_sequences,
     share_found,
 )
-from e2lm_leaderboard.season.curves import RunFacts, SampleMetric, cut, item_curves
+from e2lm_leaderboard.season.curves import SampleMetric, cut, item_curves
+from e2lm_leaderboard.season.doctor import require_usable
+from e2lm_leaderboard.season.evaluation import OrganiserError, evaluate, evaluated_samples, run_facts, write_tasks
+from e2lm_leaderboard.season.lease import LEASE_S, held, is_gone, new_worker
 from e2lm_leaderboard.season.null_control import (
     NullCurves,
     ValuesByTruth,
@@ -53,96 +47,8 @@ from e2lm_leaderboard.season.null_control import (
 )
 from e2lm_leaderboard.season.scores import details, submission_results
 from e2lm_leaderboard.season.season import SALT_KEY, Season, is_public, utc_now
-from e2lm_leaderboard.store.store import Entry, Result, Store
-from e2lm_leaderboard.store.tables import State
-
-
-def evaluate(season: Season, tasks: Sequence[str], task_folder: Path, out: Path) -> None:
-    """Run ``e2lm eval``; what is done already is not done again."""
-    arguments = ["eval", *season.series, "--tasks", ",".join(tasks), "--include-path", str(task_folder)]
-    arguments += ["--out", str(out), "--model", season.model, "--quiet", "--no-lm-eval-files", *season.eval_options]
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        code = run_command(arguments)
-    if code != 0:
-        raise E2LMError(f"e2lm eval ended with exit code {code}: {printed.getvalue().strip()[:500]}")
-    left_out = RunRecord.from_json_file(out / RECORD_FILE).left_out
-    # Scores over fewer checkpoints or items would be other scores.
-    if lost := [one for one in left_out if _is_the_seasons(one, season)]:
-        raise UserError(f"a checkpoint of the season cannot be used: {lost[0]}; put it right, the same command goes on")
-    if left_out:
-        raise E2LMError(f"e2lm eval could not use everything: {left_out[0]} ({len(left_out)} lines)")
-
-
-def _is_the_seasons(one: LeftOut, season: Season) -> bool:
-    """Whether a checkpoint, which the organiser gives, could not be read.
-
-    One that was read and gave no number is told by its step: the entry's text may be the cause.
-    """
-    place = None if one.file is None or " step " in one.what else Path(one.file).resolve()
-    return place is not None and any(place.is_relative_to(Path(series).resolve()) for series in season.series)
-
-
-def evaluated_samples(out: Path, tasks: Sequence[str]) -> list[Samples]:
-    """The Samples of ``tasks``."""
-    wanted = set(tasks)
-    return [one for one in read_samples(out / SAMPLES_FOLDER) if one.task in wanted]
-
-
-def run_facts(out: Path) -> dict[str, RunFacts]:
-    """Size and tokens of every series, from the Scores table of the evaluation."""
-    frame = read_scores(out).scores.frame
-    facts = {}
-    for series, rows in frame.groupby("series", sort=True):
-        tokens = {int(step): float(count) for step, count in zip(rows["step"], rows["tokens"], strict=True)}
-        facts[str(series)] = RunFacts(float(rows["params"].iloc[0]), tokens)
-    return facts
-
-
-#: The competition's prefix of task names; ids keep submissions of one name apart.
-PREFIX = "lb"
-ID_CHARS = 12
-
-YAML = """\
-task: {name}
-class: !function {task_class}
-dataset_kwargs: {{data_files: {name}.jsonl}}
-target_delimiter: {delimiter}
-output_type: multiple_choice
-test_split: test
-num_fewshot: 0
-doc_to_text: context
-doc_to_choice: choices
-doc_to_target: gold
-metric_list:
-  - {{metric: acc, aggregation: mean, higher_is_better: true}}
-metadata:
-  version: 1
-"""
-
-
-def task_name(submission: str, number: int) -> str:
-    """The name under which task ``number`` of a submission is evaluated.
-
-    >>> task_name("0123456789abcdef", 2)
-    'lb_0123456789ab_2'
-    """
-    return f"{PREFIX}_{submission[:ID_CHARS]}_{number}"
-
-
-def write_tasks(folder: Path, submission: str, tasks: Sequence[tuple[TaskFile, Sequence[TaskItem]]]) -> list[str]:
-    """Write all tasks into ``folder``, which is replaced; their names in order."""
-    names = [task_name(submission, number) for number in range(len(tasks))]
-    with whole_folder(folder) as partial:
-        for name, (task, items) in zip(names, tasks, strict=True):
-            rows = (
-                json.dumps({"context": one.context, "choices": list(one.choices), "gold": one.gold}) for one in items
-            )
-            (partial / f"{name}.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-            yaml = YAML.format(name=name, task_class=KNOWN_CLASS, delimiter=json.dumps(task.target_delimiter))
-            (partial / f"{name}.yaml").write_text(yaml, encoding="utf-8")
-    return names
-
+from e2lm_leaderboard.store.store import Entry, LeaseLostError, Result, Store
+from e2lm_leaderboard.store.tables import WAITING, State
 
 WORK_FOLDER = "work"
 #: Findings that a refusal tells in full.
@@ -162,16 +68,39 @@ class SeasonRun:
     now: Callable[[], datetime] = utc_now
 
     def run(self) -> int:
-        """Work through the queue; how many submissions came out of it."""
-        waiting = self.store.entries(State.QUEUED, State.CHECKING, State.RUNNING)
-        if waiting and not self.season.series:
-            raise UserError(f"{self.folder}/season.json: field 'series' is empty; name the runs to evaluate on")
-        for entry in waiting:
-            self.tell(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {self._one(entry)}")
-        return len(waiting)
+        """Work through what nobody else has in hand; how many submissions came out of it."""
+        require_usable(self.season, self.folder, bool(self.store.entries(*WAITING)))
+        worker, done = new_worker(), 0
+        while (entry := self.store.claim(worker, self.now(), LEASE_S, is_gone)) is not None:
+            with held(self.store, entry, worker, self.now):
+                told = self._one(entry, worker)
+            self.tell(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {told}")
+            done += 1
+        return done
 
-    def _one(self, entry: Entry) -> str:
-        self.store.move(entry.id, State.CHECKING, self.now())
+    def _one(self, entry: Entry, worker: str) -> str:
+        try:
+            return self._taken_through(entry, worker)
+        except LeaseLostError as error:
+            return one_line(error)
+        except (OrganiserError, MachineError) as error:
+            raise type(error)(f"{entry.name} ({entry.id[:12]}) of {entry.team} waits: {error}") from error
+        except SandboxError as error:
+            return self._refuse_for(entry, worker, f"its code could not be run: {one_line(error)}")
+        except E2LMError as error:
+            return self._refuse_for(entry, worker, f"it could not be evaluated: {one_line(error)}")
+        except OSError as error:
+            raise system_error(error) from error
+        except Exception as error:  # one entry never stops the queue; the organiser may run it again
+            what = f"it could not be scored: {type(error).__name__}: {one_line(error)[:200]}"
+            return self._refuse_for(entry, worker, what)
+
+    def _refuse_for(self, entry: Entry, worker: str, reason: str) -> str:
+        self.store.move(entry.id, State.REFUSED, self.now(), reason, worker=worker)
+        return f"refused: {reason}"
+
+    def _taken_through(self, entry: Entry, worker: str) -> str:
+        self.store.move(entry.id, State.CHECKING, self.now(), worker=worker)
         report = check_archive(self.store.archive(entry.id), self.season.rules)
         findings = list(report.findings)
         items: list[tuple[TaskItem, ...]] = []
@@ -181,22 +110,16 @@ class SeasonRun:
         if not findings:
             remarks, findings = self._similarity(entry, items)
         if findings or report.submission is None:
-            return self._refuse(entry, findings)
-        self.store.move(entry.id, State.RUNNING, self.now(), remarks=remarks)
-        try:
-            self._score(entry, report, items, remarks)
-        except UserError:
-            raise  # the organiser's own mistake: wrong series, wrong metric of the season
-        except E2LMError as error:
-            self.store.move(entry.id, State.REFUSED, self.now(), f"it could not be evaluated: {one_line(error)}")
-            return "refused"
+            return self._refuse(entry, worker, findings)
+        self.store.move(entry.id, State.RUNNING, self.now(), remarks=remarks, worker=worker)
+        self._score(entry, worker, report, items, remarks)
         return "scored"
 
-    def _refuse(self, entry: Entry, findings: Sequence[Finding]) -> str:
+    def _refuse(self, entry: Entry, worker: str, findings: Sequence[Finding]) -> str:
         told = [finding.sentence for finding in findings[:TOLD_FINDINGS]]
         if len(findings) > TOLD_FINDINGS:
             told.append(f"and {len(findings) - TOLD_FINDINGS} more: e2lm leaderboard check tells them all")
-        self.store.move(entry.id, State.REFUSED, self.now(), " | ".join(told) or "refused")
+        self.store.move(entry.id, State.REFUSED, self.now(), " | ".join(told) or "refused", worker=worker)
         return f"refused: {told[0] if told else ''}"
 
     def _items(self, report: CheckReport) -> tuple[list[tuple[TaskItem, ...]], list[Finding]]:
@@ -239,7 +162,9 @@ class SeasonRun:
                 findings.add("similarity", "", "", found, expected, "write items of your own")
         return "; ".join(remarks), findings.listed()
 
-    def _score(self, entry: Entry, report: CheckReport, items: Sequence[Sequence[TaskItem]], remarks: str) -> None:
+    def _score(
+        self, entry: Entry, worker: str, report: CheckReport, items: Sequence[Sequence[TaskItem]], remarks: str
+    ) -> None:
         submission = report.submission
         assert submission is not None
         work = self.folder / WORK_FOLDER / entry.id[:16]
@@ -269,7 +194,7 @@ class SeasonRun:
             self.season.roles,
             "bubblewrap" if submission.tier == "code" else "no code was run",
         )
-        self.store.record(entry.id, results, told, self.now())
+        self.store.record(entry.id, results, told, self.now(), worker)
 
     def _cut(self, split: str, public_of: Mapping[str, NDArray[np.bool_]]) -> Callable[[Curve], Curve]:
         """Cuts a curve to the items and checkpoints of a split."""
@@ -298,7 +223,9 @@ class SeasonRun:
         return [alignment_result(split, wanted, judge)]
 
     def _public(self, items: Sequence[TaskItem]) -> NDArray[np.bool_]:
-        salt = self.store.setting(SALT_KEY) or ""
+        salt = self.store.setting(SALT_KEY)
+        if not salt:
+            raise OrganiserError(f"the database has no {SALT_KEY}: which items are public cannot be told; restore it")
         return np.array([is_public(item.item_id, salt, self.season.public_share) for item in items], dtype=np.bool_)
 
     def _scores(self) -> list[SignalScore]:

@@ -18,6 +18,7 @@ from e2lm.atomic_file import write_json
 from e2lm.errors import UserError
 from e2lm.noun import Noun
 from e2lm.signal_score import SeriesRoles
+from e2lm_leaderboard.store.store import Admission
 
 MIB = 1 << 20
 
@@ -64,6 +65,8 @@ class SeasonRules(Noun):
     #: Share of English running text that is made of the commonest words; half of the usual share suffices.
     min_common_words: ShareLimit = 0.08
     submissions_per_day: Annotated[int, Field(gt=0)] = 10
+    #: Of one team in all; None for as many as its days allow.
+    submissions_total: Annotated[int, Field(gt=0)] | None = None
     #: Items shared with an earlier submission of another team, or with a declared corpus.
     max_similarity: ShareLimit = 0.2
     code_allowed: bool = True
@@ -79,6 +82,10 @@ class Season(Noun):
     """``series`` are folders that ``e2lm eval`` takes. Items fall into the public split with ``public_share``, drawn by
     salted hash; checkpoints after ``public_tokens`` are scored in the private split only. ``database`` is None for
     SQLite in the season's folder.
+
+    Submissions are taken from ``opens_at`` until ``ends_at``, by the clock of the server; private scores are shown from
+    ``private_at`` on, or from ``ends_at`` where that is not named. ``entry_wall_s``, ``entry_memory_bytes`` (of all its
+    processes together) and ``entry_disk_bytes`` bound what the evaluation of one entry may take.
 
     ``control`` holds patterns of the names of those evaluated series that the others must beat. ``early_tokens`` is
     where early ends for the scores that ask (None: at ``public_tokens``, or where the score itself says).
@@ -96,14 +103,19 @@ class Season(Noun):
     control: tuple[Annotated[str, Field(min_length=1, max_length=120)], ...] = ()
     early_tokens: Annotated[float, Field(gt=0)] | None = None
     ladder_step: Annotated[float, Field(gt=0)] = 0.01
+    opens_at: str | None = None
     ends_at: str | None = None
+    private_at: str | None = None
+    entry_wall_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
+    entry_memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    entry_disk_bytes: Annotated[int, Field(gt=0)] = 20 << 30
     database: str | None = None
     corpora: tuple[str, ...] = ()
     judge: str | None = "science-words"
     rules: SeasonRules = SeasonRules()
     seed: int = 0
 
-    @field_validator("ends_at")
+    @field_validator("opens_at", "ends_at", "private_at")
     @classmethod
     def _is_a_moment(cls, text: str | None) -> str | None:
         if text is not None and datetime.fromisoformat(text).tzinfo is None:
@@ -112,7 +124,20 @@ class Season(Noun):
 
     def is_over(self, now: datetime) -> bool:
         """Whether private scores may be shown."""
-        return self.ends_at is not None and now >= datetime.fromisoformat(self.ends_at)
+        shown_at = self.private_at or self.ends_at
+        return shown_at is not None and now >= datetime.fromisoformat(shown_at)
+
+    def is_late(self, received_at: str) -> bool:
+        """Whether something arrived after the end."""
+        return self.ends_at is not None and datetime.fromisoformat(received_at) >= datetime.fromisoformat(self.ends_at)
+
+    @property
+    def admission(self) -> Admission:
+        """When submissions are taken, and how many of a team in all."""
+        opens_at, ends_at = (
+            None if text is None else datetime.fromisoformat(text) for text in (self.opens_at, self.ends_at)
+        )
+        return Admission(opens_at, ends_at, self.rules.submissions_total)
 
     @property
     def all_scores(self) -> tuple[str, ...]:

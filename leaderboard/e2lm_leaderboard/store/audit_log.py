@@ -14,12 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from e2lm_leaderboard.store.tables import AUDIT, BUNDLES, DETAILS, RESULTS, SUBMISSIONS, TEAMS
+from e2lm_leaderboard.store.tables import AUDIT, BUNDLES, DETAILS, RESULTS, SETTINGS, SUBMISSIONS, TEAMS
 
 FIRST_HASH = "0" * 64
 
 #: Columns of a submission that the log can tell.
-TOLD_COLUMNS = ("number", "name", "title", "team", "state", "reason", "received_at", "updated_at", "remarks")
+TOLD_COLUMNS = ("number", "name", "title", "team", "state", "reason", "received_at", "updated_at", "remarks", "notes")
 
 
 def canonical(value: Any) -> str:
@@ -72,7 +72,8 @@ def verified(connection: Connection) -> list[str]:
     """What does not agree with the log, each naming its row; empty where all is well."""
     problems: list[str] = []
     told: dict[str, dict[str, Any]] = {}
-    teams: dict[str, str] = {}
+    teams: dict[str, tuple[str, ...]] = {}
+    settings: dict[str, str] = {}
     previous, expected = FIRST_HASH, 1
     for row in connection.execute(select(AUDIT).order_by(AUDIT.c.seq)):
         problems += _entry_problems(row, previous, expected)
@@ -82,10 +83,16 @@ def verified(connection: Connection) -> list[str]:
         except ValueError:
             payload = {}
         if row.event == "team":
-            teams[row.subject] = str(payload.get("token_sha256"))
+            finals = teams.get(row.subject, ("", "", ""))[2]
+            teams[row.subject] = (str(payload.get("token_sha256")), str(payload.get("role")), finals)
+        elif row.event == "finals" and row.subject in teams:
+            teams[row.subject] = (*teams[row.subject][:2], str(payload.get("finals")))
+        elif row.event == "setting":
+            settings[row.subject] = str(payload.get("sha256"))
         elif row.event in ("submitted", "moved", "scored"):
             told.setdefault(row.subject, {}).update(payload)
     problems += _team_problems(connection, teams)
+    problems += _setting_problems(connection, settings)
     problems += _submission_problems(connection, told)
     return problems
 
@@ -99,11 +106,28 @@ def _entry_problems(row: Row[Any], previous: str, expected: int) -> Iterator[str
         yield f"audit row {row.seq} ({row.event} of {row.subject}): its content was changed"
 
 
-def _team_problems(connection: Connection, teams: dict[str, str]) -> Iterator[str]:
-    stored = {row.name: row.token_sha256 for row in connection.execute(select(TEAMS))}
+def _team_problems(connection: Connection, teams: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    stored = {row.name: (row.token_sha256, row.role, row.finals) for row in connection.execute(select(TEAMS))}
     for name in sorted(stored.keys() | teams.keys()):
-        if stored.get(name) != teams.get(name):
-            yield f"teams row {name}: it is not what the log says"
+        found, told = stored.get(name), teams.get(name)
+        if found != told:
+            what = (
+                "" if found is None or told is None or found[1] == told[1] else f" (role {found[1]!r}, not {told[1]!r})"
+            )
+            yield f"teams row {name}: it is not what the log says{what}"
+
+
+def setting_hash(value: str) -> str:
+    """What the log says of a setting: its value may be a secret."""
+    return sha256(value.encode()).hexdigest()
+
+
+def _setting_problems(connection: Connection, settings: dict[str, str]) -> Iterator[str]:
+    """Settings that the log tells of: of a season opened by an earlier e2lm, those set since."""
+    stored = {row.key: setting_hash(row.value) for row in connection.execute(select(SETTINGS))}
+    for key, told in sorted(settings.items()):
+        if stored.get(key) != told:
+            yield f"settings row {key}: {'missing' if key not in stored else 'it is not what the log says'}"
 
 
 def _submission_problems(connection: Connection, told: dict[str, dict[str, Any]]) -> Iterator[str]:

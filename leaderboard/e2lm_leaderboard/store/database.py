@@ -15,12 +15,12 @@ from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
     NoSuchModuleError,
-    OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from e2lm.errors import MachineError, UserError, one_line
+from e2lm_leaderboard.store.tables import NoTablesError
 
 BUSY_MS = 10_000
 
@@ -48,6 +48,13 @@ def unavailable(url: str, error: BaseException) -> StoreUnavailableError:
     what = one_line(getattr(error, "orig", None) or error)[:200]
     shown = make_url(url).render_as_string(hide_password=True)
     return StoreUnavailableError(f"{shown}: the database failed ({what}); what it answered before is safe, try again")
+
+
+def require_file(url: str) -> None:
+    """Raise :class:`NoTablesError` where SQLite would make a new, empty file in the place of one that is gone."""
+    name = make_url(url).database
+    if url.startswith("sqlite") and name and not Path(name).is_file():
+        raise NoTablesError(f"{name}: there is no such database: it was deleted or moved; put it back")
 
 
 @contextmanager
@@ -98,7 +105,7 @@ def open_engine(url: str, writes: bool) -> Engine:
     try:
         with engine.connect():
             pass
-    except OperationalError as error:
+    except DBAPIError as error:
         raise unavailable(url, error) from error
     return engine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from e2lm.errors import E2LMError, UserError
-from e2lm_leaderboard.store.audit_log import AuditHead, result_values, results_hash, verified
-from e2lm_leaderboard.store.database import explained, open_engine
+from e2lm_leaderboard.store.audit_log import AuditHead, result_values, results_hash, setting_hash, verified
+from e2lm_leaderboard.store.database import explained, open_engine, require_file
 from e2lm_leaderboard.store.group_commit import GroupCommit
 from e2lm_leaderboard.store.tables import (
     AUDIT,
@@ -25,6 +25,7 @@ from e2lm_leaderboard.store.tables import (
     SETTINGS,
     SUBMISSIONS,
     TEAMS,
+    WAITING,
     State,
     migrate,
     require_move,
@@ -73,7 +74,38 @@ class Incoming:
 
 
 class LimitReachedError(E2LMError):
-    """A team has used up its submissions of the day."""
+    """A team has used up its submissions of the day, or of the season."""
+
+
+class NotOpenError(E2LMError):
+    """The season takes no submissions now."""
+
+
+class LeaseLostError(E2LMError):
+    """Somebody else works on a submission by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """When submissions are taken, by the clock of whoever takes them, and how many of one team in all."""
+
+    opens_at: datetime | None = None
+    ends_at: datetime | None = None
+    total: int | None = None
+
+    def require_open(self, now: datetime, closed_at: str | None) -> None:
+        """Raise :class:`NotOpenError` with both times where the season takes nothing."""
+        ends_at = self.ends_at if closed_at is None else datetime.fromisoformat(closed_at)
+        clock = f"it is {timestamp(now)} on the clock of this server"
+        if self.opens_at is not None and now < self.opens_at:
+            raise NotOpenError(f"submissions are taken from {timestamp(self.opens_at)} on; {clock}")
+        if ends_at is not None and now >= ends_at:
+            raise NotOpenError(f"submissions were taken until {timestamp(ends_at)}; {clock}")
+
+
+ALWAYS = Admission()
+#: Set by ``e2lm leaderboard close``: an end before the one that was planned.
+CLOSED_KEY = "closed_at"
 
 
 def timestamp(now: datetime) -> str:
@@ -88,11 +120,13 @@ def timestamp(now: datetime) -> str:
 class Store:
     """Opens the database at ``url``, creating or updating its tables."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, create: bool = True) -> None:
         self.url = url
+        if not create:
+            require_file(url)
         self._writing = open_engine(url, writes=True)
         with explained(url):
-            migrate(self._writing, url)
+            migrate(self._writing, url, create)
         self._reading = open_engine(url, writes=False)
         self.writer = GroupCommit(self._writing)
 
@@ -104,27 +138,67 @@ class Store:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def submit(self, incoming: Incoming, per_day: int, now: datetime) -> tuple[Entry, bool]:
+    def submit(
+        self, incoming: Incoming, per_day: int, now: datetime, admission: Admission = ALWAYS
+    ) -> tuple[Entry, bool]:
         """The entry, and whether it is new: the same content is one row, however often it comes.
 
         Raises :class:`LimitReachedError` where the team has ``per_day`` submissions within 24 hours; refused ones are
-        free.
+        free. Raises :class:`NotOpenError` before the season opens and after it ended.
         """
-        return self.submit_later(incoming, per_day, now).result()
+        return self.submit_later(incoming, per_day, now, admission).result()
 
-    def submit_later(self, incoming: Incoming, per_day: int, now: datetime) -> Future[tuple[Entry, bool]]:
+    def submit_later(
+        self, incoming: Incoming, per_day: int, now: datetime, admission: Admission = ALWAYS
+    ) -> Future[tuple[Entry, bool]]:
         """The answer of :meth:`submit` to come, for whoever must not wait in a thread."""
-        return self.writer.submitted(lambda connection, head: submitted(connection, head, incoming, per_day, now))
+        return self.writer.submitted(
+            lambda connection, head: submitted(connection, head, incoming, per_day, now, admission)
+        )
 
-    def move(self, key: str, state: State, now: datetime, reason: str = "", remarks: str | None = None) -> Entry:
-        """The entry in its new state."""
-        return self.writer.run(lambda connection, head: _moved(connection, head, key, state, now, reason, remarks))
+    def move(
+        self,
+        key: str,
+        state: State,
+        now: datetime,
+        reason: str = "",
+        remarks: str | None = None,
+        worker: str | None = None,
+        **told: Any,
+    ) -> Entry:
+        """The entry in its new state; ``told`` are ``notes`` for the organiser, and ``counted``.
 
-    def record(self, key: str, results: Sequence[Result], details: dict[str, Any], now: datetime) -> Entry:
+        Raises :class:`LeaseLostError` where ``worker`` does not have it in hand.
+        """
+        return self.writer.run(
+            lambda connection, head: _moved(connection, head, key, state, now, reason, remarks, worker, told)
+        )
+
+    def record(
+        self, key: str, results: Sequence[Result], details: dict[str, Any], now: datetime, worker: str | None = None
+    ) -> Entry:
         """Numbers and state ``scored`` in one: both are there, or neither."""
 
         def change(connection: Connection, head: AuditHead) -> Entry:
-            return _recorded(connection, head, key, results, json.dumps(details, sort_keys=True), now)
+            return _recorded(connection, head, key, results, json.dumps(details, sort_keys=True), now, worker)
+
+        return self.writer.run(change)
+
+    def claim(self, worker: str, now: datetime, lease_s: float, is_gone: Callable[[str], bool]) -> Entry | None:
+        """The next submission that nobody has in hand, now ``worker``'s for ``lease_s``; None where there is none.
+
+        What a worker had whose lease ran out, or that ``is_gone``, is free again.
+        """
+        return self.writer.run(lambda connection, _: _claimed(connection, worker, now, lease_s, is_gone))
+
+    def renew(self, key: str, worker: str, now: datetime, lease_s: float) -> bool:
+        """Whether ``worker`` still has the submission, for ``lease_s`` more; 0 gives it back."""
+        until = timestamp(now + timedelta(seconds=lease_s)) if lease_s > 0 else ""
+        values = {"lease_until": until, "worker": worker if lease_s > 0 else ""}
+        own = (SUBMISSIONS.c.id == key, SUBMISSIONS.c.worker == worker)
+
+        def change(connection: Connection, _: AuditHead) -> bool:
+            return bool(connection.execute(SUBMISSIONS.update().where(*own).values(values)).rowcount)
 
         return self.writer.run(change)
 
@@ -132,21 +206,37 @@ class Store:
         """Add a team or give it a new token."""
 
         def change(connection: Connection, head: AuditHead) -> None:
+            finals = connection.execute(select(TEAMS.c.finals).where(TEAMS.c.name == name)).scalar() or ""
             connection.execute(TEAMS.delete().where(TEAMS.c.name == name))
             values = {"name": name, "token_sha256": token_sha256, "role": role, "created_at": timestamp(now)}
-            connection.execute(TEAMS.insert().values(values))
+            connection.execute(TEAMS.insert().values({**values, "finals": finals}))
             head.append(connection, timestamp(now), "team", name, {"token_sha256": token_sha256, "role": role})
 
         self.writer.run(change)
 
-    def set_setting(self, key: str, value: str) -> None:
-        """Keep ``value`` under ``key``."""
+    def pick_finals(self, team: str, keys: Sequence[str], now: datetime) -> None:
+        """Let these submissions of ``team`` compete in the end."""
 
-        def change(connection: Connection, _: AuditHead) -> None:
-            connection.execute(SETTINGS.delete().where(SETTINGS.c.key == key))
-            connection.execute(SETTINGS.insert().values(key=key, value=value))
+        def change(connection: Connection, head: AuditHead) -> None:
+            finals = " ".join(keys)
+            connection.execute(TEAMS.update().where(TEAMS.c.name == team).values(finals=finals))
+            head.append(connection, timestamp(now), "finals", team, {"finals": finals})
 
         self.writer.run(change)
+
+    def set_setting(self, key: str, value: str) -> None:
+        """Keep ``value`` under ``key``; the log has its hash."""
+
+        def change(connection: Connection, head: AuditHead) -> None:
+            connection.execute(SETTINGS.delete().where(SETTINGS.c.key == key))
+            connection.execute(SETTINGS.insert().values(key=key, value=value))
+            head.append(connection, timestamp(datetime.now(UTC)), "setting", key, {"sha256": setting_hash(value)})
+
+        self.writer.run(change)
+
+    def log(self, event: str, subject: str, payload: dict[str, Any], now: datetime) -> None:
+        """Put something that happened into the log."""
+        self.writer.run(lambda connection, head: head.append(connection, timestamp(now), event, subject, payload))
 
     @contextmanager
     def _reads(self) -> Iterator[Connection]:
@@ -159,6 +249,28 @@ class Store:
         """What is kept under ``key``."""
         with self._reads() as connection:
             return connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.key == key)).scalar()
+
+    def last_logged(self, event: str, subject: str) -> dict[str, Any] | None:
+        """What the log said last of a subject."""
+        query = select(AUDIT.c.payload).where(AUDIT.c.event == event, AUDIT.c.subject == subject)
+        with self._reads() as connection:
+            found = connection.execute(query.order_by(AUDIT.c.seq.desc()).limit(1)).scalar()
+        return None if found is None else dict(json.loads(found))
+
+    def teams(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Role and picked finals of every team."""
+        with self._reads() as connection:
+            return {row.name: (row.role, tuple(row.finals.split())) for row in connection.execute(select(TEAMS))}
+
+    def notes(self, key: str) -> str:
+        """What the organiser alone is told of a submission."""
+        with self._reads() as connection:
+            return str(connection.execute(select(SUBMISSIONS.c.notes).where(SUBMISSIONS.c.id == key)).scalar() or "")
+
+    def hash_at(self, seq: int) -> str | None:
+        """The hash of an entry of the log."""
+        with self._reads() as connection:
+            return connection.execute(select(AUDIT.c.hash).where(AUDIT.c.seq == seq)).scalar()
 
     def entry(self, key: str) -> Entry:
         """The submission called ``key``, or by a beginning of its id that no other shares."""
@@ -247,23 +359,34 @@ _USED = (
     select(func.count())
     .select_from(SUBMISSIONS)
     .where(SUBMISSIONS.c.team == bindparam("team"), SUBMISSIONS.c.received_at > bindparam("since"))
-    .where(SUBMISSIONS.c.state != State.REFUSED.value)
+    .where((SUBMISSIONS.c.state != State.REFUSED.value) | (SUBMISSIONS.c.counted == 1))
     .scalar_subquery()
 )
 _USED_AND_LAST = select(_USED, select(func.max(SUBMISSIONS.c.number)).scalar_subquery())
 
 
 def submitted(
-    connection: Connection, head: AuditHead, incoming: Incoming, per_day: int, now: datetime
+    connection: Connection,
+    head: AuditHead,
+    incoming: Incoming,
+    per_day: int,
+    now: datetime,
+    admission: Admission = ALWAYS,
 ) -> tuple[Entry, bool]:
     """The change behind :meth:`Store.submit`."""
     known = connection.execute(_BY_ID, {"key": incoming.id}).first()
     if known is not None:
         return _entry(known), False
+    closed_at = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.key == CLOSED_KEY)).scalar()
+    admission.require_open(now, closed_at)
     at, since = timestamp(now), timestamp(now - timedelta(days=1))
     used, last = connection.execute(_USED_AND_LAST, {"team": incoming.team, "since": since}).one()
     if used >= per_day:
         raise LimitReachedError(f"team {incoming.team!r} has {used} submissions within 24 hours, allowed are {per_day}")
+    if admission.total is not None:
+        in_all, _ = connection.execute(_USED_AND_LAST, {"team": incoming.team, "since": ""}).one()
+        if in_all >= admission.total:
+            raise LimitReachedError(f"team {incoming.team!r} has {in_all} submissions, allowed are {admission.total}")
     number = int(last or 0) + 1
     entry = Entry(incoming.id, number, incoming.name, incoming.title, incoming.team, State.QUEUED.value, "", at, at, "")
     values = {name: getattr(entry, name) for name in Entry.__slots__}
@@ -275,22 +398,40 @@ def submitted(
 
 
 def _moved(
-    connection: Connection, head: AuditHead, key: str, state: State, now: datetime, reason: str, remarks: str | None
+    connection: Connection,
+    head: AuditHead,
+    key: str,
+    state: State,
+    now: datetime,
+    reason: str,
+    remarks: str | None,
+    worker: str | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Entry:
     row = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == key)).first()
     if row is None:
         raise E2LMError(f"submission {key!r}: there is none")
+    if worker is not None and row.worker != worker:
+        raise LeaseLostError(f"submission {key[:12]}: {row.worker or 'the organiser'} has taken it over")
     require_move(row.state, state)
-    changed = {"state": state.value, "reason": reason, "updated_at": timestamp(now)}
+    changed = {"state": state.value, "reason": reason, "updated_at": timestamp(now), **(told or {})}
     if remarks is not None:
         changed["remarks"] = remarks
     connection.execute(SUBMISSIONS.update().where(SUBMISSIONS.c.id == key).values(changed))
     head.append(connection, changed["updated_at"], "moved", key, changed)
+    if worker is None or state not in WAITING:
+        connection.execute(SUBMISSIONS.update().where(SUBMISSIONS.c.id == key).values(worker="", lease_until=""))
     return _entry(connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == key)).one())
 
 
 def _recorded(
-    connection: Connection, head: AuditHead, key: str, results: Sequence[Result], details: str, now: datetime
+    connection: Connection,
+    head: AuditHead,
+    key: str,
+    results: Sequence[Result],
+    details: str,
+    now: datetime,
+    worker: str | None = None,
 ) -> Entry:
     connection.execute(RESULTS.delete().where(RESULTS.c.submission == key))
     connection.execute(DETAILS.delete().where(DETAILS.c.submission == key))
@@ -300,4 +441,17 @@ def _recorded(
     connection.execute(DETAILS.insert().values(submission=key, payload=details))
     told = {"results_sha256": results_hash(map(result_values, results), details)}
     head.append(connection, timestamp(now), "scored", key, told)
-    return _moved(connection, head, key, State.SCORED, now, "", None)
+    return _moved(connection, head, key, State.SCORED, now, "", None, worker)
+
+
+def _claimed(
+    connection: Connection, worker: str, now: datetime, lease_s: float, is_gone: Callable[[str], bool]
+) -> Entry | None:
+    waiting = SUBMISSIONS.c.state.in_([state.value for state in WAITING])
+    for row in connection.execute(select(SUBMISSIONS).where(waiting).order_by(SUBMISSIONS.c.number)):
+        if row.worker and row.lease_until > timestamp(now) and not is_gone(row.worker):
+            continue
+        values = {"worker": worker, "lease_until": timestamp(now + timedelta(seconds=lease_s))}
+        connection.execute(SUBMISSIONS.update().where(SUBMISSIONS.c.id == row.id).values(values))
+        return _entry(row)
+    return None

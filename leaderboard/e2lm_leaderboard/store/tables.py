@@ -29,7 +29,7 @@ from sqlalchemy import (
 from e2lm.errors import E2LMError, UserError
 
 #: Version of what follows; :mod:`e2lm_leaderboard.store.tables` leads to it.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 
@@ -44,6 +44,7 @@ TEAMS = Table(
     Column("token_sha256", String(64), nullable=False, unique=True),
     Column("role", String(20), nullable=False),
     Column("created_at", String(40), nullable=False),
+    Column("finals", Text, nullable=False, server_default=""),
 )
 
 BUNDLES = Table(
@@ -53,7 +54,8 @@ BUNDLES = Table(
     Column("archive", LargeBinary, nullable=False),
 )
 
-#: ``received_at`` and ``updated_at`` are ISO 8601 in UTC, so that their order as text is that of time.
+#: ``notes`` are for the organiser alone; ``counted`` is 1 for a refused submission that costs its team a try;
+#: ``worker`` has it in hand until ``lease_until``. Times are ISO 8601 in UTC: their order as text is that of time.
 SUBMISSIONS = Table(
     "submissions",
     METADATA,
@@ -67,6 +69,10 @@ SUBMISSIONS = Table(
     Column("received_at", String(40), nullable=False),
     Column("updated_at", String(40), nullable=False),
     Column("remarks", Text, nullable=False, server_default=""),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("counted", Integer, nullable=False, server_default="0"),
+    Column("worker", String(120), nullable=False, server_default=""),
+    Column("lease_until", String(40), nullable=False, server_default=""),
     Index("submissions_by_team", "team", "received_at"),
     Index("submissions_by_state", "state", "number"),
 )
@@ -108,16 +114,34 @@ AUDIT = Table(
 )
 
 
+class NoTablesError(UserError):
+    """A database that should be there is empty."""
+
+
 VERSION_KEY = "schema_version"
 
 #: Version -> statements that lead to the next one.
-STEPS = {1: ("ALTER TABLE submissions ADD COLUMN remarks TEXT NOT NULL DEFAULT ''",)}
+STEPS = {
+    1: ("ALTER TABLE submissions ADD COLUMN remarks TEXT NOT NULL DEFAULT ''",),
+    2: (
+        "ALTER TABLE submissions ADD COLUMN notes TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE submissions ADD COLUMN counted INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE submissions ADD COLUMN worker VARCHAR(120) NOT NULL DEFAULT ''",
+        "ALTER TABLE submissions ADD COLUMN lease_until VARCHAR(40) NOT NULL DEFAULT ''",
+        "ALTER TABLE teams ADD COLUMN finals TEXT NOT NULL DEFAULT ''",
+    ),
+}
 
 
-def migrate(engine: Engine, name: str) -> None:
-    """Create the tables or lead them to :data:`SCHEMA_VERSION`; a :class:`UserError` for those of a newer version."""
+def migrate(engine: Engine, name: str, create: bool = True) -> None:
+    """Create the tables or lead them to :data:`SCHEMA_VERSION`; a :class:`UserError` for those of a newer version.
+
+    :class:`NoTablesError` where there are none and none are to be made.
+    """
     with engine.begin() as connection:
         if not inspect(connection).has_table(SETTINGS.name):
+            if not create:
+                raise NoTablesError(f"{name}: the database holds no season: it was deleted, emptied or replaced")
             METADATA.create_all(connection)
             connection.execute(SETTINGS.insert().values(key=VERSION_KEY, value=str(SCHEMA_VERSION)))
             return
@@ -145,15 +169,25 @@ class State(StrEnum):
     RUNNING = "running"
     SCORED = "scored"
     REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    DISQUALIFIED = "disqualified"
 
+
+#: What somebody works on, or will.
+WAITING = (State.QUEUED, State.CHECKING, State.RUNNING)
+#: Out of the competition: never ranked.
+OUT = (State.REFUSED, State.WITHDRAWN, State.DISQUALIFIED)
+_AWAY = {State.WITHDRAWN, State.DISQUALIFIED}
 
 #: A run that was killed starts over from ``checking``; a scored submission may be scored again by new rules.
 NEXT = {
-    State.QUEUED: {State.CHECKING, State.REFUSED},
-    State.CHECKING: {State.CHECKING, State.RUNNING, State.REFUSED},
-    State.RUNNING: {State.CHECKING, State.RUNNING, State.SCORED, State.REFUSED},
-    State.SCORED: {State.CHECKING, State.SCORED},
-    State.REFUSED: {State.CHECKING},
+    State.QUEUED: {State.CHECKING, State.REFUSED, *_AWAY},
+    State.CHECKING: {State.QUEUED, State.CHECKING, State.RUNNING, State.REFUSED, *_AWAY},
+    State.RUNNING: {State.QUEUED, State.CHECKING, State.RUNNING, State.SCORED, State.REFUSED, *_AWAY},
+    State.SCORED: {State.QUEUED, State.CHECKING, State.SCORED, State.REFUSED, *_AWAY},
+    State.REFUSED: {State.QUEUED, State.CHECKING, *_AWAY},
+    State.WITHDRAWN: {State.QUEUED, State.DISQUALIFIED},
+    State.DISQUALIFIED: {State.QUEUED},
 }
 
 

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from e2lm_leaderboard.bundle.intake import read_incoming
 from e2lm_leaderboard.ranking.table import season_table, table_csv, table_parquet, table_records, visible_results
-from e2lm_leaderboard.store.store import Entry, Incoming, LimitReachedError
+from e2lm_leaderboard.store.store import Entry, Incoming, LimitReachedError, NotOpenError
 from e2lm_leaderboard.web.pages import ROWS_PER_PAGE, comparison
 from e2lm_leaderboard.web.website import Website
 
@@ -303,10 +303,12 @@ async def _answered(site: Website, archive: bytes, team: str) -> Response:
         findings = [finding.as_json() for finding in incoming]
         return JSONResponse({"detail": "the bundle is refused", "findings": findings}, 422)
     try:
-        later = site.store.submit_later(incoming, rules.submissions_per_day, site.now())
+        later = site.store.submit_later(incoming, rules.submissions_per_day, site.now(), site.season.admission)
         entry, is_new = await asyncio.wrap_future(later)
     except LimitReachedError as error:
         return JSONResponse({"detail": str(error)}, 429)
+    except NotOpenError as error:
+        return JSONResponse({"detail": str(error)}, 403)
     return JSONResponse(_entry(entry), 201 if is_new else 200)
 
 

@@ -18,7 +18,7 @@ from e2lm_leaderboard.bundle.intake import take_in
 from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.season.season import Season, utc_now
 from e2lm_leaderboard.store.database import StoreUnavailableError
-from e2lm_leaderboard.store.store import LimitReachedError, Store
+from e2lm_leaderboard.store.store import LimitReachedError, NotOpenError, Store
 from e2lm_leaderboard.web.api import QueryKey, add_api
 from e2lm_leaderboard.web.cache import PageCache
 from e2lm_leaderboard.web.export import STATIC_FILES, static_file
@@ -113,9 +113,11 @@ def _submitted(site: Website, archive: bytes, token: str) -> Response:
     if team is None:
         return HTMLResponse(submit_page(site.table(), LINKS, say("no_such_token")), 401)
     try:
-        intake = take_in(site.store, site.season.rules, archive, team[0], site.now())
+        intake = take_in(site.store, site.season.rules, archive, team[0], site.now(), site.season.admission)
     except LimitReachedError as error:
         return HTMLResponse(submit_page(site.table(), LINKS, str(error)), 429)
+    except NotOpenError as error:
+        return HTMLResponse(submit_page(site.table(), LINKS, str(error)), 403)
     if intake.entry is None:
         told = [finding.sentence for finding in intake.findings]
         return HTMLResponse(submit_page(site.table(), LINKS, say("refused"), told), 422)

@@ -9,7 +9,7 @@ from datetime import datetime
 from starlette.exceptions import HTTPException
 
 from e2lm.errors import UserError
-from e2lm_leaderboard.ranking.table import SeasonTable, season_table
+from e2lm_leaderboard.ranking.table import SeasonTable, is_over, season_table
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import StoreUnavailableError
 from e2lm_leaderboard.store.store import Entry, Store
@@ -47,7 +47,7 @@ class Website:
     def table(self) -> SeasonTable:
         """The table as it may be shown now."""
         known = self._table
-        over = self.season.is_over(self.now())
+        over = is_over(self.store, self.season, self.now())
         if known is None or known.version != self.store.version() or over != (known.split == "private"):
             known = season_table(self.store, self.season, self.now())
             self._table = known

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
-from e2lm.errors import E2LMError
+from e2lm.errors import E2LMError, UserError
 from e2lm.run_record import LeftOut, RunRecord
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.intake import take_in
 from e2lm_leaderboard.cli.demo import demo_submissions
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files
 from e2lm_leaderboard.ranking.table import season_table
+from e2lm_leaderboard.season import evaluation
+from e2lm_leaderboard.season import run as season_run
+from e2lm_leaderboard.season.evaluation import Done, OrganiserError, evaluate, run_watched
+from e2lm_leaderboard.season.lease import is_gone
 from e2lm_leaderboard.season.run import SeasonRun
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import database_url
-from e2lm_leaderboard.store.store import Store
+from e2lm_leaderboard.store.store import Entry, LeaseLostError, Store
 from e2lm_leaderboard.store.tables import State
 from tests.e2lm_leaderboard.season_samples import NOW
 
@@ -51,21 +61,135 @@ def sent(run: SeasonRun, changes: dict[str, bytes], team: str = "reds") -> str:
     return intake.entry.id
 
 
+def ended(monkeypatch: pytest.MonkeyPatch, *endings: Done) -> None:
+    """Let the next evaluations end so, without any model."""
+    left = list(endings)
+    monkeypatch.setattr(evaluation, "run_watched", lambda command, out, season: left.pop(0))
+
+
 def test_an_evaluation_that_left_something_out_is_no_ground_for_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from e2lm_leaderboard.season import run as season_run
-
     season = Season.from_data({"title": "Test", "series": ["runs/a"]}, "test")
     out = tmp_path / "out"
     record = RunRecord(command="eval", config={}, versions={}, finished=True)
-    monkeypatch.setattr(season_run, "run_command", lambda words: 0)
+    ended(monkeypatch, *(Done(0, "", ""),) * 2)
+    monkeypatch.setattr(evaluation, "_own_fault", lambda season: None)
     record.write(out)
-    season_run.evaluate(season, ["t"], tmp_path, out)
+    evaluate(season, ["t"], tmp_path, out)
     spoilt = LeftOut(what="a step 20, t", why="the model gives a log-likelihood of nan", file="runs/a/checkpoint-20")
     record.model_copy(update={"left_out": (spoilt,)}).write(out)
     with pytest.raises(E2LMError, match=r"could not use everything: left out: a step 20, t: .*nan"):
-        season_run.evaluate(season, ["t"], tmp_path, out)
+        evaluate(season, ["t"], tmp_path, out)
+
+
+def test_whose_fault_it_is_is_measured_by_questions_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    season = Season.from_data({"title": "Test", "series": ["runs/a"]}, "test")
+    failed, too_long = Done(2, "no such model", ""), Done(2, "a continuation of 1460 tokens", "")
+    ended(monkeypatch, failed, failed)
+    with pytest.raises(OrganiserError, match=r"whatever is asked: .*no such model"):
+        evaluate(season, ["t"], tmp_path, tmp_path / "out")
+    ended(monkeypatch, too_long)
+    monkeypatch.setattr(evaluation, "_own_fault", lambda season: None)
+    with pytest.raises(E2LMError, match="1460 tokens") as caught:
+        evaluate(season, ["t"], tmp_path, tmp_path / "out")
+    assert not isinstance(caught.value, OrganiserError)
+    ended(monkeypatch, Done(3, "disk full", ""))
+    with pytest.raises(OrganiserError, match="disk full"):
+        evaluate(season, ["t"], tmp_path, tmp_path / "out")
+    ended(monkeypatch, Done(-9, "", "its evaluation took more than 1 s"))
+    with pytest.raises(E2LMError, match="more than 1 s"):
+        evaluate(season, ["t"], tmp_path, tmp_path / "out")
+
+
+def test_an_evaluation_is_ended_with_all_it_started_at_its_limit(tmp_path: Path) -> None:
+    season = Season.from_data({"title": "Test", "entry_wall_s": 5.0}, "test")
+    code = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    done = run_watched([sys.executable, "-c", code], tmp_path / "out", season)
+    assert "more than 5 s" in done.limit
+    child = int(done.told)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    large = season.model_copy(update={"entry_wall_s": 60.0, "entry_memory_bytes": 50 << 20})
+    code = "x = b'1' * (200 << 20)\nimport time; time.sleep(60)"
+    assert "bytes of memory" in run_watched([sys.executable, "-c", code], tmp_path / "out", large).limit
+
+
+def test_one_entrys_fault_refuses_it_and_the_next_has_its_turn(
+    season_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = season_of()
+    keys = [sent(run, {"README": name.encode()}, name) for name in ("reds", "blues", "whites")]
+    faults = iter((E2LMError("too long for the models"), ValueError("half of a pair"), OrganiserError("no disk")))
+
+    def failing(*_: object) -> None:
+        raise next(faults)
+
+    monkeypatch.setattr(season_run, "evaluate", failing)
+    monkeypatch.setattr(SeasonRun, "_similarity", lambda self, entry, items: ("", []))
+    with pytest.raises(OrganiserError, match=rf"counting-in-words \({keys[2][:12]}\) of whites waits: no disk"):
+        run.run()
+    states = [(entry.state, entry.reason) for entry in run.store.entries()]
+    assert states[0] == (State.REFUSED, "it could not be evaluated: too long for the models")
+    assert states[1] == (State.REFUSED, "it could not be scored: ValueError: half of a pair")
+    assert states[2][0] == State.RUNNING
+    assert run.store.claim("me", NOW, 60, is_gone) is not None, "the lease was given back"
+
+
+def test_two_runs_share_the_queue_and_each_entry_is_taken_once(
+    season_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = season_of()
+    keys = [sent(run, {"README": str(k).encode()}, f"team-{k}") for k in range(12)]
+    seen: list[str] = []
+
+    def noted(self: SeasonRun, entry: Entry, worker: str) -> str:
+        seen.append(entry.id)
+        for state in (State.CHECKING, State.RUNNING):
+            self.store.move(entry.id, state, NOW, worker=worker)
+        self.store.record(entry.id, [], {}, NOW, worker)
+        return "scored"
+
+    monkeypatch.setattr(SeasonRun, "_taken_through", noted)
+    with ThreadPoolExecutor(3) as pool:
+        counts = list(pool.map(lambda _: run.run(), range(3)))
+    assert sum(counts) == 12
+    assert sorted(seen) == sorted(keys)
+    assert run.store.verify() == []
+
+
+def test_what_a_dead_worker_had_is_free_and_what_it_still_says_is_not_taken(season_of: Make) -> None:
+    run = season_of()
+    key = sent(run, {})
+    dead = f"{socket.gethostname()[:60]}:{2**22 + 1}:0:abcd"
+    for worker, gone in (("elsewhere:1:0:ab", False), (dead, True)):
+        claimed = run.store.claim(worker, NOW, 60, is_gone)
+        assert claimed is not None
+        again = run.store.claim("me", NOW, 60, is_gone)
+        assert (again is not None) == gone
+        run.store.renew(key, "me" if gone else worker, NOW, 0)
+    late = run.store.claim("slow", NOW, 60, is_gone)
+    assert late is not None
+    assert run.store.claim("me", NOW + timedelta(seconds=61), 60, is_gone) is not None
+    with pytest.raises(LeaseLostError, match="me has taken it over"):
+        run.store.move(key, State.CHECKING, NOW, worker="slow")
+    assert not run.store.renew(key, "slow", NOW, 60)
+
+
+def test_a_mistake_in_the_season_is_told_before_anything_is_run(season_of: Make) -> None:
+    for changes, named in (
+        (
+            {"ranking_score": "signal_qality"},
+            "field 'ranking_score': no plugin has a score 'signal_qality'. Did you mean",
+        ),
+        ({"series": ["/nowhere/runs"]}, "field 'series': /nowhere/runs: is not there"),
+        ({"judge": "sience-words"}, "field 'judge'"),
+        ({"rules": {"min_items": 9, "max_items": 8}}, "min_items 9 is more than max_items 8"),
+        ({"rules": {"languages": []}}, "field 'rules.languages': is empty"),
+        ({"corpora": ["/nowhere.txt"]}, "field 'corpora': /nowhere.txt: no such file"),
+    ):
+        run = season_of(**changes)
+        with pytest.raises(UserError, match=re.escape(named)):
+            run.run()
 
 
 @pytest.mark.slow
@@ -95,8 +219,6 @@ def test_a_submission_is_scored_from_the_organisers_models(season_of: Make) -> N
 def test_a_run_that_was_killed_goes_on_and_gives_the_same_numbers(
     season_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from e2lm_leaderboard.season import run as season_run
-
     run = season_of()
     key = sent(run, {})
 
@@ -166,7 +288,6 @@ def test_code_is_refused_where_the_sandbox_fails_its_self_test(
     season_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from e2lm_leaderboard.sandbox.check import SandboxVerdict
-    from e2lm_leaderboard.season import run as season_run
 
     monkeypatch.setattr(season_run, "sandbox_verdict", lambda: SandboxVerdict({}, "bwrap is not installed"))
     run = season_of()

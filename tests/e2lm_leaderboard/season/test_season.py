@@ -19,6 +19,7 @@ def test_the_default_rules_are_those_that_are_published() -> None:
         "max_duplicates": 0.02,
         "min_common_words": 0.08,
         "submissions_per_day": 10,
+        "submissions_total": None,
         "max_similarity": 0.2,
         "code_allowed": True,
         "metric_code_bytes": 4096,

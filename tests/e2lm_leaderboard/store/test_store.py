@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from e2lm.errors import E2LMError, UserError
-from e2lm_leaderboard.store.database import database_url, open_engine
-from e2lm_leaderboard.store.store import Incoming, LimitReachedError, Result, Store
-from e2lm_leaderboard.store.tables import METADATA, SCHEMA_VERSION, State, migrate
+from e2lm_leaderboard.store.database import StoreUnavailableError, database_url, open_engine
+from e2lm_leaderboard.store.store import CLOSED_KEY, Admission, Incoming, LimitReachedError, NotOpenError, Result, Store
+from e2lm_leaderboard.store.tables import METADATA, SCHEMA_VERSION, NoTablesError, State, migrate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -66,6 +66,45 @@ def test_a_team_has_its_submissions_of_the_day_and_refused_ones_are_free(store: 
     assert store.entry(keys[0]).reason == "too long"
 
 
+def test_nothing_is_taken_before_the_opening_after_the_end_nor_above_the_total(store: Store) -> None:
+    hour = timedelta(hours=1)
+    admission = Admission(NOW, NOW + hour, total=2)
+    with pytest.raises(NotOpenError, match=r"from 2026-03-01T12:00:00.000000Z on; it is 2026-03-01T11:00"):
+        store.submit(incoming("early"), 10, NOW - hour, admission)
+    key = store.submit(incoming("first"), 10, NOW, admission)[0].id
+    with pytest.raises(NotOpenError, match=r"until 2026-03-01T13:00:00.000000Z; it is 2026-03-01T13:00"):
+        store.submit(incoming("late"), 10, NOW + hour, admission)
+    assert store.submit(incoming("first"), 10, NOW + hour, admission)[0].id == key, "the same content again is no entry"
+    store.submit(incoming("second"), 10, NOW, admission)
+    with pytest.raises(LimitReachedError, match="2 submissions, allowed are 2"):
+        store.submit(incoming("third"), 10, NOW, admission)
+    store.set_setting(CLOSED_KEY, (NOW + hour / 2).isoformat())
+    with pytest.raises(NotOpenError, match=r"until 2026-03-01T12:30"):
+        store.submit(incoming("closed"), 10, NOW + hour / 2, admission)
+
+
+def test_a_refused_submission_that_counts_costs_a_try(store: Store) -> None:
+    key = store.submit(incoming("copy"), 1, NOW)[0].id
+    store.move(key, State.REFUSED, NOW, "ask the organiser", counted=1, notes="all of it is of the blues")
+    with pytest.raises(LimitReachedError):
+        store.submit(incoming("again"), 1, NOW)
+    assert store.notes(key) == "all of it is of the blues"
+    assert "blues" not in repr(store.entry(key))
+    assert store.verify() == []
+
+
+def test_a_database_that_is_gone_empty_or_damaged_is_told_and_not_made_anew(tmp_path: Path) -> None:
+    url = database_url(str(tmp_path))
+    with pytest.raises(NoTablesError, match="no such database"):
+        Store(url, create=False)
+    (tmp_path / "leaderboard.db").touch()
+    with pytest.raises(NoTablesError, match="holds no season"):
+        Store(url, create=False)
+    (tmp_path / "leaderboard.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(StoreUnavailableError, match="not a database"):
+        Store(url, create=False)
+
+
 def test_states_follow_one_another_and_a_wrong_step_changes_nothing(store: Store) -> None:
     key = store.submit(incoming("a"), 10, NOW)[0].id
     with pytest.raises(E2LMError, match="queued cannot become scored"):
@@ -105,11 +144,19 @@ def test_numbers_come_back_as_they_were(store: Store) -> None:
         ("DELETE FROM audit WHERE seq = 2", "audit row 3: row 2 should come here"),
         ("UPDATE audit SET hash = previous, previous = hash WHERE seq = 3", "audit row 3"),
         ("UPDATE teams SET token_sha256 = 'x'", "teams row reds: it is not what the log says"),
+        ("UPDATE teams SET role = 'organiser'", "teams row reds: it is not what the log says (role 'organiser', not"),
+        ("UPDATE teams SET finals = 'x'", "teams row reds: it is not what the log says"),
+        ("UPDATE settings SET value = 'evil' WHERE key = 'split_salt'", "settings row split_salt: it is not what"),
+        ("DELETE FROM settings WHERE key = 'split_salt'", "settings row split_salt: missing"),
     ],
 )
 def test_an_edited_row_is_named(store: Store, statement: str, named: str) -> None:
     key = scored(store, "a")
     store.add_team("reds", "0" * 64, "team", NOW)
+    store.set_setting("split_salt", "salt")
+    store.pick_finals("reds", [key], NOW)
+    store.add_team("reds", "1" * 64, "team", NOW)
+    assert store.teams() == {"reds": ("team", (key,))}
     assert store.verify() == []
     if "decode" in statement and store.url.startswith("sqlite"):
         statement = "UPDATE bundles SET archive = x'00'"
@@ -139,7 +186,9 @@ def test_tables_of_an_earlier_version_are_led_to_this_one(tmp_path: Path) -> Non
     store.close()
     engine = open_engine(url, writes=True)
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE submissions DROP COLUMN remarks"))
+        for column in ("remarks", "notes", "counted", "worker", "lease_until"):
+            connection.execute(text(f"ALTER TABLE submissions DROP COLUMN {column}"))
+        connection.execute(text("ALTER TABLE teams DROP COLUMN finals"))
         connection.execute(text("UPDATE settings SET value = '1' WHERE key = 'schema_version'"))
     store = Store(url)
     assert store.entry(key).remarks == ""
@@ -164,7 +213,7 @@ def test_a_closed_store_takes_nothing(store: Store) -> None:
 
 
 #: Hash of names, types and duties of all columns, by version: tables that change need a version of their own.
-COLUMNS_SHA256 = {2: "814f034a23754a8b4f044e442bdab26c980a1785e597e324494f23c171ada0c0"}
+COLUMNS_SHA256 = {3: "33af7fabcafc38b4b24da375dbbe624671e0bc6257cc85435e00c51f7977499d"}
 
 
 def test_tables_are_those_of_their_version() -> None:

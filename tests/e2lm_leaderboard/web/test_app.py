@@ -16,11 +16,13 @@ from starlette.testclient import TestClient
 
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, sample_files
+from e2lm_leaderboard.ranking.table import season_table
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Store
+from e2lm_leaderboard.store.tables import State
 from e2lm_leaderboard.web.app import create_app
 from e2lm_leaderboard.web.guard import token_hash
-from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE, TOKEN
+from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE, TOKEN, details, results, submit
 
 Filled = tuple[Season, Store]
 BASE = "http://127.0.0.1:8000"
@@ -57,11 +59,55 @@ def test_no_address_tells_a_private_score_before_the_end(client: TestClient, fil
         assert str(PRIVATE_VALUE).encode() not in client.get(address).content, address
         assert b'"private"' not in client.get(address).content, address
     season, store = filled
-    over = season.model_copy(update={"ends_at": NOW.isoformat()})
+    over = season.model_copy(update={"ends_at": (NOW + timedelta(seconds=1)).isoformat()})
     with TestClient(create_app(store, over, now=lambda: NOW + timedelta(seconds=1)), base_url=BASE) as later:
         answer = later.get("/api/v1/ranking").json()
     assert answer["split"] == "private"
     assert {row["value"] for row in answer["ranking"]} == {PRIVATE_VALUE}
+
+
+def test_no_address_tells_more_than_the_ladder_before_the_end(filled: Filled) -> None:
+    season, store = filled
+    exact = {"good": 0.8123456, "worse": 0.7123456}
+    key = submit(store, "worse", "reds")
+    for state in (State.CHECKING, State.RUNNING):
+        store.move(key, state, NOW)
+    store.record(key, results(exact["worse"]), details("worse", exact["worse"]), NOW)
+    good = next(entry.id for entry in store.entries() if entry.name == "good")
+    store.record(good, results(exact["good"]), details("good", exact["good"]), NOW)
+    with TestClient(create_app(store, season, now=lambda: NOW), base_url=BASE) as client:
+        assert [row["name"] for row in client.get("/api/v1/ranking").json()["ranking"]][:2] == ["good", "fair"]
+        answer = client.get(f"/api/v1/submissions/{key}").json()
+        assert [one["value"] for one in answer["results"]] == [None]
+        assert "no improvement" in answer["results"][0]["reason"]
+        assert client.get(f"/api/v1/compare?a={good}&b={key}").status_code == 404
+        pages = [*all_pages(client), f"/submissions/{key}", f"/compare?a={good}&b={key}"]
+        for address in pages:
+            content = client.get(address).text
+            assert "0.81234" not in content, address
+            assert "0.71" not in content, address
+        fair = next(entry.id for entry in store.entries() if entry.name == "fair")
+        told = client.get(f"/api/v1/compare?a={good}&b={fair}").json()
+        assert told["difference"] == pytest.approx(0.07), "of rounded numbers: 0.81 and 0.74"
+
+
+def test_what_comes_after_the_end_is_refused_with_both_times(filled: Filled) -> None:
+    season, store = filled
+    over = season.model_copy(update={"ends_at": NOW.isoformat()})
+    with TestClient(create_app(store, over, now=lambda: NOW + timedelta(seconds=5)), base_url=BASE) as client:
+        answer = client.post("/api/v1/submissions", content=SAMPLE.packed(), headers=HEADERS)
+        files = {"bundle": ("b.zip", SAMPLE.packed(), "application/zip")}
+        form = client.post("/submit", data={"token": TOKEN}, files=files)
+    assert (answer.status_code, form.status_code) == (403, 403)
+    assert "until 2026-03-01T12:00:00" in answer.json()["detail"]
+    assert "it is 2026-03-01T12:00:05" in answer.json()["detail"]
+    assert len(store.entries()) == 6
+
+
+def test_what_came_after_the_end_by_an_earlier_version_has_no_rank(filled: Filled) -> None:
+    season, store = filled
+    over = season.model_copy(update={"ends_at": NOW.isoformat()})
+    assert season_table(store, over, NOW + timedelta(days=1)).rows == []
 
 
 def test_private_scores_are_for_the_organiser_and_for_no_cache(client: TestClient, filled: Filled) -> None:
