@@ -104,6 +104,8 @@ say = Catalogue(
         "state.running": "running",
         "state.scored": "scored",
         "state.refused": "refused",
+        "state.withdrawn": "withdrawn",
+        "state.disqualified": "disqualified",
         "why": "Why",
         "remarks": "Remarks: {remarks}",
         "scores": "Scores",

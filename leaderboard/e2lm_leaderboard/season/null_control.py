@@ -55,7 +55,8 @@ def with_truth(samples: Samples, place: int) -> Samples:
     """The same log-likelihoods, choice ``place`` being true of every item that has so many."""
     choices = samples.choices
     gold_I = np.where(choices.there_IC[:, place], place, choices.gold_I)
-    return replace(samples, choices=replace(choices, gold_I=gold_I, gold_IC=None))
+    gold_IC = np.arange(choices.there_IC.shape[1]) == gold_I[:, None]
+    return replace(samples, choices=replace(choices, gold_I=gold_I, gold_IC=gold_IC))
 
 
 @dataclass(frozen=True, slots=True)
