@@ -132,7 +132,7 @@ if os.getppid() == int(sys.argv[1]):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Ending:
     """How a process ended: its exit code, what it said last, and the limit that it ran into, if any."""
 
     code: int
@@ -140,7 +140,7 @@ class Done:
     limit: str
 
 
-def run_watched(command: Sequence[str], out: Path, season: Season) -> Done:
+def run_watched(command: Sequence[str], out: Path, season: Season) -> Ending:
     """Run ``command`` with everything it starts under the season's limits; nothing of it is left when this returns."""
     log = out.with_name(f"{out.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def run_watched(command: Sequence[str], out: Path, season: Season) -> Done:
         finally:
             end_tree(process)
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return Done(process.wait(), one_line(lines[-1] if lines else "it said nothing")[:TOLD_CHARS], limit)
+    return Ending(process.wait(), one_line(lines[-1] if lines else "it said nothing")[:TOLD_CHARS], limit)
 
 
 def _watched(process: psutil.Popen, out: Path, season: Season) -> str:

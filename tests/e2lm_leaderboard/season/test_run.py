@@ -23,7 +23,7 @@ from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_file
 from e2lm_leaderboard.ranking.table import season_table
 from e2lm_leaderboard.season import evaluation
 from e2lm_leaderboard.season import run as season_run
-from e2lm_leaderboard.season.evaluation import Done, OrganiserError, evaluate, run_watched
+from e2lm_leaderboard.season.evaluation import Ending, OrganiserError, evaluate, run_watched
 from e2lm_leaderboard.season.lease import is_gone
 from e2lm_leaderboard.season.run import SeasonRun
 from e2lm_leaderboard.season.season import Season
@@ -61,7 +61,7 @@ def sent(run: SeasonRun, changes: dict[str, bytes], team: str = "reds") -> str:
     return intake.entry.id
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, *endings: Done) -> None:
+def ended(monkeypatch: pytest.MonkeyPatch, *endings: Ending) -> None:
     """Let the next evaluations end so, without any model."""
     left = list(endings)
     monkeypatch.setattr(evaluation, "run_watched", lambda command, out, season: left.pop(0))
@@ -73,7 +73,7 @@ def test_an_evaluation_that_left_something_out_is_no_ground_for_scores(
     season = Season.from_data({"title": "Test", "series": ["runs/a"]}, "test")
     out = tmp_path / "out"
     record = RunRecord(command="eval", config={}, versions={}, finished=True)
-    ended(monkeypatch, *(Done(0, "", ""),) * 2)
+    ended(monkeypatch, *(Ending(0, "", ""),) * 2)
     monkeypatch.setattr(evaluation, "_own_fault", lambda season: None)
     record.write(out)
     evaluate(season, ["t"], tmp_path, out)
@@ -85,7 +85,7 @@ def test_an_evaluation_that_left_something_out_is_no_ground_for_scores(
 
 def test_whose_fault_it_is_is_measured_by_questions_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     season = Season.from_data({"title": "Test", "series": ["runs/a"]}, "test")
-    failed, too_long = Done(2, "no such model", ""), Done(2, "a continuation of 1460 tokens", "")
+    failed, too_long = Ending(2, "no such model", ""), Ending(2, "a continuation of 1460 tokens", "")
     ended(monkeypatch, failed, failed)
     with pytest.raises(OrganiserError, match=r"whatever is asked: .*no such model"):
         evaluate(season, ["t"], tmp_path, tmp_path / "out")
@@ -94,10 +94,10 @@ def test_whose_fault_it_is_is_measured_by_questions_of_our_own(tmp_path: Path, m
     with pytest.raises(E2LMError, match="1460 tokens") as caught:
         evaluate(season, ["t"], tmp_path, tmp_path / "out")
     assert not isinstance(caught.value, OrganiserError)
-    ended(monkeypatch, Done(3, "disk full", ""))
+    ended(monkeypatch, Ending(3, "disk full", ""))
     with pytest.raises(OrganiserError, match="disk full"):
         evaluate(season, ["t"], tmp_path, tmp_path / "out")
-    ended(monkeypatch, Done(-9, "", "its evaluation took more than 1 s"))
+    ended(monkeypatch, Ending(-9, "", "its evaluation took more than 1 s"))
     with pytest.raises(E2LMError, match="more than 1 s"):
         evaluate(season, ["t"], tmp_path, tmp_path / "out")
 
