@@ -189,9 +189,7 @@ def _line(row: RankedEntry) -> str:
 
 
 def _flag(row: RankedEntry) -> str:
-    from e2lm_leaderboard.messages import say
-
-    return f"  {say.word('flag', row.flag)}" if row.flag else ""
+    return f"  {row.flag.replace('_', ' ')}" if row.flag else ""
 
 
 def configure_serve(parser: ArgumentParser) -> None:
