@@ -69,11 +69,11 @@ say = Catalogue(
         "no_improvement": "no improvement on the best of the team: its numbers are shown at the end",
         "flag.not_controlled": "scored without the null control",
         "flag.not_above_null": "not above its null",
-        "not_above_null_note": (
+        "flag_note.not_above_null": (
             "Not above its null: with answers drawn at random the score is as high, so it says nothing of knowledge. "
             "Such entries rank below all others."
         ),
-        "not_controlled_note": (
+        "flag_note.not_controlled": (
             "Scored without the null control, by an earlier version: such entries rank below those above their null "
             "until they are scored again."
         ),
