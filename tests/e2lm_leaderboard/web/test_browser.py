@@ -117,7 +117,7 @@ def test_the_way_through_the_server(browser: Any, site: Site, width: int) -> Non
         assert "counting-in-words" in page.inner_text("table")
         watched.assert_fits(width)
         page.click("header >> text=Ranking")
-        assert page.inner_text("tbody tr:first-child td:nth-child(2)") == "good"
+        assert page.inner_text("tbody tr:first-child td:nth-child(2) a") == "good"
         watched.assert_fits(width)
         page.click("text=good")
         assert page.locator("svg.e2lm-chart").count() == 1
