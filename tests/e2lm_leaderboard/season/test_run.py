@@ -20,7 +20,7 @@ from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.intake import take_in
 from e2lm_leaderboard.cli.demo import demo_submissions
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files
-from e2lm_leaderboard.ranking.table import season_table
+from e2lm_leaderboard.ranking.table import NULL_CONTROL, season_table
 from e2lm_leaderboard.season import evaluation
 from e2lm_leaderboard.season import run as season_run
 from e2lm_leaderboard.season.evaluation import Ending, OrganiserError, evaluate, run_watched
@@ -203,7 +203,7 @@ def test_a_submission_is_scored_from_the_organisers_models(season_of: Make) -> N
     assert [row.entry.id for row in table.rows] == [key]
     assert table.rows[0].result.low is not None
     private = {result.score: result for _, result in run.store.results("private", key) if not result.series}
-    assert set(private) == {*run.season.all_scores, "alignment"}
+    assert set(private) == {*run.season.all_scores, *NULL_CONTROL, "alignment"}
     assert all(one.value is not None or one.reason for one in private.values())
     details = run.store.details(key)
     (task,) = details["tasks"]
