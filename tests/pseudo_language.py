@@ -33,7 +33,7 @@ def words_outside(page: str) -> set[str]:
     """Words that a person reads, or hears, and that no catalogue said."""
     assert f'<html lang="{TAG}">' in page
     heard = " ".join(re.findall(r'(?:aria-label|title|alt|placeholder)="([^"]*)"', page))
-    shown = re.sub(r"<style[^>]*>.*?</style>", " ", page, flags=re.DOTALL)
+    shown = re.sub(r"<(style|script)[^>]*>.*?</\1>", " ", page, flags=re.DOTALL)
     text = re.sub(r"<(?!/?(?:code|strong|a|span)\b)[^>]*>", " | ", shown) + heard
     text = unescape(re.sub(r"<[^>]*>", "", text))
     while (shorter := re.sub(r"⟦[^⟦⟧]*⟧", " ", text)) != text:

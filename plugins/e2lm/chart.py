@@ -43,7 +43,10 @@ _STYLE = f"""
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through (x, y); ``low`` and ``high`` draw a band around it. Points that are not finite leave a gap."""
+    """A line through (x, y); ``low`` and ``high`` draw a band around it. Points that are not finite leave a gap.
+
+    ``hover`` has a text for each point, which is shown where a pointer rests on it; no script is needed for that.
+    """
 
     label: str
     x: Sequence[float]
@@ -53,6 +56,7 @@ class Line:
     color: str = CATEGORIES[0]
     points: bool = True
     dashed: bool = False
+    hover: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Mark:
 class Chart:
     """What a chart shows; the text alternative of the picture is ``description`` or the title.
 
-    In 420 pixels the text can be read on a telephone too, and on a page the chart grows with its column.
+    In 420 pixels the text can be read on a telephone too, and on a page the chart grows with its column. ``labelled``
+    writes the name of every line beside its first point, each in a place of its own, and there is no legend.
     """
 
     title: str
@@ -80,6 +85,7 @@ class Chart:
     description: str = ""
     width: int = 420
     height: int = 280
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def ramp(count: int) -> list[str]:
 def svg(chart: Chart, standalone: bool = False) -> Html:
     """The chart as an ``<svg>`` element; ``standalone`` adds the namespace a file of its own needs."""
     points = [(x, y) for line in chart.lines for x, y in zip(line.x, line.y, strict=True) if _shown(x, y, chart.log_x)]
-    legend = [line for line in chart.lines if line.label] if chart.legend else []
+    legend = [line for line in chart.lines if line.label] if chart.legend and not chart.labelled else []
     height = chart.height + _LEGEND_ROW * len(_legend_rows(legend, chart.width))
     namespace = ' xmlns="http://www.w3.org/2000/svg"' if standalone else ""
     head = (
@@ -144,8 +150,9 @@ def svg(chart: Chart, standalone: bool = False) -> Html:
         _up_axis(chart, up),
         _across_axis(chart, across),
         *(_mark(mark, up, chart) for mark in chart.marks),
-        *(_band(line, across, up, chart.log_x) for line in chart.lines),
-        *(_line(line, across, up, chart.log_x) for line in chart.lines),
+        *(_grouped(line, _band(line, across, up, chart.log_x)) for line in chart.lines),
+        *(_grouped(line, _line(line, across, up, chart.log_x)) for line in chart.lines),
+        *(_point_labels(chart, across, up) if chart.labelled else ()),
         *(_mark_label(mark, up, chart) for mark in chart.marks),
         _legend(legend, chart),
         "</svg>",
@@ -274,7 +281,70 @@ def _line(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
     dots = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{line.color}"/>' for piece in pieces for x, y in piece
     )
-    return drawn + dots
+    return drawn + dots + _hover_targets(line, across, up, log_x)
+
+
+def _hover_targets(line: Line, across: _Scale, up: _Scale, log_x: bool) -> str:
+    """A disc around every point, larger than the point and not seen, with the text that a pointer brings up."""
+    return "".join(
+        f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="8" fill="transparent"><title>{escape(text)}</title></circle>'
+        for x, y, text in zip(line.x, line.y, line.hover or [""] * len(line.x), strict=True)
+        if text and _shown(x, y, log_x)
+    )
+
+
+def _grouped(line: Line, drawn: str) -> str:
+    """What is drawn of a line under its name, for :func:`e2lm.page.toggles`; without texts for pointers as it is."""
+    return f'<g data-line="{escape(line.label, quote=True)}">{drawn}</g>' if drawn and line.hover is not None else drawn
+
+
+#: Pixels from a point to its name, and how far the name may move up or down to a place of its own.
+_BESIDE, _NAME_ROW, _MOST_ROWS = 7, 13, 24
+
+
+def _point_labels(chart: Chart, across: _Scale, up: _Scale) -> list[str]:
+    """The name of every line beside its first point: to its right or left, higher or lower where others stand."""
+    points = [
+        (across(line.x[0]), up(line.y[0]), line)
+        for line in chart.lines
+        if line.label and line.x and _shown(line.x[0], line.y[0], chart.log_x)
+    ]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y, _ in points]
+    parts = []
+    for x, y, line in sorted(points, key=lambda point: (point[1], point[0])):
+        wide = _pixels(line.label, _LETTER)
+        box = _free_box(x, y, wide, taken, chart)
+        taken.append(box)
+        base = box[3] - 3
+        if abs(base - 4 - y) > _NAME_ROW / 2:
+            near = box[0] if box[0] > x else box[2]
+            parts.append(f'<line class="axis" x1="{x:.1f}" y1="{y:.1f}" x2="{near:.1f}" y2="{base - 4:.1f}"/>')
+        parts.append(f'<text class="ink over" x="{box[0]:.1f}" y="{base:.1f}">{escape(line.label)}</text>')
+    return parts
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _free_box(x: float, y: float, wide: float, taken: Sequence[_Box], chart: Chart) -> _Box:
+    """The nearest place for a name that nothing else takes; the first where there is none."""
+    rows = sorted(range(-_MOST_ROWS, _MOST_ROWS + 1), key=abs)
+    boxes = [
+        (left, y + row * _NAME_ROW - 8, left + wide, y + row * _NAME_ROW + 6)
+        for row in rows
+        for left in (x + _BESIDE, x - _BESIDE - wide)
+    ]
+    inside = [
+        box
+        for box in boxes
+        if box[0] >= _LEFT and box[2] <= chart.width - 2 and box[1] >= _TOP - 12 and box[3] <= chart.height - _BOTTOM
+    ]
+    free = (
+        box
+        for box in inside
+        if not any(box[0] < r and left < box[2] and box[1] < b and top < box[3] for left, top, r, b in taken)
+    )
+    return next(free, (inside or boxes)[0])
 
 
 def _legend_left(lines: list[Line], width: int) -> int:
@@ -308,10 +378,12 @@ def _legend(lines: list[Line], chart: Chart) -> str:
         for line in members:
             dash = ' stroke-dasharray="5 4"' if line.dashed else ""
             room = chart.width - left - _KEY - 1 if len(members) == 1 else math.inf
-            parts.append(
+            entry = (
                 f'<line x1="{x:.0f}" x2="{x + 18:.0f}" y1="{y}" y2="{y}" stroke="{line.color}" stroke-width="3"{dash}/>'
                 f'<text class="ink" x="{x + _KEY:.0f}" y="{y + 4}"{_fitted(line.label, room)}</text>'
             )
+            named = f'<g data-key="{escape(line.label, quote=True)}">{entry}</g>'
+            parts.append(entry if line.hover is None else named)
             x += _entry_pixels(line)
     return "".join(parts)
 

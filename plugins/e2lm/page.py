@@ -166,3 +166,33 @@ def drawing(svg_element: str, description: str) -> Html:
         raise ValueError(f"a drawing begins with '<svg ', found {svg_element[:20]!r}")
     named = f'<svg role="img" aria-label="{escape(description)}" {svg_element.removeprefix("<svg ")}'
     return Html(f'{_scroll_box(description)}<figure class="drawing">{named}</figure></div>')
+
+
+_TOGGLES = """\
+const keys = document.querySelectorAll("[data-key]");
+const toggle = (key) => {
+  const name = key.dataset.key, hide = key.getAttribute("aria-pressed") === "true";
+  for (const one of keys) if (one.dataset.key === name) {
+    one.setAttribute("aria-pressed", String(!hide)); one.style.opacity = hide ? 0.35 : 1;
+  }
+  for (const one of document.querySelectorAll("[data-line]"))
+    if (one.dataset.line === name) one.style.display = hide ? "none" : "";
+};
+for (const key of keys) {
+  key.setAttribute("role", "button"); key.setAttribute("tabindex", "0"); key.setAttribute("aria-pressed", "true");
+  key.style.cursor = "pointer";
+  key.addEventListener("click", () => toggle(key));
+  key.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); toggle(key); }
+  });
+}
+"""
+
+
+def toggles() -> Html:
+    """A script that makes buttons of the names in legends: each hides its lines in all charts of the page.
+
+    Of lines with texts for pointers, and for a report on a disk: our web pages allow no script in a page. Without it
+    every chart stays as it is drawn.
+    """
+    return Html(f"<script>\n{_TOGGLES}</script>")

@@ -1,4 +1,4 @@
-"""The sentences of the page of charts; in English, translations as the third argument of ``Catalogue``."""
+"""The sentences of reports and of the page of charts; in English, translations: third argument of ``Catalogue``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,35 @@ say = Catalogue(
         "heading": "Early signal of {name}",
         "how_to_read": (
             "Bands are central 90 % intervals of the items. The grey band is where one checkpoint of a model that "
-            "learns nothing would lie: chance, or the first value, and the noise of a checkpoint."
+            "learns nothing would lie: chance, or the first value, and the noise of a checkpoint. Tasks stand in "
+            "order of their early decisions, the best first. Rest on a point to read it; choose a name in a legend to "
+            "hide it."
         ),
+        "ordering_shows": (
+            "Ordering over time shows the {shown} task x metric with the best early decisions; left out, and in the "
+            "tables below: {names:list}."
+        ),
+        "curves_show_best": (
+            "Curves are drawn of the {shown} task x metric with the best early decisions; left out, and in the tables "
+            "below: {names:list}."
+        ),
+        "curves_show_first": (
+            "Curves are drawn of the first {shown} task x metric, for early decisions cannot be compared here; left "
+            "out, and in the table below: {names:list}."
+        ),
+        "point": "{series}, step {step}: {value} {ends}",
+        "point_in_order": "{name}, step {step} ({share:.0%}): {value:.0%} of pairs in order",
+        "point_of_decisions": "{name}: decision accuracy {value:.3f}, SNR {snr:.1f}",
+        # -- tables below the charts
+        "numbers": "Numbers",
+        "task": "task",
+        "metric": "metric",
+        "series": "series",
+        "group": "group",
+        "checkpoints": "checkpoints",
+        "first_value": "first",
+        "last_value": "last",
+        "undefined": "undefined",
         # -- curves
         "curves": "{task}: {metric}",
         "curves_of_some": "{task}: {metric} ({left_out} series not shown)",
@@ -31,5 +58,31 @@ say = Catalogue(
         "decisions_description": "Signal-to-noise ratio and decision accuracy of every task and metric",
         "snr": "SNR",
         "decision_accuracy": "decision accuracy",
+        # -- the verdict of a report
+        "use_by_decisions": (
+            "Use {task} by {metric}: at {early:.0%} of the run it has {value:.0%} {ends} of the pairs of {series} "
+            "series in their final order."
+        ),
+        "no_interval": "(no interval)",
+        "how_early": "From {share:.0%} of the run on, at least {settled:.0%} of the pairs stay in it.",
+        "as_good": "{count} more may be as good, as far as these series tell: {names}.",
+        "coin_tosses": (
+            "{count} of {total} task x metric order the series no better than a coin would, as far as these series "
+            "tell: {names}."
+        ),
+        "use_by_quality": (
+            "{task} by {metric} rises most clearly: signal_quality {value:.2f} of 1; {sure} of {series} series rise "
+            "more surely than noise would (p < .05)."
+        ),
+        "nothing_surely_rises": "That may be noise: do not choose a benchmark by it.",
+        "no_decisions": (
+            "Whether it picks the winner early cannot be told from {series} series; {least} are needed for an interval."
+        ),
+        "first_by_score": "First by {name}: {task} by {metric}.",
+        "nothing_defined": "{name} is undefined everywhere; the reasons stand below.",
+        "over_all_series": "Over all series, the best first:",
+        "every_curve": "Every series, in that order:",
+        "rows_not_shown": "... {left_out} more rows: --full shows all, --json too",
+        "reasons_not_shown": "... {left_out} more reasons: --full shows all, --json too",
     },
 )

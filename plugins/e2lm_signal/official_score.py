@@ -27,6 +27,7 @@ from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
 from e2lm.arrays import Values
 
 SOURCE = "E2LM competition, starter kit 5_Scoring.ipynb"
+OFFICIAL_NAMES = ("e2lmc_monotonicity", "e2lmc_autocorrelation", "e2lmc_sq")
 TIE_RULE = "equal values are ranked in order of step (stable sort)"
 
 #: The competition scores every 4,000th iteration up to 206 billion tokens: 14 checkpoints.

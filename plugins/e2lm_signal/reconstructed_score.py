@@ -196,6 +196,11 @@ def _mean_sq(curves: Sequence[Curve], roles: SeriesRoles, rng: np.random.Generat
     return float(np.mean(known)) if known else None
 
 
+def is_reconstructed(score: SignalScore) -> bool:
+    """Whether the score is one of these, or a variant of one."""
+    return score.source == SOURCE
+
+
 #: They look at checkpoints after those that the official selection takes.
 SEE_LATER = ("e2lmc_rc", "e2lmc_global")
 

@@ -64,6 +64,7 @@ def _plain(parser: ArgumentParser) -> None:
         "--scores", nargs="+", metavar="NAME",
         help="only these scores (default: all); NAME.mean3 and NAME.ema50 average checkpoints first",
     )  # fmt: skip
+    parser.add_argument("--full", action="store_true", help="text with every score, row and reason, as JSON has them")
     parser.add_argument("--control", metavar="PATTERN", help="series trained on web data, for e2lmc_cs")
     parser.add_argument(
         "--rc", nargs="+", default=(), metavar="KEY=VALUE",

@@ -13,8 +13,10 @@ import numpy as np
 
 from e2lm import Curve, UserError
 from e2lm.errors import nearest_names
+from e2lm.messages import interval
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.cli.input import print_notes, read_input
+from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.comparison import Contender, Ranked, contender_in_scale, contender_in_time, ranked
 
 
@@ -77,18 +79,18 @@ def _as_json(one: Ranked) -> dict[str, Any]:
 
 
 def as_text(ranking: Sequence[Ranked]) -> str:
-    """One line per task x metric, a blank line between groups."""
-    lines = [f"{'group':>5}  {'task':<28} {'metric':<28} {'decision accuracy':>22} {'SNR':>8} {'series':>7}"]
-    for index, one in enumerate(ranking):
-        if index and one.group != ranking[index - 1].group:
-            lines.append("")
-        value = f"{one.contender.value:.3f}"
-        if one.low is not None and one.high is not None:
-            value += f" [{one.low:.3f}, {one.high:.3f}]"
-        snr = f"{one.contender.snr:.1f}" if math.isfinite(one.contender.snr) else "-"
-        lines.append(
-            f"{one.group:>5}  {one.contender.task:<28} {one.contender.metric:<28} {value:>22} {snr:>8} "
-            f"{len(one.contender.names_M):>7}"
-        )
-    lines += ["", "task x metric of one group cannot be told apart from its best by these series (paired, 90 %)"]
-    return "\n".join(lines)
+    """One row per task x metric, the best first, with the group that it belongs to."""
+    head = ["task", "metric", "group", "decision_accuracy", "SNR", "series"]
+    rows = [
+        [
+            one.contender.task,
+            one.contender.metric,
+            str(one.group),
+            interval(one.contender.value, one),
+            f"{one.contender.snr:.1f}" if math.isfinite(one.contender.snr) else "-",
+            str(len(one.contender.names_M)),
+        ]
+        for one in ranking
+    ]
+    said = "task x metric of one group cannot be told apart from its best by these series (paired, 90 %)"
+    return "\n".join([*text_table(head, rows, 2), "", said])

@@ -7,7 +7,8 @@ from argparse import Namespace
 
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.cli.input import print_notes, read_input
-from e2lm_signal.outliers import ALARM, LEAST_CHECKPOINTS, LEAST_CURVES, outliers
+from e2lm_signal.cli.text_table import text_table
+from e2lm_signal.outliers import ALARM, LEAST_CHECKPOINTS, LEAST_CURVES, Outlier, outliers
 
 
 def run_outliers(arguments: Namespace) -> int:
@@ -35,9 +36,15 @@ def run_outliers(arguments: Namespace) -> int:
         ]
         print(json.dumps({"checkpoints": rows}, indent=1, allow_nan=False))
     else:
-        print(f"{'series':<44} {'step':>9} {'score':>8} {'mean z':>8} {'curves':>7}")
-        for one in shown:
-            verdict = ("  outlier: too good" if one.score > 0 else "  outlier: too bad") if one.is_alarm else ""
-            print(f"{one.series:<44} {one.step:>9} {one.score:>8.1f} {one.mean_z:>8.2f} {one.curves:>7}{verdict}")
+        head = ["series", "step", "score", "mean z", "curves", "outlier"]
+        cells = [
+            [one.series, str(one.step), f"{one.score:.1f}", f"{one.mean_z:.2f}", str(one.curves), _verdict(one)]
+            for one in shown
+        ]
+        print("\n".join(text_table(head, cells, 1)))
     print_notes(notes, arguments)
     return 0
+
+
+def _verdict(one: Outlier) -> str:
+    return ("outlier: too good" if one.score > 0 else "outlier: too bad") if one.is_alarm else ""

@@ -18,13 +18,15 @@ from e2lm.errors import one_line
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
 from e2lm_signal.cli.input import print_notes, read_input
-from e2lm_signal.official_score import TIE_RULE, official_scores
+from e2lm_signal.cli.report_text import as_text
+from e2lm_signal.official_score import OFFICIAL_NAMES, TIE_RULE, official_scores
 from e2lm_signal.reconstructed_score import (
     SEE_LATER,
     WINDOW_START_TOKENS,
     Agreement,
     RankingConsistency,
     Reference,
+    is_reconstructed,
     reconstructed_scores,
 )
 from e2lm_signal.smoothed_scores import parsed_variant, variant
@@ -181,9 +183,6 @@ def _json(scores: dict[str, ScoreValue]) -> dict[str, dict[str, Any]]:
 
 
 HOOK = "e2lm_register_signal_scores"
-#: What the text report shows where --scores does not say; JSON has all.
-BRIEF_OF_CURVE = ("signal_quality", "gain_over_noise", "e2lmc_sq")
-BRIEF_OF_FAMILY = ("signal_quality", "e2lmc_sq", "decision_accuracy", "sn_snr", "settling_share")
 
 
 def run_signal(arguments: Namespace) -> int:
@@ -197,7 +196,8 @@ def run_signal(arguments: Namespace) -> int:
     source = read_input(arguments, manager)
     unselected = source.unselected_curves()
     report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, False, unselected)
-    notes = [*source.notes, *_notes(scores, source.curve_count)]
+    brief = arguments.scores is None and not arguments.full
+    notes = [*source.notes, *_notes(scores, source.curve_count, brief and not arguments.json)]
     pairs = source.scores.frame[["task", "metric"]].drop_duplicates().itertuples(index=False)
     turned = sorted({metric for task, metric in pairs if not source.directions.is_higher_better(task, metric)})
     if turned:
@@ -206,15 +206,19 @@ def run_signal(arguments: Namespace) -> int:
         json.dump(report.as_json(), sys.stdout, indent=1, allow_nan=False)
         print()
     else:
-        print(as_text(report, brief=arguments.scores is None))
+        print(as_text(report, scores, brief, arguments.full))
     print_notes(notes, arguments)
     return 0
 
 
-def _notes(scores: Sequence[SignalScore], curves: int) -> list[str]:
+def _notes(scores: Sequence[SignalScore], curves: int, brief: bool) -> list[str]:
+    """How to read the scores that are shown; those in brief do not hold what is reconstructed."""
     notes = []
-    if any(score.name.startswith("e2lmc_") for score in scores):
+    if any(score.name.partition(".")[0] in OFFICIAL_NAMES for score in scores):
         notes.append(f"official scores: {TIE_RULE}; the official formula has no interval and no p-value")
+    guessed = [] if brief else [score.name for score in scores if is_reconstructed(score)]
+    if guessed:
+        notes.append(f"{', '.join(guessed)}: reconstructed, not the competition's own formula; not to be quoted as its")
     if any(score.name.startswith("signal_quality") for score in scores):
         notes.append("intervals are central 90 % intervals over redrawn items; p is one-sided, see docs/signal.md")
         if curves > 1:
@@ -263,43 +267,3 @@ def parsed_rc(texts: Sequence[str]) -> RankingConsistency:
     return RankingConsistency(
         window, "mean" if step is not None else cast(Reference, reference), cast(Agreement, agreement), step
     )
-
-
-def as_text(report: SignalReport, brief: bool) -> str:
-    """Two tables: every curve, then the series together; ``brief`` shows the main scores only."""
-    row_names = _shown(report.rows[0].scores, BRIEF_OF_CURVE, brief)
-    lines = [_line(("series", "task", "metric", "n"), [*row_names, "p"])]
-    for row in report.rows:
-        cells = [_cell(row.scores[name]) for name in row_names]
-        tests = [value.p for value in row.scores.values() if value.p is not None]
-        lines.append(_line((row.series, row.task, row.metric, row.n), [*cells, f"{tests[0]:.4f}" if tests else ""]))
-    mean_names = _shown(report.means[0].scores, BRIEF_OF_FAMILY, brief)
-    lines += ["", _line(("all series", "task", "metric", "series"), mean_names)]
-    for mean in report.means:
-        over = ", ".join(mean.series)
-        shown = over if len(over) <= 24 else f"{len(mean.series)} series"
-        cells = [_cell(mean.scores[name]) for name in mean_names]
-        lines.append(_line((shown, mean.task, mean.metric, len(mean.series)), cells))
-    reasons = {value.reason for row in report.rows for name in row_names if (value := row.scores[name]).reason}
-    if reasons:
-        lines += ["", *(f"reason: {reason}" for reason in sorted(map(str, reasons)))]
-    return "\n".join(lines)
-
-
-def _shown(scores: dict[str, ScoreValue], main: Sequence[str], brief: bool) -> list[str]:
-    if not brief:
-        return list(scores)
-    return [name for name in main if name in scores] or list(scores)
-
-
-def _line(key: tuple[object, ...], cells: Iterable[str]) -> str:
-    series, task, metric, n = (str(part) for part in key)
-    return f"{series:<24} {task:<24} {metric:<24} {n:>6}  " + "  ".join(f"{cell:>22}" for cell in cells)
-
-
-def _cell(value: ScoreValue) -> str:
-    if value.value is None:
-        return "undefined"
-    if value.low is None or value.high is None:
-        return f"{value.value:.5f}"
-    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"

@@ -100,3 +100,76 @@ def test_every_sentence_of_the_page_comes_from_the_catalogue(scores_csv, tmp_pat
     with pseudo_language(say):
         assert main(["signal", "plot", str(scores_csv), "--out", str(out), "--chance", "arc=0.25"]) == 0
     assert words_outside(out.read_text(encoding="utf-8")) - {"arc", "piqa", "acc"} == set()
+
+
+@pytest.fixture
+def many_tasks(tmp_path):
+    """26 tasks: two at the end of the alphabet order four runs rightly from the start, the others by chance."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"m{run}", step * 100, task, "acc",
+         0.25 + (0.02 * step + 0.01 * run * step if task.startswith("z") else 0.01 * rng.normal()))
+        for task in [f"a{index:02d}" for index in range(24)] + ["z1", "z2"]
+        for run in range(4)
+        for step in range(8)
+    ]  # fmt: skip
+    path = tmp_path / "many.csv"
+    pd.DataFrame(rows, columns=["series", "step", "task", "metric", "value"]).to_csv(path, index=False)
+    return path
+
+
+def page_of(path, tmp_path):
+    out = tmp_path / "page.html"
+    assert main(["signal", "plot", str(path), "--out", str(out)]) == 0
+    return out.read_text(encoding="utf-8")
+
+
+def test_the_best_tasks_are_drawn_whatever_their_names_and_the_page_says_by_what(many_tasks, tmp_path, capsys):
+    page = page_of(many_tasks, tmp_path)
+    ordering = page[page.index("Ordering over time (") :].split("</svg>")[0]
+    assert ">z1 acc</text>" in ordering
+    assert ">z2 acc</text>" in ordering
+    assert "with the best early decisions" in page
+    assert "with the best early decisions" in capsys.readouterr().out
+    assert max(page.index("z1: acc"), page.index("z2: acc")) < page.index("a02: acc")
+    assert page.count("<svg") == 26
+    drawn = set(re.findall(r">([az]\d+): acc</text>", page))
+    left_out = page[page.index("Curves are drawn of the 24") :].split("</p>")[0]
+    assert {f"{name} acc" in left_out for name in drawn} == {False}
+    assert left_out.count(" acc") == 2
+
+
+def test_every_point_of_decisions_carries_its_name_in_a_place_of_its_own(many_tasks, tmp_path):
+    chart = page_of(many_tasks, tmp_path).split("</svg>")[0]
+    names = re.findall(r'<text class="ink over" x="([\d.]+)" y="([\d.]+)">(\w+ acc)</text>', chart)
+    assert len({name for *_, name in names}) == 26
+    boxes = [(float(x), float(y), len(name) * 6.6) for x, y, name in names]
+    for index, (x, y, wide) in enumerate(boxes):
+        assert not any(abs(y - other_y) < 12 and x < other_x + w and other_x < x + wide
+                       for other_x, other_y, w in boxes[index + 1 :])  # fmt: skip
+
+
+def test_a_pointer_reads_series_step_value_and_interval_without_a_script(scores_csv, tmp_path):
+    page = page_of(scores_csv, tmp_path)
+    assert re.search(r"<title>a, step 3: 0\.\d+ \[0\.\d+, 0\.\d+\]</title>", page)
+    assert "<title>arc acc, step 1 (10%): " in page
+    assert page.count("<script>") == 1
+
+
+def test_names_in_legends_name_the_lines_that_the_script_hides(scores_csv, tmp_path):
+    page = page_of(scores_csv, tmp_path)
+    keys, lines = (set(re.findall(rf'data-{kind}="([^"]+)"', page)) for kind in ("key", "line"))
+    assert keys == lines == {"a", "b", "arc acc", "piqa acc"}
+
+
+def test_the_numbers_stand_in_tables_below_the_charts(scores_csv, tmp_path):
+    below = page_of(scores_csv, tmp_path).split("<h2>Numbers</h2>")[1]
+    assert below.count("<table>") == 2
+    assert below.count("<tr>") == 1 + 2 + 1 + 4
+
+
+def test_without_series_to_compare_the_first_tasks_are_drawn_and_it_is_said(many_tasks, tmp_path):
+    single = pd.read_csv(many_tasks).query("series == 'm0'")
+    single.to_csv(tmp_path / "single.csv", index=False)
+    page = page_of(tmp_path / "single.csv", tmp_path)
+    assert "of the first 24 task x metric, for early decisions cannot be compared here" in page
