@@ -8,8 +8,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from e2lm.errors import one_line
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
 from e2lm_signal.cli.input import print_notes, read_input
+from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
 from e2lm_signal.cli.report_text import as_text
 from e2lm_signal.official_score import OFFICIAL_NAMES, TIE_RULE, official_scores
 from e2lm_signal.reconstructed_score import (
@@ -30,58 +30,6 @@ from e2lm_signal.reconstructed_score import (
     reconstructed_scores,
 )
 from e2lm_signal.smoothed_scores import parsed_variant, variant
-
-
-@dataclass(frozen=True, slots=True)
-class ReportRow:
-    """The scores of one curve. ``n`` counts its checkpoints."""
-
-    series: str
-    task: str
-    metric: str
-    n: int
-    scores: dict[str, ScoreValue]
-    #: What is known of how the curve was evaluated, as JSON text.
-    key: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MeanRow:
-    """The mean of each score over the series of one task x metric, and its scores of the whole family."""
-
-    task: str
-    metric: str
-    series: tuple[str, ...]
-    scores: dict[str, ScoreValue]
-
-
-@dataclass(frozen=True, slots=True)
-class SignalReport:
-    """Rows, means and what was done on the way."""
-
-    rows: list[ReportRow]
-    means: list[MeanRow]
-    notes: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON values; a number that is undefined is None and has a reason."""
-        return {
-            "rows": [
-                {
-                    "series": row.series,
-                    "task": row.task,
-                    "metric": row.metric,
-                    "n": row.n,
-                    "scores": _json(row.scores),
-                    "key": json.loads(row.key) if row.key else {"task": row.task},
-                }
-                for row in self.rows
-            ],
-            "means": [
-                {"task": mean.task, "metric": mean.metric, "series": list(mean.series), "scores": _json(mean.scores)}
-                for mean in self.means
-            ],
-        }
 
 
 def signal_report(
@@ -173,13 +121,6 @@ def _mean(values: Sequence[ScoreValue]) -> ScoreValue:
     said = [f"{left_out} of {len(values)} series are undefined and left out"] if left_out else []
     said.append(f"no interval: a mean over {len(defined)} series that share their items; see each")
     return ScoreValue(float(np.mean(defined)), reason="; ".join(said))
-
-
-def _json(scores: dict[str, ScoreValue]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"value": value.value, "low": value.low, "high": value.high, "p": value.p, "reason": value.reason}
-        for name, value in scores.items()
-    }
 
 
 HOOK = "e2lm_register_signal_scores"

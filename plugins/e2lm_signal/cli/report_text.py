@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from e2lm import ScoreValue, SignalScore
+from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
 from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.decisions import EARLY_SHARE, SETTLED
 from e2lm_signal.messages import say
 from e2lm_signal.reconstructed_score import is_reconstructed
-
-if TYPE_CHECKING:
-    from e2lm_signal.cli.report import MeanRow, ReportRow, SignalReport
 
 #: What is shown where --scores does not say; JSON has all.
 BRIEF_OF_CURVE = ("signal_quality", "gain_over_noise", "e2lmc_sq")
