@@ -13,7 +13,6 @@ import numpy as np
 
 from e2lm import Curve, UserError
 from e2lm.errors import nearest_names
-from e2lm.messages import interval
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.cli.input import print_notes, read_input
 from e2lm_signal.cli.text_table import text_table
@@ -86,7 +85,7 @@ def as_text(ranking: Sequence[Ranked]) -> str:
             one.contender.task,
             one.contender.metric,
             str(one.group),
-            interval(one.contender.value, one),
+            _shown(one),
             f"{one.contender.snr:.1f}" if math.isfinite(one.contender.snr) else "-",
             str(len(one.contender.names_M)),
         ]
@@ -94,3 +93,8 @@ def as_text(ranking: Sequence[Ranked]) -> str:
     ]
     said = "task x metric of one group cannot be told apart from its best by these series (paired, 90 %)"
     return "\n".join([*text_table(head, rows, 2), "", said])
+
+
+def _shown(one: Ranked) -> str:
+    value = f"{one.contender.value:.3f}"
+    return value if one.low is None or one.high is None else f"{value} [{one.low:.3f}, {one.high:.3f}]"
