@@ -32,7 +32,7 @@ from e2lm.arrays import Values
 from e2lm_signal.curves import CommonGrid, common_grid
 from e2lm_signal.noise import noise_of
 from e2lm_signal.resampled_score import resampled
-from e2lm_signal.trend_p_value import average_ranks_DK, rank_parts_D
+from e2lm_signal.trend_p_value import average_ranks_DK, rank_correlation_D
 
 
 def pair_signs_KP(values_MK: Values) -> Values:
@@ -61,7 +61,7 @@ SEED_IN_NAME = re.compile(r"[-_.]?seed[-_]?\d+", re.IGNORECASE)
 
 def fine_tasks_monotonicity_D(values_DK: Values, positions_K: Values) -> Values:
     """Spearman correlation of position and value, average ranks for ties, 0 for a constant curve."""
-    return np.asarray(np.tanh(rank_parts_D(average_ranks_DK(values_DK))[0]))
+    return rank_correlation_D(average_ranks_DK(values_DK))
 
 
 def seed_groups(curves: Sequence[Curve]) -> list[list[Curve]]:

@@ -1,16 +1,20 @@
-"""What finitely many items do to a curve: the covariance of its values, and redraws of them.
+"""What finitely many items, and the shaking of checkpoints, do to a curve: covariance, redraws, a de-noised curve.
 
-Three sources, the best that is there: per-item values (the *paired* bootstrap: one draw of items for all checkpoints,
-and for all series of a family), standard errors, or, of an accuracy whose number of items is known, the binomial
-formula ``p (1 - p) / n``. The last two take checkpoints as independent, though they share their items; noise of
-differences is then overstated (intervals are wide, quality is low), never understated.
+Three sources for the items, the best that is there: per-item values (the *paired* bootstrap: one draw of items for all
+checkpoints, and for all series of a family), standard errors, or, of an accuracy whose number of items is known, the
+binomial formula ``p (1 - p) / n``. The last two take checkpoints as independent, though they share their items; noise
+of differences is then overstated (intervals are wide), never understated. An error of 0 where an accuracy lies inside
+(0, 1), or at 0 or 1, is no certainty: with n items, that of ``(right + 1) / (n + 2)`` stands in.
+
+Checkpoints shake by more than their items say. How much is seen between neighbours in time: the median distance of a
+checkpoint from the line through its neighbours, less what the items explain, where it is clearly more.
 
 Shape suffixes: K checkpoints, I items, D draws.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,6 +27,14 @@ from e2lm.interval import redrawn_DI
 NoiseSource = Literal["items", "stderr", "binomial"]
 
 DRAWS = 1_000
+#: Neighbouring distances share checkpoints: their squares are worth this many times fewer independent ones.
+OVERLAP = 1.94
+#: Checkpoints shake beyond their items where their squared distances are larger by this many standard errors.
+CLEARLY_MORE = 2.0
+#: The median absolute value of a standard normal error.
+MEDIAN_OF_NORMAL = 0.6745
+#: Segments of a curve whose means differ by less, in standard errors, are taken as one.
+TOLD_APART = 2.0
 #: Numbers drawn at once, so that they stay in the cache.
 COUNTED_AT_ONCE = 50_000
 #: Names of metrics that are shares of items.
@@ -32,6 +44,11 @@ EXPLAINED: dict[NoiseSource, str] = {
     "stderr": "reported standard errors, checkpoints taken as independent",
     "binomial": "binomial error of {items} items, checkpoints taken as independent",
 }
+SHAKING = "noise between neighbouring checkpoints, as the items are not known"
+#: Two distances from neighbours at least.
+LEAST_TO_SHAKE = 4
+#: Of the largest value: what a straight curve leaves, whose values are each rounded once and its errors three times.
+ROUNDING = 4 * float(np.finfo(np.float64).eps)
 UNKNOWN = "no interval: neither per-item values, nor standard errors, nor the number of items of an accuracy are known"
 
 
@@ -40,12 +57,28 @@ class ItemNoise:
     """Covariance of the values over redraws of the items, and where it is known from."""
 
     covariance_KK: Values
-    source: NoiseSource
+    source: NoiseSource | None
     items_KI: Values | None
     label: str
+    shaking: float = 0.0
+
+    @property
+    def variance_K(self) -> Values:
+        """Of a checkpoint where it is held against its neighbour: half that of their difference, shaking included."""
+        own_K, shared_K = np.diag(self.covariance_KK), np.diag(self.covariance_KK, 1)
+        step_K = np.maximum(own_K[1:] + own_K[:-1] - 2.0 * shared_K, 0.0) / 2.0
+        return np.asarray(self.shaking**2 + (np.r_[step_K[:1], step_K] + np.r_[step_K, step_K[-1:]]) / 2.0)
 
     def draws_DK(self, rng: np.random.Generator, draws: int = DRAWS) -> Values:
-        """Deviations of redrawn values from the measured ones, mean near 0."""
+        """Deviations of redrawn values from the measured ones, mean near 0; those of shaking with its own doubt."""
+        drawn_DK = self._of_items_DK(rng, draws)
+        if self.shaking == 0.0:
+            return drawn_DK
+        freedom = max(1.0, (len(self.covariance_KK) - 2) / OVERLAP)
+        scale_D1 = self.shaking * np.sqrt(freedom / rng.chisquare(freedom, size=(draws, 1)))
+        return np.asarray(drawn_DK + scale_D1 * rng.standard_normal(size=drawn_DK.shape))
+
+    def _of_items_DK(self, rng: np.random.Generator, draws: int) -> Values:
         if self.items_KI is None:
             normal_DK = rng.standard_normal(size=(draws, len(self.covariance_KK)), dtype=np.float32)
             return np.asarray(normal_DK * np.sqrt(np.diag(self.covariance_KK)), dtype=np.float64)
@@ -61,13 +94,58 @@ def item_noise(curve: Curve) -> ItemNoise | None:
             covariance_KK = np.atleast_2d(np.cov(items_KI)) / items_KI.shape[1]
             return ItemNoise(covariance_KK, "items", items_KI, EXPLAINED["items"].format(items=items_KI.shape[1]))
     if np.isfinite(curve.stderr_K).all() and (curve.stderr_K > 0).any():
-        return ItemNoise(np.diag(curve.stderr_K**2), "stderr", None, EXPLAINED["stderr"])
-    if _is_share(curve) and (curve.n_items_K > 0).all():
-        variance_K = curve.values_K * (1.0 - curve.values_K) / curve.n_items_K
-        if (variance_K > 0).any():
-            label = EXPLAINED["binomial"].format(items=int(curve.n_items_K.min()))
-            return ItemNoise(np.diag(variance_K), "binomial", None, label)
+        known_K = np.where(curve.stderr_K > 0, curve.stderr_K**2, _binomial_variance_K(curve))
+        # an error of 0 that the number of items cannot replace is at least that of the other checkpoints
+        variance_K = np.where(known_K > 0, known_K, known_K[known_K > 0].max())
+        return ItemNoise(np.diag(variance_K), "stderr", None, EXPLAINED["stderr"])
+    variance_K = _binomial_variance_K(curve)
+    if (variance_K > 0).all():
+        label = EXPLAINED["binomial"].format(items=int(curve.n_items_K.min()))
+        return ItemNoise(np.diag(variance_K), "binomial", None, label)
     return None
+
+
+def _binomial_variance_K(curve: Curve) -> Values:
+    """``p (1 - p) / n`` of an accuracy; at 0 and 1 that of one more item right and one more wrong; 0 if not known."""
+    if not _is_share(curve) or not (curve.n_items_K > 0).all():
+        return np.zeros(len(curve.values_K))
+    n_K = curve.n_items_K.astype(np.float64)
+    edge_K = (curve.values_K <= 0) | (curve.values_K >= 1)
+    share_K = np.where(edge_K, (curve.values_K * n_K + 1.0) / (n_K + 2.0), curve.values_K)
+    return np.asarray(share_K * (1.0 - share_K) / np.where(edge_K, n_K + 2.0, n_K))
+
+
+def curve_noise(curve: Curve, positions_K: Values) -> ItemNoise | None:
+    """The item noise of ``curve`` and the shaking of its checkpoints; None where neither is known or seen."""
+    found = item_noise(curve)
+    count = len(curve.values_K)
+    covariance_KK = np.zeros((count, count)) if found is None else found.covariance_KK
+    if count < LEAST_TO_SHAKE:
+        return found
+    contrast_RK = neighbour_contrasts_RK(positions_K)
+    seen = float(np.median(np.abs(contrast_RK @ curve.values_K))) / MEDIAN_OF_NORMAL
+    explained = float(np.trace(contrast_RK @ covariance_KK @ contrast_RK.T)) / len(contrast_RK)
+    if seen <= ROUNDING * float(np.abs(curve.values_K).max()):
+        return found
+    beyond = seen**2 > explained * (1.0 + CLEARLY_MORE * np.sqrt(2.0 * OVERLAP / len(contrast_RK)))
+    shaking = float(np.sqrt(seen**2 - explained)) if beyond else 0.0
+    if found is not None:
+        return replace(found, shaking=shaking)
+    return ItemNoise(covariance_KK, None, None, SHAKING, shaking)
+
+
+def neighbour_contrasts_RK(positions_K: Values) -> Values:
+    """Row k: the distance of checkpoint k + 1 from the line through its neighbours; sd 1 for white noise of sd 1.
+
+    >>> (neighbour_contrasts_RK(np.array([0.0, 1.0, 2.0])) * np.sqrt(6)).round(3).tolist()
+    [[1.0, -2.0, 1.0]]
+    """
+    count = len(positions_K)
+    before_R = (positions_K[2:] - positions_K[1:-1]) / (positions_K[2:] - positions_K[:-2])
+    contrast_RK = np.zeros((count - 2, count))
+    at_R = np.arange(count - 2)
+    contrast_RK[at_R, at_R], contrast_RK[at_R, at_R + 1], contrast_RK[at_R, at_R + 2] = before_R, -1.0, 1.0 - before_R
+    return np.asarray(contrast_RK / np.sqrt((contrast_RK**2).sum(axis=1, keepdims=True)))
 
 
 def _is_share(curve: Curve) -> bool:
@@ -110,3 +188,26 @@ def denoised_K(values_K: Values, positions_K: Values, covariance_KK: Values) -> 
     noise = float(np.trace(residual_KK @ covariance_KK))
     shrink = np.sqrt(max(0.0, 1.0 - noise / squared)) if squared > 0 else 0.0
     return np.asarray(values_K - deviation_K + shrink * deviation_K)
+
+
+def in_segments_K(values_K: Values, variance_K: Values) -> Values:
+    """A curve in steps: neighbours are joined, the most alike first, while their means are not told apart.
+
+    A bootstrap around it has the ties that a flat stretch truly has; around a line it has none.
+
+    >>> in_segments_K(np.array([1.0, 1.2, 1.1, 5.0]), np.full(4, 0.01)).round(6).tolist()
+    [1.1, 1.1, 1.1, 5.0]
+    """
+    mean_S = values_K.astype(np.float64)
+    weight_S = 1.0 / np.maximum(variance_K, np.finfo(float).tiny)
+    ends_S = np.arange(1, len(values_K) + 1)
+    while len(mean_S) > 1:
+        apart_S = np.abs(np.diff(mean_S)) / np.sqrt(1.0 / weight_S[:-1] + 1.0 / weight_S[1:])
+        at = int(apart_S.argmin())
+        if apart_S[at] > TOLD_APART:
+            break
+        both = weight_S[at] + weight_S[at + 1]
+        mean_S[at + 1] = (mean_S[at] * weight_S[at] + mean_S[at + 1] * weight_S[at + 1]) / both
+        weight_S[at + 1] = both
+        mean_S, weight_S, ends_S = np.delete(mean_S, at), np.delete(weight_S, at), np.delete(ends_S, at)
+    return np.repeat(mean_S, np.diff(ends_S, prepend=0))

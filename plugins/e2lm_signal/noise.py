@@ -39,7 +39,7 @@ from e2lm import Curve, SignalScore, UserError
 from e2lm.arrays import Values
 from e2lm.interval import Interval, normal_quantile, ratio_interval, redrawn_DI
 from e2lm_signal.curves import axis_K
-from e2lm_signal.item_noise import DRAWS
+from e2lm_signal.item_noise import DRAWS, ROUNDING, neighbour_contrasts_RK
 from e2lm_signal.item_table import ItemTable
 from e2lm_signal.resampled_score import resampled
 
@@ -152,9 +152,6 @@ def advice_on(shares: NoiseShares, metric: str) -> str:
 
 SOURCE = "this package, docs/signal.md"
 
-#: Of the largest value: what a straight curve leaves, whose values are each rounded once and its errors three times.
-ROUNDING = 4 * float(np.finfo(np.float64).eps)
-
 
 def detrended_noise_D(values_DK: Values, positions_K: Values) -> Values:
     """Standard deviation of the noise of single checkpoints; NaN below 3 checkpoints, 0 below rounding.
@@ -164,10 +161,7 @@ def detrended_noise_D(values_DK: Values, positions_K: Values) -> Values:
     """
     if len(positions_K) < 3:
         return np.full(len(values_DK), np.nan)
-    before_K = (positions_K[2:] - positions_K[1:-1]) / (positions_K[2:] - positions_K[:-2])
-    after_K = 1.0 - before_K
-    error_DK = before_K * values_DK[:, :-2] + after_K * values_DK[:, 2:] - values_DK[:, 1:-1]
-    noise_D = np.sqrt((error_DK**2 / (before_K**2 + after_K**2 + 1.0)).mean(axis=1))
+    noise_D = np.sqrt(((values_DK @ neighbour_contrasts_RK(positions_K).T) ** 2).mean(axis=1))
     return np.where(noise_D <= ROUNDING * np.abs(values_DK).max(axis=1), 0.0, noise_D)
 
 

@@ -1,33 +1,30 @@
 """``signal_quality``: how surely a benchmark shows that training helps, with an interval and a p-value.
 
-The three numbers answer three questions. *value* (in [-1, 1]): is a later checkpoint
-better? *low, high*: the central 90 % interval under redrawing the items of the benchmark. *p*
-(:mod:`e2lm_signal.trend_p_value`): how often would noise alone, drifting or not, rise as clearly?
+The three numbers answer three questions. *value* (in [-1, 1]): does a later checkpoint score higher? *low, high*: the
+central 90 % interval under redrawing the items of the benchmark and the shaking of checkpoints. *p*
+(:mod:`e2lm_signal.trend_p_value`): how often would a skill that goes nowhere rise as clearly?
 
-The interval is for the mean of the value over sets of as many items. It is taken on the scale of ``A = atanh Q``::
+The estimand in one sentence: *measured on as many items, how much more often does a later checkpoint score higher than
+lower, far-apart pairs of checkpoints counting more?* 1 means always higher, 0 a coin toss, -1 always lower. ::
 
-    low = tanh(A + q05(A*) - q50(A*)),  high = tanh(A + q95(A*) - q50(A*))
-
-with A* those of 1,000 redraws around the de-noised curve (:func:`e2lm_signal.item_noise.denoised_K`) and q their
-quantiles.
-
-The value in words: take two checkpoints of the run, far-apart ones more often than close ones; how much more probable
-is it that the later one is better than that it is worse? 1 means always better, 0 a coin toss, -1 always worse. ::
-
-    Q = sum_{i<j} w_i w_j (x_j - x_i) c_ij / sum_{i<j} w_i w_j (x_j - x_i)
-    c_ij = 2 Phi((y_j - y_i) / s_ij) - 1,  or sign(y_j - y_i) where s_ij is unknown or 0
+    Q = sum_{i<j} w_i w_j (x_j - x_i) sign(y_j - y_i) / sum_{i<j} w_i w_j (x_j - x_i)
 
 ``x`` is the axis of training (tokens), ``w_k`` the length of it that checkpoint k stands for (trapezoid rule), ``y``
-the values, with anything below chance set to chance (what is worse than guessing is no progress), and ``s_ij`` the
-standard error of ``y_j - y_i`` that comes from having finitely many items. So a rise of .0001 that the items cannot
-resolve counts nothing, and ties count nothing.
+the values, with anything below chance set to chance (what is worse than guessing is no progress). Ties count nothing.
+The mean of ``sign(y_j - y_i)`` over sets of items is ``2 Phi(true difference / its standard error) - 1``: a rise that
+the items cannot resolve is worth little because its signs are a toss. So nothing but the curve itself goes into the
+value, and it is the same with Samples, with standard errors and with neither; only the interval knows more or less.
 
-Why it does not depend on how many checkpoints there are: numerator and denominator are quadratures of integrals over
+The interval is for the mean of the value over such sets. It is ``Q + q05 - q50`` to ``Q + q95 - q50``, with q the
+quantiles of 1,000 redraws around a de-noised curve, half way between one drawn to its line and one in segments
+(:func:`e2lm_signal.item_noise.denoised_K`, ``in_segments_K``), within [-1, 1].
+
+Why Q does not depend on how many checkpoints there are: numerator and denominator are quadratures of integrals over
 the run, and the weight ``x_j - x_i`` takes from close pairs, of which more checkpoints bring more, their say.
 
-With all weights equal and no ``s`` it is Kendall's tau-a (Biometrika 30 (1938), 81).
+With all weights equal it is Kendall's tau-a (Biometrika 30 (1938), 81).
 
-Shape suffixes: K checkpoints, P pairs of them, D draws.
+Shape suffixes: K checkpoints, D draws.
 """
 
 from __future__ import annotations
@@ -40,81 +37,35 @@ from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
 from e2lm.arrays import Values
-from e2lm.interval import Interval, recentred_interval
+from e2lm.interval import recentred_interval
 from e2lm_signal.curves import Axis, axis_K, trapezoid_weights_K
-from e2lm_signal.item_noise import UNKNOWN, denoised_K, item_noise
-from e2lm_signal.trend_p_value import trend_test
-
-#: 2 Phi(z) - 1 = erf(z / sqrt 2)
-ROOT_2 = float(np.sqrt(2.0))
-#: atanh of 1 is infinite: Q is kept this far from its ends. What is closer to them is no difference worth a name.
-NEAREST_TO_ONE = 1e-4
+from e2lm_signal.item_noise import UNKNOWN, ItemNoise, curve_noise, denoised_K, in_segments_K
+from e2lm_signal.trend_p_value import TrendTest, trend_test
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """For every pair i < j of checkpoints its weight (all sum to 1) and the standard error of ``y_j - y_i``.
+def pair_weights_KK(positions_K: Values) -> Values:
+    """The weight of every pair i < j of checkpoints; all sum to 1, 0 elsewhere.
 
-    0 elsewhere, and where no error is known.
+    >>> pair_weights_KK(np.array([0.0, 1.0, 2.0])).round(3).tolist()
+    [[0.0, 0.333, 0.333], [0.0, 0.0, 0.333], [0.0, 0.0, 0.0]]
     """
-
-    weight_KK: Values
-    stderr_KK: Values
-
-
-def pairs_of(positions_K: Values, covariance_KK: Values | None) -> Pairs:
-    """All pairs of checkpoints at ``positions_K``; ``covariance_KK`` is that of the values' item noise, if known."""
     weights_K = trapezoid_weights_K(positions_K)
     distance_KK = np.triu(positions_K[None, :] - positions_K[:, None], 1)
     weight_KK = weights_K[:, None] * weights_K[None, :] * distance_KK
-    stderr_KK = np.zeros_like(weight_KK)
-    if covariance_KK is not None:
-        variance_K = np.diag(covariance_KK)
-        variance_KK = variance_K[:, None] + variance_K[None, :] - 2.0 * covariance_KK
-        stderr_KK = np.triu(np.sqrt(np.maximum(variance_KK, 0.0)), 1)
-    return Pairs(weight_KK / weight_KK.sum(), stderr_KK)
+    return np.asarray(weight_KK / weight_KK.sum())
 
 
-def concordance_D(values_DK: NDArray[np.floating[Any]], pairs: Pairs) -> tuple[Values, Values]:
-    """``Q`` and ``atanh(Q)`` of every row; Q is kept .0001 from its ends for the second.
+def concordance_D(values_DK: NDArray[np.floating[Any]], weight_KK: Values) -> Values:
+    """``Q`` of every row.
 
-    Rows of single precision are worked out in it, with an approximation of erf that is within .0004 of it: ten times
-    faster, and good enough for a spread over draws.
+    >>> concordance_D(np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 2.0]]), pair_weights_KK(np.arange(3.0))).round(3).tolist()
+    [1.0, -0.667]
     """
     quality_D = np.zeros(len(values_DK))
     for lag in range(1, values_DK.shape[1]):
-        difference_DP = values_DK[:, lag:] - values_DK[:, :-lag]
-        weight_P = np.diagonal(pairs.weight_KK, lag).astype(values_DK.dtype)
-        quality_D += _sureness_DP(difference_DP, np.diagonal(pairs.stderr_KK, lag)) @ weight_P
-    return quality_D, np.arctanh(np.clip(quality_D, NEAREST_TO_ONE - 1.0, 1.0 - NEAREST_TO_ONE))
-
-
-def _sureness_DP(difference_DP: NDArray[Any], stderr_P: Values) -> NDArray[Any]:
-    """``c_ij`` of pairs with the same lag: 1 surely better, 0 tied, -1 surely worse."""
-    from scipy.special import erf
-
-    known_P = stderr_P > 0
-    if known_P.all():
-        scale_P = (1.0 / (ROOT_2 * stderr_P)).astype(difference_DP.dtype)
-        difference_DP *= scale_P
-        return np.asarray(_quick_erf(difference_DP) if difference_DP.dtype == np.float32 else erf(difference_DP))
-    sign_DP = np.sign(difference_DP)
-    if known_P.any():
-        sign_DP[:, known_P] = erf(difference_DP[:, known_P] / (ROOT_2 * stderr_P[known_P]))
-    return np.asarray(sign_DP)
-
-
-def _quick_erf(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``tanh(2/sqrt(pi) (x + 11/123 x^3))``, within .0004 of erf.
-
-    Source: Vedder, American Journal of Physics 55 (1987), 762.
-    """
-    with np.errstate(over="ignore"):  # far outside, where the tanh of infinity is the 1 that is meant
-        squared = x * x
-        squared *= np.float32(2.0 / np.sqrt(np.pi) * 11.0 / 123.0)
-        squared += np.float32(2.0 / np.sqrt(np.pi))
-        squared *= x
-    return np.asarray(np.tanh(squared, out=squared))
+        sign_DP = np.sign(values_DK[:, lag:] - values_DK[:, :-lag])
+        quality_D += sign_DP @ np.diagonal(weight_KK, lag).astype(values_DK.dtype)
+    return np.clip(quality_D, -1.0, 1.0)  # weights sum to 1 up to rounding
 
 
 LEAST_CHECKPOINTS = 4
@@ -165,49 +116,43 @@ def signal_quality(curve: Curve, rng: np.random.Generator, axis: Axis = "tokens"
     if count < LEAST_CHECKPOINTS:
         remarks.append(f"{count} usable checkpoints; at least {LEAST_CHECKPOINTS} are needed")
         return ScoreValue(None, reason="; ".join(remarks))
-    test = trend_test(curve.values_K if curve.higher_is_better else -curve.values_K, rng)
-    details: dict[str, float | str | None] = {"p_randomised": test.p_randomised, "chance": curve.chance}
     values_K = rising_above_chance(curve, curve.values_K)
+    test = _trend_above_chance(curve, values_K, rng)
+    details: dict[str, float | str | None] = {"p_randomised": test.p_randomised, "chance": curve.chance}
     if np.ptp(values_K) == 0:
         constant = np.ptp(curve.values_K) == 0
         remarks.append("all values are equal" if constant else "no value is above chance")
         return ScoreValue(0.0, p=test.p, reason="; ".join(remarks), details=details)
-    low, high, value = _interval(curve, values_K, axis, rng)
+    positions_K = axis_K(curve, axis)
+    value = float(concordance_D(values_K[None], pair_weights_KK(positions_K))[0])
     if value < 0:
         remarks.append("falls more than it rises")
-    noise = item_noise(curve)
+    noise = curve_noise(curve, positions_K)
     if noise is None:
         remarks.append(UNKNOWN)
-    else:
-        details["interval"] = noise.label
+        return ScoreValue(value, p=test.p, reason="; ".join(remarks), details=details)
+    details["interval"] = noise.label
+    low, high = _interval(curve, value, positions_K, noise, rng)
     return ScoreValue(value, low, high, test.p, "; ".join(remarks) or None, details)
 
 
+def _trend_above_chance(curve: Curve, values_K: Values, rng: np.random.Generator) -> TrendTest:
+    """The larger p of the curve and of what of it lies above chance: reaching chance from below is no progress."""
+    positions_K = axis_K(curve, "tokens")
+    rising_K = curve.values_K if curve.higher_is_better else -curve.values_K
+    tests = [trend_test(one_K, rng, positions_K) for one_K in (rising_K, values_K)]
+    return max(tests, key=lambda test: test.p)
+
+
 def _interval(
-    curve: Curve, values_K: Values, axis: Axis, rng: np.random.Generator
-) -> tuple[float | None, float | None, float]:
-    """``(low, high, value)``."""
-    positions_K = axis_K(curve, axis)
-    noise = item_noise(curve)
-    pairs = pairs_of(positions_K, None if noise is None else noise.covariance_KK)
-    value_D, atanh_D = concordance_D(values_K[None], pairs)
-    value, centre = float(value_D[0]), float(atanh_D[0])
-    if noise is None:
-        return None, None, value
-    truth_K = denoised_K(curve.values_K, positions_K, noise.covariance_KK)
+    curve: Curve, value: float, positions_K: Values, noise: ItemNoise, rng: np.random.Generator
+) -> tuple[float, float]:
+    covariance_KK = noise.covariance_KK + noise.shaking**2 * np.eye(len(positions_K))
+    in_line_K = denoised_K(curve.values_K, positions_K, covariance_KK)
+    truth_K = (in_line_K + in_segments_K(curve.values_K, noise.variance_K)) / 2.0
     redrawn_DK = rising_above_chance(curve, truth_K + noise.draws_DK(rng))
-    # Centred and scaled to the errors first: single precision then loses nothing, however large the values are.
-    unit = float(np.sqrt(np.trace(noise.covariance_KK)))
-    redrawn_DK = ((redrawn_DK - values_K.mean()) / unit).astype(np.float32)
-    scaled = replace(pairs, stderr_KK=pairs.stderr_KK / unit)
-    ends = recentred_interval(centre, concordance_D(redrawn_DK, scaled)[1])
-    low, high = Interval(*(float(np.tanh(end)) for end in ends)).holding(value)
-    return _closed(low), _closed(high), value
-
-
-def _closed(end: float) -> float:
-    """An end of the interval; 1 or -1 where it is nearer to it than what is told apart."""
-    return float(np.sign(end)) if abs(end) >= 1.0 - NEAREST_TO_ONE else end
+    quality_D = concordance_D(redrawn_DK, pair_weights_KK(positions_K))
+    return recentred_interval(value, quality_D).holding(value).within(-1.0, 1.0)
 
 
 def signal_quality_scores() -> list[SignalScore]:

@@ -1,64 +1,66 @@
-"""How easily noise alone gives a curve that seems to rise: a p-value for its order.
+"""How easily a curve that goes nowhere seems to rise: a p-value for one curve.
 
-Training that teaches nothing leaves a curve that is noise: independent from checkpoint to checkpoint (white), or
-drifting (a random walk), or something between (AR(1)). A test for one of them errs wildly under another: a random walk
-beats the white-noise threshold of any rank correlation about every second time. The statistic here takes drift off::
+The null, in one sentence: *the skill wanders like a random walk that has no direction, its checkpoints shake, and a
+jump is as often down as up.* As a model, for checkpoint k::
 
-    T = atanh(rho) - b_K log(VR),   VR = 2 sum (r - mean r)^2 / sum (r_k - r_{k-1})^2
+    y_k = a + mu_k + e_k,   mu_k = mu_{k-1} + u_k,   Var u = lambda Var e,   e_k = phi e_{k-1} + v_k
 
-with r the average ranks of the values, rho their correlation with the order of checkpoints (Spearman) and VR the
-inverse of von Neumann's ratio: about 1 for white noise, of order K for a random walk. The weight ``b_K`` is solved, for
-every number K of checkpoints, so that white noise and a random walk have the same 95th percentile of T; AR(1) noise
-between them stays below it. ``p`` is the largest of its p-values under these nulls, one-sided for a rise::
+The error e is what finitely many items do (phi = 0) and what checkpoints do on top (phi > 0: it lasts; phi < 0: it is
+paid back). Nobody knows lambda and phi, so a grid of them is held against the curve. In steps z_k = y_k - y_{k-1},
+turned by a sine transform, all of them are independent with a known spectrum, so each model costs two dot products.
 
-    p = max over phi in NULL_PERSISTENCE of P(T_phi >= T)
+The statistic has three parts, each with its question:
 
-For phi = 0 the null is the permutation of the curve's own ranks, ties kept; the others are Gaussian AR(1), simulated
-once per K. A curve with fewer than 6 checkpoints cannot reach .05: four rising values come once in 8 random walks.
+* *Drift*, the generalised least-squares slope in every model, as the signed root of its likelihood ratio, averaged with
+  weights that take the models' likelihoods with and without a slope to equal parts;
+* *What it must reach*, an average over the models of points c, weighted by likelihood without a slope. The points are
+  solved by simulation such that curves of every model pass with probability .05: white noise needs less than a walk;
+* *End to end*, the same root in the pure walk alone, which sees a late and short rise that a slope does not see.
 
-T sees only the order of values, so it does not change when values are rescaled. Sources: von Neumann's ratio, Annals of
-Mathematical Statistics 12 (1941), 367; one weight that equalises both kinds of noise, Vogelsang, Econometrica 66
-(1998), 123.
+``p`` is the share of simulated curves of the most likely models without a slope whose statistic is as large. Where
+checkpoints are unevenly spaced, a walk by checkpoints and one by tokens are both simulated, and the largest p of all
+models that are about as likely is taken. It is never below ``2^(1-K)``: K - 1 steps that are all up are K - 1 coins.
 
-Shape suffixes: K checkpoints, D draws.
+The item noise is estimated with the rest, not read from a file, so p is the same whatever lies beside a curve.
+
+Sources: local-level model, Harvey, Forecasting, Structural Time Series Models (1989), 2.3; one critical value for two
+kinds of noise, Vogelsang, Econometrica 66 (1998), 123; critical values by likelihood, Mueller and Watson, Econometrica
+76 (2008), 979. Sizes as measured: docs/signal.md.
+
+Shape suffixes: K checkpoints, J frequencies (K - 1), M models of the null, V variants of them (two clocks), D draws.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import product
 
 import numpy as np
 
 from e2lm.arrays import Values
 
-#: AR(1) coefficients of the nulls: white noise, two between, a random walk.
-NULL_PERSISTENCE = (0.0, 0.5, 0.9, 1.0)
+#: Variance of a step of the walk, in units of that of the error's innovations; the last is the walk alone.
+WALKS = (0.0, *np.geomspace(0.003, 3.0, 7).tolist(), np.inf)
+#: AR(1) coefficients of the error.
+PERSISTENCE = (-0.5, 0.0, 0.5, 0.85)
+MODELS = tuple((walk, phi) for walk, phi in product(WALKS, PERSISTENCE) if np.isfinite(walk) or phi == 0.0)
 LEVEL = 0.95
-#: The Monte Carlo error of a 5 % point is then .0015.
-NULL_DRAWS = 20_000
-PERMUTATIONS = 1_000
-#: A perfect rise is beaten by nothing: atanh of this is 10.7, beyond any penalty.
-HIGHEST_CORRELATION = 1.0 - 1e-9
-#: Longer curves are thinned to this many checkpoints: more say nothing about order, and the tables stay small.
-MOST_CHECKPOINTS = 256
-#: Below this no weight makes both 95th percentiles equal (too few orders); its weight is used.
-LEAST_SOLVED = 6
-HIGHEST_WEIGHT = 8.0
+#: Of the pure walk's end-to-end statistic: what is beyond counts alone.
+END_TO_END_LEVEL = 0.97
+#: The Monte Carlo error of a p of .05 is then .0035.
+NULL_DRAWS = 4_000
+#: How sharply the most likely models are preferred where the point to reach is averaged.
+SHARPNESS = 2.0
+#: Of solving the points: further rounds fit the noise of the draws and cost power.
+ROUNDS, PACE = 6, 0.7
+#: ``p`` is the largest over models this close to the best in log likelihood; where two clocks are possible, over more.
+CLOSE, CLOSE_ON_TWO_CLOCKS = 0.1, 1.0
+#: Of the sum of squares: what rounding leaves of a straight line.
+ROUNDING = 1e-12
+#: Longer curves are thinned to this many checkpoints: more say little about drift, and the tables stay small.
+MOST_CHECKPOINTS = 200
 SEED = 20_250_614
-
-
-@dataclass(frozen=True, slots=True)
-class NullTable:
-    """Sorted draws of T under every null, for curves of one length."""
-
-    weight: float
-    sorted_draws: tuple[Values, ...]
-
-    def p_value(self, statistic: float, first: int = 0) -> float:
-        """Largest one-sided p over the nulls from number ``first`` on."""
-        shares = [_share_at_least(draws_D, statistic) for draws_D in self.sorted_draws[first:]]
-        return max(shares)
 
 
 def average_ranks_DK(values_DK: Values) -> Values:
@@ -68,32 +70,19 @@ def average_ranks_DK(values_DK: Values) -> Values:
     return np.asarray(rankdata(values_DK, axis=1), dtype=np.float64)
 
 
-def _untied_ranks_DK(values_DK: Values) -> Values:
-    """Ranks from 1 of rows without ties: several times faster."""
-    ranks_DK = np.empty_like(values_DK)
-    np.put_along_axis(ranks_DK, values_DK.argsort(axis=1), np.arange(1.0, values_DK.shape[1] + 1.0)[None], axis=1)
-    return ranks_DK
+#: A perfect rise has this correlation, so that atanh stays finite.
+HIGHEST_CORRELATION = 1.0 - 1e-9
 
 
-def rank_parts_D(ranks_DK: Values) -> tuple[Values, Values]:
-    """``atanh(rho)`` and ``log(VR)`` of every row; 0 and 0 for a constant row."""
+def rank_correlation_D(ranks_DK: Values) -> Values:
+    """Spearman's correlation of every row with the order of its columns; 0 for a constant row."""
     n = ranks_DK.shape[1]
     position_K = np.arange(n) - (n - 1) / 2.0
     centred_DK = ranks_DK - (n + 1) / 2.0
     spread_D = (centred_DK**2).sum(axis=1)
-    steps_D = (np.diff(ranks_DK, axis=1) ** 2).sum(axis=1)
-    varies_D = spread_D > 0
-    safe_D = np.where(varies_D, spread_D, 1.0)
-    rho_D = np.clip(
-        centred_DK @ position_K / np.sqrt(safe_D * (position_K**2).sum()), -HIGHEST_CORRELATION, HIGHEST_CORRELATION
-    )
-    ratio_D = np.log(2.0 * safe_D / np.where(varies_D, steps_D, 2.0))
-    return np.where(varies_D, np.arctanh(rho_D), 0.0), np.where(varies_D, ratio_D, 0.0)
-
-
-def _statistic_D(ranks_DK: Values, weight: float) -> Values:
-    order_D, persistence_D = rank_parts_D(ranks_DK)
-    return np.asarray(order_D - weight * persistence_D)
+    safe_D = np.where(spread_D > 0, spread_D, 1.0)
+    rho_D = centred_DK @ position_K / np.sqrt(safe_D * (position_K**2).sum())
+    return np.where(spread_D > 0, np.clip(rho_D, -HIGHEST_CORRELATION, HIGHEST_CORRELATION), 0.0)
 
 
 def autoregressive_DK(phi: float, draws: int, n: int, rng: np.random.Generator) -> Values:
@@ -106,43 +95,151 @@ def autoregressive_DK(phi: float, draws: int, n: int, rng: np.random.Generator) 
     return values_DK
 
 
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """What the models say of every row: drift, end-to-end drift, and log likelihoods without a slope, best at 0."""
+
+    drift_D: Values
+    end_to_end_D: Values
+    likelihood_DM: Values
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The models of the null for curves of ``checkpoints`` checkpoints."""
+
+    checkpoints: int
+
+    @cached_property
+    def variance_MJ(self) -> Values:
+        """Of each sine coefficient of the steps; in units of the error's innovations, of the walk's for the walk."""
+        angle_J = np.pi * np.arange(1, self.checkpoints) / self.checkpoints
+        rows = []
+        for walk, phi in MODELS:
+            error_J = (2.0 - 2.0 * np.cos(angle_J)) / (1.0 + phi**2 - 2.0 * phi * np.cos(angle_J))
+            rows.append(error_J + walk if np.isfinite(walk) else np.ones_like(angle_J))
+        return np.asarray(rows)
+
+    def steps_DJ(self, values_DK: Values) -> Values:
+        """Sine coefficients of the steps."""
+        from scipy.fft import dst
+
+        return np.asarray(dst(np.diff(values_DK, axis=1), type=1, norm="ortho", axis=1))
+
+    def fits(self, steps_DJ: Values) -> Fits:
+        """Every model fitted to every row of sine coefficients."""
+        slope_J = self.steps_DJ(np.arange(float(self.checkpoints))[None])[0]
+        precision_JM = 1.0 / self.variance_MJ.T
+        squares_DM = np.maximum(steps_DJ**2 @ precision_JM, np.finfo(float).tiny)
+        product_DM, slope_M = (steps_DJ * slope_J) @ precision_JM, slope_J**2 @ precision_JM
+        rest_DM = np.maximum(squares_DM - product_DM**2 / slope_M, ROUNDING * squares_DM)
+        volume_M = np.log(self.variance_MJ).sum(axis=1)
+        freedom = self.checkpoints - 2
+        flat_DM = -0.5 * ((freedom + 1) * np.log(squares_DM) + volume_M)
+        sloped_DM = -0.5 * (freedom * np.log(rest_DM) + volume_M + np.log(slope_M))
+        root_DM = np.sign(product_DM) * np.sqrt(freedom * np.log(squares_DM / rest_DM))
+        drift_D = (_weights_DM((flat_DM + sloped_DM) / 2.0) * root_DM).sum(axis=1)
+        return Fits(drift_D, root_DM[:, -1], flat_DM - flat_DM.max(axis=1, keepdims=True))
+
+
+def _weights_DM(likelihood_DM: Values) -> Values:
+    weights_DM = np.exp(likelihood_DM - likelihood_DM.max(axis=1, keepdims=True))
+    return np.asarray(weights_DM / weights_DM.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, slots=True)
+class NullTable:
+    """Sorted draws of the statistic under every variant of the null, for curves of one length and spacing."""
+
+    spectra: Spectra
+    points_M: Values
+    end_to_end_point: float
+    model_V: Values
+    sorted_VD: Values
+    close: float
+
+    def statistic_D(self, fits: Fits) -> Values:
+        """The larger of drift and end-to-end drift over what each must reach."""
+        reach_D = _weights_DM(SHARPNESS * fits.likelihood_DM) @ self.points_M
+        return np.maximum(fits.drift_D - reach_D, fits.end_to_end_D - self.end_to_end_point)
+
+    def p_values_D(self, values_DK: Values) -> Values:
+        """One-sided p of every row; the rows must vary."""
+        fits = self.spectra.fits(self.spectra.steps_DJ(values_DK))
+        statistic_D = self.statistic_D(fits)
+        p_D = np.full(len(values_DK), 0.5 ** (values_DK.shape[1] - 1))
+        for model, sorted_D in zip(self.model_V, self.sorted_VD, strict=True):
+            here_D = fits.likelihood_DM[:, model] >= -self.close
+            beyond_D = len(sorted_D) - np.searchsorted(sorted_D, statistic_D[here_D] - 1e-9, side="left")
+            p_D[here_D] = np.maximum(p_D[here_D], (1 + beyond_D) / (1 + len(sorted_D)))
+        return p_D
+
+
 @lru_cache(maxsize=64)
-def null_table(n: int) -> NullTable:
-    """The null distributions of T for curves of ``n`` checkpoints, the same in every process."""
+def null_table(n: int, gaps: tuple[float, ...] = ()) -> NullTable:
+    """The null distributions for curves of ``n`` checkpoints, the same in every process.
+
+    ``gaps``: tokens between neighbours in units of their mean; empty where checkpoints are evenly spaced.
+    """
+    spectra = Spectra(n)
+    model_V, fits_V = zip(*_simulated(spectra, gaps), strict=True)
+    drift_VD, ends_VD = (np.stack([getattr(one, name) for one in fits_V]) for name in ("drift_D", "end_to_end_D"))
+    weights_VDM = np.stack([_weights_DM(SHARPNESS * one.likelihood_DM) for one in fits_V])
+    end_point = float(_upper_points_V(ends_VD, END_TO_END_LEVEL).max())
+    over_VD = ends_VD - end_point
+    points_M = _largest_of_model_M(model_V, _upper_points_V(drift_VD, LEVEL))
+    for _ in range(ROUNDS):
+        missed_V = _upper_points_V(np.maximum(drift_VD - weights_VDM @ points_M, over_VD), LEVEL)
+        points_M = points_M + PACE * _largest_of_model_M(model_V, missed_V)
+    statistic_VD = np.maximum(drift_VD - weights_VDM @ points_M, over_VD)
+    close = CLOSE_ON_TWO_CLOCKS if gaps else CLOSE
+    return NullTable(spectra, points_M, end_point, np.asarray(model_V), np.sort(statistic_VD, axis=1), close)
+
+
+def _simulated(spectra: Spectra, gaps: tuple[float, ...]) -> list[tuple[int, Fits]]:
+    """The number of a model, and what all models say of curves drawn from it; a walk on both clocks."""
+    n = spectra.checkpoints
     rng = np.random.default_rng([SEED, n])
-    parts = [rank_parts_D(_untied_ranks_DK(autoregressive_DK(phi, NULL_DRAWS, n, rng))) for phi in NULL_PERSISTENCE]
-    weight = _equalising_weight(parts[0], parts[-1]) if n >= LEAST_SOLVED else null_table(LEAST_SOLVED).weight
-    return NullTable(weight, tuple(np.sort(order_D - weight * ratio_D) for order_D, ratio_D in parts))
+    errors = {
+        phi: spectra.steps_DJ(autoregressive_DK(phi, NULL_DRAWS, n, np.random.default_rng([SEED, n, 1])))
+        for phi in PERSISTENCE
+    }
+    steps_DK = rng.normal(size=(NULL_DRAWS, n))
+    clocks = [np.ones(n)] + ([np.sqrt(np.asarray((1.0, *gaps)))] if gaps else [])
+    walks = [spectra.steps_DJ(np.cumsum(steps_DK * clock_K, axis=1)) for clock_K in clocks]
+    found = []
+    for number, (walk, phi) in enumerate(MODELS):
+        for walk_DJ in walks[:1] if walk == 0.0 else walks:
+            drawn_DJ = errors[phi] + np.sqrt(walk) * walk_DJ if np.isfinite(walk) else walk_DJ
+            found.append((number, spectra.fits(drawn_DJ)))
+    return found
 
 
-def _equalising_weight(white: tuple[Values, Values], walk: tuple[Values, Values]) -> float:
-    from scipy.optimize import brentq
-
-    def difference(weight: float) -> float:
-        quantiles = [np.quantile(order_D - weight * ratio_D, LEVEL) for order_D, ratio_D in (white, walk)]
-        return float(quantiles[0] - quantiles[1])
-
-    return float(brentq(difference, 0.0, HIGHEST_WEIGHT, xtol=1e-6))
+def _upper_points_V(statistic_VD: Values, level: float) -> Values:
+    at = int(level * statistic_VD.shape[1])
+    return np.asarray(np.partition(statistic_VD, at, axis=1)[:, at])
 
 
-def _share_at_least(sorted_D: Values, statistic: float) -> float:
-    """``(1 + number of draws >= statistic) / (1 + draws)``; a hair of tolerance, as equal ranks may round apart."""
-    beyond = len(sorted_D) - int(np.searchsorted(sorted_D, statistic - 1e-9, side="left"))
-    return (1 + beyond) / (1 + len(sorted_D))
+def _largest_of_model_M(model_V: tuple[int, ...], number_V: Values) -> Values:
+    largest_M = np.full(len(MODELS), -np.inf)
+    np.maximum.at(largest_M, np.asarray(model_V), number_V)
+    return largest_M
 
 
 @dataclass(frozen=True, slots=True)
 class TrendTest:
-    """``p``: see the module. ``p_randomised`` breaks ties with the permutations by lot (seeded): it is exactly uniform
-    under exchangeability even for constant curves, for which ``p`` is 1.
-    """
+    """``p``: see the module. ``p_randomised`` is drawn by lot (seeded) for a constant curve, for which ``p`` is 1."""
 
     p: float
     p_randomised: float
 
 
-def trend_test(values_K: Values, rng: np.random.Generator) -> TrendTest:
-    """Test of "this curve does not rise" against white and drifting noise.
+#: Gaps that differ by less are the same spacing: tables are made for few of them.
+GAP_DIGITS = 1
+
+
+def trend_test(values_K: Values, rng: np.random.Generator, positions_K: Values | None = None) -> TrendTest:
+    """Test of "this curve goes nowhere"; ``positions_K``: tokens (or steps) of its checkpoints, None if even.
 
     >>> rising = trend_test(np.arange(14.0), np.random.default_rng(0))
     >>> rising.p < 0.001
@@ -150,21 +247,21 @@ def trend_test(values_K: Values, rng: np.random.Generator) -> TrendTest:
     >>> trend_test(np.full(14, 0.25), np.random.default_rng(0)).p
     1.0
     """
-    if len(values_K) > MOST_CHECKPOINTS:
-        values_K = values_K[np.linspace(0, len(values_K) - 1, MOST_CHECKPOINTS).round().astype(int)]
-    table = null_table(len(values_K))
-    ranks_1K = average_ranks_DK(values_K[None])
-    statistic = float(_statistic_D(ranks_1K, table.weight)[0])
     lot = float(rng.uniform())
-    if len(np.unique(ranks_1K)) == 1:
+    if np.ptp(values_K) == 0:
         return TrendTest(1.0, lot)
-    drifting = table.p_value(statistic, first=1)
-    if len(np.unique(ranks_1K)) == ranks_1K.shape[1]:  # without ties the white null is the permutation null
-        p = max(_share_at_least(table.sorted_draws[0], statistic), drifting)
-        return TrendTest(p, p)
-    shuffled_DK = rng.permuted(np.repeat(ranks_1K, PERMUTATIONS, axis=0), axis=1)
-    draws_D = _statistic_D(shuffled_DK, table.weight)
-    above, equal = int((draws_D > statistic + 1e-9).sum()), int((np.abs(draws_D - statistic) <= 1e-9).sum())
-    exact = (1 + above + equal) / (1 + PERMUTATIONS)
-    by_lot = (above + lot * (1 + equal)) / (1 + PERMUTATIONS)
-    return TrendTest(max(exact, drifting), max(by_lot, drifting))
+    if len(values_K) > MOST_CHECKPOINTS:
+        kept_K = np.linspace(0, len(values_K) - 1, MOST_CHECKPOINTS).round().astype(int)
+        values_K, positions_K = values_K[kept_K], None if positions_K is None else positions_K[kept_K]
+    scaled_K = (values_K - values_K.mean()) / np.ptp(values_K)
+    p = float(null_table(len(values_K), gaps_of(positions_K)).p_values_D(scaled_K[None])[0])
+    return TrendTest(p, p)
+
+
+def gaps_of(positions_K: Values | None) -> tuple[float, ...]:
+    """Spacing in units of its mean, on a grid of powers; () where it is even."""
+    if positions_K is None or (np.diff(positions_K) <= 0).any():
+        return ()
+    gaps_J = np.diff(positions_K)
+    rounded_J = np.exp2(np.log2(gaps_J / gaps_J.mean()).round(GAP_DIGITS))
+    return () if np.ptp(rounded_J) == 0 else tuple(rounded_J.tolist())

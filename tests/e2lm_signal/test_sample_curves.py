@@ -65,9 +65,10 @@ def test_scores_that_do_not_come_from_the_samples_get_no_items(evaluation, capsy
         [ScoreRow("small", step, "quiz", "acc", 0.1 * k, tokens=1e6 * step) for k, step in enumerate(STEPS)]
     )
     table.write(evaluation)
-    assert main(["signal", str(evaluation), "--json", "--scores", "signal_quality"]) == 0
-    [row] = json.loads(capsys.readouterr().out)["rows"]
-    assert row["scores"]["signal_quality"]["low"] is None
+    assert main(["signal", str(evaluation), "--json", "--scores", "gain_over_noise"]) == 0
+    captured = capsys.readouterr()
+    [row] = json.loads(captured.out)["rows"]
+    assert row["scores"]["gain_over_noise"]["low"] is None
 
 
 @pytest.mark.parametrize("verb", ["noise", "distil"])

@@ -22,7 +22,6 @@ TAILS = ((0.1, 0.9), (0.05, 0.95), (0.025, 0.975), (0.005, 0.995))
 
 #: File -> what it may say, since it is no interval.
 EXCEPTIONS = {
-    "plugins/e2lm_signal/trend_p_value.py": {"quantile"},  # the level of a test, between two nulls
     "plugins/e2lm_signal/distillation.py": {"std(ddof=1) / sqrt"},  # the t statistic that one method ranks items by
 }
 

@@ -158,3 +158,25 @@ def test_plots_of_real_scores_are_written(tmp_path, capsys):
     assert main(["signal", "plot", str(DATA / "e2lmc_scores.json"), "--tasks", "mmluvar", "--out", str(out)]) == 0
     assert out.read_text().count("<svg") == 3
     assert io.StringIO(capsys.readouterr().out).readlines()[-1].startswith("wrote")
+
+
+def test_the_competitions_benchmarks_over_six_series_reach_one_in_sixty_four_where_they_rise(capsys):
+    found, notes = report(capsys, DATA / "e2lmc_scores.json", "--scores", "benchmark_rises")
+    p = {mean["task"]: mean["scores"]["benchmark_rises"]["p"] for mean in found["means"]}
+    assert p["mmluvar"] == 1 / 64
+    assert p["mmlu"] > 0.2
+    assert sum(value == 1 / 64 for value in p.values()) == 11
+    assert "1/64, is 0.375 after correction" in notes
+
+
+def test_letter_format_mmlu_of_the_smallest_pythia_seldom_seems_to_rise(capsys, tmp_path):
+    frame = pd.read_csv(DATA / "pythia_evals_all_steps.csv.gz")
+    frame = frame[
+        frame["model"].str.contains("70m") & frame["task"].str.contains("hendrycksTest") & (frame["metric"] == "acc")
+    ]
+    path = tmp_path / "letters.csv"
+    frame.to_csv(path, index=False)
+    found, _ = report(capsys, path, "--scores", "signal_quality")
+    p = [row["scores"]["signal_quality"]["p"] for row in found["rows"]]
+    assert len(p) >= 114
+    assert np.mean([one < 0.05 for one in p if one is not None]) <= 0.07

@@ -16,6 +16,8 @@ from e2lm import Curve, ScoreValue, SignalScore, UserError
 from e2lm.errors import one_line
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
+from e2lm_signal.benchmark_rise import NAME as RISES
+from e2lm_signal.benchmark_rise import least_p_after_correction
 from e2lm_signal.cli.input import print_notes, read_input
 from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
 from e2lm_signal.cli.report_text import as_text
@@ -124,6 +126,8 @@ def _mean(values: Sequence[ScoreValue]) -> ScoreValue:
 
 
 HOOK = "e2lm_register_signal_scores"
+#: At which a benchmark is said to rise.
+LEVEL = 0.05
 
 
 def run_signal(arguments: Namespace) -> int:
@@ -139,6 +143,7 @@ def run_signal(arguments: Namespace) -> int:
     report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, False, unselected)
     brief = arguments.scores is None and not arguments.full
     notes = [*source.notes, *_notes(scores, source.curve_count, brief and not arguments.json)]
+    notes += _notes_on_benchmarks(report.means)
     pairs = source.scores.frame[["task", "metric"]].drop_duplicates().itertuples(index=False)
     turned = sorted({metric for task, metric in pairs if not source.directions.is_higher_better(task, metric)})
     if turned:
@@ -161,9 +166,36 @@ def _notes(scores: Sequence[SignalScore], curves: int, brief: bool) -> list[str]
     if guessed:
         notes.append(f"{', '.join(guessed)}: reconstructed, not the competition's own formula; not to be quoted as its")
     if any(score.name.startswith("signal_quality") for score in scores):
-        notes.append("intervals are central 90 % intervals over redrawn items; p is one-sided, see docs/signal.md")
+        notes.append("intervals are central 90 % intervals over redrawn items and checkpoints that shake")
+        notes.append(NULL_OF_A_CURVE)
         if curves > 1:
             notes.append(f"{curves} curves were tested: by chance alone about {0.05 * curves:.3g} reach p < .05")
+    return notes
+
+
+NULL_OF_A_CURVE = (
+    "p of one curve, one-sided: how often a skill that drifts without direction, measured on finitely many items, "
+    "rises as clearly"
+)
+
+
+def _notes_on_benchmarks(means: Sequence[MeanRow]) -> list[str]:
+    """What the p-values over series mean, and what is left of them where the best of many benchmarks is looked at."""
+    tests = [mean.scores[RISES] for mean in means if RISES in mean.scores and mean.scores[RISES].p is not None]
+    if not tests:
+        return []
+    notes = [
+        "p of a benchmark, one-sided: how often as clear a gain comes if each series' gain is as likely down as up, "
+        "one series not knowing of the other; it decides whether a benchmark rises"
+    ]
+    series = max(int(float(test.details["series"] or 0)) for test in tests)
+    corrected = least_p_after_correction(series, len(tests))
+    if len(tests) > 1:
+        left = sum(float(test.p or 0.0) * len(tests) <= LEVEL for test in tests)
+        notes.append(
+            f"{len(tests)} benchmarks were tested: the least p of {series} series, 1/{2**series:,}, is {corrected:.3g} "
+            f"after correction for the best of so many; {left} of them survive it at .05"
+        )
     return notes
 
 

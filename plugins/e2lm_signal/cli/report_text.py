@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from e2lm import ScoreValue, SignalScore
+from e2lm_signal.benchmark_rise import NAME as RISES
 from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
 from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.decisions import EARLY_SHARE, SETTLED
@@ -15,7 +16,7 @@ from e2lm_signal.reconstructed_score import is_reconstructed
 
 #: What is shown where --scores does not say; JSON has all.
 BRIEF_OF_CURVE = ("signal_quality", "gain_over_noise", "e2lmc_sq")
-BRIEF_OF_FAMILY = ("signal_quality", "decision_accuracy", "settling_share", "sn_snr", "e2lmc_sq")
+BRIEF_OF_FAMILY = ("signal_quality", RISES, "decision_accuracy", "settling_share", "sn_snr", "e2lmc_sq")
 #: Of these less is better.
 LESS_IS_BETTER = ("sn_noise", "settling_share", "fluid_total_variation")
 #: So many rows and reasons are shown unless all are asked for.
@@ -51,7 +52,9 @@ def as_text(report: SignalReport, scores: Sequence[SignalScore], brief: bool, fu
 
 
 def _mean_table(means: Sequence[MeanRow], names: Sequence[str], labels: Mapping[str, str]) -> list[str]:
+    tested = any(RISES in mean.scores for mean in means)
     head = ["all series", "task", "metric", "series", *(labels.get(name, name) for name in names)]
+    head += ["p"] if tested else []
     series = {mean.series for mean in means}
     cells = [
         [
@@ -60,6 +63,7 @@ def _mean_table(means: Sequence[MeanRow], names: Sequence[str], labels: Mapping[
             mean.metric,
             str(len(mean.series)),
             *(_cell(mean.scores[name]) for name in names),
+            *([_p(mean.scores[RISES])] if tested else []),
         ]
         for mean in means
     ]
@@ -77,10 +81,14 @@ def _row_table(rows: Sequence[ReportRow], names: Sequence[str], labels: Mapping[
     head = ["series", "task", "metric", "n", *(labels.get(name, name) for name in names), *(["p"] if tested else [])]
     cells = []
     for row in rows:
-        tests = [value.p for value in row.scores.values() if value.p is not None]
-        p = ([f"{tests[0]:.4f}"] if tests else [""]) if tested else []
+        tests = [value for value in row.scores.values() if value.p is not None]
+        p = ([_p(tests[0])] if tests else [""]) if tested else []
         cells.append([row.series, row.task, row.metric, str(row.n), *_cells(row.scores, names), *p])
     return text_table(head, cells, 3)
+
+
+def _p(value: ScoreValue) -> str:
+    return "" if value.p is None else f"{value.p:.4f}"
 
 
 def _cut(lines: list[str], count: int, full: bool) -> list[str]:
