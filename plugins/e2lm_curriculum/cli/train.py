@@ -12,11 +12,8 @@ from e2lm_curriculum.config.comparison import COMPARISON_SECTION
 from e2lm_curriculum.config.training import TRAINING_FIELDS, TrainingConfig, config_data
 from e2lm_curriculum.train.ladder import require_trainable, train
 from e2lm_curriculum.train.locks import is_main
-from e2lm_curriculum.train.model_run import ModelRun, model_runs
+from e2lm_curriculum.train.model_run import FLOAT32_BYTES, ModelRun, model_runs
 from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PreparedCorpus
-
-#: Bytes per weight on disk.
-FLOAT32_BYTES = 4
 
 
 def run_train(arguments: Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from e2lm.run_record import LeftOut
 from e2lm_curriculum.model.family import TrainedModel
 from e2lm_curriculum.train.checkpoints import write_checkpoint, write_series
 from e2lm_curriculum.train.locks import is_main, process_count, wait_for_all
@@ -54,10 +55,10 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
         """Save a state after ``step`` and end this call of ``train``: what comes next is not planned yet."""
         self._stop_step = step
 
-    def save_record(self) -> None:
+    def save_record(self, left_out: tuple[LeftOut, ...] = ()) -> None:
         """Write ``run.json`` and ``series.json`` as they stand."""
         write_series(self._run, self._prepared)
-        self._run.write_record(self._prepared, time.monotonic() - self._started, finished=False)
+        self._run.write_record(self._prepared, time.monotonic() - self._started, finished=False, left_out=left_out)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by Trainer after every optimiser step."""
@@ -83,9 +84,10 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
         """Called by Trainer after it wrote its state."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         wait_for_all()
-        self._saved = time.monotonic()
-        self._save_took_s = self._saved - self._save_asked
         if is_main():
             self._segments.write_state(folder, state.global_step)
             mark_complete(folder)
+        self._saved = time.monotonic()
+        self._save_took_s = self._saved - self._save_asked
+        if is_main():
             self._run.write_record(self._prepared, self._saved - self._started, finished=False)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 
-from e2lm.errors import UserError
+from e2lm.errors import MachineError, UserError
 from e2lm.progress import progress_bar
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm.series import Series
@@ -23,6 +23,7 @@ from e2lm_curriculum.train.resume import sweep_partials
 from e2lm_curriculum.train.segments import is_online
 
 FLOPS_PER_GFLOP = 1_000_000_000
+BYTES_PER_MB = 1_000_000
 
 
 def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
@@ -58,6 +59,7 @@ def _train_together(config: TrainingConfig, runs: Sequence[ModelRun], quiet: boo
             prepare_once(config)
     wait_for_all()
     prepared = PreparedCorpus.of(config.run.out_folder)
+    require_room([run for run in runs if not run.is_finished])
     progress = _Progress(runs, "train", quiet or not is_main())
     try:
         for run in runs:
@@ -72,11 +74,25 @@ def train_unfinished(runs: Sequence[ModelRun], jobs: int, title: str, quiet: boo
     unfinished = [run for run in runs if not run.is_finished]
     if not unfinished:
         return
+    require_room(unfinished)
     progress = _Progress(runs, title, quiet)
     try:
         train_in_processes(unfinished, jobs, progress.report)
     finally:
         progress.close()
+
+
+def require_room(runs: Sequence[ModelRun]) -> None:
+    """A :class:`MachineError` where the disk has less room than the checkpoints of ``runs``, not yet trained, take."""
+    if not runs:
+        return
+    needed = sum(run.disk_bytes(PreparedCorpus.of(run.out).vocabulary) for run in runs)
+    free = shutil.disk_usage(runs[0].out).free
+    if needed > free:
+        raise MachineError(
+            f"{runs[0].out}: {free / BYTES_PER_MB:,.1f} MB are free, checkpoints and states take "
+            f"{needed / BYTES_PER_MB:,.1f} MB; make room, name another --out, or keep fewer --checkpoints"
+        )
 
 
 class _Progress:

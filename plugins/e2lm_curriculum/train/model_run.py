@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2lm.curriculum import TrainingBudget
-from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
+from e2lm.run_record import RECORD_FILE, LeftOut, RunRecord, recorded_versions
 from e2lm_curriculum.config.training import TrainingConfig
 from e2lm_curriculum.model.size import ModelSize, model_size
 from e2lm_curriculum.train.checkpoint_grid import kept_steps
 from e2lm_curriculum.train.prepared import PreparedCorpus
+from e2lm_curriculum.train.resume import KEPT_STATES
 from e2lm_curriculum.train.segments import probed_tokens, trained_plan_hash
+
+#: Bytes per weight on disk.
+FLOAT32_BYTES = 4
+
+#: Numbers per weight in a state to resume from.
+STATE_NUMBERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,15 @@ class ModelRun:
         """FLOPs it takes, about: what decides the order of runs and the time left."""
         return self.size.flops_per_token(self.config.data.vocabulary) * self.budget.tokens
 
+    def disk_bytes(self, vocabulary: int) -> int:
+        """What is still to be written: checkpoints that are not there, and as many states as lie there at once.
+
+        A state has weights and Adam's two moments of each.
+        """
+        missing = sum(not (self.folder / f"checkpoint-{step}").is_dir() for step in self.grid)
+        states = STATE_NUMBERS * (KEPT_STATES + 1) if self.budget.steps > 1 else 0
+        return FLOAT32_BYTES * self.params(vocabulary) * (missing + states)
+
     @property
     def record(self) -> RunRecord | None:
         """What an earlier process wrote about it."""
@@ -92,8 +108,11 @@ class ModelRun:
         trained = passes * self.budget.batch_size * self.budget.sequence_length
         return self.params_non_embedding * (6 * trained + 2 * probed_tokens(self.folder))
 
-    def write_record(self, prepared: PreparedCorpus, wall_s: float, finished: bool) -> None:
-        """Write ``run.json``."""
+    def write_record(
+        self, prepared: PreparedCorpus, wall_s: float, finished: bool, left_out: tuple[LeftOut, ...] = ()
+    ) -> None:
+        """Write ``run.json``; what was left out before stays in it."""
+        before = self.record
         RunRecord(
             command="train",
             config={**self.config.effective(), "size": self.size.name},
@@ -107,6 +126,7 @@ class ModelRun:
             wall_s=round(wall_s, 3),
             flops=float(self.flops(prepared)) if finished else None,
             finished=finished,
+            left_out=(*(before.left_out if before else ()), *left_out),
         ).write(self.folder)
 
     def to_line(self) -> str:

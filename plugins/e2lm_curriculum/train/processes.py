@@ -3,13 +3,16 @@
 Even a single one: how threads wait for each other is decided before torch is loaded. By default they spin, and on two
 cores that somebody else uses too a step of a small model then takes 4 to 10 times as long (measured with libgomp).
 
-Runs go in as lines on standard input; out come ``step N`` (of the run at hand), ``done``, and ``error TEXT``. When its
-input ends because the parent is gone, a process stops at once; what it did is in its resume states.
+Runs go in as lines on standard input; out come ``step N`` (of the run at hand), ``done``, ``error TEXT`` and
+``machine TEXT`` (what a user, and what the machine has to answer for). When its input ends because the parent is gone,
+a process stops at once, and with it the processes that read ahead for it; what it did is in its resume states.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,9 +20,12 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
-from e2lm.errors import E2LMError, UserError, one_line
+from e2lm.child_process import end_at_once
+from e2lm.errors import E2LMError, MachineError, UserError, one_line, system_error
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.prepared import PreparedCorpus
+
+READ_AT_ONCE = 1 << 16
 
 StepReport = Callable[[ModelRun, int], None]
 
@@ -120,8 +126,19 @@ class _Worker(threading.Thread):
                 return
             elif kind == "error":
                 raise UserError(rest)
-        code = self._process.wait()
-        raise UserError(f"{run.folder}: the training process ended early (exit code {code}); the same command goes on")
+            elif kind == "machine":
+                raise MachineError(rest)
+        raise _ended_early(run, self._process.wait())
+
+
+def _ended_early(run: ModelRun, code: int) -> E2LMError:
+    """What to say of a process that is gone without a word; that it can go on only where it was killed."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return MachineError(
+            f"{run.folder}: the training process was ended from outside ({name}); run it again to go on"
+        )
+    return E2LMError(f"{run.folder}: the training process failed (exit code {code}); it said why above")
 
 
 # -- in the process itself ------------------------------------------------------------------------------------------
@@ -130,17 +147,45 @@ class _Worker(threading.Thread):
 def work() -> int:
     """What such a process does: train the runs that come in until told to end; its exit code."""
     lines: SimpleQueue[str] = SimpleQueue()
-    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    # Not sys.stdin: a loader is a fork of this process and closes it, and would wait for ever for a lock that the
+    # listening thread, which is not in the fork, held.
+    commands = os.dup(sys.stdin.fileno())
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+    threading.Thread(target=_listen, args=(commands, lines), daemon=True).start()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     # Whatever a library prints must not be taken for an answer.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     while (line := lines.get()) != NO_MORE:
+        run = ModelRun.from_line(line)
         try:
-            _train(ModelRun.from_line(line), answers)
-        except E2LMError as error:
-            print("error", one_line(error), file=answers)
+            _train(run, answers)
+        except Exception as error:
+            told = told_error(error, run)
+            if told is None:
+                raise
+            print("machine" if isinstance(told, MachineError) else "error", one_line(told), file=answers)
             return 2
     return 0
+
+
+def told_error(error: Exception, run: ModelRun) -> E2LMError | None:
+    """What the parent is told of ``error``; None for a fault of the program, which wants a traceback.
+
+    Libraries that write weights have words of their own for a full disk, and lose the number of the error.
+    """
+    if isinstance(error, E2LMError):
+        return error
+    if isinstance(error, OSError):
+        return system_error(error)
+    if isinstance(error, MemoryError):
+        return MachineError(f"{run.folder}: out of memory; lower batch_size or sequence_length")
+    if any(word in str(error) for word in _WORDS_OF_A_FULL_DISK):
+        return system_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run.folder)))
+    return None
+
+
+#: Of safetensors (Rust) and of torch.save, which says no more.
+_WORDS_OF_A_FULL_DISK = (os.strerror(errno.ENOSPC), "PytorchStreamWriter failed writing", "file write failed")
 
 
 def _train(run: ModelRun, answers: TextIO) -> None:
@@ -150,12 +195,16 @@ def _train(run: ModelRun, answers: TextIO) -> None:
     print("done", file=answers)
 
 
-def _listen(lines: SimpleQueue[str]) -> None:
-    for line in sys.stdin:
-        lines.put(line)
-        if line == NO_MORE:
-            return
-    os._exit(1)
+def _listen(commands: int, lines: SimpleQueue[str]) -> None:
+    """Pass on what comes in, line by line; end the process when the input ends without a last word."""
+    waiting = b""
+    while found := os.read(commands, READ_AT_ONCE):
+        *whole, waiting = (waiting + found).split(b"\n")
+        for line in whole:
+            lines.put(f"{line.decode()}\n")
+            if f"{line.decode()}\n" == NO_MORE:
+                return
+    end_at_once(1)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
-"""What a killed run goes on from: Trainer's own checkpoints, of which only whole ones are trusted."""
+"""What a killed run goes on from: Trainer's own checkpoints, of which only whole ones are trusted.
+
+Whole is a state whose files are, byte for byte, what was written: a damaged one costs itself, the one before it is
+used instead.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
+from hashlib import file_digest
 from pathlib import Path
 
-from e2lm.atomic_file import PARTIAL_MARK, sync_folder
+from e2lm.atomic_file import PARTIAL_MARK, sync_folder, write_json
+from e2lm.run_record import LeftOut
 from e2lm.step_name import step_of
 
 RESUME_FOLDER = ".resume"
@@ -31,25 +39,71 @@ def sweep_partials(folder: Path) -> None:
 
 
 def mark_complete(state: Path) -> None:
-    """Make everything in ``state`` durable, then say so. Trainer writes in place, so a kill may leave half of it."""
-    for file in sorted(state.rglob("*")):
-        if file.is_file():
-            with open(file, "rb") as handle:
-                os.fsync(handle.fileno())
-    (state / COMPLETE_MARK).touch()
+    """Make everything in ``state`` durable, then say so, with the hash of every file.
+
+    Trainer writes in place, so a kill may leave half of it.
+    """
+    hashes = {}
+    for file in _files_of(state):
+        with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
+            hashes[str(file.relative_to(state))] = file_digest(handle, "sha256").hexdigest()
+    write_json(state / COMPLETE_MARK, hashes)
     sync_folder(state)
 
 
+def _files_of(state: Path) -> list[Path]:
+    return [file for file in sorted(state.rglob("*")) if file.is_file() and file.name != COMPLETE_MARK]
+
+
+def damage_of(state: Path) -> str | None:
+    """What is wrong with a state that was complete once: the file, and how; None where nothing is.
+
+    A state of an earlier release has no hashes and is trusted.
+    """
+    text = (state / COMPLETE_MARK).read_text(encoding="utf-8", errors="replace")
+    try:
+        hashes: dict[str, str] = json.loads(text) if text else {}
+    except json.JSONDecodeError:
+        return f"{COMPLETE_MARK} is damaged"
+    for name, digest in hashes.items():
+        try:
+            with open(state / name, "rb") as handle:
+                found = file_digest(handle, "sha256").hexdigest()
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+        if found != digest:
+            return f"{name} is not what was written"
+    return None
+
+
+def sweep_states(run: Path) -> tuple[LeftOut, ...]:
+    """Delete states that are incomplete, without a word, and damaged ones down to the first that can be used.
+
+    Each of the latter is told on standard error and given back.
+    """
+    folder, left_out = resume_folder(run), []
+    for state in folder.iterdir() if folder.is_dir() else ():
+        if step_of(state.name) is None or not (state / COMPLETE_MARK).is_file():
+            shutil.rmtree(state, ignore_errors=True)
+    while (state := newest_state(run)) is not None and (why := damage_of(state)) is not None:
+        found = LeftOut(
+            what=f"state at step {state_step(state)}", why=f"{why}; an earlier one is used", file=str(state)
+        )
+        print(found, file=sys.stderr)
+        left_out.append(found)
+        shutil.rmtree(state)
+    return tuple(left_out)
+
+
 def newest_state(run: Path) -> Path | None:
-    """The complete state with the highest step, if there is one; incomplete ones are deleted."""
+    """The complete state with the highest step, if there is one."""
     by_step: dict[int, Path] = {}
     folder = resume_folder(run)
     for state in sorted(folder.iterdir()) if folder.is_dir() else []:
         named = step_of(state.name)
         if named is not None and (state / COMPLETE_MARK).is_file():
             by_step[named.step] = state
-        else:
-            shutil.rmtree(state, ignore_errors=True)
     return by_step[max(by_step)] if by_step else None
 
 

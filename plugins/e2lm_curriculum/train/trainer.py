@@ -30,6 +30,7 @@ from e2lm_curriculum.train.resume import (
     resume_folder,
     state_step,
     sweep_partials,
+    sweep_states,
 )
 
 
@@ -66,7 +67,8 @@ def _train(run: ModelRun, prepared: PreparedCorpus, report: Report, wall_before_
     if is_main():
         write_checkpoint(model, run.out, run.folder, 0)
         callback.save_record()
-        newest_state(run.folder)  # throws away what is incomplete, before the others look
+        if left_out := sweep_states(run.folder):  # before the others look
+            callback.save_record(left_out)
     wait_for_all()
     report(state_step(newest_state(run.folder)))
     for start, end in segments.spans:

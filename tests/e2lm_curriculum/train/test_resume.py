@@ -17,7 +17,7 @@ from e2lm_curriculum.train.ladder import train
 from e2lm_curriculum.train.locks import folder_lock
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.prepared import prepare
-from e2lm_curriculum.train.resume import mark_complete, newest_state, resume_folder, state_step
+from e2lm_curriculum.train.resume import mark_complete, newest_state, resume_folder, state_step, sweep_states
 from e2lm_curriculum.train.trainer import train_model
 from tests.e2lm_curriculum.conftest import command_words
 
@@ -122,6 +122,7 @@ def test_half_written_states_are_thrown_away(tmp_path: Path) -> None:
         (state / "optimizer.pt").write_bytes(b"x")
         if step != 200:
             mark_complete(state)
+    assert sweep_states(tmp_path) == ()
     found = newest_state(tmp_path)
     assert found is not None
     assert state_step(found) == 30
