@@ -44,8 +44,9 @@ say = Catalogue(
         # -- against vanilla
         "against_vanilla": "Against vanilla",
         "against_vanilla_note": (
-            "Paired by seed and item; the verdict is Holm-adjusted over the measures of an arm. Detectable: the "
-            "smallest true difference seen in at least 80 of 100 such experiments."
+            "Paired by seed and item; p-values are Holm-adjusted over all that this report claims, every arm, learning "
+            "rate, measure and checkpoint: where nothing differs, at most 5 of 100 such reports claim anything. "
+            "Detectable: the smallest true difference seen in at least 80 of 100 such experiments."
         ),
         "difference_at_end": "difference at the end [95 %]",
         "p_holm": "p (Holm)",
@@ -121,7 +122,7 @@ say = Catalogue(
         # -- in the terminal
         "text_scores": "{interval}  sd between seeds {sd:.4f}",
         "text_against": (
-            "against vanilla, paired by seed (95 %, seeds x items; p after Holm over the measures of an arm)"
+            "against vanilla, paired by seed (95 %, seeds x items; p after Holm over all that this report claims)"
         ),
         "text_difference": "final difference {interval}, p {p:.2g}; detectable {detectable:.3g}",
         "text_mean": "mean over training {interval}",

@@ -22,8 +22,12 @@ def _common(parser: CommandParser, dry_run: str) -> None:
 def _train(parser: CommandParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file with the fields below; options given besides it win")
     parser.add_argument(
-        "--corpus", nargs="+", metavar="FILE", help="text (documents end at <|endoftext|> lines) or .jsonl"
+        *("--corpus",),
+        nargs="+",
+        metavar="FILE",
+        help="text (documents end at <|endoftext|> lines) or .jsonl, .json, .parquet, also .gz and .zst",
     )
+    parser.add_argument("--text-field", help="the field or column of a record that holds its text (text)")
     parser.add_argument(
         "--out", type=folder_to_write, metavar="DIR", help="where everything goes; the same command goes on there"
     )

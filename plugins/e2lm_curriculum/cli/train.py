@@ -10,6 +10,7 @@ from typing import Any
 from e2lm_curriculum.cli.compare import train_and_compare
 from e2lm_curriculum.config.comparison import COMPARISON_SECTION
 from e2lm_curriculum.config.training import TRAINING_FIELDS, TrainingConfig, config_data
+from e2lm_curriculum.train.checkpoint_grid import ASSUMED_WORDS_PER_TOKEN
 from e2lm_curriculum.train.ladder import require_trainable, train
 from e2lm_curriculum.train.locks import is_main
 from e2lm_curriculum.train.model_run import FLOAT32_BYTES, ModelRun, model_runs
@@ -48,7 +49,10 @@ def chosen_data(arguments: Namespace) -> tuple[dict[str, Any], str]:
 def planned(config: TrainingConfig) -> dict[str, Any]:
     """What a run of ``config`` would do."""
     rows = [_row(run, run.params(config.data.vocabulary)) for run in model_runs(config)]
-    return {"out": config.run.out, "curriculum": config.fields["curriculum"], "series": rows}
+    report = {"out": config.run.out, "curriculum": config.fields["curriculum"], "series": rows}
+    if config.run.checkpoint_grid == "babylm" and PreparedCorpus.read(config.run.out_folder) is None:
+        report["assumed_words_per_token"] = ASSUMED_WORDS_PER_TOKEN
+    return report
 
 
 def _row(run: ModelRun, params: int) -> dict[str, Any]:
@@ -90,5 +94,15 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
             f"{row['name']:<8} {row['params']:>12,} {row['params_non_embedding']:>14,} {row['tokens']:>14,} "
             f"{len(row['checkpoints']):>12} {wall:>8}  {row['folder']}"
         )
+    if "assumed_words_per_token" in report:
+        words = report["assumed_words_per_token"]
+        print(
+            f"note: {words} words per token are assumed until the corpus is prepared; checkpoints will move with them"
+        )
     if "held_out" in report:
         print(f"held-out text: {report['held_out']}")
+        for one in report["corpus"]["held_out_shares"]:
+            share = one["held_out_characters"] / one["characters"]
+            print(f"  {share:6.1%} of {one['characters']:>13,} characters of {one['file']}")
+        for note in report["corpus"]["notes"]:
+            print(f"note: {note}")

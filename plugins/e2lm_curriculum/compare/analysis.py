@@ -6,6 +6,7 @@ Shape suffixes: S seeds, K checkpoints, I items, D draws.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,9 +14,9 @@ import numpy as np
 
 from e2lm.arrays import Values
 from e2lm.interval import percentile_interval, redrawn_counts_DI
-from e2lm_curriculum.compare.difference import CONFIDENCE, Difference, mean_interval, paired_difference, widening
+from e2lm_curriculum.compare.difference import CONFIDENCE, Difference, holm, mean_interval, paired_difference, widening
 from e2lm_curriculum.compare.measures import Measure
-from e2lm_curriculum.compare.verdict import Course, Explanation, Verdict, course, explanation, verdicts, whole_word
+from e2lm_curriculum.compare.verdict import ALPHA, Course, Explanation, Verdict, course, whole_word, word
 from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.arms import CURRICULUM, EXPOSURE_MATCHED, VANILLA
 
@@ -72,24 +73,103 @@ class Analysis:
         return whole_word([one.final.word for one in self.of_arm(arm, schedule)])
 
 
+#: What is asked of a comparison, and its part of the 5 %: the curriculum against vanilla at the end; all other arms and
+#: what explains an effect; what was there at an earlier checkpoint.
+PART_OF_QUESTION, PART_OF_CONTROLS, PART_OF_COURSE = 0.5, 0.4, 0.1
+
+#: Of a hypothesis: measure, arm (or the two arms that differ), schedule, and the place of its checkpoint.
+_Key = tuple[str, str, str, int]
+
+
+class _Family:
+    """All that a report claims, judged at once: at most 5 of 100 reports say anything where nothing differs.
+
+    Every claim of the report, from the verdict at the end to the first checkpoint with an effect, is one hypothesis
+    of one weighted Holm procedure, so no two sentences about one difference can contradict each other.
+    """
+
+    def __init__(self) -> None:
+        self._differences: dict[_Key, Difference] = {}
+        self._parts: dict[_Key, float] = {}
+
+    def ask(self, key: _Key, difference: Difference, part: float) -> None:
+        """Whether ``difference`` is one; it shares ``part`` of the level with all others of this part."""
+        self._differences[key], self._parts[key] = difference, part
+
+    def judge(self) -> None:
+        """Adjust all p-values, once everything was asked."""
+        counts = Counter(self._parts.values())
+        weights = [part / counts[part] for part in self._parts.values()]
+        adjusted = holm([one.p for one in self._differences.values()], weights)
+        self._p_holm = dict(zip(self._differences, adjusted, strict=True))
+        whole = sum(counts)
+        self._levels = {key: ALPHA * own / whole for key, own in zip(self._parts, weights, strict=True)}
+
+    def verdict(self, key: _Key, higher_is_better: bool) -> Verdict:
+        """The word on the difference under ``key``."""
+        difference, p = self._differences[key], self._p_holm[key]
+        return Verdict(word(difference, p, higher_is_better), difference, p, self._levels[key])
+
+    def p_holm(self, key: _Key) -> float:
+        """The adjusted p-value; 1 of what was not asked."""
+        return self._p_holm.get(key, 1.0)
+
+
 def analysed(measures: Sequence[Measure], threshold: float, seed: int = 0) -> Analysis:
     """The analysis of all measures; ``seed`` is for redrawing seeds and items."""
     cells = list(measures[0].values)
     arms = tuple(dict.fromkeys(arm for arm, _ in cells))
     schedules = tuple(dict.fromkeys(schedule for _, schedule in cells))
-    effects: list[ArmEffect] = []
-    explanations: list[tuple[str, str, Explanation]] = []
+    pairs = [
+        (measure, arm, schedule)
+        for schedule in schedules
+        for arm in arms
+        for measure in measures
+        if arm != VANILLA and {(VANILLA, schedule), (arm, schedule)} <= set(cells)
+    ]
+    explained = [
+        (measure, schedule)
+        for schedule in schedules
+        for measure in measures
+        if {(VANILLA, schedule), (CURRICULUM, schedule), (EXPOSURE_MATCHED, schedule)} <= set(cells)
+    ]
+    family = _asked(pairs, explained)
     rng = np.random.default_rng(seed)
-    for schedule in schedules:
-        if (VANILLA, schedule) not in cells:
-            continue
-        for arm in arms:
-            if arm != VANILLA and (arm, schedule) in cells:
-                effects += _effects(measures, arm, schedule, threshold, rng)
-        if {(CURRICULUM, schedule), (EXPOSURE_MATCHED, schedule)} <= set(cells):
-            explanations += [(one.name, schedule, _explained(one, schedule)) for one in measures]
-    curves = tuple(tuple(_curve(one, cell) for cell in one.values) for one in measures)
-    return Analysis(tuple(measures), curves, tuple(effects), tuple(explanations), arms, schedules)
+    return Analysis(
+        measures=tuple(measures),
+        curves=tuple(tuple(_curve(one, cell) for cell in one.values) for one in measures),
+        effects=tuple(_effect(*pair, threshold, family, rng) for pair in pairs),
+        explanations=tuple((one.name, schedule, _explained(one, schedule, family)) for one, schedule in explained),
+        arms=arms,
+        schedules=schedules,
+    )
+
+
+def _asked(pairs: Sequence[tuple[Measure, str, str]], explained: Sequence[tuple[Measure, str]]) -> _Family:
+    family = _Family()
+    for measure, arm, schedule in pairs:
+        last = len(measure.tokens_K) - 1
+        for place, (tokens, one) in enumerate(
+            zip(measure.tokens_K, _against_vanilla(measure, arm, schedule), strict=True)
+        ):
+            at_end = PART_OF_QUESTION if arm == CURRICULUM else PART_OF_CONTROLS
+            if place == last or tokens > 0:
+                family.ask((measure.name, arm, schedule, place), one, at_end if place == last else PART_OF_COURSE)
+    for measure, schedule in explained:
+        own, matched = (measure.values[arm, schedule][:, -1] for arm in (CURRICULUM, EXPOSURE_MATCHED))
+        family.ask(_order_key(measure, schedule), paired_difference(own - matched), PART_OF_CONTROLS)
+    if pairs:
+        family.judge()
+    return family
+
+
+def _order_key(measure: Measure, schedule: str) -> _Key:
+    return measure.name, f"{CURRICULUM} - {EXPOSURE_MATCHED}", schedule, len(measure.tokens_K) - 1
+
+
+def _against_vanilla(measure: Measure, arm: str, schedule: str) -> tuple[Difference, ...]:
+    difference_SKI = measure.values[arm, schedule] - measure.values[VANILLA, schedule]
+    return tuple(paired_difference(difference_SKI[:, k]) for k in range(difference_SKI.shape[1]))
 
 
 def _curve(measure: Measure, cell: tuple[str, str]) -> ArmCurve:
@@ -99,38 +179,32 @@ def _curve(measure: Measure, cell: tuple[str, str]) -> ArmCurve:
     return ArmCurve(*cell, means, float(score_SK[:, -1].std(ddof=1)), area)
 
 
-def _effects(
-    measures: Sequence[Measure], arm: str, schedule: str, threshold: float, rng: np.random.Generator
-) -> list[ArmEffect]:
-    """One effect per measure, verdicts with Holm over all of them."""
-    pairs = [(one.values[VANILLA, schedule], one.values[arm, schedule]) for one in measures]
-    by_checkpoint = [
-        tuple(paired_difference(own[:, k] - vanilla[:, k]) for k in range(own.shape[1])) for vanilla, own in pairs
-    ]
-    final = verdicts([one[-1] for one in by_checkpoint], [one.higher_is_better for one in measures])
-    return [
-        ArmEffect(
-            measure=measure.name,
-            arm=arm,
-            schedule=schedule,
-            final=verdict,
-            area=paired_difference(np.einsum("ski,k->si", own - vanilla, area_weights(measure.tokens_K))),
-            difference_K=differences,
-            course=course(measure.tokens_K, differences, measure.higher_is_better),
-            threshold=tokens_to_threshold(vanilla, own, measure.tokens_K, threshold, measure.higher_is_better, rng),
-        )
-        for measure, (vanilla, own), differences, verdict in zip(measures, pairs, by_checkpoint, final, strict=True)
-    ]
-
-
-def _explained(measure: Measure, schedule: str) -> Explanation:
-    vanilla, own, matched = (measure.values[arm, schedule][:, -1] for arm in (VANILLA, CURRICULUM, EXPOSURE_MATCHED))
-    return explanation(
-        paired_difference(own - vanilla),
-        paired_difference(matched - vanilla),
-        paired_difference(own - matched),
-        measure.higher_is_better,
+def _effect(
+    measure: Measure, arm: str, schedule: str, threshold: float, family: _Family, rng: np.random.Generator
+) -> ArmEffect:
+    vanilla, own = measure.values[VANILLA, schedule], measure.values[arm, schedule]
+    differences_K = _against_vanilla(measure, arm, schedule)
+    p_holm_K = [family.p_holm((measure.name, arm, schedule, place)) for place in range(len(differences_K))]
+    return ArmEffect(
+        measure=measure.name,
+        arm=arm,
+        schedule=schedule,
+        final=family.verdict((measure.name, arm, schedule, len(differences_K) - 1), measure.higher_is_better),
+        area=paired_difference(np.einsum("ski,k->si", own - vanilla, area_weights(measure.tokens_K))),
+        difference_K=differences_K,
+        course=course(measure.tokens_K, differences_K, measure.higher_is_better, p_holm_K),
+        threshold=tokens_to_threshold(vanilla, own, measure.tokens_K, threshold, measure.higher_is_better, rng),
     )
+
+
+def _explained(measure: Measure, schedule: str, family: _Family) -> Explanation:
+    last = len(measure.tokens_K) - 1
+    keys: tuple[_Key, ...] = (
+        (measure.name, CURRICULUM, schedule, last),
+        (measure.name, EXPOSURE_MATCHED, schedule, last),
+        _order_key(measure, schedule),
+    )
+    return Explanation(*(family.verdict(key, measure.higher_is_better) for key in keys))
 
 
 def area_weights(tokens_K: Sequence[float]) -> Values:

@@ -18,6 +18,7 @@ Shape suffixes: S seeds, I items, K checkpoints, D draws.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -118,15 +119,21 @@ def widening(seeds: int, confidence: float = CONFIDENCE) -> float:
     return float(student_quantile(seeds - 1, confidence)) / normal_quantile(confidence) * math.sqrt(seeds / (seeds - 1))
 
 
-def holm(p: list[float]) -> list[float]:
+def holm(p: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
     """p-values adjusted for their number (Holm 1979), in the given order.
+
+    With ``weights`` (his section 4) what matters more has a larger part of the level, and all together still one level.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
+    >>> holm([0.01, 0.04], [1.0, 4.0])
+    [0.05, 0.05]
     """
+    weights = [1.0] * len(p) if weights is None else weights
     adjusted = [0.0] * len(p)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
+    highest, left = 0.0, float(sum(weights))
+    for place in sorted(range(len(p)), key=lambda place: p[place] / weights[place]):
+        highest = max(highest, min(1.0, left / weights[place] * p[place]))
         adjusted[place] = highest
+        left -= weights[place]
     return adjusted

@@ -24,8 +24,8 @@ from e2lm.errors import UserError
 from e2lm.progress import progress_bar
 from e2lm_curriculum.compare.runs import FinishedRun
 from e2lm_curriculum.corpus.reader import read_passages
-from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID
-from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PREPARED_FOLDER, TOKENS_FILE, tokenizer_files
+from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, TOKENS_FILE
+from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PREPARED_FOLDER, tokenizer_files
 from e2lm_curriculum.train.processes import threads_per_job
 
 #: Tokens of one forward pass: logits of 8,192 x 4,096 take 128 MiB.
@@ -47,6 +47,7 @@ class HeldOutPassages:
 
         file = run.folder / HELD_OUT_FILE
         tokenizer = Tokenizer.from_file(str(tokenizer_files(run.folder)[0]))
+        tokenizer.encode_special_tokens = True  # as in training: control strings that stand in a text are text
         texts = [passage.text for passage in read_passages([file])]
         passages: list[NDArray[np.int64]] = []
         sizes: list[int] = []

@@ -125,16 +125,24 @@ MOST = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one measure says about an arm against vanilla. ``p_holm`` is adjusted for all measures of that arm.
+    """What one measure says about an arm against vanilla. ``p_holm`` is adjusted for all that is asked beside it.
 
-    ``detectable`` is the smallest true difference this experiment would have seen in at least 80 of 100 repetitions,
-    at the level of Holm's first and strictest step. It is an estimate: as often too large as too small.
+    ``level`` is its part of the 5 % at Holm's first and strictest step.
     """
 
     word: Word
     difference: Difference
     p_holm: float
-    detectable: float
+    level: float
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that this experiment would have seen in at least 80 of 100 repetitions.
+
+        An estimate: as often too large as too small.
+        """
+        stderr = median_unbiased(self.difference.stderr, self.difference.df)
+        return detectable_difference(stderr, self.difference.df, self.level)
 
 
 def verdicts(differences: Sequence[Difference], higher_is_better: Sequence[bool]) -> list[Verdict]:
@@ -146,14 +154,9 @@ def verdicts(differences: Sequence[Difference], higher_is_better: Sequence[bool]
     """
     adjusted = holm([one.p for one in differences])
     return [
-        Verdict(word(one, p, higher), one, p, _detectable(one, len(differences)))
+        Verdict(word(one, p, higher), one, p, ALPHA / len(differences))
         for one, p, higher in zip(differences, adjusted, higher_is_better, strict=True)
     ]
-
-
-def _detectable(difference: Difference, measures: int) -> float:
-    stderr = median_unbiased(difference.stderr, difference.df)
-    return detectable_difference(stderr, difference.df, ALPHA / measures)
 
 
 def word(difference: Difference, p: float, higher_is_better: bool) -> Word:
@@ -203,15 +206,25 @@ class Course:
         return say("lasts", **began)
 
 
-def course(tokens_K: Sequence[float], differences_K: Sequence[Difference], higher_is_better: bool) -> Course:
-    """The course of an effect over checkpoints, Holm over those after step 0.
+def course(
+    tokens_K: Sequence[float],
+    differences_K: Sequence[Difference],
+    higher_is_better: bool,
+    p_holm_K: Sequence[float] | None = None,
+) -> Course:
+    """The course of an effect over the checkpoints after step 0, by p-values adjusted for all that is asked.
+
+    Without ``p_holm_K`` nothing else is: Holm over these checkpoints alone.
 
     >>> early, late = Difference(1.0, 0.9, 1.1, 1e-6, 0.05, 4.0), Difference(0.1, -1.0, 1.2, 0.8, 0.4, 4.0)
     >>> course([10.0, 100.0], [early, late], True).sentence
     'better from 10 tokens on, fades by 100 tokens'
     """
     trained = [(tokens, one) for tokens, one in zip(tokens_K, differences_K, strict=True) if tokens > 0]
-    adjusted = holm([one.p for _, one in trained])
+    if p_holm_K is None:
+        adjusted = holm([one.p for _, one in trained])
+    else:
+        adjusted = [p for tokens, p in zip(tokens_K, p_holm_K, strict=True) if tokens > 0]
     words = [word(one, p, higher_is_better) for (_, one), p in zip(trained, adjusted, strict=True)]
     seen = [place for place, one in enumerate(words) if one != NO_DIFFERENCE]
     if not seen:

@@ -67,6 +67,8 @@ class DataConfig(Noun):
     corpus: Annotated[tuple[str, ...], Field(min_length=1)]
     #: Share of the corpus, in characters, that is never trained on.
     held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    #: The field of a record, or column of a table, that holds its text; else ``text``.
+    text_field: Annotated[str, Field(min_length=1)] | None = None
     vocabulary: Annotated[int, Field(ge=SMALLEST_VOCABULARY, le=1 << 20)] = 4096
     sequence_length: Annotated[int, Field(ge=8)] = 256
     tokens: Annotated[int, Field(ge=1)] = 1_000_000

@@ -1,4 +1,4 @@
-"""Text on disk as passages, and which of them are held out.
+"""Text on disk as a stream of passages: documents where a file marks them, else pages of paragraphs or of lines.
 
 Parts of speech of a corpus: as its lines give them, and as tokens carry them.
 
@@ -7,18 +7,16 @@ Shape suffixes: K tokens.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TextIO, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.errors import UserError, nearest_names
+from e2lm_curriculum.corpus.files import file_kind, opened_text, records
 
 #: The universal tag set (Petrov, Das and McDonald 2012) in CLIMB's order, content words first.
 TAGS = ("NOUN", "VERB", "ADJ", "ADV", "PRON", "DET", "ADP", "NUM", "CONJ", "PRT", ".", "X")
@@ -67,148 +65,186 @@ def token_tags(offsets_K: Sequence[tuple[int, int]], tags: bytes) -> NDArray[np.
 #: A line that holds only this ends a document in a plain text file; also the token between documents.
 END_OF_TEXT = "<|endoftext|>"
 
-#: A file without such lines is one document; it is held out in runs of paragraphs at least this long, about a page.
+#: The field of a record that holds its text, where nothing else is said.
+TEXT_FIELD = "text"
+
+#: A plain text without such lines is one document; it is held out in pages of at least so many characters.
 PASSAGE_CHARACTERS = 2_000
 
-_DOCUMENT_END = re.compile(rf"^{re.escape(END_OF_TEXT)}[ \t]*$", re.MULTILINE)
-_PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
+#: In a short file pages are shorter: about so many are as much as is held out; but none is shorter than a few lines.
+PAGES_HELD_OUT = 4
+LEAST_PAGE_CHARACTERS = 80
+
+#: A longer line is cut, so that memory is bounded whatever the text.
+LONGEST_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Text that is held out, or not, as a whole; ``follows`` if it goes on where the passage before it ends.
+    """Text that is held out, or not, as a whole; ``joint`` is what stands between it and the passage that it continues.
 
-    ``file`` is its place in the list of corpus files. ``tags`` holds a byte for each character, the part of speech of
-    the word it belongs to (:mod:`e2lm_curriculum.corpus.reader`), or nothing.
+    Without a joint it begins a document. ``file`` is its place in the list of corpus files. ``tags`` holds a byte for
+    each character, the part of speech of the word it belongs to, or nothing. ``is_cut`` tells that it begins inside a
+    line that was too long.
     """
 
     text: str
-    follows: bool = False
+    joint: str = ""
     file: int = 0
     tags: bytes = b""
+    is_cut: bool = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether it goes on where the passage before it ends."""
+        return bool(self.joint)
+
+
+def read_passages(files: Sequence[Path], held_out: float = 0.0, field: str = TEXT_FIELD) -> Iterator[Passage]:
+    """The passages of all files in order; a :class:`UserError` names a file that is missing, empty or no UTF-8.
+
+    JSON lines, JSON arrays and Parquet tables have one document per record, in ``field``, or in ``words`` and ``tags``.
+    In any other file documents end at lines that hold only ``<|endoftext|>``; a file without such a line is one
+    document, cut into pages at blank lines or, where there are none, at the ends of lines. The share to be
+    ``held_out`` makes pages of a short file shorter.
+    """
+    for number, file in enumerate(files):
+        is_empty = True
+        for passage in _passages_of(file, held_out, field):
+            if passage.text.strip():
+                is_empty = False
+                yield replace(passage, file=number)
+        if is_empty:
+            raise UserError(f"{file}: no text in it; remove it from --corpus")
+
+
+def _passages_of(file: Path, held_out: float, field: str) -> Iterator[Passage]:
+    if file_kind(file) != "text":
+        yield from (_document(record.place, record.data, field) for record in records(file, field))
+        return
+    characters = _unmarked_characters(file)
+    with opened_text(file) as handle:
+        if characters is None:
+            yield from _documents(_lines(handle))
+            return
+        share = int(characters * held_out / PAGES_HELD_OUT)
+        page = min(PASSAGE_CHARACTERS, max(LEAST_PAGE_CHARACTERS, share)) if held_out else PASSAGE_CHARACTERS
+        yield from _pages(_lines(handle), page)
+
+
+def _document(place: str, data: Any, field: str) -> Passage:
+    if isinstance(data, dict) and field == TEXT_FIELD and "words" in data:
+        words, tags = tagged_text(data, place)
+        return Passage(words, tags=tags)
+    text = data if isinstance(data, str) else data.get(field) if isinstance(data, dict) else None
+    if isinstance(data, dict) and field not in data:
+        known = nearest_names(field, [name for name, value in data.items() if isinstance(value, str)])
+        raise UserError(f"{place}: expected an object with field {field!r}; text_field names another. {known}")
+    if not isinstance(text, str):
+        raise UserError(f"{place}: field {field!r}: found {text!r:.40}; expected a string")
+    return Passage(text)
 
 
 @dataclass(frozen=True, slots=True)
-class SplitCorpus:
-    """Documents to train on, and passages never trained on; the file and the tags of each training document."""
+class _Line:
+    """A line without its end; ``is_whole`` tells that it had one, or was the last."""
 
-    training: tuple[str, ...]
-    held_out: tuple[str, ...]
-    training_files: tuple[int, ...] = ()
-    training_tags: tuple[bytes, ...] = ()
+    text: str
+    is_whole: bool = True
 
 
-def read_passages(files: Sequence[Path]) -> list[Passage]:
-    """The passages of all files in order; a :class:`UserError` names a file that is missing, empty or no UTF-8.
-
-    ``*.jsonl`` has one document per line, in field ``text``, or in ``words`` and ``tags``. In any other file documents
-    end at lines that hold only ``<|endoftext|>``; a file without such a line is one document, cut into passages at
-    blank lines.
-    """
-    passages: list[Passage] = []
-    for number, file in enumerate(files):
-        text = _read_text(file)
-        if file.suffix == ".jsonl":
-            found = [passage for passage in _json_documents(file, text) if passage.text.strip()]
-        elif _DOCUMENT_END.search(text):
-            found = [Passage(part.strip("\n")) for part in _DOCUMENT_END.split(text) if part.strip()]
+def _lines(handle: TextIO) -> Iterator[_Line]:
+    """The lines of a text, those that are too long in parts, cut at a blank where there is one."""
+    carried = ""
+    while (found := handle.readline(LONGEST_LINE - len(carried))) or carried:
+        line, carried = carried + found, ""
+        if line.endswith("\n"):
+            yield _Line(line[:-1])
+        elif len(line) < LONGEST_LINE:
+            yield _Line(line)
         else:
-            found = _cut_at_paragraphs(text)
-        if not found:
-            raise UserError(f"{file}: no text in it; remove it from --corpus")
-        passages += [replace(passage, file=number) for passage in found]
-    return passages
+            place = line.rfind(" ", LONGEST_LINE // 2) + 1 or LONGEST_LINE
+            yield _Line(line[:place].rstrip(" "), is_whole=False)
+            carried = line[place:]
 
 
-def split_corpus(passages: Sequence[Passage], held_out: float, seed: int) -> SplitCorpus:
-    """The smallest set of passages, in order of a seeded hash of their text, that has ``held_out`` of all characters.
-
-    Equal passages have equal hashes, so a text is never on both sides, wherever it stands and whatever its order.
-    """
-    keys = [sha256(f"{seed}\0{passage.text}".encode()).digest() for passage in passages]
-    goal = held_out * sum(len(passage.text) for passage in passages)
-    chosen: set[bytes] = set()
+def _unmarked_characters(file: Path) -> int | None:
+    """Characters of a text that marks no documents; None of one that does."""
     characters = 0
-    for key, passage in sorted(zip(keys, passages, strict=True), key=lambda pair: pair[0]):
-        if characters >= goal and key not in chosen:
-            break
-        chosen.add(key)
-        characters += len(passage.text)
-    if len(chosen) == len(set(keys)):
-        raise UserError(
-            f"field 'held_out': {held_out} of {len(set(keys))} different passages leaves none to train on; "
-            "lower held_out or add text to the corpus"
-        )
-    held = tuple(passage.text for passage, key in zip(passages, keys, strict=True) if key in chosen)
-    documents = list(_joined(passages, [key in chosen for key in keys]))
-    return SplitCorpus(
-        training=tuple(document.text for document in documents),
-        held_out=held,
-        training_files=tuple(document.file for document in documents),
-        training_tags=tuple(document.tags for document in documents),
-    )
+    with opened_text(file) as handle:
+        for line in _lines(handle):
+            if _is_mark(line):
+                return None
+            characters += len(line.text) + 1
+    return characters
 
 
-def _joined(passages: Sequence[Passage], held: Sequence[bool]) -> Iterator[Passage]:
-    """Training documents: passages that follow each other are one, a held-out passage ends it."""
-    document: list[Passage] = []
-    for passage, is_held in zip(passages, held, strict=True):
-        if document and (is_held or not passage.follows):
-            yield _one(document)
-            document = []
-        if not is_held:
-            document.append(passage)
-    if document:
-        yield _one(document)
+def _is_mark(line: _Line) -> bool:
+    return line.text.startswith(END_OF_TEXT) and line.text.rstrip(" \t") == END_OF_TEXT
 
 
-def _one(parts: Sequence[Passage]) -> Passage:
-    """Only passages without tags follow each other."""
-    return replace(parts[0], text="\n\n".join(part.text for part in parts))
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(f"{file}: no such file; --corpus takes text files (.txt, .jsonl)") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{file}: a folder; --corpus takes text files (.txt, .jsonl)") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert it first") from error
-
-
-def _json_documents(file: Path, text: str) -> Iterator[Passage]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-            if isinstance(data, dict) and "words" in data:
-                words, tags = tagged_text(data, f"{file}:{number}")
-                yield Passage(words, tags=tags)
+def _documents(lines: Iterable[_Line]) -> Iterator[Passage]:
+    """What lies between marks; a line that was too long begins a document of its own at every cut."""
+    parts: list[str] = []
+    is_cut = False
+    for line in lines:
+        if not _is_mark(line):
+            parts.append(line.text)
+            if line.is_whole:
                 continue
-            document = data["text"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"{file}:{number}: expected an object with field 'text' ({one_line(error)})") from error
-        if not isinstance(document, str):
-            raise UserError(f"{file}:{number}: field 'text': found {document!r:.40}; expected a string")
-        yield Passage(document)
+        yield Passage("\n".join(parts).strip("\n"), is_cut=is_cut)
+        parts, is_cut = [], not line.is_whole
+    yield Passage("\n".join(parts).strip("\n"), is_cut=is_cut)
 
 
-def _cut_at_paragraphs(text: str) -> list[Passage]:
-    texts: list[str] = []
-    paragraphs: list[str] = []
-    length = 0
-    for paragraph in _PARAGRAPH_END.split(text):
-        paragraph = paragraph.strip("\n")
-        if not paragraph.strip():
+def _pages(lines: Iterable[_Line], page: int) -> Iterator[Passage]:
+    """Runs of paragraphs of at least ``page`` characters; of lines where there is no blank one, or none for long.
+
+    White space between paragraphs is one blank line, whatever it was.
+    """
+    found = _Page()
+    is_after_blank = False
+    for line in lines:
+        if not line.text.strip():
+            is_after_blank = found.characters > 0
             continue
-        paragraphs.append(paragraph)
-        length += len(paragraph)
-        if length >= PASSAGE_CHARACTERS:
-            texts.append("\n\n".join(paragraphs))
-            paragraphs, length = [], 0
-    if paragraphs:
-        texts.append("\n\n".join(paragraphs))
-    return [Passage(text, follows=position > 0) for position, text in enumerate(texts)]
+        text, joint = (line.text.lstrip(), "\n\n") if is_after_blank else (line.text, "\n")
+        is_after_blank = False
+        if found.is_full(page, joint):
+            yield found.passage
+            found = _Page(joint)
+        found.add(text, joint)
+        if not line.is_whole:
+            yield found.passage
+            found = _Page(is_cut=True)
+    if found.characters:
+        yield found.passage
+
+
+class _Page:
+    """A page in the making."""
+
+    def __init__(self, joint: str = "", is_cut: bool = False) -> None:
+        self._joint, self._is_cut = joint, is_cut
+        self._parts: list[str] = []
+        self._has_blank = False
+        self.characters = 0
+
+    def is_full(self, page: int, joint: str) -> bool:
+        """Whether it ends here: best at a blank line, at any line where it has none or is twice as long."""
+        at_blank = joint == "\n\n"
+        return self.characters >= page and (at_blank or not self._has_blank or self.characters >= 2 * page)
+
+    def add(self, text: str, joint: str) -> None:
+        """Put a line below the others."""
+        if self._parts:
+            self._parts.append(joint)
+            self._has_blank |= joint == "\n\n"
+            self.characters += joint == "\n"
+        self._parts.append(text)
+        self.characters += len(text)
+
+    @property
+    def passage(self) -> Passage:
+        """What is on it."""
+        return Passage("".join(self._parts), self._joint, is_cut=self._is_cut)

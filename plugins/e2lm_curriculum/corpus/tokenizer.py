@@ -5,7 +5,9 @@ Shape suffixes: K tokens, X examples, T tokens per example, F corpus files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from e2lm.atomic_file import write_json, write_text
 from e2lm.curriculum import TrainingText
-from e2lm_curriculum.corpus.reader import END_OF_TEXT, NO_TAG_NUMBER, SplitCorpus, token_tags
+from e2lm_curriculum.corpus.reader import END_OF_TEXT, NO_TAG_NUMBER, Passage, token_tags
 
 PADDING = "<|pad|>"
 MASK = "<|mask|>"
@@ -33,10 +35,12 @@ UNKNOWN_ID = 3
 FIRST_TEXT_ID = 4
 
 TOKENIZER_FILE = "tokenizer.json"
+TOKENS_FILE = "tokens.npy"
+TAGS_FILE = "tags.npy"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 
-def trained_tokenizer(documents: Sequence[str], vocabulary: int, masks: bool = False) -> Any:
+def trained_tokenizer(documents: Iterable[str], vocabulary: int, masks: bool = False) -> Any:
     """A ``tokenizers.Tokenizer`` with at most ``vocabulary`` entries (fewer if the text offers fewer pairs).
 
     With ``masks`` there is a mask token and an unknown token too.
@@ -55,7 +59,9 @@ def trained_tokenizer(documents: Sequence[str], vocabulary: int, masks: bool = F
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(documents, trainer, length=len(documents))
+    tokenizer.train_from_iterator((piece for text in documents for piece in safe_pieces(text)), trainer)
+    # Control strings that stand in a text are text.
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 
@@ -79,41 +85,128 @@ def write_tokenizer(tokenizer: Any, folder: Path, sequence_length: int) -> None:
     write_json(folder / TOKENIZER_CONFIG_FILE, config)
 
 
-#: Documents encoded at once: enough to keep every core busy, few enough to bound memory.
-DOCUMENTS_PER_BATCH = 1_000
+#: Characters encoded at once: enough to keep every core busy, few enough to bound memory.
+CHARACTERS_AT_ONCE = 1 << 20
+
+#: A longer text is encoded in pieces: the encoder wants 200 bytes a byte.
+PIECE_CHARACTERS = 1 << 16
+
+#: A blank or the end of a line between two characters that are neither: no token reaches over the place before it.
+_SAFE_PLACE = re.compile(r"(?<=\S)[ \n](?=\S)")
+
+
+def safe_pieces(text: str) -> Iterator[str]:
+    """``text`` in pieces of about ``PIECE_CHARACTERS`` that have, one after the other, the tokens of the whole.
+
+    Where no safe place comes for as long again it is cut anywhere.
+    """
+    start = 0
+    while len(text) - start > PIECE_CHARACTERS:
+        found = _SAFE_PLACE.search(text, start + PIECE_CHARACTERS, start + 2 * PIECE_CHARACTERS + 1)
+        if found is None and len(text) - start <= 2 * PIECE_CHARACTERS:
+            break
+        end = start + PIECE_CHARACTERS if found is None else found.start()
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 @dataclass(frozen=True, slots=True)
 class PackedCorpus:
-    """All training documents as one row of tokens, with the corpus file and, if there are any, the tag of each."""
+    """All training documents as one row of tokens, memory-mapped, and the tag of each if there are any.
+
+    Tokens before ``ends_F[f]`` are of corpus file f or of one before it.
+    """
 
     tokens_K: NDArray[np.unsignedinteger[Any]]
-    files_K: NDArray[np.uint16]
+    ends_F: NDArray[np.int64]
     tags_K: NDArray[np.int8] | None
 
 
-def packed_corpus(tokenizer: Any, split: SplitCorpus) -> PackedCorpus:
-    """All documents in order, an end-of-text token before each."""
+def packed_corpus(tokenizer: Any, passages: Iterable[Passage], files: int, folder: Path) -> PackedCorpus:
+    """All passages in order, an end-of-text token before each document, written to ``tokens.npy`` (``tags.npy``).
+
+    Memory does not grow with the corpus.
+    """
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
-    documents = split.training
-    files = split.training_files or (0,) * len(documents)
-    tags = split.training_tags if any(split.training_tags) else ()
-    token_parts: list[NDArray[Any]] = []
-    tag_parts: list[NDArray[np.int8]] = []
-    for start in range(0, len(documents), DOCUMENTS_PER_BATCH):
-        batch = list(documents[start : start + DOCUMENTS_PER_BATCH])
-        # Offsets, which the fast way leaves out, tell which word a token belongs to.
-        encode = tokenizer.encode_batch if tags else tokenizer.encode_batch_fast
-        for place, encoding in enumerate(encode(batch, add_special_tokens=False), start=start):
-            token_parts.append(np.array([END_OF_TEXT_ID, *encoding.ids], dtype=dtype))
-            if tags:
-                tag_parts.append(np.append(np.int8(NO_TAG_NUMBER), token_tags(encoding.offsets, tags[place])))
-    lengths = [len(part) for part in token_parts]
-    return PackedCorpus(
-        tokens_K=np.concatenate(token_parts) if token_parts else np.empty(0, dtype=dtype),
-        files_K=np.repeat(np.asarray(files, dtype=np.uint16), lengths),
-        tags_K=np.concatenate(tag_parts) if tag_parts else None,
-    )
+    lengths_F = np.zeros(files, dtype=np.int64)
+    with _Row(folder / TOKENS_FILE, dtype) as tokens, _Row(folder / TAGS_FILE, np.int8) as tags:
+        for batch in _batches(_pieces(passages)):
+            # Offsets, which the fast way leaves out, tell which word a token belongs to.
+            encode = tokenizer.encode_batch if any(piece.tags for piece in batch) else tokenizer.encode_batch_fast
+            texts = [piece.joint + piece.text for piece in batch]
+            for piece, encoding in zip(batch, encode(texts, add_special_tokens=False), strict=True):
+                start = [] if piece.follows or piece.is_cut else [END_OF_TEXT_ID]
+                tokens.add([*start, *encoding.ids])
+                lengths_F[piece.file] += len(start) + len(encoding.ids)
+                untagged = [NO_TAG_NUMBER] * len(start)
+                tags.add([*untagged, *token_tags(encoding.offsets if piece.tags else encoding.ids, piece.tags)])
+                tags.is_wanted |= bool(piece.tags)
+    return PackedCorpus(tokens.array(), np.cumsum(lengths_F), tags.array() if tags.is_wanted else None)
+
+
+def _pieces(passages: Iterable[Passage]) -> Iterator[Passage]:
+    """Passages in pieces short enough to encode; here ``is_cut`` is a piece inside a passage."""
+    for passage in passages:
+        place = 0
+        for number, text in enumerate(safe_pieces(passage.text)):
+            tags = passage.tags[place : place + len(text)]
+            yield Passage(text, "" if number else passage.joint, passage.file, tags, is_cut=number > 0)
+            place += len(text)
+
+
+def _batches(pieces: Iterable[Passage]) -> Iterator[list[Passage]]:
+    batch: list[Passage] = []
+    characters = 0
+    for piece in pieces:
+        batch.append(piece)
+        characters += len(piece.text)
+        if characters >= CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+class _Row:
+    """Numbers written one after the other: a ``.npy`` file of one dimension, whose length is known at the end."""
+
+    def __init__(self, file: Path, dtype: Any) -> None:
+        self._file = file
+        self._raw = file.with_suffix(".raw")
+        self._dtype = np.dtype(dtype)
+        self._count = 0
+        self.is_wanted = dtype != np.int8
+
+    def __enter__(self) -> _Row:
+        self._handle = open(self._raw, "wb")
+        return self
+
+    def add(self, numbers: Any) -> None:
+        """Write ``numbers`` after those before."""
+        self._handle.write(np.asarray(numbers, dtype=self._dtype).tobytes())
+
+    def __exit__(self, *_: object) -> None:
+        self._count = self._handle.tell() // self._dtype.itemsize
+        self._handle.close()
+        if self.is_wanted:
+            with open(self._file, "wb") as handle, open(self._raw, "rb") as raw:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(self._dtype),
+                    "fortran_order": False,
+                    "shape": (self._count,),
+                }
+                np.lib.format.write_array_header_1_0(handle, header)
+                shutil.copyfileobj(raw, handle)
+        self._raw.unlink()
+
+    def array(self) -> NDArray[Any]:
+        """What was written, memory-mapped."""
+        return np.asarray(np.load(self._file, mmap_mode="r" if self._count else None))
+
+
+#: Tokens looked at together where each is asked which file it is from.
+TOKENS_AT_ONCE = 1 << 22
 
 
 def training_text(packed: PackedCorpus, tokenizer: Any, length: int, names: tuple[str, ...]) -> TrainingText:
@@ -123,14 +216,26 @@ def training_text(packed: PackedCorpus, tokenizer: Any, length: int, names: tupl
     return TrainingText(
         blocks_XT=packed.tokens_K[cut].reshape(examples, length),
         vocabulary=tokenizer.get_vocab_size(),
-        sources_X=most_frequent(packed.files_K[cut].reshape(examples, length), len(names)),
+        sources_X=_sources(packed.ends_F, examples, length),
         source_names=names,
         decode=lambda row_T: str(tokenizer.decode(row_T.tolist())),
         tags_XT=None if packed.tags_K is None else packed.tags_K[cut].reshape(examples, length),
     )
 
 
-def most_frequent(files_XT: NDArray[np.unsignedinteger[Any]], files: int) -> NDArray[np.int64]:
+def _sources(ends_F: NDArray[np.int64], examples: int, length: int) -> NDArray[np.int64]:
+    """The file that most tokens of each example are from."""
+    sources_X = np.empty(examples, dtype=np.int64)
+    rows = max(1, TOKENS_AT_ONCE // max(length, len(ends_F)))
+    for start in range(0, examples, rows):
+        end = min(start + rows, examples)
+        places_K = np.arange(start * length, end * length)
+        files_XT = np.searchsorted(ends_F, places_K, side="right").reshape(end - start, length)
+        sources_X[start:end] = most_frequent(files_XT, len(ends_F))
+    return sources_X
+
+
+def most_frequent(files_XT: NDArray[np.integer[Any]], files: int) -> NDArray[np.int64]:
     """The most frequent number of each row, the smallest of equal ones.
 
     >>> most_frequent(np.array([[0, 1, 1], [2, 0, 1]]), 3).tolist()

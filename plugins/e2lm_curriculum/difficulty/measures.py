@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from e2lm.curriculum import Difficulty, TrainingText
 from e2lm.errors import UserError
+from e2lm_curriculum.corpus.words import ScriptCount, sentence_count, words
 
 PLATANIOS = "Platanios et al. 2019, arXiv 1903.09848"
+FLESCH = "Flesch 1948, J. Appl. Psychol. 32(3)"
 CLIMB = "Diehl Martinez et al. 2023, arXiv 2311.08886"
 
 # -- what a reader sees ---------------------------------------------------------------------------------------------
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)|\n\s*\n")
 _VOWELS = re.compile(r"[aeiouyäöüáéíóúàèìòùâêîôû]+")
 
 
@@ -34,33 +34,28 @@ def texts(text: TrainingText) -> Iterator[str]:
     return (text.decode(row_T) for row_T in text.blocks_XT)
 
 
-def words(text: str) -> list[str]:
-    """Runs of letters in lower case; an apostrophe between letters belongs to the word.
-
-    >>> words("Don't stop, 2nd Alice!")
-    ["don't", 'stop', 'nd', 'alice']
-    """
-    return _WORD.findall(text.lower())
+#: What to take where a text's script does not tell its words apart.
+WITHOUT_WORDS = "take one that needs no words (compression, unigram-perplexity, ngram-perplexity, file)"
 
 
-def sentence_count(text: str) -> int:
-    """Sentences, at least one; an unfinished one at the end counts.
-
-    >>> sentence_count("One. Two! And")
-    3
-    """
-    return max(1, sum(1 for part in _SENTENCE_END.split(text) if _WORD.search(part)))
+def texts_with_words(text: TrainingText) -> Iterator[str]:
+    """The same where words matter; a :class:`UserError` after the last if its script does not tell them apart."""
+    scripts = ScriptCount()
+    for one in texts(text):
+        scripts.add(one)
+        yield one
+    scripts.require_words("curriculum.difficulty", WITHOUT_WORDS)
 
 
 def sentence_length(text: TrainingText) -> NDArray[np.float64]:
     """Words per sentence. Examples all have the same number of tokens, so their own length says nothing."""
-    return np.array([len(words(one)) / sentence_count(one) for one in texts(text)])
+    return np.array([len(words(one)) / sentence_count(one) for one in texts_with_words(text)])
 
 
 def word_rarity(text: TrainingText) -> NDArray[np.float64]:
     """-sum log p(word) over the words of an example, p the word's share of the corpus (Platanios et al., section 3)."""
     counts: Counter[str] = Counter()
-    for one in texts(text):
+    for one in texts_with_words(text):
         counts.update(words(one))
     total = sum(counts.values())
     log_share = {word: math.log(count / total) for word, count in counts.items()}
@@ -102,15 +97,27 @@ def flesch_reading_ease(text: str) -> float:
 
 
 def unreadability(text: TrainingText) -> NDArray[np.float64]:
-    """Minus the Flesch reading ease."""
-    return np.array([-flesch_reading_ease(one) for one in texts(text)])
+    """Minus the Flesch reading ease; a :class:`UserError` for a corpus in other than Latin letters."""
+    scripts = ScriptCount()
+    found = []
+    for one in texts(text):
+        scripts.add(one)
+        found.append(-flesch_reading_ease(one))
+    scripts.require_latin("curriculum.difficulty", WITHOUT_WORDS)
+    return np.array(found)
 
 
 TEXT_DIFFICULTIES = (
-    Difficulty("length", "Words per sentence.", sentence_length, PLATANIOS),
-    Difficulty("rarity", "Minus the log-frequencies of the words, summed.", word_rarity, PLATANIOS),
+    Difficulty("length", "Words per sentence.", sentence_length, PLATANIOS, version=2),
+    Difficulty("rarity", "Minus the log-frequencies of the words, summed.", word_rarity, PLATANIOS, version=2),
     Difficulty("compression", "Bytes after compression per byte before.", compressed_share),
-    Difficulty("readability", "Minus the Flesch reading ease.", unreadability, "Flesch 1948, J. Appl. Psychol. 32(3)"),
+    Difficulty(
+        "readability",
+        "Minus the Flesch reading ease.",
+        unreadability,
+        FLESCH,
+        version=2,
+    ),
 )
 
 
@@ -193,9 +200,10 @@ NGRAM_DIFFICULTIES = (
 
 # -- where a text comes from ----------------------------------------------------------------------------------------
 
-#: BabyLM's parts from speech to writing.
+#: BabyLM's parts from speech to writing, by their names of 2023 and, where those differ, of 2024 and later.
 SPOKEN_FIRST = {
     "aochildes": 1,
+    "childes": 1,
     "bnc_spoken": 2,
     "switchboard": 2,
     "open_subtitles": 3,
@@ -203,6 +211,7 @@ SPOKEN_FIRST = {
     "cbt": 4,
     "children_stories": 4,
     "simple_wikipedia": 5,
+    "simple_wiki": 5,
     "wikipedia": 6,
     "gutenberg": 6,
 }
@@ -212,6 +221,7 @@ GRAMMATICAL_FIRST = {
     "cbt": 1,
     "children_stories": 1,
     "simple_wikipedia": 2,
+    "simple_wiki": 2,
     "wikipedia": 3,
     "gutenberg": 3,
     "open_subtitles": 4,
@@ -219,6 +229,7 @@ GRAMMATICAL_FIRST = {
     "switchboard": 5,
     "qed": 6,
     "aochildes": 6,
+    "childes": 6,
 }
 
 
@@ -227,11 +238,15 @@ def file_number(text: TrainingText) -> NDArray[np.float64]:
     return np.asarray(text.sources_X, dtype=np.float64)
 
 
+#: What may follow a part's name besides the last suffix: its split, its format, a compression.
+_ENDINGS = re.compile(r"(?:\.(?:train|dev|test|txt|jsonl|json|parquet))+$")
+
+
 def ranked_source(ranks: Mapping[str, int], text: TrainingText) -> NDArray[np.float64]:
     """The rank of the example's corpus file; a :class:`UserError` names a file that has none."""
     of_file = []
     for name in text.source_names:
-        key = name.lower().replace("-", "_").removesuffix(".train").removesuffix(".txt")
+        key = _ENDINGS.sub("", name.lower()).replace("-", "_")
         if key not in ranks:
             raise UserError(
                 f"field 'corpus': {name!r} has no place in this order; name the files {', '.join(sorted(ranks))}, "
@@ -239,6 +254,11 @@ def ranked_source(ranks: Mapping[str, int], text: TrainingText) -> NDArray[np.fl
             )
         of_file.append(ranks[key])
     return np.asarray(np.asarray(of_file, dtype=np.float64)[text.sources_X])
+
+
+def all_alike(text: TrainingText) -> NDArray[np.float64]:
+    """The same number for every example: a pool holds them all, until a model has ranked them."""
+    return np.ones(len(text.blocks_XT))
 
 
 def random_number(text: TrainingText) -> NDArray[np.float64]:
@@ -255,5 +275,6 @@ SOURCE_DIFFICULTIES = (
         partial(ranked_source, GRAMMATICAL_FIRST),
         CLIMB,
     ),
+    Difficulty("all-alike", "Every example the same.", all_alike, CLIMB),
     Difficulty("random", "A fixed random number.", random_number),
 )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from e2lm.atomic_file import whole_file, write_json
 from e2lm.curriculum import Curriculum, Difficulty, TrainingText
 from e2lm.errors import E2LMError, UserError, nearest_names
+from e2lm_curriculum.corpus.words import japanese_segmenter
 from e2lm_curriculum.difficulty.measures import NGRAM_DIFFICULTIES, SOURCE_DIFFICULTIES, TEXT_DIFFICULTIES
 
 CACHE_VARIABLE = "XDG_CACHE_HOME"
@@ -73,7 +74,9 @@ def scored(difficulty: Difficulty, text: TrainingText, data_hash: str) -> Scored
 def _cache_file(difficulty: Difficulty, text: TrainingText, data_hash: str) -> Path:
     """One file per text, block length, split into corpus files, difficulty and its version."""
     code = getattr(difficulty.score, "__module__", "")
+    segmenter = japanese_segmenter()
     parts = [data_hash, text.blocks_XT.shape, text.source_names, difficulty.name, difficulty.version, code]
+    parts += [segmenter[0]] if segmenter else []
     digest = sha256(repr(parts).encode())
     digest.update(np.ascontiguousarray(text.sources_X, dtype="<i4").tobytes())
     if text.tags_XT is not None:

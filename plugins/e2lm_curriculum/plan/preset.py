@@ -39,9 +39,10 @@ CLIMB_DIFFICULTIES = {
     "ngram": "unigram-perplexity",
 }
 
-#: CLIMB scores anew every 25,000 of 400,000 steps; the first ranking is by unigrams or random.
+#: CLIMB scores anew every 25,000 of 400,000 steps; the first ranking is by unigrams, or there is none:
+#: with n_gram 0 every example has the score 1.0, and a percentile of equal scores keeps them all.
 CLIMB_RESCORINGS = OnlineSetting(kind="self-perplexity", segments=16)
-CLIMB_FIRST_SCORES = {"perplexity": "unigram-perplexity", "random-perplexity": "random"}
+CLIMB_FIRST_SCORES = {"perplexity": "unigram-perplexity", "random-perplexity": "all-alike"}
 
 CLIMB_MAPS: dict[str, VocabularyMap] = {
     "token-ids": "token-id",

@@ -23,10 +23,10 @@ from torch.utils.data import Dataset
 from e2lm.arrays import Indices
 from e2lm.curriculum import Plan
 from e2lm_curriculum.corpus.reader import LAST_TAG
-from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, UNKNOWN_ID
+from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, TAGS_FILE, TOKENS_FILE, UNKNOWN_ID
 from e2lm_curriculum.model.objective import IGNORED, masked_tokens, masking_rates, planned_labels
 from e2lm_curriculum.plan.setting import MASK_RATE
-from e2lm_curriculum.train.prepared import PREPARED_FOLDER, TAGS_FILE, TOKENS_FILE
+from e2lm_curriculum.train.prepared import PREPARED_FOLDER
 
 
 class Draw(NamedTuple):

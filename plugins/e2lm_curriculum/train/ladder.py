@@ -5,25 +5,32 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Sequence
-from functools import partial
-from hashlib import sha256
+from functools import cache, partial
+from hashlib import file_digest
+from pathlib import Path
 
 from e2lm.errors import MachineError, UserError
 from e2lm.progress import progress_bar
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm.series import Series
 from e2lm_curriculum.config.training import DataConfig, TrainingConfig
+from e2lm_curriculum.corpus.files import KNOWN_FILES
+from e2lm_curriculum.corpus.reader import TEXT_FIELD, read_passages
+from e2lm_curriculum.corpus.words import ScriptCount
 from e2lm_curriculum.difficulty.scores import difficulty_of
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.train.locks import folder_lock, is_main, process_count, wait_for_all
 from e2lm_curriculum.train.model_run import ModelRun, model_runs
-from e2lm_curriculum.train.prepared import PreparedCorpus, prepare
+from e2lm_curriculum.train.prepared import WITHOUT_A_GRID, PreparedCorpus, prepare
 from e2lm_curriculum.train.processes import train_in_processes
 from e2lm_curriculum.train.resume import sweep_partials
 from e2lm_curriculum.train.segments import is_online
 
 FLOPS_PER_GFLOP = 1_000_000_000
 BYTES_PER_MB = 1_000_000
+
+#: Of each file, to see which scripts it is in.
+CHARACTERS_LOOKED_AT = 1_000_000
 
 
 def train(config: TrainingConfig, quiet: bool = False) -> list[Series]:
@@ -130,6 +137,8 @@ def require_trainable(config: TrainingConfig, hashes: dict[str, str] | None = No
     data, out = config.data, config.run.out_folder
     difficulty_of(chosen_curriculum(data.curriculum))
     is_online(data)
+    if config.run.checkpoint_grid == "babylm":
+        scripts_of(data.corpus_files, data.text_field or TEXT_FIELD).require_words("checkpoint_grid", WITHOUT_A_GRID)
     _require_shareable(config)
     hashes = hashes or corpus_hashes(data)
     if out.exists() and not out.is_dir():
@@ -142,6 +151,20 @@ def require_trainable(config: TrainingConfig, hashes: dict[str, str] | None = No
             raise UserError(
                 f"field 'out': {out / size} is there, but no {RECORD_FILE} says how it was made; give another folder"
             )
+
+
+@cache
+def scripts_of(files: tuple[Path, ...], field: str) -> ScriptCount:
+    """The scripts of a corpus, by the beginning of each of its files."""
+    found = ScriptCount()
+    for file in files:
+        characters = 0
+        for passage in read_passages([file], field=field):
+            found.add(passage.text)
+            characters += len(passage.text)
+            if characters > CHARACTERS_LOOKED_AT:
+                break
+    return found
 
 
 def _require_shareable(config: TrainingConfig) -> None:
@@ -160,8 +183,9 @@ def corpus_hashes(data: DataConfig) -> dict[str, str]:
     hashes = {}
     for position, file in enumerate(data.corpus_files):
         if not file.is_file():
-            raise UserError(f"{file}: no such file; field 'corpus' takes text files (.txt, .jsonl)")
-        hashes[f"corpus.{position}"] = sha256(file.read_bytes()).hexdigest()
+            raise UserError(f"{file}: no such file; field 'corpus' takes text files ({KNOWN_FILES})")
+        with open(file, "rb") as handle:
+            hashes[f"corpus.{position}"] = file_digest(handle, "sha256").hexdigest()
     return hashes
 
 

@@ -5,28 +5,33 @@ Shape suffixes: K tokens, X examples, S optimiser steps, B examples per step.
 
 from __future__ import annotations
 
-from hashlib import sha256
+from collections.abc import Callable, Iterator
+from functools import partial
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import numpy as np
 
 from e2lm.arrays import Values
-from e2lm.atomic_file import whole_folder, write_json, write_text
+from e2lm.atomic_file import whole_file, whole_folder, write_json
 from e2lm.curriculum import Curriculum, Plan, TrainingText
 from e2lm.errors import E2LMError, UserError, nearest_names
 from e2lm.noun import Noun
 from e2lm_curriculum.config.training import DataConfig, Family, TrainingConfig
-from e2lm_curriculum.corpus.reader import SplitCorpus, read_passages, split_corpus
+from e2lm_curriculum.corpus.reader import LONGEST_LINE, TEXT_FIELD, Passage, read_passages
+from e2lm_curriculum.corpus.split import CorpusSplit, HeldOutShare, split_corpus
 from e2lm_curriculum.corpus.tokenizer import (
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
+    TOKENS_AT_ONCE,
     PackedCorpus,
     packed_corpus,
     trained_tokenizer,
     training_text,
     write_tokenizer,
 )
+from e2lm_curriculum.corpus.words import ScriptCount, blank_words
 from e2lm_curriculum.difficulty.scores import ScoredDifficulty, difficulty_of, scored
 from e2lm_curriculum.plan.arms import CURRICULUM, arm_plan
 from e2lm_curriculum.plan.builder import chosen_curriculum
@@ -35,10 +40,11 @@ from e2lm_curriculum.plan.setting import ObjectiveName
 
 PREPARED_FOLDER = ".prepared"
 DESCRIPTION_FILE = "prepared.json"
-TOKENS_FILE = "tokens.npy"
-TAGS_FILE = "tags.npy"
 SCORES_FILE = "scores.npy"
 HELD_OUT_FILE = "held_out.txt"
+
+#: What to take where words cannot be counted.
+WITHOUT_A_GRID = "take grid 'tokens' or 'log': BabyLM's counts words"
 
 #: Keeps the stream of orders apart from any other use of the same seed.
 ORDER_STREAM = 1
@@ -61,8 +67,12 @@ class PreparedCorpus(Noun):
     plan_hash: str
     difficulty: str = ""
     scoring_cpu_s: float | None = None
-    #: Words are what blanks separate.
+    #: Words are what blanks separate, or a segmenter in a script without blanks; None where nothing tells them apart.
     training_words: int | None = None
+    #: What each corpus file gave to the held-out text; none of a corpus prepared by an earlier release.
+    held_out_shares: tuple[HeldOutShare, ...] = ()
+    #: What was done to the text that whoever trains on it should know, a line each.
+    notes: tuple[str, ...] = ()
     #: Forward and backward passes of a batch: more than steps where several objectives are trained at once.
     forward_passes: int | None = None
 
@@ -86,41 +96,105 @@ class PreparedCorpus(Noun):
         return found
 
 
-def prepare(config: TrainingConfig) -> PreparedCorpus:
-    """Split the corpus, train the tokenizer, pack the training documents, decide the order; write all whole or not."""
-    data, out = config.data, config.run.out_folder
-    split = split_corpus(read_passages(data.corpus_files), data.held_out, config.run.seed)
+def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus:
+    """Split the corpus, train the tokenizer, pack the training documents, decide the order; write all whole or not.
+
+    Into ``place``, else the folder of the run.
+    """
+    data, out = config.data, place or config.run.out_folder
+    split = split_of(data, config.run.seed)
     curriculum = chosen_curriculum(data.curriculum)
     with whole_folder(out / PREPARED_FOLDER) as folder:
         masks = curriculum.needs_masks or config.model.family == "roberta"
-        tokenizer = trained_tokenizer(split.training, data.vocabulary, masks)
+        text = _CountedText(split)
+        tokenizer = trained_tokenizer((one.joint + one.text for one in text.training()), data.vocabulary, masks)
+        if config.run.checkpoint_grid == "babylm":
+            text.scripts.require_words("checkpoint_grid", WITHOUT_A_GRID)
         write_tokenizer(tokenizer, folder, data.sequence_length)
-        packed = packed_corpus(tokenizer, split)
-        text = _examples(data, packed, tokenizer)
-        _write_tokens(packed, folder)
-        data_hash = sha256(packed.tokens_K.astype("<u4").tobytes()).hexdigest()
-        tokenizer_hash = sha256((folder / TOKENIZER_FILE).read_bytes()).hexdigest()
-        scores = curriculum_scores(curriculum, text, data_hash + tokenizer_hash)
+        packed = packed_corpus(tokenizer, split.training(), len(data.corpus), folder)
+        examples = _examples(data, packed, tokenizer)
+        data_hash = _tokens_hash(packed)
+        with open(folder / TOKENIZER_FILE, "rb") as handle:
+            tokenizer_hash = file_digest(handle, "sha256").hexdigest()
+        scores = curriculum_scores(curriculum, examples, data_hash + tokenizer_hash)
         np.save(folder / SCORES_FILE, scores.scores_X)
         plan = planned_order(data, curriculum, scores.scores_X, config.run.seed_of_order)
         check_plan(plan, curriculum, config.model.family, tags=packed.tags_K is not None)
         write_plan(plan, folder)
         prepared = PreparedCorpus(
-            vocabulary=text.vocabulary,
+            vocabulary=examples.vocabulary,
             tokens=len(packed.tokens_K),
             sequence_length=data.sequence_length,
-            examples=len(text.blocks_XT),
-            **_sizes_of(split),
+            examples=len(examples.blocks_XT),
+            **text.sizes,
             data_hash=data_hash,
             tokenizer_hash=tokenizer_hash,
             plan_hash=plan.hash,
             difficulty=scores.name,
             scoring_cpu_s=scores.cpu_s if scores.name else None,
             forward_passes=plan.forward_passes,
+            held_out_shares=split.shares,
+            notes=_notes(data, split),
         )
         write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
-    write_text(out / HELD_OUT_FILE, "\n\n".join(split.held_out) + "\n")
+    _write_held_out(split, out / HELD_OUT_FILE)
     return prepared
+
+
+def split_of(data: DataConfig, seed: int) -> CorpusSplit:
+    """The corpus that ``data`` names, with what is held out of it."""
+    field = data.text_field or TEXT_FIELD
+    read: Callable[[], Iterator[Passage]] = partial(read_passages, data.corpus_files, data.held_out, field)
+    return split_corpus(read, [file.name for file in data.corpus_files], data.held_out, seed)
+
+
+class _CountedText:
+    """The training text, and what is counted while it goes by."""
+
+    def __init__(self, split: CorpusSplit) -> None:
+        self._split = split
+        self._characters = 0
+        self._words = 0
+        self.scripts = ScriptCount()
+
+    def training(self) -> Iterator[Passage]:
+        """What is trained on, counted."""
+        for passage in self._split.training():
+            self._characters += len(passage.joint) + len(passage.text)
+            self._words += blank_words(passage.text)
+            self.scripts.add(passage.text)
+            yield passage
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Characters and words, once all went by."""
+        return {
+            "training_characters": self._characters,
+            "held_out_characters": sum(one.held_out_characters for one in self._split.shares),
+            "training_words": self._words if self.scripts.lacks_words is None else None,
+        }
+
+
+def _tokens_hash(packed: PackedCorpus) -> str:
+    digest = sha256()
+    for start in range(0, len(packed.tokens_K), TOKENS_AT_ONCE):
+        digest.update(packed.tokens_K[start : start + TOKENS_AT_ONCE].astype("<u4").tobytes())
+    return digest.hexdigest()
+
+
+def _notes(data: DataConfig, split: CorpusSplit) -> tuple[str, ...]:
+    return tuple(
+        f"{file}: cut into documents at {count} places, where a line had more than {LONGEST_LINE:,} characters"
+        for file, count in zip(data.corpus, split.cut_lines, strict=True)
+        if count
+    )
+
+
+def _write_held_out(split: CorpusSplit, file: Path) -> None:
+    with whole_file(file) as partial_file, open(partial_file, "w", encoding="utf-8") as handle:
+        for number, passage in enumerate(split.held_out()):
+            handle.write(("\n\n" if number else "") + passage.text)
+        handle.write("\n")
 
 
 def _examples(data: DataConfig, packed: PackedCorpus, tokenizer: Any) -> TrainingText:
@@ -131,20 +205,6 @@ def _examples(data: DataConfig, packed: PackedCorpus, tokenizer: Any) -> Trainin
             f"{data.sequence_length}; add text or lower sequence_length"
         )
     return text
-
-
-def _write_tokens(packed: PackedCorpus, folder: Path) -> None:
-    np.save(folder / TOKENS_FILE, packed.tokens_K)
-    if packed.tags_K is not None:
-        np.save(folder / TAGS_FILE, packed.tags_K)
-
-
-def _sizes_of(split: SplitCorpus) -> dict[str, int]:
-    return {
-        "training_characters": sum(map(len, split.training)),
-        "held_out_characters": sum(map(len, split.held_out)),
-        "training_words": sum(len(document.split()) for document in split.training),
-    }
 
 
 def curriculum_scores(curriculum: Curriculum, text: TrainingText, key: str) -> ScoredDifficulty:

@@ -1,4 +1,4 @@
-"""Steps saved: the ratio and its interval, where both can be worked out."""
+"""One error rate for a whole report; steps saved: the ratio and its interval, where both can be worked out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from e2lm_curriculum.compare.analysis import TokensToThreshold, tokens_to_threshold
+from e2lm_curriculum.compare import analysis as module
+from e2lm_curriculum.compare.analysis import Analysis, TokensToThreshold, analysed, tokens_to_threshold
+from e2lm_curriculum.compare.measures import Measure
+from e2lm_curriculum.compare.verdict import ALPHA, NO_DIFFERENCE
+from e2lm_curriculum.plan.arms import ARMS
 
 TOKENS = tuple(float(tokens) for tokens in np.geomspace(1e5, 1e9, 30))
 
@@ -119,3 +123,79 @@ def test_an_end_beyond_the_training_of_the_arm_is_not_told() -> None:
     # It would be exp(0.13 + 2.69 * 0.27), 2.3 times the tokens; vanilla's goal leaves the arm twice as many.
     assert found.high is None
     assert found.sentence == "1.14x [0.80, above 2.00]"
+
+
+# -- one error rate --------------------------------------------------------------------------------------------------
+
+
+def report_of(rng: np.random.Generator, planted: float = 0.0, fades: float = 0.0) -> Analysis:
+    """Five arms, two learning rates, three measures, five seeds; ``planted`` throughout, ``fades`` at the first alone.
+
+    Vanilla is shared, checkpoints of a run and items go together, as they do.
+    """
+    measures = []
+    for number in range(3):
+        values = {}
+        item_I = rng.normal(size=6)
+        for schedule in ("cosine", "constant"):
+            seed_S11 = 0.05 * rng.normal(size=(5, 1, 1))
+            for arm in ARMS:
+                own = 0.03 * rng.normal(size=(5, 1, 1)) + 0.02 * rng.normal(size=(5, 3, 1))
+                values[arm, schedule] = item_I + seed_S11 + own + 0.05 * rng.normal(size=(5, 3, 6))
+                if arm in {"curriculum", "exposure-matched"}:
+                    values[arm, schedule] = values[arm, schedule] + planted
+                    values[arm, schedule][:, 0] += fades
+        seeds = {schedule: tuple(range(5)) for schedule in ("cosine", "constant")}
+        measures.append(Measure(f"m{number}", "accuracy", True, (1.0, 2.0, 3.0), values, seeds))
+    return analysed(measures, 0.8)
+
+
+def claims(report: Analysis) -> list[str]:
+    """Everything in a report that says that something differs."""
+    found = [one.final.word for one in report.effects if one.final.word != NO_DIFFERENCE]
+    found += [one.course.sentence for one in report.effects if one.course.first_tokens is not None]
+    return found + [one.sentence for _, _, one in report.explanations if "no detectable effect" not in one.sentence]
+
+
+@pytest.fixture
+def few_redraws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DRAWS", 2)
+
+
+@pytest.mark.usefixtures("few_redraws")
+def test_a_whole_report_without_anything_to_find_claims_anything_in_at_most_one_of_twenty() -> None:
+    rng = np.random.default_rng(4)
+    assert np.mean([bool(claims(report_of(rng))) for _ in range(120)]) <= 0.06
+
+
+@pytest.mark.usefixtures("few_redraws")
+def test_a_planted_effect_is_found_beside_all_that_is_asked_and_no_row_contradicts_itself() -> None:
+    rng = np.random.default_rng(5)
+    reports = [report_of(rng, planted=0.18) for _ in range(25)]
+    assert np.mean([report.verdict("curriculum", "cosine") == "better" for report in reports]) >= 0.8
+    for report in reports:
+        for one in report.effects:
+            assert one.course.last_word == one.final.word
+        words = {(one.measure, one.arm, one.schedule): one.final for one in report.effects}
+        for measure, schedule, found in report.explanations:
+            assert found.total == words[measure, "curriculum", schedule]
+            assert found.reweighting == words[measure, "exposure-matched", schedule]
+
+
+@pytest.mark.usefixtures("few_redraws")
+def test_an_effect_that_fades_is_told_and_the_end_is_not_claimed() -> None:
+    report = report_of(np.random.default_rng(6), fades=5.0)
+    (sentence,) = {one.course.sentence for one in report.effects if one.arm == "curriculum"}
+    assert sentence == "better from 1 tokens on, fades by 2 tokens"
+    assert report.verdict("curriculum", "cosine") == NO_DIFFERENCE
+
+
+@pytest.mark.usefixtures("few_redraws")
+def test_the_question_has_half_of_the_level_and_all_parts_make_five_percent() -> None:
+    report = report_of(np.random.default_rng(7))
+    levels = {one.final.level for one in report.effects if one.arm == "curriculum"}
+    assert levels == {pytest.approx(ALPHA * 0.5 / 6)}
+    controls = [one.final.level for one in report.effects if one.arm != "curriculum"]
+    controls += [one.order.level for _, _, one in report.explanations]
+    assert sum(controls) == pytest.approx(ALPHA * 0.4)
+    assert len(controls) == 24

@@ -249,6 +249,24 @@ def test_holm_is_the_largest_of_all_steps_so_far_and_at_most_one(p: list[float])
     assert all(found <= expected[one] + 1e-12 for found, one in zip(holm(p), p, strict=True))
 
 
+def test_holm_with_weights_is_holms_own_procedure_and_wrong_as_rarely() -> None:
+    rng = np.random.default_rng(11)
+    weights = [0.5, 0.25, 0.15, 0.1]
+    wrong = []
+    for p_M in rng.uniform(size=(2000, 4)) ** 2:
+        left, rejected = dict(enumerate(p_M)), set()
+        while left:  # step by step, as defined: the smallest p / weight against the level over the weights left
+            place = min(left, key=lambda one: left[one] / weights[one])
+            if left[place] / weights[place] >= 0.05 / sum(weights[one] for one in left):
+                break
+            rejected.add(place)
+            del left[place]
+        assert {place for place, p in enumerate(holm(list(p_M), weights)) if p < 0.05} == rejected
+    for p_M in rng.uniform(size=(4000, 4)):
+        wrong.append(min(holm(list(p_M), weights)) < 0.05)
+    assert 0.04 <= np.mean(wrong) <= 0.056
+
+
 def test_holm_is_wrong_about_any_of_seven_in_at_most_one_of_twenty_families() -> None:
     p_RM = np.random.default_rng(10).uniform(size=(4000, 7))
     wrong = np.mean([min(holm(list(row))) < 0.05 for row in p_RM])

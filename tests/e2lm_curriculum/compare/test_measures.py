@@ -24,7 +24,6 @@ from e2lm_curriculum.compare.measures import (
     tokens_of,
 )
 from e2lm_curriculum.compare.runs import FinishedRun, require_comparable
-from e2lm_curriculum.compare.verdict import verdicts
 from tests.e2lm_curriculum.compare.conftest import STEPS, MakeRun
 
 DRAWN = np.array([[0, 1]])
@@ -176,7 +175,7 @@ def test_the_effects_of_an_arm_are_its_differences_from_vanilla_at_every_checkpo
         assert effect.area.value == pytest.approx(area_SI.mean())
         assert effect.area.stderr == pytest.approx(paired_difference(area_SI).stderr)
         ends.append(paired_difference(d_SKI[:, -1]))
-    assert [one.final for one in analysis.of_arm("curriculum", "cosine")] == verdicts(ends, [True, True])
+    assert [one.final.difference for one in analysis.of_arm("curriculum", "cosine")] == ends
     assert analysis.verdict("curriculum", "cosine") == "better"
 
 

@@ -1,53 +1,36 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from e2lm import UserError
-from e2lm_curriculum.corpus.reader import PASSAGE_CHARACTERS, Passage, read_passages, split_corpus
-
-texts = st.lists(st.text("abcdef ", min_size=1, max_size=30), min_size=5, max_size=60)
-
-
-@given(texts, st.floats(0.05, 0.4), st.integers(0, 1000))
-def test_no_text_is_on_both_sides_and_none_is_lost(parts: list[str], fraction: float, seed: int) -> None:
-    passages = [Passage(text) for text in parts]
-    if len(set(parts)) < 5:
-        return
-    try:
-        split = split_corpus(passages, fraction, seed)
-    except UserError:
-        return
-    assert not set(split.training) & set(split.held_out)
-    assert sorted([*split.training, *split.held_out]) == sorted(parts)
-    assert sum(map(len, split.held_out)) >= fraction * sum(map(len, parts))
-
-
-def test_the_split_does_not_depend_on_the_order_of_documents(documents: list[str]) -> None:
-    forwards = split_corpus([Passage(text) for text in documents], 0.1, 0)
-    backwards = split_corpus([Passage(text) for text in reversed(documents)], 0.1, 0)
-    other = split_corpus([Passage(text) for text in documents], 0.1, 1)
-    assert set(forwards.held_out) == set(backwards.held_out)
-    assert set(forwards.held_out) != set(other.held_out)
+from e2lm_curriculum.corpus import reader as module
+from e2lm_curriculum.corpus.reader import PASSAGE_CHARACTERS, Passage, read_passages
+from e2lm_curriculum.corpus.split import split_corpus
 
 
 def test_a_file_without_marks_is_cut_at_paragraphs_and_joined_where_nothing_is_held_out(tmp_path: Path) -> None:
     paragraphs = [f"paragraph {number} " + "word " * 100 for number in range(100)]
     file = tmp_path / "book.txt"
     file.write_text("\n\n".join(paragraphs), encoding="utf-8")
-    passages = read_passages([file])
+    passages = list(read_passages([file]))
     assert all(len(passage.text) >= PASSAGE_CHARACTERS for passage in passages[:-1])
     assert [passage.follows for passage in passages] == [False] + [True] * (len(passages) - 1)
-    split = split_corpus(passages, 0.2, 0)
-    for document in split.training:
+    split = split_corpus(lambda: iter(passages), ["book.txt"], 0.2, 0)
+    training = "".join(
+        passage.joint + passage.text if passage.follows else "<|>" + passage.text for passage in split.training()
+    )
+    for document in training.split("<|>"):
         assert document in "\n\n".join(paragraphs)
-    for passage in split.held_out:
-        assert not any(passage in document for document in split.training)
-    assert len(split.training) <= len(split.held_out) + 1
+    held_out = list(split.held_out())
+    for passage in held_out:
+        assert passage.text not in training
+    assert training.count("<|>") <= len(held_out) + 1
 
 
 def test_json_lines_hold_one_document_each(tmp_path: Path) -> None:
@@ -69,14 +52,90 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, message:
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(UserError, match=message):
-        read_passages([file])
+        list(read_passages([file]))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.txt: no such file"):
-        read_passages([tmp_path / "none.txt"])
+        list(read_passages([tmp_path / "none.txt"]))
 
 
-def test_holding_out_everything_is_an_error() -> None:
-    with pytest.raises(UserError, match="field 'held_out'"):
-        split_corpus([Passage("all there is")], 0.1, 0)
+LINES = [f"what doggie number {number} !" for number in range(400)]
+
+
+def read(file: Path) -> str:
+    return "".join(passage.joint + passage.text for passage in read_passages([file]))
+
+
+def test_text_without_blank_lines_is_cut_at_the_ends_of_lines(tmp_path: Path) -> None:
+    file = tmp_path / "childes.train"
+    file.write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    passages = list(read_passages([file]))
+    assert len(passages) > 4
+    assert all(PASSAGE_CHARACTERS <= len(passage.text) < PASSAGE_CHARACTERS + 40 for passage in passages[:-1])
+    assert [line for passage in passages for line in passage.text.split("\n")] == LINES
+    assert [passage.joint for passage in passages] == ["", *["\n"] * (len(passages) - 1)]
+    short = list(read_passages([file], held_out=0.1))
+    assert 40 <= len(short) <= 44  # four pages are a tenth
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_compression_marks_of_byte_order_and_ends_of_lines_change_nothing(
+    tmp_path: Path, ending: str, mark: bytes, compressed: bool
+) -> None:
+    plain, other = tmp_path / "plain.txt", tmp_path / "other.txt.gz"
+    plain.write_text("\n".join(LINES), encoding="utf-8")
+    content = mark + ending.join(LINES).encode()
+    other.write_bytes(gzip.compress(content) if compressed else content)
+    assert read(other) == read(plain) == "\n".join(LINES)
+
+
+def test_records_are_the_same_documents_whatever_the_file(tmp_path: Path) -> None:
+    texts = ["one\n\ntwo", "three <|endoftext|>"]
+    rows = [{"id": 1, "content": text} for text in texts]
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(map(json.dumps, rows)).encode())
+    (tmp_path / "a.ndjson.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    pq.write_table(pa.table({"content": texts, "id": [1, 2]}), tmp_path / "a.parquet")
+    (tmp_path / "b.json").write_text(json.dumps(texts), encoding="utf-8")
+    for name in ("a.jsonl", "a.ndjson.gz", "a.json", "a.parquet", "b.json"):
+        assert [one.text for one in read_passages([tmp_path / name], field="content")] == texts, name
+    for name in ("a.jsonl", "a.json", "a.parquet"):
+        with pytest.raises(UserError, match=r"text_field.*content"):
+            list(read_passages([tmp_path / name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt.gz", gzip.compress(b"a" * 1000)[:-9], "damaged or cut off"),
+        ("a.txt", b"\x28\xb5\x2f\xfdxx", r"pip install 'e2lm\[zst\]'|damaged"),
+        ("a.parquet", b"PAR1xxxx", "damaged, no Parquet table"),
+        ("a.json", b'{"text": "x"}', "expected a JSON array"),
+        ("a.txt", b"a" * 3_000_000 + b"\xc3\x28", "not UTF-8 at byte 3000000"),
+    ],
+)
+def test_damaged_files_are_told_as_what_they_are(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        list(read_passages([file]))
+
+
+def test_a_line_that_is_too_long_is_cut_at_blanks_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_LINE", 100)
+    file = tmp_path / "one.txt"
+    file.write_text(" ".join(f"word{number}" for number in range(200)), encoding="utf-8")
+    passages = list(read_passages([file]))
+    assert max(len(passage.text) for passage in passages) <= 100
+    assert " ".join(passage.text for passage in passages) == file.read_text(encoding="utf-8")
+    assert [passage.is_cut for passage in passages] == [False, *[True] * (len(passages) - 1)]
+    assert not any(passage.follows for passage in passages)
+
+
+def test_a_passage_follows_where_it_has_a_joint() -> None:
+    assert [Passage("a", joint=joint).follows for joint in ("", "\n", "\n\n")] == [False, True, True]

@@ -14,19 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from e2lm.curriculum import Curriculum, Difficulty, Plan, TrainingText
+from e2lm.curriculum import Curriculum, Difficulty, Plan, TrainingBudget, TrainingText
 from e2lm.errors import E2LMError, UserError
 from e2lm_curriculum.corpus.reader import tagged_text, token_tags
+from e2lm_curriculum.corpus.words import sentence_count, words
 from e2lm_curriculum.difficulty.measures import (
     GRAMMATICAL_FIRST,
     SPOKEN_FIRST,
     flesch_reading_ease,
     ngram_perplexity,
-    sentence_count,
     syllables,
-    words,
 )
 from e2lm_curriculum.difficulty.scores import difficulties, difficulty_of, scored
+from e2lm_curriculum.plan.builder import chosen_curriculum
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "antidisestablishmentarianism", ".", "ran", "idiosyncratically"]
 
@@ -98,7 +98,7 @@ def test_flesch_agrees_with_counting_by_hand() -> None:
 
 def test_climbs_source_orders_name_all_parts_of_babylm() -> None:
     assert set(SPOKEN_FIRST) == set(GRAMMATICAL_FIRST)
-    assert len(SPOKEN_FIRST) == 10
+    assert len(SPOKEN_FIRST) == 12
     assert difficulties()["source-spoken-first"].score(TEXT).tolist() == [6.0, 1.0, 6.0, 1.0]
     assert difficulties()["source-grammatical-first"].score(TEXT).tolist() == [3.0, 6.0, 3.0, 6.0]
     assert difficulties()["file"].score(TEXT).tolist() == [0.0, 1.0, 0.0, 1.0]
@@ -176,7 +176,26 @@ def test_climbs_source_orders_are_the_published_ones() -> None:
     grammatical = [["cbt", "children_stories"], ["simple_wikipedia"], ["wikipedia", "gutenberg"], ["open_subtitles"]]
     grammatical += [["bnc_spoken", "switchboard"], ["qed", "aochildes"]]
     for ranks, published in ((SPOKEN_FIRST, spoken), (GRAMMATICAL_FIRST, grammatical)):
-        assert ranks == {name: rank for rank, names in enumerate(published, start=1) for name in names}
+        renamed = {name: ranks[old] for name, old in (("childes", "aochildes"), ("simple_wiki", "simple_wikipedia"))}
+        assert {name: ranks[name] for name in renamed} == renamed
+        of_2023 = {name: rank for name, rank in ranks.items() if name not in renamed}
+        assert of_2023 == {name: rank for rank, names in enumerate(published, start=1) for name in names}
+
+
+@pytest.mark.parametrize("ending", ["", ".train", ".train.txt", ".dev", ".train.jsonl", ".test.parquet"])
+def test_parts_of_babylm_are_known_by_the_names_of_every_year(ending: str) -> None:
+    names = tuple(name + ending for name in ("childes", "simple_wiki", "aochildes", "Open-Subtitles"))
+    text = replace(TEXT, source_names=names, sources_X=np.arange(4))
+    assert difficulties()["source-spoken-first"].score(text).tolist() == [1.0, 5.0, 1.0, 3.0]
+
+
+def test_before_a_model_has_ranked_anything_climbs_random_perplexity_draws_from_everything() -> None:
+    scores_X = difficulties()["all-alike"].score(TEXT)
+    assert len(set(scores_X.tolist())) == 1
+    budget = TrainingBudget(400, 8, 4)
+    plan = chosen_curriculum("climb-random-perplexity-linear").plan(np.ones(2000), budget, np.random.default_rng(0))
+    first = plan.indices_SB[:100]
+    assert len(np.unique(first)) == pytest.approx(2000 * (1 - (1 - 1 / 2000) ** 800), rel=0.05)
 
 
 def test_length_is_words_per_sentence_and_an_unfinished_sentence_counts() -> None:

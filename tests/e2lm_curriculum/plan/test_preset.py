@@ -38,7 +38,7 @@ def of_climb(pacing: dict[str, Any]) -> dict[str, dict[str, Any]]:
         f"climb-grammatical-first-{kind}": {"difficulty": "source-grammatical-first", **pool},
         f"climb-ngram-{kind}": {"difficulty": "unigram-perplexity", **pool},
         f"climb-perplexity-{kind}": {"difficulty": "unigram-perplexity", "online": RESCORED, **pool},
-        f"climb-random-perplexity-{kind}": {"difficulty": "random", "online": RESCORED, **pool},
+        f"climb-random-perplexity-{kind}": {"difficulty": "all-alike", "online": RESCORED, **pool},
         f"climb-vocabulary-token-ids-{kind}": {"vocabulary": {"map": "token-id", "pacing": pacing}},
         f"climb-vocabulary-pos-tags-{kind}": {"vocabulary": {"map": "pos", "pacing": pacing}},
         f"climb-vocabulary-pos-tags-and-token-ids-{kind}": {
