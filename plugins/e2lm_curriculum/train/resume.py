@@ -82,16 +82,15 @@ def sweep_states(run: Path) -> tuple[LeftOut, ...]:
 
     Each of the latter is told on standard error and given back.
     """
-    folder, left_out = resume_folder(run), []
+    folder = resume_folder(run)
+    left_out: list[LeftOut] = []
     for found in folder.iterdir() if folder.is_dir() else ():
         if step_of(found.name) is None or not (found / COMPLETE_MARK).is_file():
             shutil.rmtree(found, ignore_errors=True)
     while (state := newest_state(run)) is not None and (why := damage_of(state)) is not None:
-        found = LeftOut(
-            what=f"state at step {state_step(state)}", why=f"{why}; an earlier one is used", file=str(state)
-        )
-        print(found, file=sys.stderr)
-        left_out.append(found)
+        told = LeftOut(what=f"state at step {state_step(state)}", why=f"{why}; an earlier one is used", file=str(state))
+        print(told, file=sys.stderr)
+        left_out.append(told)
         shutil.rmtree(state)
     return tuple(left_out)
 
