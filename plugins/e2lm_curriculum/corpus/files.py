@@ -35,7 +35,7 @@ ROWS_AT_ONCE = 256
 READ_AT_ONCE = 1 << 20
 
 
-class Record(NamedTuple):
+class TextRecord(NamedTuple):
     """One document as its file has it: a text, or fields by name; ``place`` is what an error calls it."""
 
     place: str
@@ -66,7 +66,7 @@ def opened_text(file: Path) -> Iterator[TextIO]:
         raise UserError(f"{file}: damaged or cut off ({one_line(error)}); get it again") from error
 
 
-def records(file: Path, field: str) -> Iterator[Record]:
+def records(file: Path, field: str) -> Iterator[TextRecord]:
     """The records of a file that is no plain text; ``field`` is the column that a Parquet table is asked for."""
     match file_kind(file):
         case "lines":
@@ -77,21 +77,21 @@ def records(file: Path, field: str) -> Iterator[Record]:
             yield from _parquet_rows(file, field)
 
 
-def _json_lines(file: Path) -> Iterator[Record]:
+def _json_lines(file: Path) -> Iterator[TextRecord]:
     with opened_text(file) as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield Record(f"{file}:{number}", _parsed(line, f"{file}:{number}"))
+                yield TextRecord(f"{file}:{number}", _parsed(line, f"{file}:{number}"))
 
 
-def _json_array(file: Path) -> Iterator[Record]:
+def _json_array(file: Path) -> Iterator[TextRecord]:
     if file.is_file() and file.stat().st_size > LARGEST_ARRAY_BYTES:
         raise UserError(f"{file}: a JSON array of over {LARGEST_ARRAY_BYTES >> 20} MB; write it as lines (.jsonl)")
     with opened_text(file) as text:
         data = _parsed(text.read(), str(file))
     if not isinstance(data, list):
         raise UserError(f"{file}: expected a JSON array of documents, found {type(data).__name__}")
-    yield from (Record(f"{file}: document {place}", one) for place, one in enumerate(data, start=1))
+    yield from (TextRecord(f"{file}: document {place}", one) for place, one in enumerate(data, start=1))
 
 
 def _parsed(text: str, place: str) -> Any:
@@ -101,7 +101,7 @@ def _parsed(text: str, place: str) -> Any:
         raise UserError(f"{place}: expected an object with field 'text' ({one_line(error)})") from error
 
 
-def _parquet_rows(file: Path, field: str) -> Iterator[Record]:
+def _parquet_rows(file: Path, field: str) -> Iterator[TextRecord]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -116,7 +116,7 @@ def _parquet_rows(file: Path, field: str) -> Iterator[Record]:
             for batch in table.iter_batches(ROWS_AT_ONCE, columns=[field]):
                 for value in batch.column(0).to_pylist():
                     row += 1
-                    yield Record(f"{file}: row {row}", {field: value})
+                    yield TextRecord(f"{file}: row {row}", {field: value})
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"{file}: damaged, no Parquet table ({one_line(error)})") from error
 
