@@ -31,6 +31,15 @@ _ACTIONS = Command.with_actions(
         "serve": _action("organiser", "serve", "serve pages and API"),
         "export": _action("organiser", "export", "write the pages as files"),
         "verify": _action("organiser", "verify", "compare every row with the log"),
+        "refuse": _action("decisions", "decision", "refuse a submission; its team has its try back"),
+        "withdraw": _action("decisions", "decision", "take a submission out, as its team asked"),
+        "disqualify": _action("decisions", "decision", "take a submission out, against its team"),
+        "rerun": _action("decisions", "decision", "put a submission back into the queue"),
+        "pick": _action("decisions", "pick", "say which two of a team's submissions compete in the end"),
+        "token": _action("decisions", "token", "give a team a new token"),
+        "rules": _action("decisions", "rules", "print the rules, or accept an edited season.json"),
+        "close": _action("decisions", "close", "end the season now"),
+        "doctor": _action("decisions", "doctor", "say what is wrong with the season"),
     },
 )
 

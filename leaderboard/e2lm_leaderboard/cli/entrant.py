@@ -7,7 +7,10 @@ season on this machine, or of a server by URL.
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
 from e2lm.errors import UserError, nearest_names
 
 if TYPE_CHECKING:
+    from e2lm_leaderboard.bundle.check import CheckReport
     from e2lm_leaderboard.season.season import SeasonRules
 
 REQUEST_S = 60.0
@@ -122,7 +126,11 @@ def write_sample(folder: Path) -> list[str]:
 def configure_check(parser: ArgumentParser) -> None:
     """Arguments of ``check``."""
     parser.add_argument("bundle", type=Path, metavar="DIR", help="folder or zip archive of a submission")
-    parser.add_argument("--rules", type=Path, metavar="FILE", help="the season's rules (JSON; default: the built-in)")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--rules", type=Path, metavar="FILE", help="the season's rules (JSON; default: the built-in)")
+    known.add_argument(
+        "--season", metavar="SEASON", help="folder of the season, or http://HOST: its own rules and metrics"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -133,11 +141,72 @@ def rules_from(path: Path | None) -> SeasonRules:
     return SeasonRules() if path is None else SeasonRules.from_json_file(path)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSeason:
+    """What is known of a season on an entrant's desk: its rules, and its metrics where it told them."""
+
+    rules: SeasonRules
+    metrics: tuple[str, ...] | None = None
+
+    def report(self, bundle: Path) -> CheckReport:
+        """The checks that the season will make."""
+        from e2lm_leaderboard.bundle.check import check_path
+
+        report = check_path(bundle, self.rules)
+        submission = report.submission
+        if submission is None or submission.metric_function is not None or self.metrics is None:
+            return report
+        if submission.metric in self.metrics:
+            return report
+        from e2lm_leaderboard.bundle.bundle import Finding
+
+        finding = Finding(
+            *("metric", "submission.yaml", "metric", f"found {submission.metric}", "a metric that the season has"),
+            nearest_names(submission.metric, self.metrics),
+        )
+        return replace(report, findings=(*report.findings, finding))
+
+
+def known_season(place: str) -> KnownSeason:
+    """The rules and metrics of the season in a folder, or of a server by URL."""
+    from e2lm import ItemMetric
+    from e2lm.plugin_manager import plugin_manager
+    from e2lm_leaderboard.season.season import Season, SeasonRules
+
+    if not place.startswith(("http://", "https://")):
+        metrics = plugin_manager().registered("e2lm_register_metrics", ItemMetric)
+        return KnownSeason(Season.read(Path(place)).rules, tuple(metrics))
+    told = _asked(f"{place.rstrip('/')}/api/v1/rules")
+    if told is None:
+        print(f"{place}: does not tell its rules (an earlier e2lm); checked by the built-in ones", file=sys.stderr)
+        return KnownSeason(SeasonRules())
+    rules = SeasonRules.from_data(told["rules"], place)
+    if rules.tokenizer is not None and not Path(rules.tokenizer).is_file():
+        print(f"{place}: counts tokens by a tokenizer of its own; here they are estimated from bytes", file=sys.stderr)
+        rules = rules.model_copy(update={"tokenizer": None})
+    return KnownSeason(rules, tuple(told["metrics"]))
+
+
+def _asked(url: str) -> dict[str, Any] | None:
+    """What a server answers; None where it has no such address."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=REQUEST_S) as response:
+            return dict(json.load(response))
+    except HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return None
+        raise UserError(f"{url}: answered {error.code}") from error
+    except (URLError, OSError, ValueError) as error:
+        raise UserError(f"{url}: no answer ({error})") from error
+
+
 def run_check(arguments: Namespace) -> int:
     """Check and tell."""
-    from e2lm_leaderboard.bundle.check import check_path
-
-    report = check_path(arguments.bundle, rules_from(arguments.rules))
+    known = KnownSeason(rules_from(arguments.rules)) if arguments.season is None else known_season(arguments.season)
+    report = known.report(arguments.bundle)
     if arguments.json:
         print(json.dumps(report.as_json(), indent=1))
     elif report.accepted:
@@ -165,12 +234,10 @@ def configure_submit(parser: ArgumentParser) -> None:
 
 def run_submit(arguments: Namespace) -> int:
     """Check, pack, send."""
-    from e2lm_leaderboard.bundle.check import check_path
-    from e2lm_leaderboard.season.season import Season, SeasonRules
-
     is_server = arguments.season.startswith(("http://", "https://"))
-    rules = SeasonRules() if is_server else Season.read(Path(arguments.season)).rules
-    report = check_path(arguments.bundle, rules)
+    if is_server:
+        _token(arguments)
+    report = known_season(arguments.season).report(arguments.bundle)
     if not report.accepted or report.submission is None:
         for finding in report.findings:
             print(finding.sentence)
@@ -207,14 +274,17 @@ def _stored(arguments: Namespace, report: Any, archive: bytes) -> dict[str, Any]
     return {"id": entry.id, "name": entry.name, "state": entry.state, "new": is_new}
 
 
+def _token(arguments: Namespace) -> str:
+    if arguments.token is None or not arguments.token.is_file():
+        raise UserError("--token: give the file that holds the team's token")
+    return str(arguments.token.read_text(encoding="utf-8").strip())
+
+
 def _sent(arguments: Namespace, archive: bytes) -> dict[str, Any]:
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
 
-    if arguments.token is None or not arguments.token.is_file():
-        raise UserError("--token: give the file that holds the team's token")
-    token = arguments.token.read_text(encoding="utf-8").strip()
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
+    headers = {"Authorization": f"Bearer {_token(arguments)}", "Content-Type": "application/octet-stream"}
     url = f"{arguments.season.rstrip('/')}/api/v1/submissions"
     request = Request(url, data=archive, headers=headers, method="POST")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from e2lm_leaderboard.season.season import Season
     from e2lm_leaderboard.store.store import Result, Store
 
+ORGANISER = "organiser"
+TEAM_CHARS = 60
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -27,16 +30,24 @@ def add_season_argument(parser: ArgumentParser) -> None:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[tuple[Season, Store]]:
-    """Season and store of a folder, closed at the end."""
-    from e2lm_leaderboard.season.season import Season
+def opened(folder: Path, strict: bool = True) -> Iterator[tuple[Season, Store]]:
+    """Season and store of a folder, closed at the end.
+
+    The database must be there; where ``strict``, ``season.json`` must be as the log knows it.
+    """
+    from e2lm_leaderboard.season.season import Season, utc_now
+    from e2lm_leaderboard.season.season_log import keep_head, require_logged
     from e2lm_leaderboard.store.database import database_url
     from e2lm_leaderboard.store.store import Store
 
     season = Season.read(folder)
-    store = Store(database_url(season.database or str(folder)))
+    store = Store(database_url(season.database or str(folder)), create=False)
     try:
+        if strict:
+            require_logged(season, store, folder, utc_now())
         yield season, store
+        if strict:
+            keep_head(folder, store)
     finally:
         store.close()
 
@@ -81,34 +92,66 @@ def run_init(arguments: Namespace) -> int:
     exists = (path / SEASON_FILE).exists()
     if exists and not arguments.team:
         raise UserError(f"{path / SEASON_FILE}: is there already; edit it, or add teams with --team NAME")
+    for name in arguments.team:
+        require_team_name(name)
     if arguments.dry_run:
         print(f"would {'add teams to' if exists else 'open a season in'} {path}")
         return 0
-    if not exists:
-        path.mkdir(parents=True, exist_ok=True)
-        season.write(path)
-    for name, token in _teams(path, arguments.team).items():
+    for name, token in (_added(path, arguments.team) if exists else _opened_anew(path, season, arguments.team)).items():
         print(f"{name}: {token}")
-    print(f"{path / SEASON_FILE}: rules and series can be edited there")
+    print(f"{path / SEASON_FILE}: rules and series can be edited there until something is submitted")
     return 0
 
 
-def _teams(path: Path, names: list[str]) -> dict[str, str]:
-    """New tokens by team; the organiser gets one when the season is opened."""
-    from e2lm.kind import checked_name
-    from e2lm_leaderboard.season.season import SALT_KEY, new_salt, utc_now
-    from e2lm_leaderboard.web.guard import new_token, token_hash
+def require_team_name(name: str) -> None:
+    """Raise :class:`UserError` for a name that no team may have."""
+    if not 1 <= len(name) <= TEAM_CHARS or name != name.strip() or not name.isprintable():
+        raise UserError(f"--team {name!r}: allowed are 1 to {TEAM_CHARS} printable characters, no space at either end")
+    if name.casefold() == ORGANISER:
+        raise UserError(f"--team {name!r}: is the organiser's own name; choose another")
 
-    tokens = {}
-    with opened(path) as (_, store):
-        roles = dict.fromkeys(names, "team")
+
+def _opened_anew(path: Path, season: Season, names: list[str]) -> dict[str, str]:
+    """Database, salt, organiser and teams; ``season.json`` comes last: an ``init`` that broke off can be repeated."""
+    from e2lm_leaderboard.season.season import SALT_KEY, new_salt, utc_now
+    from e2lm_leaderboard.season.season_log import keep_head, log_season
+    from e2lm_leaderboard.store.database import database_url
+    from e2lm_leaderboard.store.store import Store
+
+    path.mkdir(parents=True, exist_ok=True)
+    store = Store(database_url(season.database or str(path)))
+    try:
         if store.setting(SALT_KEY) is None:
             store.set_setting(SALT_KEY, new_salt())
-            roles["organiser"] = "organiser"
-        for name, role in roles.items():
-            token = new_token()
-            store.add_team(checked_name(name, "team"), token_hash(token), role, utc_now())
-            tokens[name] = token
+        tokens = _with_tokens(store, {**dict.fromkeys(names, "team"), ORGANISER: ORGANISER})
+        season.write(path)
+        log_season(season, store, utc_now())
+        keep_head(path, store)
+    finally:
+        store.close()
+    return tokens
+
+
+def _added(path: Path, names: list[str]) -> dict[str, str]:
+    """Tokens of new teams, and of an organiser where a season has none."""
+    with opened(path) as (_, store):
+        teams = store.teams()
+        if known := [name for name in names if name in teams]:
+            again = f"e2lm leaderboard token {path} {known[0]!r}"
+            raise UserError(f"--team {known[0]!r}: is there already; a new token in place of its old one: {again}")
+        roles = dict.fromkeys(names, "team")
+        if ORGANISER not in {role for role, _ in teams.values()}:
+            roles[ORGANISER] = ORGANISER
+        return _with_tokens(store, roles)
+
+
+def _with_tokens(store: Store, roles: dict[str, str]) -> dict[str, str]:
+    from e2lm_leaderboard.season.season import utc_now
+    from e2lm_leaderboard.web.guard import new_token, token_hash
+
+    tokens = {name: new_token() for name in roles}
+    for name, token in tokens.items():
+        store.add_team(name, token_hash(token), roles[name], utc_now())
     return tokens
 
 
@@ -120,11 +163,13 @@ def configure_run(parser: ArgumentParser) -> None:
 
 def run_run(arguments: Namespace) -> int:
     """Work through the queue."""
+    from e2lm_leaderboard.season.doctor import require_usable
     from e2lm_leaderboard.season.run import SeasonRun
     from e2lm_leaderboard.store.tables import State
 
     with opened(arguments.season) as (season, store):
         if arguments.dry_run:
+            require_usable(season, arguments.season, needs_series=False)
             for entry in store.entries(State.QUEUED, State.CHECKING, State.RUNNING):
                 print(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {entry.state}")
             return 0
@@ -143,9 +188,14 @@ def configure_rank(parser: ArgumentParser) -> None:
 def run_rank(arguments: Namespace) -> int:
     """Print it."""
     from e2lm_leaderboard.ranking.table import season_table, table_records
+    from e2lm_leaderboard.season.doctor import require_known_names
     from e2lm_leaderboard.season.season import utc_now
+    from e2lm_leaderboard.season.season_log import season_changes
 
-    with opened(arguments.season) as (season, store):
+    with opened(arguments.season, strict=False) as (season, store):
+        require_known_names(season, arguments.season)
+        for change in season_changes(season, store):
+            print(f"season.json: not in the log: {change}", file=sys.stderr)
         if not arguments.json:
             print_table(store, season, arguments.private)
             return 0
@@ -209,9 +259,11 @@ def run_serve(arguments: Namespace) -> int:
         raise UserError(f"--address {arguments.address}: others can reach it; name the host they use: --host-name NAME")
     import uvicorn
 
+    from e2lm_leaderboard.season.doctor import require_known_names
     from e2lm_leaderboard.web.app import create_app
 
     with opened(arguments.season) as (season, store):
+        require_known_names(season, arguments.season)
         if arguments.dry_run:
             print(f"would serve {season.title!r} on http://{arguments.address}:{arguments.port}")
             return 0
@@ -253,14 +305,35 @@ def configure_verify(parser: ArgumentParser) -> None:
 
 
 def run_verify(arguments: Namespace) -> int:
-    """Verify and tell."""
-    with opened(arguments.season) as (_, store):
-        problems = store.verify()
-        head = store.head()
-        if arguments.head and not store.has_hash(arguments.head):
-            problems.append(f"audit: no row has the hash {arguments.head}; the log was cut or written anew")
+    """Verify and tell; exit code 3 where the database cannot be read."""
+    from e2lm_leaderboard.season.season_log import keep_head
+    from e2lm_leaderboard.store.tables import NoTablesError
+
+    rows, head, problems = 0, "", []
+    try:
+        with opened(arguments.season, strict=False) as (season, store):
+            problems = _problems(arguments.season, season, store, arguments.head)
+            rows, head = store.head().seq, store.head().hash
+            if not problems:
+                keep_head(arguments.season, store)
+    except NoTablesError as error:
+        problems = [str(error)]
     if arguments.json:
-        print(json.dumps({"problems": problems, "rows": head.seq, "head": head.hash}, indent=1))
+        print(json.dumps({"problems": problems, "rows": rows, "head": head}, indent=1))
     else:
-        print("\n".join(problems) or f"{head.seq} log rows agree with the database; head {head.hash}")
+        print("\n".join(problems) or f"{rows} log rows agree with the database; head {head}")
     return EXIT_CHECK_FAILED if problems else EXIT_OK
+
+
+def _problems(folder: Path, season: Season, store: Store, head: str | None) -> list[str]:
+    """What does not agree: rows with the log, ``season.json`` with it, and it with the heads that it had."""
+    from e2lm_leaderboard.season.season import SALT_KEY
+    from e2lm_leaderboard.season.season_log import head_problems, season_changes
+
+    problems = [*store.verify(), *head_problems(folder, store)]
+    problems += [f"season.json: {change}" for change in season_changes(season, store)]
+    if store.setting(SALT_KEY) is None:
+        problems.append(f"settings row {SALT_KEY}: missing; which items are public cannot be told")
+    if head and not store.has_hash(head):
+        problems.append(f"audit: no row has the hash {head}; the log was cut or written anew")
+    return problems

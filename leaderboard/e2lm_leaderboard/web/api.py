@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from e2lm import ItemMetric
+from e2lm.plugin_manager import plugin_manager
 from e2lm_leaderboard.bundle.intake import read_incoming
 from e2lm_leaderboard.ranking.table import season_table, table_csv, table_parquet, table_records, visible_results
 from e2lm_leaderboard.store.store import Entry, Incoming, LimitReachedError, NotOpenError
@@ -143,6 +145,15 @@ class ComparisonAnswer(Answer):
     reason: str
 
 
+class RulesAnswer(Answer):
+    """What a submission is checked against: ``e2lm leaderboard check --season`` reads it."""
+
+    rules: dict[str, Any]
+    metrics: list[str]
+    opens_at: str | None
+    ends_at: str | None
+
+
 class SeasonAnswer(Answer):
     """The season."""
 
@@ -196,6 +207,16 @@ def _add_reading(app: FastAPI, site: Website) -> None:
             head=table.head,
             version=table.version,
             submissions=counts,
+        )
+
+    @app.get("/api/v1/rules", responses=_problems())
+    def rules() -> RulesAnswer:
+        own = site.season
+        return RulesAnswer(
+            rules=own.rules.model_dump(mode="json"),
+            metrics=sorted(plugin_manager().registered("e2lm_register_metrics", ItemMetric)),
+            opens_at=own.opens_at,
+            ends_at=own.ends_at,
         )
 
     @app.get("/api/v1/ranking", responses=_problems())

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,22 +80,28 @@ def test_mistakes_are_one_line(tmp_path: Path, bundle: Path, capsys: pytest.Capt
     assert "public_share" in said(capsys, "rank", season, code=2)
 
 
+@contextmanager
+def served(store: Store, season: Season) -> Iterator[str]:
+    """The address of a server."""
+    server: Any = uvicorn.Server(
+        uvicorn.Config(create_app(store, season, now=lambda: NOW), port=0, log_level="error", ws="none")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "served"
     folder.mkdir()
     season, store = filled_season(folder)
-    strict = Season.model_validate({**season.model_dump(), "title": "Served"})
-    served: Any = uvicorn.Server(
-        uvicorn.Config(create_app(store, strict, now=lambda: NOW), port=0, log_level="error", ws="none")
-    )
-    thread = threading.Thread(target=served.run, daemon=True)
-    thread.start()
-    while not served.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{served.servers[0].sockets[0].getsockname()[1]}"
-    served.should_exit = True
-    thread.join(10)
+    with served(store, Season.model_validate({**season.model_dump(), "title": "Served"})) as address:
+        yield address
     store.close()
 
 
@@ -108,6 +115,103 @@ def test_a_bundle_is_sent_to_a_server(
     assert "--token" in said(capsys, "submit", server, bundle, code=2)
     (bundle / "counting.yaml").unlink()
     assert "no such file in the bundle" in said(capsys, "submit", server, bundle, "--token", tmp_path / "token", code=1)
+
+
+def test_a_bundle_is_checked_by_the_rules_and_metrics_of_the_season_it_goes_to(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    french = Season.from_data({"title": "Saison", "rules": {"languages": ["fr"]}}, "test")
+    folder = tmp_path / "french"
+    folder.mkdir()
+    french.write(folder)
+    (bundle / "submission.yaml").write_text(
+        entrant.SUBMISSION_YAML.replace("language: en", "language: fr"), encoding="utf-8"
+    )
+    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
+    store = Store(database_url(str(folder)))
+    store.add_team("reds", token_hash(TOKEN), "team", NOW)
+    with served(store, french) as address:
+        assert "found fr; one of en" in said(capsys, "check", bundle, code=1)
+        for place in (address, folder):
+            assert "accepted" in said(capsys, "check", bundle, "--season", place)
+        assert "queued" in said(capsys, "submit", address, bundle, "--token", tmp_path / "token")
+        (bundle / "submission.yaml").write_text(
+            entrant.SUBMISSION_YAML.replace("language: en", "language: fr").replace("acc_norm", "acc_nrom"),
+            encoding="utf-8",
+        )
+        for place in (address, folder):
+            assert "a metric that the season has; Did you mean 'acc_norm'" in said(
+                capsys, "check", bundle, "--season", place, code=1
+            )
+    store.close()
+
+
+def test_what_an_organiser_decides_is_done_logged_and_told(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    season = tmp_path / "season"
+    said(capsys, "init", season, "--team", "reds", "--team", "Équipe 7")
+    key = json.loads(said(capsys, "submit", season, bundle, "--team", "reds", "--json"))["id"]
+    assert "refused" in said(capsys, "refuse", season, key[:8], "--why", "too long for our models")
+    assert "refused  counting-in-words of reds  too long for our models" in said(capsys, "rank", season)
+    assert "would be queued" in said(capsys, "rerun", season, key[:8], "--dry-run")
+    assert "queued" in said(capsys, "rerun", season, key[:8])
+    assert "of another team" in said(capsys, "pick", season, "Équipe 7", key, code=2)
+    assert "counting-in-words" in said(capsys, "pick", season, "reds", key)
+    assert "Équipe 7: e2lm_" in said(capsys, "token", season, "Équipe 7")
+    assert "Did you mean 'Équipe 7'" in said(capsys, "token", season, "Equipe 7", code=2)
+    assert "withdrawn" in said(capsys, "withdraw", season, key)
+    assert "disqualified" in said(capsys, "disqualify", season, key)
+    assert said(capsys, "doctor", season) == "nothing is wrong\n"
+    assert "closed" in said(capsys, "close", season)
+    (bundle / "README").write_text("another", encoding="utf-8")
+    assert "on the clock of this server" in said(capsys, "submit", season, bundle, "--team", "reds", code=2)
+    assert "was closed" in said(capsys, "close", season, code=2)
+    assert json.loads(said(capsys, "verify", season, "--json"))["problems"] == []
+
+
+def test_an_edited_season_a_shorter_log_and_a_lost_database_are_named(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    season = tmp_path / "season"
+    said(capsys, "init", season, "--team", "reds")
+    path, before = season / "season.json", (season / "leaderboard.db").read_bytes()
+    edited = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**edited, "title": "Before anything came"}), encoding="utf-8")
+    said(capsys, "submit", season, bundle, "--team", "reds")
+    path.write_text(json.dumps({**edited, "ranking_score": "e2lmc_sq"}), encoding="utf-8")
+    assert "ranking_score" in said(capsys, "run", season, code=2)
+    assert 'season.json: ranking_score: "e2lmc_sq", the log says "signal_quality"' in said(
+        capsys, "verify", season, code=1
+    )
+    assert "ranking_score" in said(capsys, "doctor", season, code=1)
+    assert "accepted: ranking_score" in said(capsys, "rules", season, "--accept")
+    assert "agree" in said(capsys, "verify", season)
+    for name in ("leaderboard.db-wal", "leaderboard.db-shm"):
+        (season / name).unlink(missing_ok=True)
+    (season / "leaderboard.db").write_bytes(before)
+    assert "the log was cut short or written anew" in said(capsys, "verify", season, code=1)
+    (season / "leaderboard.db").write_bytes(b"garbage" * 999)
+    assert "not a database" in said(capsys, "verify", season, code=3)
+    (season / "leaderboard.db").unlink()
+    assert "deleted or moved" in said(capsys, "verify", season, code=1)
+    assert "deleted or moved" in said(capsys, "rank", season, code=2)
+    assert not (season / "leaderboard.db").exists()
+
+
+def test_a_bad_name_of_a_team_leaves_nothing_behind_and_nobody_loses_a_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    season = tmp_path / "season"
+    for name in (" reds", "Organiser", "a\nb", "x" * 61):
+        assert "--team" in said(capsys, "init", season, "--team", "reds", "--team", name, code=2)
+        assert not season.exists()
+    first = said(capsys, "init", season, "--team", "reds")
+    assert "organiser: e2lm_" in first
+    assert "a new token in place of its old one" in said(capsys, "init", season, "--team", "reds", code=2)
+    store = Store(database_url(str(season)))
+    assert store.team_of(token_hash(re.findall(r"reds: (\S+)", first)[0])) == ("reds", "team")
+    store.close()
 
 
 def test_an_extra_that_is_not_installed_is_named_with_the_line_that_installs_it(
