@@ -280,10 +280,16 @@ def items_of(
 ) -> list[TaskItem] | None:
     """The items of a task, or None with the reason among the findings."""
     items: list[TaskItem] = []
+    chars = 0
     try:
         maker = ItemMaker(task)
         for item in maker.items(data_rows(data_file, bundle.files[data_file], rules), answers):
             items.append(item)
+            chars += len(item.context) + sum(map(len, item.choices))
+            if chars > rules.limits.total_bytes:
+                found, allowed = f"more than {rules.limits.total_bytes:,} characters of items", "as many in all"
+                findings.add("size", file, "", found, allowed, "shorten the templates, or leave items out")
+                return None
             if len(items) > rules.max_items:
                 break
     except RowError as error:

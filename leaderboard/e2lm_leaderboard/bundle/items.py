@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from e2lm_leaderboard.bundle.task_file import FunctionReference, TaskFile
-from e2lm_leaderboard.bundle.template import SafeTemplate, TemplateError
+from e2lm_leaderboard.bundle.template import SafeTemplate, Steps, TemplateError
 
 #: A rendered list of choices is read as a Python literal, as lm-eval does; longer ones are refused.
 MAX_LITERAL_CHARS = 16 * 1024
@@ -58,6 +58,7 @@ class ItemMaker:
     def __init__(self, task: TaskFile) -> None:
         self._task = task
         self._templates: dict[str, SafeTemplate] = {}
+        self._steps = Steps()
         for field in ("description", "doc_to_text", "doc_to_choice", "doc_to_target"):
             value = getattr(task, field)
             for text in value if isinstance(value, tuple) else (value,):
@@ -101,7 +102,7 @@ class ItemMaker:
 
     def _text(self, field: str, template: str, row: dict[str, Any]) -> str:
         try:
-            return self._templates[template].render(row)
+            return self._templates[template].render(row, self._steps)
         except TemplateError as error:
             raise ItemError(field, str(error), f"fields of the row: {', '.join(map(str, row))}"[:160]) from error
 

@@ -7,6 +7,8 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from tempfile import TemporaryFile
+from threading import Timer
 from typing import Any
 
 from e2lm.errors import one_line
@@ -17,7 +19,7 @@ MAX_VALUE_DEPTH = 8
 #: Reading Parquet takes pyarrow, whose decoders are C++: a file made to crash or to swell them costs a child only.
 PARQUET_READER = """
 import io, json, resource, sys
-limit, rows, row_bytes = map(int, sys.argv[1:4])
+limit, rows, row_bytes, total = map(int, sys.argv[1:5])
 resource.setrlimit(resource.RLIMIT_CPU, (3, 3))
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -27,16 +29,26 @@ pa.set_cpu_count(1); pa.set_io_thread_count(1)
 file = pq.ParquetFile(io.BytesIO(sys.stdin.buffer.read()))
 if file.metadata.num_rows > rows:
     sys.exit(f"{file.metadata.num_rows} rows, allowed are {rows}")
-out = sys.stdout
+declared = sum(file.metadata.row_group(k).total_byte_size for k in range(file.metadata.num_row_groups))
+if declared > total:
+    sys.exit(f"{declared} bytes declared, allowed are {total}")
+out, left = sys.stdout, total
 for batch in file.iter_batches(batch_size=16, use_threads=False):
     if batch.nbytes > 16 * row_bytes * 4:
         sys.exit("a row that is too large")
     for row in batch.to_pylist():
-        out.write(json.dumps(row, allow_nan=True) + "\\n")
+        line = json.dumps(row, allow_nan=True) + "\\n"
+        left -= len(line)
+        if len(line) > row_bytes + 1:
+            sys.exit(f"a row of {len(line) - 1} bytes, allowed are {row_bytes}")
+        if left < 0:
+            sys.exit(f"more than {total} bytes of rows")
+        out.write(line)
 """
 PARQUET_DATA_BYTES = 400 << 20
-#: The limit on CPU, 3 s, ends whoever works too long; this one whoever waits, with room for a busy machine.
-PARQUET_WALL_S = 30.0
+#: The limit on CPU, 3 s, ends whoever works too long; this one whoever waits, with room for a busy machine and for what
+#: is made of the rows meanwhile.
+PARQUET_WALL_S = 120.0
 
 
 class RowError(Exception):
@@ -50,20 +62,26 @@ class RowError(Exception):
 def data_rows(name: str, data: bytes, rules: SeasonRules) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and fields of each row; stops with a :class:`RowError` at the first that is none."""
     if name.endswith(".parquet"):
-        data = _parquet_lines(data, rules)
-    elif not name.endswith(".jsonl"):
+        lines: Iterator[bytes] = _parquet_lines(data, rules)
+    elif name.endswith(".jsonl"):
+        lines = _lines(data)
+    else:
         raise RowError(None, "data of this kind", "a .jsonl or .parquet file")
-    number, start = 0, 0
+    for number, line in enumerate(lines, start=1):
+        if len(line) > rules.limits.row_bytes:
+            raise RowError(number, f"{len(line):,} bytes", f"at most {rules.limits.row_bytes:,} bytes per row")
+        if stripped := line.strip():
+            yield number, _row(stripped, number)
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    """The lines without their ends, one at a time."""
+    start = 0
     while start < len(data):
         end = data.find(b"\n", start)
         end = len(data) if end < 0 else end
-        number += 1
-        if end - start > rules.limits.row_bytes:
-            raise RowError(number, f"{end - start:,} bytes", f"at most {rules.limits.row_bytes:,} bytes per row")
-        line = data[start:end].strip()
+        yield data[start:end]
         start = end + 1
-        if line:
-            yield number, _row(line, number)
 
 
 def _row(line: bytes, number: int) -> dict[str, Any]:
@@ -105,18 +123,28 @@ def _value_problem(value: Any, depth: int) -> str | None:
     return next((problem for child in children if (problem := _value_problem(child, depth + 1))), None)
 
 
-def _parquet_lines(data: bytes, rules: SeasonRules) -> bytes:
+def _parquet_lines(data: bytes, rules: SeasonRules) -> Iterator[bytes]:
+    """The rows as JSON, as the reader writes them: what it could write is bounded, and never held here as a whole."""
     if data[:4] != b"PAR1" or data[-4:] != b"PAR1":
         raise RowError(None, "no Parquet file", "a Parquet file")
-    command = [sys.executable, "-I", "-c", PARQUET_READER]
-    limits = [PARQUET_DATA_BYTES, rules.max_items, rules.limits.row_bytes]
-    try:
-        done = subprocess.run(
-            [*command, *map(str, limits)], input=data, capture_output=True, timeout=PARQUET_WALL_S, check=False, env={}
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RowError(None, f"reading takes more than {PARQUET_WALL_S:g} s", "a Parquet file of rows") from error
-    if done.returncode != 0:
-        why = one_line(done.stderr.decode("utf-8", "replace")).rpartition(": ")[2][:120]
-        raise RowError(None, f"it cannot be read ({why or 'the reader died'})", "a Parquet file of rows")
-    return done.stdout
+    limits = [PARQUET_DATA_BYTES, rules.max_items, rules.limits.row_bytes, rules.limits.total_bytes]
+    command = [sys.executable, "-I", "-c", PARQUET_READER, *map(str, limits)]
+    with TemporaryFile() as source, TemporaryFile() as said:
+        source.write(data)
+        source.seek(0)
+        process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=said, env={})
+        timer = Timer(PARQUET_WALL_S, process.kill)
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield line[:-1]
+            code = process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
+            process.communicate()
+        if code != 0:
+            said.seek(0)
+            why = one_line(said.read().decode("utf-8", "replace")).rpartition(": ")[2][:120]
+            raise RowError(None, f"it cannot be read ({why or 'the reader died'})", "a Parquet file of rows")

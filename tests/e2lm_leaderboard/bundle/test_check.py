@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from e2lm.errors import UserError
@@ -142,6 +144,30 @@ def test_code_is_looked_up_and_never_executed(checked: Check) -> None:
         {"submission.yaml": submission, "counting.yaml": task, "code.py": CODE}, SeasonRules(code_allowed=False)
     )
     assert [one.check for one in forbidden.findings] == ["tier"]
+
+
+def test_parquet_that_swells_is_refused_before_it_is_held_in_memory(checked: Check, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 15_000
+    story = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * 60_000]))
+    columns = {"story": story, "choices": [["a", "b"]] * rows, "gold": [0] * rows, "person": ["p"] * rows}
+    pq.write_table(pa.table({**columns, "thing": ["t"] * rows}), tmp_path / "a.parquet")
+    data = (tmp_path / "a.parquet").read_bytes()
+    assert len(data) < 5000
+    before = psutil.Process().memory_info().rss
+    started = time.process_time()
+    report = checked(
+        {
+            "counting.yaml": TASK_YAML.replace("counting.jsonl", "counting.parquet"),
+            "counting.jsonl": None,
+            "counting.parquet": data,
+        }
+    )
+    assert time.process_time() - started < 2
+    assert psutil.Process().memory_info().rss - before < 200 << 20
+    assert any("bytes of rows" in finding.found for finding in report.findings)
 
 
 def test_parquet_data_give_the_same_items(checked: Check, tmp_path: Path) -> None:
