@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from e2lm_leaderboard.bundle.task_file import FunctionReference, TaskFile
-from e2lm_leaderboard.bundle.template import SafeTemplate, Steps, TemplateError
+from e2lm_leaderboard.bundle.template import SafeTemplate, TemplateError, TemplateSteps
 
 #: A rendered list of choices is read as a Python literal, as lm-eval does; longer ones are refused.
 MAX_LITERAL_CHARS = 16 * 1024
@@ -58,7 +58,7 @@ class ItemMaker:
     def __init__(self, task: TaskFile) -> None:
         self._task = task
         self._templates: dict[str, SafeTemplate] = {}
-        self._steps = Steps()
+        self._steps = TemplateSteps()
         for field in ("description", "doc_to_text", "doc_to_choice", "doc_to_target"):
             value = getattr(task, field)
             for text in value if isinstance(value, tuple) else (value,):

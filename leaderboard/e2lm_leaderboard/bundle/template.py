@@ -68,7 +68,7 @@ class TemplateError(Exception):
 
 
 @dataclass(slots=True)
-class Steps:
+class TemplateSteps:
     """Work that may still be done: for one item, and for all items of a task."""
 
     all_items: int = TASK_STEPS
@@ -91,7 +91,7 @@ class Steps:
 
 
 #: The steps of the item that is being rendered.
-_STEPS: ContextVar[Steps] = ContextVar("steps")
+_STEPS: ContextVar[TemplateSteps] = ContextVar("steps")
 
 
 def _chars(value: Any) -> int:
@@ -229,10 +229,10 @@ class SafeTemplate:
         except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
             raise TemplateError("too deeply nested, or a number out of range") from error
 
-    def render(self, fields: dict[str, Any], steps: Steps | None = None) -> str:
+    def render(self, fields: dict[str, Any], steps: TemplateSteps | None = None) -> str:
         """The text; a :class:`TemplateError` for a missing field, a forbidden call, or a text or work out of bounds."""
         parts, chars = [], 0
-        steps = Steps() if steps is None else steps
+        steps = TemplateSteps() if steps is None else steps
         steps.begin(fields)
         token = _STEPS.set(steps)
         try:

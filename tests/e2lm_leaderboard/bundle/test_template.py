@@ -5,7 +5,7 @@ import time
 import jinja2
 import pytest
 
-from e2lm_leaderboard.bundle.template import MAX_TEMPLATE_DEPTH, SafeTemplate, Steps, TemplateError
+from e2lm_leaderboard.bundle.template import MAX_TEMPLATE_DEPTH, SafeTemplate, TemplateError, TemplateSteps
 
 
 def nested(levels: int) -> str:
@@ -59,7 +59,7 @@ def test_a_loop_over_a_long_text_is_refused_before_it_begins(body: str) -> None:
 
 
 def test_the_items_of_a_task_share_their_steps() -> None:
-    template, steps = SafeTemplate("{{ story|upper|lower }}"), Steps(all_items=25_000)
+    template, steps = SafeTemplate("{{ story|upper|lower }}"), TemplateSteps(all_items=25_000)
     for _ in range(2):
         template.render({"story": "x" * 5000}, steps)
     with pytest.raises(TemplateError, match="the items of this task takes too many steps"):
