@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from e2lm.item_metric import ItemMetric
     from e2lm.judge import Judge
     from e2lm.merge_strategy import MergeStrategy
+    from e2lm.results.result_format import ResultFormat
     from e2lm.scaling_predictor import ScalingPredictor
     from e2lm.scores import Scores
     from e2lm.series import Series
@@ -178,6 +179,30 @@ def e2lm_register_checkpoint_formats() -> Iterable[CheckpointFormat]:
     >>> @hookimpl
     ... def e2lm_register_checkpoint_formats():
     ...     return [CheckpointFormat("my-trainer", "What my trainer leaves.", look)]
+
+    .. versionadded:: 0.1
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def e2lm_register_result_formats() -> Iterable[ResultFormat]:
+    """Register files of results that a program writes. Called by whatever reads results that are not ours.
+
+    A file is shown to the formats of plugins before ours, by its name, and read by the first that knows it.
+
+    >>> from e2lm import hookimpl
+    >>> from e2lm.results.result import TaskResult
+    >>> from e2lm.results.result_format import ResultFormat
+    >>> from e2lm.scores import ScoreRow
+    >>> def read(file):
+    ...     if not isinstance(file.data, dict) or "my_accuracy" not in file.data:
+    ...         return None
+    ...     row = ScoreRow("run", file.data["step"], "arc", "acc", file.data["my_accuracy"])
+    ...     return [TaskResult((row,), "arc", "run", row.step, file.path, about={"shots": "5"})]
+    >>> @hookimpl
+    ... def e2lm_register_result_formats():
+    ...     return [ResultFormat("my-harness", "Results of my harness.", read, patterns=("mine-*.json",))]
 
     .. versionadded:: 0.1
     """

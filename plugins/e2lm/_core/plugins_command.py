@@ -30,6 +30,7 @@ from e2lm.item_metric import ItemMetric
 from e2lm.judge import Judge
 from e2lm.merge_strategy import MergeStrategy
 from e2lm.plugin_manager import PluginManager, plugin_manager
+from e2lm.results.result_format import ResultFormat
 from e2lm.scaling_predictor import ScalingPredictor
 from e2lm.signal_score import SignalScore
 from e2lm.task_suite import TaskSuite
@@ -192,6 +193,7 @@ REGISTER_HOOKS: dict[str, type[Any]] = {
     "e2lm_register_signal_scores": SignalScore,
     "e2lm_register_judges": Judge,
     "e2lm_register_checkpoint_formats": CheckpointFormat,
+    "e2lm_register_result_formats": ResultFormat,
     "e2lm_register_commands": Command,
     "e2lm_register_verbs": Verb,
 }

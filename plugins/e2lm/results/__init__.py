@@ -8,8 +8,8 @@ from pathlib import Path
 from e2lm.errors import UserError
 from e2lm.results.collection import collected
 from e2lm.results.competition import competition_rows
-from e2lm.results.lm_eval import lm_eval_results, result_files
-from e2lm.results.result import Notes, Reading, TaskResult
+from e2lm.results.formats import known_formats, nothing_there, results_below, results_in_file
+from e2lm.results.result import Notes, Reading
 from e2lm.results.tables import loaded_json, read_table, without_duplicates
 from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm.samples import Samples, read_samples
@@ -31,9 +31,9 @@ def read_scores(path: Path, reading: Reading = PLAIN) -> ScoreSource:
         return read_table(path, "parquet")
     if suffixes.endswith((".csv", ".csv.gz")):
         return read_table(path, "csv")
-    if suffixes.endswith(".json"):
+    if suffixes.endswith((".json", ".jsonl")):
         return _read_json(path, reading)
-    raise UserError(f"{path}: unknown kind of file; expected .parquet, .csv, .csv.gz, .json or a folder")
+    raise UserError(f"{path}: unknown kind of file; expected .parquet, .csv, .csv.gz, .json, .jsonl or a folder")
 
 
 def _read_folder(path: Path, reading: Reading) -> ScoreSource:
@@ -41,37 +41,15 @@ def _read_folder(path: Path, reading: Reading) -> ScoreSource:
         if (path / name).is_file():
             source = read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
             return replace(source, notes=(*source.notes, *_left_out_of(path)))
-    results = _lm_eval_folder(path, reading, notes := Notes())
+    results = results_below(path, reading, notes := Notes())
     if not results:
-        raise UserError(f"{path}: no scores.parquet, scores.csv or results_*.json (lm-eval's output) below it")
+        raise nothing_there(path)
     return collected(results, "lm-eval", reading, notes)
-
-
-def _lm_eval_folder(path: Path, reading: Reading, notes: Notes) -> list[TaskResult]:
-    """What every file of results below ``path`` says; a damaged one costs itself, unless none can be read."""
-    results: list[TaskResult] = []
-    damaged: list[UserError] = []
-    read = 0
-    for file in result_files(path):
-        try:
-            data = loaded_json(file)
-            if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
-                raise UserError(f"{file}: not lm-eval results (no key 'results')")
-        except UserError as error:
-            damaged.append(error)
-            notes.say(f"{error}; left out")
-            notes.leave_out(file.name, str(error), file)
-            continue
-        read += 1
-        results += lm_eval_results(file, data, path, reading, notes)
-    if damaged and not read:
-        raise damaged[0]
-    return results
 
 
 def read_lm_eval_samples(path: Path, reading: Reading = PLAIN) -> list[Samples]:
     """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
-    results = _lm_eval_folder(path, reading, notes := Notes())
+    results = results_below(path, reading, notes := Notes())
     return list(collected(results, "lm-eval", reading, notes).samples)
 
 
@@ -84,7 +62,7 @@ def read_all_samples(path: Path, reading: Reading = PLAIN) -> tuple[list[Samples
     if (not is_folder and path.suffix.lower() != ".json") or (is_folder and any(path.rglob("*.parquet"))):
         return read_samples(path), ()
     if is_folder:
-        source = collected(_lm_eval_folder(path, reading, notes := Notes()), "lm-eval", reading, notes)
+        source = collected(results_below(path, reading, notes := Notes()), "lm-eval", reading, notes)
     else:
         source = _read_json(path, reading)
     if source.samples:
@@ -106,11 +84,14 @@ def _left_out_of(path: Path) -> list[str]:
 
 
 def _read_json(path: Path, reading: Reading) -> ScoreSource:
-    data = loaded_json(path)
-    if isinstance(data, dict) and isinstance(data.get("results"), dict):
-        results = lm_eval_results(path, data, path.parent, reading, notes := Notes())
+    results = results_in_file(path, reading, notes := Notes())
+    if results:
         return collected(results, "lm-eval", reading, notes)
+    data = loaded_json(path)
     if isinstance(data, dict) and isinstance(data.get("data"), dict):
         own, said = competition_rows(data, path)
         return without_duplicates(Scores.from_rows(own), "e2lmc", path, said)
-    raise UserError(f"{path}: neither lm-eval results (key 'results') nor the competition's scores (key 'data')")
+    raise UserError(
+        f"{path}: neither lm-eval results (key 'results') nor the competition's scores (key 'data'), nor of another "
+        f"known format ({', '.join(one.name for one in known_formats())})"
+    )

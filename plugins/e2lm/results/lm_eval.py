@@ -1,8 +1,10 @@
-"""What lm-eval 0.4.0 and later leave on disk: which files are results, of what, and which samples belong to them.
+"""What lm-eval 0.2 and later leave on disk: which files are results, of what, and which samples belong to them.
 
 ========================  =============================  ==============================================
 lm-eval                   results                        samples
 ========================  =============================  ==============================================
+0.2, 0.3                  any ``FILE.json``; metrics     none; EleutherAI/pythia's ``evals``, GPT-NeoX
+                          without a filter               ``*_eval_results_<date>.json`` are such
 0.4.0 to 0.4.2            ``DIR/results.json``, or any   ``DIR/<model_args>_<task>.jsonl``, which is one
                           ``FILE.json`` that was asked   JSON list; numbers are numbers, ``arguments``
                           for                            a list
@@ -14,28 +16,27 @@ lm-eval                   results                        samples
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from e2lm.atomic_file import is_partial
 from e2lm.errors import NotFiniteError, UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.lm_eval_items import logged_records, logged_samples
 from e2lm.results.result import Notes, Reading, TaskResult
+from e2lm.results.result_format import ResultFile, ResultFormat
 from e2lm.results.subject import NAMED_AND_DATED, PLAIN_READING, Subject, named_subject
 from e2lm.samples import Samples
 from e2lm.scores import ScoreRow, scored_samples
 
 #: Keys that results of every version have, and hardly another JSON file.
-RESULT_KEYS = ("results", "configs", "versions")
+RESULT_KEYS = ("results", "versions")
 DATED = "results_"
 #: Model arguments that say where the weights are: adapters before the model that they change.
 PLACES = ("peft", "delta", "pretrained", "model", "path")
@@ -47,23 +48,6 @@ SETTINGS = (
     *("add_bos_token", "prefix_token_id", "max_length", "max_model_len", "softmax_dtype", "enable_thinking"),
 )
 DATE = re.compile(r"\d{4}-\d\d-\d\d(T[\d.:-]*\d)?")
-
-
-def result_files(root: Path) -> list[Path]:
-    """lm-eval's results below ``root``, those of one folder in order of date."""
-    there = [file for file in sorted(root.rglob("*.json")) if not is_partial(file.relative_to(root))]
-    dated = [file for file in there if file.name.startswith(DATED)]
-    others = [file for file in there if file.name == "results.json" or NAMED_AND_DATED.fullmatch(file.stem)]
-    found = [file for file in others if file not in dated and _is_results(file)] + dated
-    return found or [file for file in there if _is_results(file)]
-
-
-def _is_results(file: Path) -> bool:
-    try:
-        data = json.loads(file.read_bytes())
-    except (ValueError, RecursionError, OSError):
-        return False
-    return isinstance(data, dict) and all(isinstance(data.get(key), dict) for key in RESULT_KEYS)
 
 
 def sample_files(results: Path, data: dict[str, Any]) -> dict[str, Path]:
@@ -100,21 +84,36 @@ def _model_arguments(data: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in found.items() if (name, value) != ("revision", "main")}
 
 
+def read_lm_eval(file: ResultFile) -> list[TaskResult] | None:
+    """One result per task, with item metrics of the samples beside the file."""
+    is_dated = file.path.name.startswith(DATED)
+    if not is_dated and not file.says(*(f'"{key}"' for key in RESULT_KEYS)):
+        return None
+    data = file.data
+    needed = RESULT_KEYS[:1] if is_dated else RESULT_KEYS
+    if isinstance(data, dict) and all(isinstance(data.get(key), dict) for key in needed):
+        return lm_eval_results(file.path, data, file.root, file.reading, file.notes)
+    if is_dated:
+        raise UserError(f"{file.path}: not lm-eval results (no key 'results')")
+    return None
+
+
 def lm_eval_results(file: Path, data: dict[str, Any], root: Path, reading: Reading, notes: Notes) -> list[TaskResult]:
     """What lm-eval's results in ``file`` (``data``) say, one for each task, and item metrics of the samples with them.
 
     Values of a task whose log-likelihoods are not finite are left out: lm-eval takes NaN for the likeliest choice.
     """
+    values_of = reported_values if _has_filters(data["results"]) else unfiltered_values
     subject = subject_of(data, file, root, reading)
     logged = _logged(file, data, subject, notes)
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric") if logged else []
-    model, when = _model_about(data, subject), _when(file, data)
+    model, when = _model_about(data, subject), evaluation_time(file, data)
     found = []
     for name, values in data["results"].items():
         task, own = str(name), logged.get(str(name))
         if (own is not None and own.is_damaged) or not isinstance(values, dict):
             continue
-        rows = _rows(_row_like(data, subject, task, own), values, own, metrics)
+        rows = _rows(_row_like(data, subject, task, own), values_of(values), own, metrics)
         _say_no_number(values, task, file, notes)
         found.append(
             TaskResult(
@@ -136,11 +135,12 @@ def lm_eval_results(file: Path, data: dict[str, Any], root: Path, reading: Readi
 
 
 def _rows(
-    like: ScoreRow, values: Mapping[str, Any], logged: _Logged | None, metrics: Sequence[ItemMetric]
+    like: ScoreRow,
+    values: Iterable[tuple[str, float, float]],
+    logged: _Logged | None,
+    metrics: Sequence[ItemMetric],
 ) -> list[ScoreRow]:
-    rows = [
-        replace(like, metric=metric, value=value, stderr=stderr) for metric, value, stderr in reported_values(values)
-    ]
+    rows = [replace(like, metric=metric, value=value, stderr=stderr) for metric, value, stderr in values]
     if logged is not None and logged.samples is not None:
         rows += scored_samples(logged.samples, metrics, like, {row.metric for row in rows})
     return rows
@@ -178,7 +178,7 @@ def _told_directions(data: dict[str, Any], task: str) -> dict[str, bool]:
     return {str(metric): value for metric, value in told.items() if isinstance(value, bool)}
 
 
-def _when(file: Path, data: dict[str, Any]) -> str:
+def evaluation_time(file: Path, data: dict[str, Any]) -> str:
     """When it was evaluated, as text that sorts: by the date in the name, else in the file."""
     if (dated := DATE.search(file.name)) is not None:
         return dated[0]
@@ -276,6 +276,35 @@ def reported_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, flo
         yield metric if filter_name == "none" else f"{metric},{filter_name}", float(value), stderr
 
 
+def _has_filters(results: Mapping[str, Any]) -> bool:
+    """Whether names of metrics have a filter behind a comma, as from 0.4.0 on."""
+    return any("," in str(key) for values in results.values() if isinstance(values, dict) for key in values)
+
+
+def unfiltered_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """As :func:`reported_values`, of harnesses that have no filters: lm-eval 0.2 and 0.3, lighteval, OLMES.
+
+    >>> list(unfiltered_values({"acc": 0.5, "acc_stderr": 0.1, "alias": "arc"}))
+    [('acc', 0.5, 0.1)]
+    """
+    for key, value in values.items():
+        if not str(key).endswith("_stderr") and _is_number(value) and key not in ("sample_len", "samples"):
+            yield str(key), float(value), number_or_nan(values.get(f"{key}_stderr"))
+
+
+def plain_rows(values: Mapping[str, Any], like: ScoreRow) -> list[ScoreRow]:
+    """A row for each of :func:`unfiltered_values`, the rest as in ``like``."""
+    return [
+        replace(like, metric=metric, value=value, stderr=stderr) for metric, value, stderr in unfiltered_values(values)
+    ]
+
+
+def item_count(values: Mapping[str, Any]) -> int:
+    """How many items, where the values of a task say so; else 0."""
+    count = values.get("sample_len") or values.get("samples")
+    return count if isinstance(count, int) else 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Logged:
     """What was logged of the items of one task."""
@@ -314,3 +343,11 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 def number_or_nan(value: object) -> float:
     """``value``, or NaN for what is no number."""
     return float(value) if _is_number(value) else math.nan
+
+
+LM_EVAL = ResultFormat(
+    "lm-eval",
+    "Results of lm-eval 0.2 and later, and item metrics of what it logged with --log_samples.",
+    read_lm_eval,
+    own=(f"{DATED}*.json", "results.json", "*_eval_results_*.json"),
+)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from e2lm.results.result import Reading
+from e2lm.results.result_format import ResultFile
 from e2lm.step_name import NamedCount, NamedStep, amount_of, count_of, step_at_start, step_in_path
 
 PLAIN_READING = Reading()
@@ -52,6 +53,12 @@ def named_subject(
     if series is not None:
         plain = replace(plain, series=series, model=series, revision="", count=None)
     return plain
+
+
+def hub_subject(place: str, revision: object, file: ResultFile) -> Subject:
+    """What the model at ``place`` is at ``revision``, as harnesses name both; none is the main branch."""
+    inside = [] if revision in (None, "", "main") else [str(revision)]
+    return named_subject(place, inside, file.path, file.root, file.reading)
 
 
 def _without_step(subject: Subject, reading: Reading) -> Subject:

@@ -1,0 +1,223 @@
+"""Results of other harnesses are read as they are, each by the fields of its own; what is not read is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2lm import UserError
+from e2lm.command_line import main
+from e2lm.results import Reading, read_scores
+
+STEPS = (1000, 2000, 3000)
+
+
+def write(file: Path, data: object) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(data), encoding="utf-8")
+    return file
+
+
+def rows(path: Path) -> dict[tuple[str, str, str], list[tuple[int, float]]]:
+    """Step and value by series, task and metric."""
+    found: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
+    for row in read_scores(path).scores.rows():
+        found.setdefault((row.series, row.task, row.metric), []).append((row.step, row.value))
+    return found
+
+
+RISING = [(step, step / 1e4) for step in STEPS]
+
+
+# -- lm-eval 0.2 and 0.3 ------------------------------------------------------------------------------------------
+
+
+def old_lm_eval(step: int, **more: Any) -> dict[str, Any]:
+    """Results as lm-eval 0.3 wrote them, metrics without a filter."""
+    values = {"acc": step / 1e4, "acc_stderr": 0.02, "acc_norm": step / 1e4}
+    return {"results": {"arc_easy": values}, "versions": {"arc_easy": 0}, **more}
+
+
+def test_lm_eval_before_filters_is_read_from_files_of_any_name(tmp_path: Path) -> None:
+    for step in STEPS:
+        config = {"model": "hf-causal", "model_args": f"pretrained=org/tiny,revision=step{step}", "num_fewshot": 5}
+        write(tmp_path / f"tiny-{step}.json", old_lm_eval(step, config=config))
+    found = rows(tmp_path)
+    assert found == {("tiny", "arc_easy", metric): RISING for metric in ("acc", "acc_norm")}
+    first = next(iter(read_scores(tmp_path).scores.rows()))
+    assert first.stderr == 0.02
+    assert json.loads(first.key)["shots"] == "5"
+    assert len(rows(tmp_path / "tiny-1000.json")) == 2
+
+
+def test_gpt_neox_tells_the_step_by_the_name_of_the_file_only(tmp_path: Path) -> None:
+    for step in STEPS:
+        write(tmp_path / f"tiny-global_step{step}_eval_results_12-30-2022-22-34-04.json", old_lm_eval(step))
+    assert rows(tmp_path)["tiny", "arc_easy", "acc"] == RISING
+
+
+def test_what_counts_items_is_no_metric(tmp_path: Path) -> None:
+    data = {"results": {"arc": {"alias": "arc", "sample_len": 20, "acc,none": 0.5}}, "versions": {"arc": 1}}
+    assert {metric for *_, metric in rows(write(tmp_path / "results_2026-01-01.json", data))} == {"acc"}
+
+
+# -- lighteval ----------------------------------------------------------------------------------------------------
+
+
+def lighteval(step: int, shots: int = 25, **general: Any) -> dict[str, Any]:
+    """Results as lighteval writes them."""
+    task = f"leaderboard|arc:challenge|{shots}"
+    return {
+        "config_general": {
+            "lighteval_sha": "f" * 40,
+            "max_samples": None,
+            "model_name": "org/tiny",
+            "model_config": {"model_name": "org/tiny", "revision": f"step{step}"},
+            **general,
+        },
+        "results": {task: {"acc": step / 1e4, "acc_stderr": 0.02, "odd": 1 - step / 1e4}, "all": {"acc": step / 1e4}},
+        "versions": {task: 0},
+        "config_tasks": {task: {"metric": [{"metric_name": "odd", "higher_is_better": False}]}},
+    }
+
+
+def test_lighteval_names_task_and_shots_in_one_and_tells_the_direction(tmp_path: Path) -> None:
+    for step in STEPS:
+        write(tmp_path / "org" / "tiny" / f"results_2025-01-01T00-00-{step // 1000:02}.json", lighteval(step))
+    assert rows(tmp_path)["tiny", "arc:challenge", "acc"] == RISING
+    assert rows(tmp_path)["tiny", "all", "acc"] == RISING
+    source = read_scores(tmp_path)
+    assert source.directions["arc:challenge", "odd"] is False
+    key = json.loads(next(row.key for row in source.scores.rows() if row.task == "arc:challenge"))
+    assert (key["shots"], key["suite"], key["harness"], key["limit"]) == ("25", "leaderboard", "lighteval", "none")
+
+
+def test_lighteval_with_other_shots_or_fewer_samples_is_another_curve(tmp_path: Path) -> None:
+    write(tmp_path / "results_2025-01-01T00-00-01.json", lighteval(1000))
+    write(tmp_path / "results_2025-01-01T00-00-02.json", lighteval(1000, shots=0))
+    write(tmp_path / "results_2025-01-01T00-00-03.json", lighteval(1000, max_samples=10))
+    tasks = {task for _, task, metric in rows(tmp_path) if metric == "odd"}
+    assert len(tasks) == 3
+
+
+# -- OLMES --------------------------------------------------------------------------------------------------------
+
+
+def olmes(step: int, task: str = "arc_challenge") -> dict[str, Any]:
+    """One task as OLMES writes it."""
+    return {
+        "task_name": task,
+        "task_hash": "h" * 32,
+        "model_config": {"model": "olmo-1b", "revision": f"step{step}-tokens{step // 1000}B", "model_path": None},
+        "task_config": {"task_name": task, "num_shots": 5, "limit": None, "split": "test"},
+        "num_instances": 1172,
+        "metrics": {"acc_raw": step / 1e4, "bits_per_byte_corr": 1.5},
+    }
+
+
+def test_olmes_is_read_by_task_or_from_the_file_of_all_and_nothing_twice(tmp_path: Path) -> None:
+    for step in STEPS:
+        folder = tmp_path / f"step{step}"
+        write(folder / "task-000-arc_challenge-metrics.json", olmes(step))
+        write(folder / "metrics-all.jsonl", olmes(step))
+    source = read_scores(tmp_path)
+    assert source.notes == ()
+    assert rows(tmp_path)["olmo-1b", "arc_challenge", "acc_raw"] == RISING
+    row = next(source.scores.rows())
+    assert (row.tokens, row.n) == (1e9, 1172)
+    for file in tmp_path.rglob("task-*"):
+        file.unlink()
+    assert rows(tmp_path)["olmo-1b", "arc_challenge", "acc_raw"] == RISING
+    assert len(rows(tmp_path / "step1000" / "metrics-all.jsonl")) == 2
+
+
+# -- trainer_state.json -------------------------------------------------------------------------------------------
+
+
+def trainer_state(upto: int) -> dict[str, Any]:
+    """The state of transformers' Trainer at a step."""
+    history = [{"epoch": 0.1, "step": step, "loss": 4 - step / 1e4, "learning_rate": 1e-3} for step in STEPS]
+    history += [{"epoch": 0.1, "step": step, "eval_loss": 5 - step / 1e4, "eval_runtime": 2.0} for step in STEPS]
+    return {"global_step": upto, "log_history": [one for one in history if one["step"] <= upto]}
+
+
+def test_the_losses_of_a_trainer_are_those_of_its_newest_state(tmp_path: Path) -> None:
+    for step in STEPS:
+        write(tmp_path / "wide" / f"checkpoint-{step}" / "trainer_state.json", trainer_state(step))
+    assert rows(tmp_path) == {
+        ("wide", "train", "loss"): [(step, 4 - step / 1e4) for step in STEPS],
+        ("wide", "eval", "loss"): [(step, 5 - step / 1e4) for step in STEPS],
+    }
+    assert any("newest trainer_state.json" in note for note in read_scores(tmp_path).notes)
+    alone = rows(tmp_path / "wide" / "checkpoint-1000" / "trainer_state.json")
+    assert [len(values) for values in alone.values()] == [1, 1]
+
+
+# -- folders ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_may_hold_results_of_several_programs_and_files_of_none(tmp_path: Path) -> None:
+    write(tmp_path / "old.json", old_lm_eval(1000, config={"model_args": "pretrained=org/a,revision=step1000"}))
+    write(tmp_path / "task-000-arc_challenge-metrics.json", olmes(1000))
+    write(tmp_path / "results_2025-01-01T00-00-01.json", lighteval(1000))
+    write(tmp_path / "config.json", {"architectures": []})
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    (tmp_path / "results_2025-01-01T00-00-02.json").write_text("{", encoding="utf-8")
+    source = read_scores(tmp_path)
+    assert {row.series for row in source.scores.rows()} == {"a", "olmo-1b", "tiny"}
+    assert [left.what for left in source.left_out] == ["results_2025-01-01T00-00-02.json"]
+    assert "results_2025-01-01T00-00-02.json: not valid JSON" in source.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("runs/mmlu:model=a/stats.json", "these are files of HELM, which are not read"),
+        ("curves.csv", "of tables give one, as "),
+        ("notes.txt", r"nor of another known format \(.*lighteval, olmes.*\)"),
+    ],
+)
+def test_what_is_there_instead_of_results_is_named(name: str, said: str, tmp_path: Path) -> None:
+    write(tmp_path / name, [{"name": {"name": "exact_match"}, "mean": 0.2}])
+    with pytest.raises(UserError, match=said):
+        read_scores(tmp_path)
+
+
+def test_patterns_and_split_by_hold_for_every_format(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        data = lighteval(0)
+        data["config_general"]["model_config"] = {"model_name": f"/runs/{run}/it7"}
+        write(tmp_path / run / "results_2025-01-01T00-00-01.json", data)
+    source = read_scores(tmp_path, Reading(step_pattern="it([0-9]+)"))
+    assert {(row.series, row.step) for row in source.scores.rows()} == {("a", 7), ("b", 7)}
+
+
+PLUGIN = """
+from e2lm import hookimpl
+from e2lm.results.result import TaskResult
+from e2lm.results.result_format import ResultFormat
+from e2lm.scores import ScoreRow
+
+def read(file):
+    rows = (ScoreRow("run", file.data["step"], "arc", "acc", file.data["right"]),)
+    return [TaskResult(rows, "arc", "run", file.data["step"], file.path, about={"shots": file.data["shots"]})]
+
+@hookimpl
+def e2lm_register_result_formats():
+    return [ResultFormat("mine", "Mine.", read, patterns=("mine-*.json",))]
+"""
+
+
+def test_a_plugin_brings_a_format_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = tmp_path / "format_plugin.py"
+    plugin.write_text(PLUGIN, encoding="utf-8")
+    for step in STEPS:
+        for shots in "05":
+            write(tmp_path / "out" / f"mine-{step}-{shots}.json", {"step": step, "right": 0.5, "shots": shots})
+    call = ["--plugin", str(plugin), "signal", str(tmp_path / "out"), "--json", "--scores", "signal_quality"]
+    assert main(call) == 0
+    told = json.loads(capsys.readouterr().out)["rows"]
+    assert [(one["task"], one["n"]) for one in told] == [("arc (shots=0)", 3), ("arc (shots=5)", 3)]
