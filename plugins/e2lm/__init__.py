@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from e2lm.item_metric import ItemMetric as ItemMetric
     from e2lm.judge import Judge as Judge
     from e2lm.merge_strategy import MergeStrategy as MergeStrategy
+    from e2lm.results.result_format import ResultFormat as ResultFormat
     from e2lm.samples import Samples as Samples
     from e2lm.scaling_predictor import Forecast as Forecast
     from e2lm.scaling_predictor import ScalingPredictor as ScalingPredictor
@@ -49,6 +50,7 @@ _HOME_OF_NAME = {
     "ItemMetric": "e2lm.item_metric",
     "Judge": "e2lm.judge",
     "MergeStrategy": "e2lm.merge_strategy",
+    "ResultFormat": "e2lm.results.result_format",
     "Samples": "e2lm.samples",
     "ScalingPredictor": "e2lm.scaling_predictor",
     "ScoreValue": "e2lm.signal_score",
@@ -75,6 +77,7 @@ __all__ = [
     "ItemMetric",
     "Judge",
     "MergeStrategy",
+    "ResultFormat",
     "Samples",
     "ScalingPredictor",
     "ScoreValue",

@@ -191,9 +191,8 @@ def e2lm_register_result_formats() -> Iterable[ResultFormat]:
 
     A file is shown to the formats of plugins before ours, by its name, and read by the first that knows it.
 
-    >>> from e2lm import hookimpl
+    >>> from e2lm import ResultFormat, hookimpl
     >>> from e2lm.results.result import TaskResult
-    >>> from e2lm.results.result_format import ResultFormat
     >>> from e2lm.scores import ScoreRow
     >>> def read(file):
     ...     if not isinstance(file.data, dict) or "my_accuracy" not in file.data:
