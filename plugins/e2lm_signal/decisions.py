@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SignalScore
 from e2lm.arrays import Values
-from e2lm.interval import Interval, normal_interval, redrawn_DI
+from e2lm.interval import Interval, normal_interval, percentile_interval, redrawn_counts_DI, redrawn_DI
 from e2lm_signal.curves import CommonGrid, common_grid
 from e2lm_signal.item_noise import DRAWS
 
@@ -25,6 +26,21 @@ SOURCE = "DataDecide (Magnusson et al. 2025, arXiv 2504.11393), section 2.2"
 EARLY_SHARE = 0.1
 #: The target is the mean of this many last checkpoints, so that one noisy checkpoint does not decide.
 FINAL_CHECKPOINTS = 3
+
+
+#: Redrawing fewer series says nothing about others.
+LEAST_REDRAWN = 4
+
+
+def too_few(series: int) -> str:
+    """Why the order of so few series decides nothing.
+
+    >>> too_few(2)
+    'too few series to say: the order of 2 is a matter of 1 pair; at least 4 are needed'
+    """
+    pairs = series * (series - 1) // 2
+    many = "1 pair" if pairs == 1 else f"{pairs} pairs"
+    return f"too few series to say: the order of {series} is a matter of {many}; at least {LEAST_REDRAWN} are needed"
 
 
 def agreement_MM(early_M: Values, target_M: Values) -> Values:
@@ -97,8 +113,8 @@ def interval_of_pairs(
     """Mean agreement with a 90 % interval from redrawing series (normal, cut to [0, 1])."""
     first, second = np.triu_indices(len(agreement), 1)
     value = float(agreement[first, second].mean())
-    if len(agreement) < 4:
-        return ScoreValue(value, reason=f"no interval: {len(agreement)} series; at least 4 are needed to redraw them")
+    if len(agreement) < LEAST_REDRAWN:
+        return ScoreValue(value, 0.0, 1.0, reason=too_few(len(agreement)))
     details = {} if grid is None else {"early_position": float(grid.position_K[early])}
     return ScoreValue(value, *accuracy_interval(value, agreement, rng), details=details)
 
@@ -120,12 +136,17 @@ def decision_accuracy_scores() -> list[SignalScore]:
 
 #: Share of pairs that must keep their final order: the level DataDecide calls predictable is .8; .9 leaves one in ten.
 SETTLED = 0.9
+#: At least and at most so many redraws; each weighs all pairs at all checkpoints, and so many pairs take a second.
+SETTLING_DRAWS = (20, 300)
+SETTLING_WORK = 1_000_000_000
+#: Shares that are closer are the same, added in another order.
+SAME = 1e-9
 
 
 def settling_share(curves: Sequence[Curve], rng: np.random.Generator, settled: float = SETTLED) -> ScoreValue:
     """Share of the run after which decision accuracy against the final order stays at ``settled`` or more.
 
-    ``details`` say the step and tokens. 1 where it settles only at the very end.
+    ``details`` say the step and tokens. 1 where it settles only at the very end. The interval is of redrawn series.
     """
     grid = common_grid(curves)
     if isinstance(grid, str):
@@ -133,12 +154,37 @@ def settling_share(curves: Sequence[Curve], rng: np.random.Generator, settled: f
     target_M = grid.values_MK[:, -min(FINAL_CHECKPOINTS, grid.values_MK.shape[1]) :].mean(axis=1)
     if len(np.unique(target_M)) == 1:
         return ScoreValue(None, reason="all series end equal: there is no order to settle")
-    accuracy_K = np.asarray([decision_accuracy(early_M, target_M) for early_M in grid.values_MK.T])
-    unsettled = np.flatnonzero(accuracy_K < settled)
-    at = min(int(unsettled[-1]) + 1 if len(unsettled) else 0, len(accuracy_K) - 1)
+    series, checkpoints = grid.values_MK.shape
+    draws = int(np.clip(SETTLING_WORK // (series**2 * checkpoints), *SETTLING_DRAWS))
+    agreement_KMM = (agreement_MM(early_M, target_M) for early_M in grid.values_MK.T)
+    counts_DM = redrawn_counts_DI(series, draws, rng).astype(np.float64)
+    counts_DM = np.concatenate([np.ones((1, series)), counts_DM])  # the measured series themselves come first
+    accuracy_KD = np.stack([_redrawn_accuracy_D(agreement, counts_DM) for agreement in agreement_KMM])
+    at_D = _settled_at_D(accuracy_KD, settled)
+    at, share_D = int(at_D[0]), grid.share_K[at_D[1:]]
     details = {"step": float(grid.steps_K[at]), "position": float(grid.position_K[at])}
-    reason = f"step {grid.steps_K[at]}; no interval: resolved to the spacing of checkpoints"
-    return ScoreValue(float(grid.share_K[at]), reason=reason, details=details)
+    settles = "" if accuracy_KD[-1, 0] >= settled - SAME else f"never: {accuracy_KD[-1, 0]:.0%} at the last; "
+    reason = f"{settles}step {grid.steps_K[at]}; resolved to the spacing of checkpoints"
+    interval = percentile_interval(share_D, method="closest_observation").holding(float(grid.share_K[at]))
+    if series < LEAST_REDRAWN:
+        interval, reason = Interval(0.0, 1.0), f"{reason}; {too_few(series)}"
+    return ScoreValue(float(grid.share_K[at]), *interval, reason=reason, details=details)
+
+
+def _redrawn_accuracy_D(agreement: Values, counts_DM: Values) -> Values:
+    """Decision accuracy of every redraw; a series paired with its own copy does not count, nor a redraw of one."""
+    off_diagonal = agreement - np.diag(np.diag(agreement))
+    pairs_D = counts_DM.sum(axis=1) ** 2 - (counts_DM**2).sum(axis=1)
+    kept_D = ((counts_DM @ off_diagonal) * counts_DM).sum(axis=1)
+    return np.where(pairs_D > 0, kept_D / np.maximum(pairs_D, 1.0), 0.0)
+
+
+def _settled_at_D(accuracy_KD: Values, settled: float) -> NDArray[np.int64]:
+    """The first checkpoint from which on each redraw stays at ``settled``; the last where none does."""
+    unsettled_KD = accuracy_KD < settled - SAME
+    last_D = len(accuracy_KD) - 1 - unsettled_KD[::-1].argmax(axis=0)
+    at_D = np.where(unsettled_KD.any(axis=0), last_D + 1, 0)
+    return np.asarray(np.minimum(at_D, len(accuracy_KD) - 1), dtype=np.int64)
 
 
 def settling_scores() -> list[SignalScore]:

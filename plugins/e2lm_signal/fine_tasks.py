@@ -22,6 +22,7 @@ Shape suffixes: M series, K checkpoints, S seeds, D draws.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -138,7 +139,7 @@ def fine_tasks_scores() -> list[SignalScore]:
         SignalScore(
             "finetasks_monotonicity",
             "Spearman correlation of step and score; .5 or more is wanted.",
-            resampled(fine_tasks_monotonicity_D),
+            resampled(fine_tasks_monotonicity_D, within=(-1.0, 1.0)),
             source=SOURCE,
         ),
         SignalScore(
@@ -181,11 +182,12 @@ def fluid_scores() -> list[SignalScore]:
         SignalScore(
             "fluid_total_variation",
             "Way walked over way gained; n/(n-1) for a monotone curve, lower is smoother.",
-            resampled(total_variation_D),
+            resampled(total_variation_D, within=(1.0, math.inf)),
             source=FLUID_SOURCE,
         ),
         SignalScore(
-            "fluid_saturation", "Absolute Spearman correlation of step and score.", resampled(saturation_D),
+            "fluid_saturation", "Absolute Spearman correlation of step and score.",
+            resampled(saturation_D, within=(0.0, 1.0)),
             source=FLUID_SOURCE,
         ),
     ]  # fmt: skip

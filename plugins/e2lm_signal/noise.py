@@ -30,6 +30,7 @@ Shape suffixes: M series, K checkpoints, I items, D draws.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -199,7 +200,7 @@ def checkpoint_noise_scores() -> list[SignalScore]:
         SignalScore(
             "detrended_noise",
             "Noise of single checkpoints around the local trend.",
-            resampled(detrended_noise_D, least=3),
+            resampled(detrended_noise_D, least=3, within=(0.0, math.inf)),
             source="Gasser, Sroka and Jennen-Steinmetz (1986), Biometrika 73, 625",
             unit="units of the metric",
         ),

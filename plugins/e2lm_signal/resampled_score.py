@@ -5,6 +5,7 @@ Shape suffixes: K checkpoints, D draws.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,12 +22,17 @@ Statistic = Callable[..., Values]
 CurveScore = Callable[[Curve, np.random.Generator], ScoreValue]
 
 
-def resampled(statistic: Statistic, least: int = 2, with_chance: bool = False) -> CurveScore:
+def resampled(
+    statistic: Statistic,
+    least: int = 2,
+    with_chance: bool = False,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> CurveScore:
     """The score of ``statistic``; values are turned so that more is better before it sees them.
 
     The interval is ``value + q05 - q50`` to ``value + q95 - q50`` of redraws around the de-noised curve (quantiles, as
     ratios have wild tails). It has no p-value: the one of ``signal_quality`` tests the same curve. ``with_chance``
-    passes the chance level as a third argument.
+    passes the chance level as a third argument. ``within`` is the range of the statistic, which no interval leaves.
     """
 
     def score(curve: Curve, rng: np.random.Generator) -> ScoreValue:
@@ -52,6 +58,7 @@ def resampled(statistic: Statistic, least: int = 2, with_chance: bool = False) -
         draws_D = draws_D[np.isfinite(draws_D)]
         if not len(draws_D):
             return ScoreValue(value, reason="; ".join([*remarks, "no interval: undefined in every redraw"]))
-        return ScoreValue(value, *recentred_interval(value, draws_D), reason="; ".join(remarks) or None)
+        interval = recentred_interval(value, draws_D).holding(value).within(*within)
+        return ScoreValue(value, *interval, reason="; ".join(remarks) or None)
 
     return score

@@ -13,6 +13,7 @@ Shape suffixes: M series, K checkpoints, D draws.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -110,7 +111,7 @@ def signal_and_noise_scores() -> list[SignalScore]:
         SignalScore(
             "sn_noise",
             "Standard deviation of the last checkpoints over their mean.",
-            resampled(relative_noise_D, least=4),
+            resampled(relative_noise_D, least=4, within=(0.0, math.inf)),
             source=SOURCE,
             unit="share of the mean",
         ),

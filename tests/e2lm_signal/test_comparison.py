@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from e2lm.command_line import main
-from e2lm_signal.comparison import Contender, _redrawn_D, contender_in_scale, ranked
+from e2lm_signal.comparison import Contender, _redrawn_D, after_choice, contender_in_scale, ranked
 from e2lm_signal.curves import curve_of_values
+from e2lm_signal.decisions import agreement_MM
 
 
 @pytest.fixture
@@ -120,3 +121,70 @@ def test_a_redraw_is_the_share_of_pairs_of_different_series_and_none_where_all_a
     one = Contender("task", "acc", ("a", "b", "c"), agreement, 1.0)
     expected = [0.5, 0.0, 1.0, np.nan]
     assert _redrawn_D(one, ["a", "b", "c"], counts_DM) == pytest.approx(expected, nan_ok=True)
+
+
+def seeded_csv(tmp_path, recipes=5, seeds=3):
+    """Each run has its own luck, and the seeds of a recipe cancel: only their mean has the order of the recipes."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for size in ("150M", "1B"):
+        luck_RS = 0.1 * rng.normal(size=(recipes, seeds))
+        luck_RS -= luck_RS.mean(axis=1, keepdims=True)
+        for recipe, seed, step in product(range(recipes), range(seeds), (1, 2, 3, 4)):
+            value = 0.3 + 0.01 * recipe + luck_RS[recipe, seed]
+            rows.append((f"r{recipe}-{size}-seed{seed}", step, "quiz", "acc", value))
+    path = tmp_path / "seeded.csv"
+    pd.DataFrame(rows, columns=["series", "step", "task", "metric", "value"]).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [["*-150M-{seed}", "*-1B-{seed}"], ["*-150M-seed*", "*-1B-seed*"], ["*-{size}-{seed}"], ["*-{size}-seed{seed}"]],
+)
+def test_seeds_of_a_recipe_are_averaged_before_recipes_are_held_against_each_other(capsys, tmp_path, scales):
+    path = seeded_csv(tmp_path)
+    assert main(["signal", "compare", str(path), "--scales", *scales, "--json"]) == 0
+    captured = capsys.readouterr()
+    [found] = json.loads(captured.out)["ranking"]
+    assert (found["decision_accuracy"], found["series"]) == (1.0, 5)
+    assert "5 recipes, seeds averaged: 15 small runs, 15 large ones" in captured.err
+    [alone] = ranking(capsys, path, "--scales", "*-150M-seed0", "*-1B-seed0")
+    assert alone["decision_accuracy"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("scales", "said"),
+    [
+        (["*-{size}", "*-1B"], "give SMALL LARGE, or one pattern"),
+        (["*-150M"], "give SMALL LARGE, or one pattern"),
+        (["*-150M", "*-1B", "*-7B"], "give SMALL LARGE, or one pattern"),
+        (["*-7{size}"], "fits series of 0 sizes"),
+    ],
+)
+def test_patterns_that_say_no_two_scales_get_one_line(capsys, scores_csv, scales, said):
+    assert main(["signal", "compare", str(scores_csv), "--scales", *scales]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_picked_from_many_coin_tosses_pays_for_having_looked():
+    rng = np.random.default_rng(3)
+    early_TM, final_M = rng.normal(size=(30, 8)), np.arange(8.0)
+    names = tuple(f"s{m}" for m in range(8))
+    tosses = [
+        Contender(f"task{t}", "acc", names, agreement_MM(early_M, final_M), 1.0) for t, early_M in enumerate(early_TM)
+    ]
+    first = ranked(tosses, rng)
+    assert first[0].contender.value > 0.7
+    assert after_choice(first, rng) < first[0].contender.value - 0.05
+    assert after_choice(first[:1], rng) == pytest.approx(first[0].contender.value, abs=0.02)
+
+
+def test_the_price_of_having_looked_is_told(capsys, scores_csv):
+    assert main(["signal", "compare", str(scores_csv), "--series", "*-1B", "--early", "0.2"]) == 0
+    assert "is the highest of 2 that were looked at" in capsys.readouterr().out
+
+
+def test_the_order_of_three_series_has_an_interval_that_holds_all(capsys, scores_csv):
+    found = ranking(capsys, scores_csv, "--series", "r[123]-1B")
+    assert {(one["low"], one["high"]) for one in found} == {(0.0, 1.0)}

@@ -5,7 +5,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from e2lm_signal.decisions import accuracy_interval, agreement_MM, bootstrap_D, interval_of_pairs
+from e2lm_signal.curves import curve_of_values
+from e2lm_signal.decisions import (
+    accuracy_interval,
+    agreement_MM,
+    bootstrap_D,
+    family_decision_accuracy,
+    interval_of_pairs,
+    settling_share,
+)
 
 Z_90 = 1.6448536
 
@@ -59,3 +67,35 @@ def test_an_accuracy_of_none_or_all_ends_at_zero_or_one():
     never, always = (accuracy_interval(value, np.full((5, 5), value), np.random.default_rng(3)) for value in (0.0, 1.0))
     assert never.low == 0.0 < never.high < 0.5
     assert 0.5 < always.low < 1.0 == always.high
+
+
+def family(values_MK):
+    steps_K = np.arange(1, values_MK.shape[1] + 1)
+    return [curve_of_values(values_K, series=f"s{m}", steps_K=steps_K) for m, values_K in enumerate(values_MK)]
+
+
+@pytest.mark.parametrize("series", [2, 3])
+def test_two_or_three_series_are_too_few_to_say_and_promise_nothing(series):
+    rising_MK = np.arange(1.0, series + 1)[:, None] * np.linspace(0.1, 0.5, 20)
+    for score in (family_decision_accuracy, settling_share):
+        found = score(family(rising_MK), np.random.default_rng(0))
+        assert (found.low, found.high) == (0.0, 1.0)
+        assert "too few series to say" in found.reason
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_estimate_lies_in_its_interval_and_the_interval_in_its_range(seed):
+    rng = np.random.default_rng(seed)
+    skill_M = rng.normal(size=int(rng.integers(4, 9)))[:, None]
+    curves = family(skill_M * np.linspace(0, 1, 15) + rng.choice([0.01, 0.5]) * rng.normal(size=(len(skill_M), 15)))
+    for score in (family_decision_accuracy, settling_share):
+        found = score(curves, rng)
+        assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
+def test_an_order_that_never_settles_is_said_to():
+    unsettled_MK = np.tile(np.arange(4.0), (12, 1)).T
+    unsettled_MK[:, -1] = -1.5 * unsettled_MK[:, -1]  # the mean of the last three still has the old order
+    found = settling_share(family(unsettled_MK), np.random.default_rng(4))
+    assert found.value == 1.0
+    assert "never: 0% at the last" in found.reason

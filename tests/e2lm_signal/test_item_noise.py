@@ -40,3 +40,17 @@ def test_a_table_of_items_says_the_standard_error_of_its_means():
     )
     (curve,) = table.curves()
     assert curve.stderr_K == pytest.approx(ITEMS_KI.std(axis=1, ddof=1) / np.sqrt(300), rel=1e-5)
+
+
+def test_an_error_of_nothing_is_no_certainty():
+    errors_K = np.array([0.02, 0.0, 0.03])
+    counted = item_noise(curve_of_values([0.2, 0.5, 0.4], stderr_K=errors_K, n_items_K=np.full(3, 100)))
+    assert np.diag(counted.covariance_KK) == pytest.approx([0.0004, 0.0025, 0.0009])
+    uncounted = item_noise(curve_of_values([0.2, 0.5, 0.4], stderr_K=errors_K))
+    assert np.diag(uncounted.covariance_KK) == pytest.approx([0.0004, 0.0009, 0.0009])
+
+
+@pytest.mark.parametrize("edge", [0.0, 1.0])
+def test_an_accuracy_of_none_or_all_is_as_unsure_as_one_item_more_on_each_side(edge):
+    noise = item_noise(curve_of_values([edge, 0.5], n_items_K=np.array([98, 100])))
+    assert np.diag(noise.covariance_KK) == pytest.approx([0.01 * 0.99 / 100, 0.0025])

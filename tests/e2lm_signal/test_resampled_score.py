@@ -47,3 +47,11 @@ def test_nine_in_ten_intervals_of_a_mean_over_checkpoints_hold_its_true_value():
         found = score(curve_of_values(values, stderr_K=np.full(8, 0.03)), rng)
         held.append(found.low <= 0.45 <= found.high)
     assert np.mean(held) == pytest.approx(0.9, abs=0.04)
+
+
+def test_no_interval_leaves_the_range_of_its_statistic():
+    rng = np.random.default_rng(6)
+    bounded = resampled(lambda values_DK, positions_K: np.clip(values_DK[:, -1], 0.0, 1.0), within=(0.0, 1.0))
+    for _ in range(50):
+        found = bounded(curve_of_values(np.r_[rng.uniform(0.2, 0.8, size=7), 0.99], stderr_K=np.full(8, 0.1)), rng)
+        assert 0.0 <= found.low <= found.value <= found.high <= 1.0

@@ -109,8 +109,8 @@ def _compare(parser: ArgumentParser) -> None:
     parser.add_argument("--early", type=SHARE, default=0.1, help="share of the run at which to decide (default: 0.1)")
     parser.add_argument("--target-metric", help="decide the final order by this metric (default: each by its own)")
     parser.add_argument(
-        "--scales", nargs=2, metavar=("SMALL", "LARGE"),
-        help="patterns of small and large series; what * stands for is the recipe, e.g. '*-150M' '*-1B'",
+        "--scales", nargs="+", metavar="PATTERN",
+        help="small and large series; * is the recipe, {seed} is averaged: '*-150M' '*-1B', or '*-{size}-{seed}'",
     )  # fmt: skip
 
 

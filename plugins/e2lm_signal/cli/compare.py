@@ -16,7 +16,16 @@ from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.cli.input import print_notes, read_input
 from e2lm_signal.cli.text_table import text_table
-from e2lm_signal.comparison import Contender, Ranked, contender_in_scale, contender_in_time, ranked
+from e2lm_signal.comparison import (
+    Contender,
+    Ranked,
+    Scales,
+    after_choice,
+    contender_in_scale,
+    contender_in_time,
+    ranked,
+)
+from e2lm_signal.decisions import LEAST_REDRAWN, too_few
 
 
 def run_compare(arguments: Namespace) -> int:
@@ -29,10 +38,13 @@ def run_compare(arguments: Namespace) -> int:
         raise UserError(f"{arguments.path}: no task x metric can be compared: {why}")
     ranking = ranked(contenders, np.random.default_rng(arguments.seed))
     notes = [*source.notes, *(f"{count} task x metric left out: {reason}" for reason, count in refused.items())]
-    if len(contenders[0].names_M) < 4:
-        notes.append("no intervals and one group: fewer than 4 series cannot be redrawn")
+    if (series := len(contenders[0].names_M)) < LEAST_REDRAWN:
+        notes.append(f"one group, and intervals that hold all: fewer than {LEAST_REDRAWN} series; {too_few(series)}")
+    looked = after_choice(ranking, np.random.default_rng([arguments.seed, len(ranking)]))
+    notes += [*_on_seeds(contenders[0]), *_on_choice(ranking, looked)]
     if arguments.json:
-        print(json.dumps({"ranking": [_as_json(one) for one in ranking]}, indent=1, allow_nan=False))
+        found = {"ranking": [_as_json(one) for one in ranking], "first_after_choice": looked}
+        print(json.dumps(found, indent=1, allow_nan=False))
     else:
         print(as_text(ranking))
     print_notes(notes, arguments)
@@ -46,6 +58,7 @@ def contenders_of(groups: Sequence[Sequence[Curve]], arguments: Namespace) -> tu
     if wanted is not None and all(metric != wanted for _, metric in by_key):
         known = {metric for _, metric in by_key}
         raise UserError(f"--target-metric: no metric {wanted!r} in {arguments.path}. {nearest_names(wanted, known)}")
+    scales = Scales(tuple(arguments.scales)) if arguments.scales else None
     contenders: list[Contender] = []
     refused: Counter[str] = Counter()
     for (task, metric), curves in by_key.items():
@@ -53,8 +66,8 @@ def contenders_of(groups: Sequence[Sequence[Curve]], arguments: Namespace) -> tu
         if target is None:
             refused[f"the task has no metric {wanted!r}"] += 1
             continue
-        if arguments.scales:
-            found = contender_in_scale(curves, target, *arguments.scales)
+        if scales is not None:
+            found = contender_in_scale(curves, target, *scales.sides(curve.series for curve in curves))
         else:
             found = contender_in_time(curves, target, arguments.early)
         if isinstance(found, str):
@@ -62,6 +75,24 @@ def contenders_of(groups: Sequence[Sequence[Curve]], arguments: Namespace) -> tu
         else:
             contenders.append(found)
     return contenders, refused
+
+
+def _on_seeds(one: Contender) -> list[str]:
+    if one.runs is None or max(one.runs) == len(one.names_M):
+        return []
+    small, large = one.runs
+    return [f"{len(one.names_M)} recipes, seeds averaged: {small} small runs, {large} large ones"]
+
+
+def _on_choice(ranking: Sequence[Ranked], looked: float | None) -> list[str]:
+    """The price of having looked at many."""
+    if looked is None or len(ranking) < 2:
+        return []
+    best = ranking[0].contender
+    return [
+        f"{best.task} {best.metric} is the highest of {len(ranking)} that were looked at: of its {best.value:.3f}, "
+        f"{looked:.3f} is left for other series after the price of having looked"
+    ]
 
 
 def _as_json(one: Ranked) -> dict[str, Any]:
@@ -96,5 +127,4 @@ def as_text(ranking: Sequence[Ranked]) -> str:
 
 
 def _shown(one: Ranked) -> str:
-    value = f"{one.contender.value:.3f}"
-    return value if one.low is None or one.high is None else f"{value} [{one.low:.3f}, {one.high:.3f}]"
+    return f"{one.contender.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
