@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError, one_line
-from e2lm.interval import percentile_interval
+from e2lm.interval import percentile_interval, redrawn_counts_DI
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
@@ -36,7 +36,9 @@ FIRST_PREDICTORS = ("chinchilla-tied", "chinchilla", "persistence", "log-linear"
 
 @dataclass(frozen=True, slots=True)
 class TaskFinding:
-    """One task x metric. ``early_right`` is the share of model pairs in true order early, with a 90 % interval."""
+    """One task x metric. ``early_right`` is the share of model pairs in true order early, with a 90 % interval of
+    items and of models that might have been trained instead.
+    """
 
     task: str
     metric: str
@@ -156,21 +158,41 @@ def _finding(
     at = int(np.flatnonzero(tokens_K == early)[0])
     right_K = np.array([float(pairs_right(values_MK[:, k], truth_M)) for k in range(len(tokens_K))])
     noise_DM = rng.standard_normal((DRAWS, len(models))) * np.nan_to_num(stderr_MK[:, at])
-    drawn_D = pairs_right(values_MK[:, at] + noise_DM, truth_M)
-    low, high = percentile_interval(drawn_D)
+    early_M = values_MK[:, at]
+    drawn_D = _pairs_right_of_others(early_M + noise_DM, truth_M, rng)
+    right = float(right_K[at])
+    low, high = percentile_interval(drawn_D).holding(right)
     return TaskFinding(
         task=task,
         metric=metric,
         chance=_chance(metric, rows),
         last_value=float(values_MK[-1, -1]),
         last_stderr=float(stderr_MK[-1, -1]),
-        early_right=float(right_K[at]),
+        early_right=right,
         early_low=low,
         early_high=high,
         last_right=float(right_K[-1]),
         settled_tokens=_settled(right_K, tokens_K),
         scores=_mean_scores(signal, task, metric),
     )
+
+
+def _pairs_right_of_others(
+    drawn_DM: NDArray[np.float64], truth_M: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Share of pairs right in redrawn models: another draw of models of this kind, each trained once.
+
+    One imagined model that is ordered rightly with each other one half of the time is redrawn along: without it, models
+    that are all ordered rightly would promise the same of all others. Redraws of a single model say one half.
+    """
+    draws, models = drawn_DM.shape
+    count_DM = redrawn_counts_DI(models + 1, draws, rng).astype(np.float64)
+    right_D, weight_D = np.zeros(draws), np.zeros(draws)
+    for a, b in combinations(range(models + 1), 2):
+        pair_D = count_DM[:, a] * count_DM[:, b]
+        agreement_D = np.full(draws, 0.5) if b == models else pairs_right(drawn_DM[:, [a, b]], truth_M[[a, b]])
+        right_D, weight_D = right_D + pair_D * agreement_D, weight_D + pair_D
+    return np.where(weight_D > 0, right_D / np.maximum(weight_D, 1.0), 0.5)
 
 
 def _settled(right_K: NDArray[np.float64], tokens_K: NDArray[np.float64]) -> float | None:

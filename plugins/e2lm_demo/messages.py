@@ -27,13 +27,20 @@ say = Catalogue(
             "After {tokens:short} tokens, {name} already ordered " + _RIGHT + " of the pairs of models that way; "
             "accuracy on the same answers, {accuracy:.0%} (90 % interval {accuracy_range:ends .0%})."
         ),
+        "first_of_many": (
+            "That is the first of {curves} {curves:plural curve|curves} that were looked at, of models trained once "
+            "each: other models, or another seed, may order otherwise. At the last checkpoint it orders {last:.0%} of "
+            "the pairs rightly; {settled}."
+        ),
+        "settles": "from {tokens:short} tokens on it has ordered all of them",
+        "never_settles": "its order never settles",
         "blind": "No better than guessing then: {tasks:list}.",
         "task_by_metric": "{task} by {metric}",
         # -- every task and metric
         "every_task": "Every task and metric",
         "every_task_note": (
             "Pairs right: share of pairs of models ordered as their final held-out loss orders them, after "
-            "{tokens:short} tokens, ties one half, with a 90 % interval from the items. Settled: from how many tokens "
+            "{tokens:short} tokens, ties one half, with a 90 % interval of other items and other models. Settled: from how many tokens "
             "on every checkpoint orders all pairs rightly. Signal scores: mean over the models."
         ),
         "task": "task",

@@ -68,12 +68,20 @@ def answer(findings: DemoFindings) -> str:
     trained = say("trained", count=len(findings.models), order=" < ".join(findings.true_order))
     told = {"tokens": findings.early_tokens, "name": name_of(best), "right": best.early_right, "range": _early(best)}
     if best.early_low <= BLIND:
-        return f"{trained} {say('nothing_early', **told)}"
-    sentences = [trained, _best_early(findings, told)]
+        return f"{trained} {say('nothing_early', **told)} {_first_of_many(findings)}"
+    sentences = [trained, _best_early(findings, told), _first_of_many(findings)]
     blind = sorted({_task(f) for f in findings.findings} - {_task(f) for f in findings.findings if f.early_low > BLIND})
     if blind:
         sentences.append(say("blind", tasks=blind))
     return " ".join(sentences)
+
+
+def _first_of_many(findings: DemoFindings) -> str:
+    """What a reader must know of a curve that was picked: from how many, and what became of it."""
+    best = findings.findings[0]
+    known = best.settled_tokens
+    settled = say("never_settles") if known is None else say("settles", tokens=known)
+    return say("first_of_many", curves=len(findings.findings), last=best.last_right, settled=settled)
 
 
 def _best_early(findings: DemoFindings, told: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ Shape suffixes: M series, K checkpoints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,6 +19,39 @@ from e2lm.arrays import Values
 from e2lm.errors import nearest_names
 from e2lm.results.direction import Directions
 from e2lm_signal.official_score import SELECTED_STEP, SELECTED_TOKENS
+
+#: Number of choices of every item of well-known tasks; the first that fits. Tasks whose items differ are absent.
+KNOWN_CHOICES = (
+    ("*mmlu_pro*", 10),
+    ("*generat*", math.inf),
+    ("mmlu*", 4),
+    ("hendryckstest*", 4),
+    ("arc_easy*", 4),
+    ("arc_challenge*", 4),
+    ("hellaswag*", 4),
+    ("openbookqa*", 4),
+    ("sciq*", 4),
+    ("race*", 4),
+    ("logiqa*", 4),
+    ("medmcqa*", 4),
+    ("gpqa*", 4),
+    ("swag*", 4),
+    ("commonsense_qa*", 5),
+    ("social_iqa*", 3),
+    ("siqa*", 3),
+    ("anli*", 3),
+    ("boolq*", 2),
+    ("piqa*", 2),
+    ("winogrande*", 2),
+    ("copa*", 2),
+    ("rte*", 2),
+    ("wic*", 2),
+    ("wsc*", 2),
+    ("blimp*", 2),
+    ("storycloze*", 2),
+)
+#: Metrics that such a guess gets one in so many of.
+ACCURACIES = ("acc", "accuracy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +147,29 @@ def curve_groups(
 
 
 def _chance(task: str, metric: str, metrics: Sequence[ItemMetric], chances: Mapping[str, float]) -> float | None:
-    """As given for the task; else what the metric gets by guessing whatever the number of choices; else unknown."""
+    """As given for the task; else what the metric gets by guessing whatever the number of choices; else, for
+    accuracies, what the choices of a well-known task say; else unknown.
+    """
     for pattern, level in chances.items():
         if _is_meant(task, pattern):
             return level
     for known in metrics:
         if known.name == metric and known.chance is not None:
             two, four = (float(level) for level in known.chance(np.asarray([2, 4])))
-            return two if two == four else None
+            if two == four:
+                return two
+    return usual_chance(task, metric)
+
+
+def usual_chance(task: str, metric: str) -> float | None:
+    """What guessing gets in an accuracy of a well-known task.
+
+    >>> usual_chance("arc:easy", "acc_norm"), usual_chance("arc_easy", "bits_per_byte")
+    (0.25, None)
+    """
+    if metric.partition(",")[0].lower().startswith(ACCURACIES):
+        name = task.partition(" (")[0].lower().replace(":", "_").replace("-", "_")
+        return next((1.0 / choices for pattern, choices in KNOWN_CHOICES if fnmatchcase(name, pattern)), None)
     return None
 
 

@@ -24,6 +24,7 @@ from e2lm.results import read_all_samples
 from e2lm.results.direction import direction_of_name
 from e2lm.samples import SAMPLES_FOLDER, read_samples
 from e2lm.scores import ScoreSource
+from e2lm_signal.curves import usual_chance
 
 #: The array of a ``.npz`` file that holds the values is the one whose name is not among these.
 AXIS_ARRAYS = ("models", "series", "steps", "tokens", "doc_ids")
@@ -238,7 +239,9 @@ class SampleIndex:
         if any(not np.array_equal(one.doc_ids_I, samples[0].doc_ids_I) for one in samples):
             return curve
         try:
-            chance = curve.chance if curve.chance is not None else sample_chance(metric, samples[0])
+            told = None if curve.chance == usual_chance(curve.task, curve.metric) else curve.chance
+            guessed = sample_chance(metric, samples[0])
+            chance = told if told is not None else curve.chance if guessed is None else guessed
             items_KI = np.stack([metric.values(one.choices) for one in samples])
         except MetricFailedError as error:
             warnings.warn(f"task {curve.task!r}: {error}; its curve is taken without items", stacklevel=2)
