@@ -40,7 +40,8 @@ say = Catalogue(
         "every_task": "Every task and metric",
         "every_task_note": (
             "Pairs right: share of pairs of models ordered as their final held-out loss orders them, after "
-            "{tokens:short} tokens, ties one half, with a 90 % interval of other items and other models. Settled: from how many tokens "
+            "{tokens:short} tokens, ties one half, with a 90 % interval of other items and other models. Settled: from "
+            "how many tokens "
             "on every checkpoint orders all pairs rightly. Signal scores: mean over the models."
         ),
         "task": "task",
