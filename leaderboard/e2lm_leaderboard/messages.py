@@ -44,6 +44,11 @@ say = Catalogue(
         "tries": "Tries",
         "received": "Received",
         "none_scored": "No submission has been scored yet.",
+        "how_to_enter": (
+            "To enter: <code>e2lm leaderboard new-submission DIR</code> makes a benchmark to start from, "
+            "<code>e2lm leaderboard check DIR</code> looks at yours, and with the token of your team you send it."
+        ),
+        "taken_until": "Submissions are taken until {end}.",
         "why_missing": "Why a number or an interval is missing",
         "missing": "<strong>{score}</strong> of {names}: {reason}",
         "all": "all",

@@ -23,6 +23,8 @@ from e2lm_leaderboard.season.season import BundleLimits
 #: What a bundle is made of; anything else has no business there.
 SUFFIXES = (".yaml", ".yml", ".jsonl", ".parquet", ".py", ".md", ".txt")
 NAMES = ("LICENSE", "README")
+#: Where a bundle begins.
+MAIN_FILE = "submission.yaml"
 
 
 def name_problem(name: str, limits: BundleLimits) -> str | None:
@@ -225,16 +227,41 @@ def archive_bundle(data: bytes, limits: BundleLimits, findings: Findings) -> Bun
     total = 0
     try:
         members = zip_archive.members(data, limits)
-        _check_names([member.name for member in members], limits, findings)
         for member in members:
             total += member.size
             if not _within(total, len(data), limits, findings):
                 return Bundle()
-            files[member.name] = zip_archive.content(data, member)
+            if not is_litter(member.name):
+                files[member.name] = zip_archive.content(data, member)
+        files = _without_top_folder(files)
+        _check_names([*files], limits, findings)
     except zip_archive.ArchiveError as error:
         findings.add(error.check, error.member, "", error.found, "a plain zip archive of plain files", zip_archive.FIX)
         return Bundle()
     return _allowed(files, limits)
+
+
+#: What file managers and version control leave beside what people meant.
+LITTER = frozenset(
+    {".DS_Store", "__MACOSX", "Thumbs.db", "desktop.ini", ".git", ".github", ".gitignore", ".gitattributes"}
+)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file is none that anybody meant to send.
+
+    >>> is_litter("__MACOSX/mine/._submission.yaml"), is_litter("mine/submission.yaml")
+    (True, False)
+    """
+    return any(part in LITTER for part in name.split("/"))
+
+
+def _without_top_folder(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files inside the one folder that holds them all, where somebody zipped the folder itself."""
+    tops = {name.partition("/")[0] for name in files}
+    if len(tops) != 1 or f"{(top := tops.pop())}/{MAIN_FILE}" not in files:
+        return files
+    return {name[len(top) + 1 :]: content for name, content in files.items()}
 
 
 def _within(total: int, packed: int, limits: BundleLimits, findings: Findings) -> bool:
@@ -256,6 +283,8 @@ def _folder_bundle(root: Path, limits: BundleLimits, findings: Findings) -> Bund
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
                 name = Path(entry.path).relative_to(root).as_posix()
+                if is_litter(name):
+                    continue
                 if len(sizes) >= limits.members:
                     findings.add("members", "", "", "more files", f"at most {limits.members}", "leave files out")
                     return Bundle()

@@ -1,8 +1,9 @@
 """Reads a zip archive of which every byte is accounted for: no second reading of it, by whatever program, differs.
 
 Accepted are plain archives only: local headers one after the other from byte 0, then the central directory, then its
-end record, which ends the file. So no polyglot, no hidden or overlapping member, no comment, no zip64, no encryption,
-no sizes that come after the data. Format: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16.
+end record, which ends the file but for a short printable comment (GitHub writes the commit there). Sizes may come after
+the data, as macOS writes them, where they are those of the directory. So no polyglot, no hidden or overlapping member,
+no zip64, no encryption. Format: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.9, 4.3.12 and 4.3.16.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ LOCAL = struct.Struct("<4s5H3I2H")
 
 STORED, DEFLATED = 0, 8
 UTF8_FLAG = 0x800
+SIZES_AFTER_FLAG = 0x8
 #: Bits 1 and 2 say how hard deflate tried.
-HARMLESS_FLAGS = UTF8_FLAG | 0x6
+HARMLESS_FLAGS = UTF8_FLAG | SIZES_AFTER_FLAG | 0x6
+SIZES_AFTER = struct.Struct("<3I")
+MAX_COMMENT = 200
 UNIX = 3
 
 #: Extra fields and comments are refused, so a directory entry is its header and its name.
-FIX = "pack it again with 'e2lm leaderboard submit', or Python's zipfile"
+FIX = "give the folder to 'e2lm leaderboard submit', or zip it anew"
 
 
 class ArchiveError(Exception):
@@ -60,9 +64,8 @@ def members(data: bytes, limits: BundleLimits) -> list[Member]:
     """The files of the archive in order; an :class:`ArchiveError` for anything out of the ordinary."""
     if len(data) < END.size or data[:4] != b"PK\x03\x04":
         raise ArchiveError("archive", "", "no zip archive, or one with something before its first file")
-    signature, disk, first_disk, here, count, directory, start, comment = END.unpack(data[-END.size :])
-    if signature != b"PK\x05\x06" or comment:
-        raise ArchiveError("archive", "", "something after the end record (a comment, or another file)")
+    data = _without_comment(data)
+    _, disk, first_disk, here, count, directory, start, _ = END.unpack(data[-END.size :])
     if disk or first_disk or here != count:
         raise ArchiveError("archive", "", "an archive in several volumes")
     if start + directory != len(data) - END.size:
@@ -76,6 +79,17 @@ def members(data: bytes, limits: BundleLimits) -> list[Member]:
     if at != start:
         raise ArchiveError("archive", "", f"{start - at} bytes between the last file and the directory")
     return [member for member in found if not _is_folder(member)]
+
+
+def _without_comment(data: bytes) -> bytes:
+    """The archive up to the end of its end record."""
+    for size in range(min(MAX_COMMENT, len(data) - END.size) + 1):
+        end = data[len(data) - END.size - size :]
+        if end[:4] == b"PK\x05\x06" and END.unpack(end[: END.size])[-1] == size:
+            if size and not (end[END.size :].isascii() and end[END.size :].decode().isprintable()):
+                break
+            return data[: len(data) - size]
+    raise ArchiveError("archive", "", "something after the end record (a long comment, or another file)")
 
 
 def _central(data: bytes, start: int, count: int) -> list[Member]:
@@ -113,7 +127,7 @@ def _refuse_odd(member: Member, comment: int) -> None:
     if member.method not in (STORED, DEFLATED):
         raise ArchiveError("archive", member.name, f"compression method {member.method}")
     if member.flags & ~HARMLESS_FLAGS:
-        what = "encryption" if member.flags & 1 else "sizes after the data, or unknown flags"
+        what = "encryption" if member.flags & 1 else "unknown flags"
         raise ArchiveError("archive", member.name, f"flags {member.flags:#x} ({what})")
     if comment:
         raise ArchiveError("archive", member.name, "a comment on a member")
@@ -131,17 +145,23 @@ def _after_local(data: bytes, member: Member, at: int) -> int:
         raise ArchiveError("archive", member.name, "files that overlap, leave gaps or are out of order")
     signature, _, flags, method, _, _, crc, packed, size, name_length, extra = LOCAL.unpack_from(data, at)
     raw = data[at + LOCAL.size : at + LOCAL.size + name_length]
-    same = (flags, method, crc, packed, size, raw)
-    if signature != b"PK\x03\x04" or same != (
-        member.flags,
-        member.method,
-        member.crc,
-        member.packed,
-        member.size,
-        member.raw_name,
-    ):
+    expected = (member.flags, member.method, member.crc, member.packed, member.size, member.raw_name)
+    unknown_yet = (member.flags, member.method, 0, 0, 0, member.raw_name)
+    found = (flags, method, crc, packed, size, raw)
+    comes_after = bool(member.flags & SIZES_AFTER_FLAG)
+    if signature != b"PK\x03\x04" or found not in ((expected, unknown_yet) if comes_after else (expected,)):
         raise ArchiveError("archive", member.name, "a file header that differs from the central directory")
-    return at + LOCAL.size + int(name_length) + int(extra) + int(packed)
+    end = at + LOCAL.size + int(name_length) + int(extra) + member.packed
+    return _after_sizes(data, member, end) if comes_after else end
+
+
+def _after_sizes(data: bytes, member: Member, at: int) -> int:
+    """Where the record of CRC and sizes behind the data ends, with or without its signature."""
+    told = SIZES_AFTER.pack(member.crc, member.packed, member.size)
+    for record in (b"PK\x07\x08" + told, told):
+        if data[at : at + len(record)] == record:
+            return at + len(record)
+    raise ArchiveError("archive", member.name, "sizes after the data that differ from the central directory")
 
 
 def content(data: bytes, member: Member) -> bytes:

@@ -32,6 +32,8 @@ def run_decision(arguments: Namespace) -> int:
         entry = store.entry(arguments.submission)
         require_move(entry.state, state)
         if not arguments.dry_run:
+            if state == State.QUEUED and (notes := store.notes(entry.id)):
+                store.note(entry.id, f"accepted by rerun: {notes.removeprefix('accepted by rerun: ')}", utc_now())
             entry = store.move(entry.id, state, utc_now(), arguments.why or f"by the organiser: {arguments.action}")
         print(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {'would be ' * arguments.dry_run}{state.value}")
     return EXIT_OK

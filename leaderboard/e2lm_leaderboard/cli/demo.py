@@ -177,8 +177,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-#: Of the suite that ``e2lm demo`` builds: whole sentences against shuffled ones, and last words.
-GOOD_DATA, NOISY_DATA = "shuffled.jsonl", "cloze.jsonl"
+#: Of the suite that ``e2lm demo`` builds: sentences against shuffled ones, last words, sentences with swapped words.
+GOOD_DATA, NOISY_DATA, LETTER_DATA = "shuffled.jsonl", "cloze.jsonl", "swapped.jsonl"
 
 SUBMISSION = """\
 schema_version: 1
@@ -214,11 +214,11 @@ class DemoSubmission:
 
 def demo_submissions(tasks: Path) -> list[DemoSubmission]:
     """The five, made from the data of the suite in ``tasks``."""
-    good, noisy = (_data(tasks / name) for name in (GOOD_DATA, NOISY_DATA))
+    good, noisy, swapped = (_data(tasks / name) for name in (GOOD_DATA, NOISY_DATA, LETTER_DATA))
     return [
         _submission("astra", "sentences", "Real sentences against shuffled ones", "norm_correct_prob", PLAIN, good),
         _submission("borealis", "last-words", "The last word of a sentence, right or wrong", "acc", SPACED, noisy),
-        _submission("cygnus", "letters", "Real or shuffled, asked by letter", "acc", LETTERS, good),
+        _submission("cygnus", "letters", "Real or swapped, asked by letter", "acc", LETTERS, swapped),
         _submission("draco", "my-own-idea", "Somebody else's sentences under a new name", "acc", PLAIN, good),
         _submission("eridanus", "trojan", "A template that would run a shell", "acc", HOSTILE, noisy),
     ]

@@ -30,8 +30,6 @@ from e2lm_leaderboard.sandbox.sandbox import SandboxError, SandboxLimits
 from e2lm_leaderboard.season.alignment import (
     alignment_result,
     corpus_sequences,
-    item_text,
-    known_sequences,
     share_found,
 )
 from e2lm_leaderboard.season.curves import SampleMetric, cut, item_curves
@@ -47,10 +45,15 @@ from e2lm_leaderboard.season.null_control import (
 )
 from e2lm_leaderboard.season.scores import details, submission_results
 from e2lm_leaderboard.season.season import SALT_KEY, Season, is_public, utc_now
+from e2lm_leaderboard.season.similarity import fingerprints, flat, shares
 from e2lm_leaderboard.store.store import Entry, LeaseLostError, Result, Store
-from e2lm_leaderboard.store.tables import WAITING, State
+from e2lm_leaderboard.store.tables import OUT, WAITING, State
 
 WORK_FOLDER = "work"
+#: All that an entrant is told of a copy.
+SIMILAR = "too much of it in submissions of others; this one counts as a try"
+#: Notes begin so where the organiser let an entry pass that is like another.
+ACCEPTED = "accepted"
 #: Findings that a refusal tells in full.
 TOLD_FINDINGS = 5
 
@@ -119,7 +122,9 @@ class SeasonRun:
         told = [finding.sentence for finding in findings[:TOLD_FINDINGS]]
         if len(findings) > TOLD_FINDINGS:
             told.append(f"and {len(findings) - TOLD_FINDINGS} more: e2lm leaderboard check tells them all")
-        self.store.move(entry.id, State.REFUSED, self.now(), " | ".join(told) or "refused", worker=worker)
+        counted = int(any(finding.check == "similarity" for finding in findings))
+        reason = " | ".join(told) or "refused"
+        self.store.move(entry.id, State.REFUSED, self.now(), reason, worker=worker, counted=counted)
         return f"refused: {told[0] if told else ''}"
 
     def _items(self, report: CheckReport) -> tuple[list[tuple[TaskItem, ...]], list[Finding]]:
@@ -144,22 +149,29 @@ class SeasonRun:
         return items, findings.listed()
 
     def _similarity(self, entry: Entry, items: Sequence[Sequence[TaskItem]]) -> tuple[str, list[Finding]]:
-        """Overlap with earlier submissions of other teams refuses; overlap with declared corpora is remarked."""
-        findings, remarks = Findings(), []
-        own = [item for task in items for item in task]
+        """Overlap with earlier submissions of other teams refuses; overlap with declared corpora is remarked.
+
+        The organiser is told of whom and how much, in notes of the entry, the entrant neither; and it costs a try.
+        """
+        findings, remarks, own = Findings(), [], flat(items)
         corpus = corpus_sequences(self.season.corpora)
         if corpus and (share := share_found(own, corpus)) > 0:
             remarks.append(f"{share:.0%} of the items stand in the declared corpora")
-        for other in self.store.entries():
-            if other.number >= entry.number or other.state == State.REFUSED or other.team == entry.team:
-                continue
-            theirs = check_archive(self.store.archive(other.id), self.season.rules)
-            texts = (item_text(item) for task in theirs.tasks for item in task.items or ())
-            share = share_found(own, known_sequences(texts))
-            if share > self.season.rules.max_similarity:
-                found = f"{share:.0%} of the items stand in {other.name} of {other.team}"
-                expected = f"at most {self.season.rules.max_similarity:.0%}"
-                findings.add("similarity", "", "", found, expected, "write items of your own")
+        prints = fingerprints(own)
+        found = shares(self.store.found_fingerprints(prints), len(own))
+        self.store.keep_fingerprints(entry.id, prints)
+        most = self.season.rules.max_similarity
+        known = [one for one in self.store.entries() if one.team != entry.team and one.state not in OUT]
+        others = {one.id: one for one in known if one.id in found}
+        told = [
+            f"{found[key]:.0%} of its items stand in {one.name} ({key[:12]}) of {one.team}"
+            for key, one in others.items()
+        ]
+        is_copy = any(found[one.id] > most and one.number < entry.number for one in others.values())
+        if told and not self.store.notes(entry.id).startswith(ACCEPTED):
+            self.store.note(entry.id, "; ".join(told), self.now())
+            if is_copy:
+                findings.add("similarity", "", "", SIMILAR, "items of your own", "ask the organiser, who knows more")
         return "; ".join(remarks), findings.listed()
 
     def _score(

@@ -21,6 +21,7 @@ from e2lm_leaderboard.store.tables import (
     AUDIT,
     BUNDLES,
     DETAILS,
+    FINGERPRINTS,
     RESULTS,
     SETTINGS,
     SUBMISSIONS,
@@ -104,6 +105,8 @@ class Admission:
 
 
 ALWAYS = Admission()
+#: Hashes of one question to the database.
+HASHES_AT_ONCE = 500
 #: Set by ``e2lm leaderboard close``: an end before the one that was planned.
 CLOSED_KEY = "closed_at"
 
@@ -214,6 +217,26 @@ class Store:
 
         self.writer.run(change)
 
+    def keep_fingerprints(self, key: str, fingerprints: Sequence[tuple[int, int]]) -> None:
+        """Keep item and hash of a submission, by which others find it."""
+        rows = [{"hash": value, "submission": key, "item": item} for item, value in dict.fromkeys(fingerprints)]
+
+        def change(connection: Connection, _: AuditHead) -> None:
+            connection.execute(FINGERPRINTS.delete().where(FINGERPRINTS.c.submission == key))
+            if rows:
+                connection.execute(FINGERPRINTS.insert(), rows)
+
+        self.writer.run(change)
+
+    def note(self, key: str, notes: str, now: datetime) -> None:
+        """Tell the organiser, and nobody else, something of a submission."""
+
+        def change(connection: Connection, head: AuditHead) -> None:
+            connection.execute(SUBMISSIONS.update().where(SUBMISSIONS.c.id == key).values(notes=notes))
+            head.append(connection, timestamp(now), "moved", key, {"notes": notes})
+
+        self.writer.run(change)
+
     def pick_finals(self, team: str, keys: Sequence[str], now: datetime) -> None:
         """Let these submissions of ``team`` compete in the end."""
 
@@ -256,6 +279,18 @@ class Store:
         with self._reads() as connection:
             found = connection.execute(query.order_by(AUDIT.c.seq.desc()).limit(1)).scalar()
         return None if found is None else dict(json.loads(found))
+
+    def found_fingerprints(self, fingerprints: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str, int]]:
+        """Own item, submission and its item, for every hash that is shared."""
+        items_of: dict[int, list[int]] = {}
+        for item, value in dict.fromkeys(fingerprints):
+            items_of.setdefault(value, []).append(item)
+        hashes = list(items_of)
+        with self._reads() as connection:
+            for start in range(0, len(hashes), HASHES_AT_ONCE):
+                chosen = FINGERPRINTS.c.hash.in_(hashes[start : start + HASHES_AT_ONCE])
+                for row in connection.execute(select(FINGERPRINTS).where(chosen)):
+                    yield from ((item, row.submission, row.item) for item in items_of[row.hash])
 
     def teams(self) -> dict[str, tuple[str, tuple[str, ...]]]:
         """Role and picked finals of every team."""

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from e2lm.errors import E2LMError, UserError
 
 #: Version of what follows; :mod:`e2lm_leaderboard.store.tables` leads to it.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 METADATA = MetaData()
 
@@ -93,6 +93,16 @@ RESULTS = Table(
     Index("results_by_score", "split", "score", "series"),
 )
 
+#: Hashes by which items of one entry are found in others.
+FINGERPRINTS = Table(
+    "fingerprints",
+    METADATA,
+    Column("hash", BigInteger, primary_key=True, autoincrement=False),
+    Column("submission", String(64), primary_key=True),
+    Column("item", Integer, primary_key=True, autoincrement=False),
+    Index("fingerprints_by_submission", "submission"),
+)
+
 #: What a page shows beside the numbers: curves, per-task table, samples, environment; JSON.
 DETAILS = Table(
     "details",
@@ -129,6 +139,11 @@ STEPS = {
         "ALTER TABLE submissions ADD COLUMN worker VARCHAR(120) NOT NULL DEFAULT ''",
         "ALTER TABLE submissions ADD COLUMN lease_until VARCHAR(40) NOT NULL DEFAULT ''",
         "ALTER TABLE teams ADD COLUMN finals TEXT NOT NULL DEFAULT ''",
+    ),
+    3: (
+        "CREATE TABLE fingerprints (hash BIGINT NOT NULL, submission VARCHAR(64) NOT NULL, item INTEGER NOT NULL, "
+        "PRIMARY KEY (hash, submission, item))",
+        "CREATE INDEX fingerprints_by_submission ON fingerprints (submission)",
     ),
 }
 

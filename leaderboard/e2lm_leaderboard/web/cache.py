@@ -16,7 +16,16 @@ from e2lm_leaderboard.web.guard import App, Message, Receive, Send
 VERSION_AGE_S = 0.05
 MAX_ENTRIES = 256
 MAX_BODY_BYTES = 256 * 1024
+#: Tables of all rows are few, and cost the most to make.
+LARGE_PATHS, MAX_LARGE_BYTES = frozenset({"/ranking.csv", "/ranking.parquet"}), 32 << 20
 OK, NOT_MODIFIED = 200, 304
+
+
+def _without_body(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sent
 
 
 class PageCache:
@@ -32,6 +41,9 @@ class PageCache:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer from the cache, or let the application answer and keep that."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            # The same headers, and no body: what a check of uptime asks for.
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         if scope["type"] != "http" or scope["method"] != "GET" or not self._may_keep(scope):
             if scope["type"] == "http" and scope["method"] != "GET":
                 self._asked_at = 0.0  # whoever changes something here sees it at once
@@ -80,7 +92,9 @@ class PageCache:
         await self._app(scope, receive, collect)
         body = b"".join(parts)
         headers = [(name, value) for name, value in start["headers"] if name != b"etag"]
-        if start["status"] != OK or len(body) > MAX_BODY_BYTES:
+        # Not by address and question alone: any question after a large table would keep another copy.
+        is_large_path = scope["path"] in LARGE_PATHS and not scope["query_string"]
+        if start["status"] != OK or len(body) > (MAX_LARGE_BYTES if is_large_path else MAX_BODY_BYTES):
             await send(start)
             await send({"type": "http.response.body", "body": body})
             return None

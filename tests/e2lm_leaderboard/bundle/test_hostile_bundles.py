@@ -15,11 +15,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.bundle.check import check_archive
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files
+from e2lm_leaderboard.season.season import SeasonRules
 
 MAX_S = 2.0
 MAX_RSS_BYTES = 256 << 20
@@ -234,3 +237,53 @@ def test_links_and_sparse_giants_in_a_folder_are_refused_unread(tmp_path: Path) 
     assert {one.file for one in report.findings if one.check == "links"} == {"link.txt", "loop", "pipe.txt"}
     assert [one.check for one in report.findings if one.check == "size"] == ["size"]
     assert Bundle(FILES).content_id
+
+
+class _Unseekable(io.RawIOBase):
+    """Where sizes can only be written after the data, as macOS and GitHub write them."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.parts.append(bytes(data))
+        return len(data)
+
+
+def made_by_people(top: str, comment: bytes = b"", litter: tuple[str, ...] = ()) -> bytes:
+    out = _Unseekable()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
+        for name, text in sample_files().items():
+            archive.writestr(f"{top}{name}", text)
+        for name in litter:
+            archive.writestr(name, b"x")
+        archive.comment = comment
+    return b"".join(out.parts)
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        made_by_people("mine/"),
+        made_by_people("mine/", litter=("__MACOSX/mine/._submission.yaml", "mine/.DS_Store")),
+        made_by_people(
+            "repo-main/", comment=b"0123456789abcdef0123456789abcdef01234567", litter=("repo-main/.gitignore",)
+        ),
+        made_by_people(""),
+    ],
+)
+def test_archives_that_people_make_are_the_bundle_that_they_mean(archive: bytes) -> None:
+    report = check_archive(archive, SeasonRules())
+    assert report.findings == ()
+    assert report.content_id == Bundle({name: text.encode() for name, text in sample_files().items()}).content_id
+
+
+def test_sizes_after_the_data_must_be_those_of_the_directory() -> None:
+    archive = made_by_people("mine/")
+    at = archive.index(b"PK\x07\x08")
+    changed = archive[: at + 8] + b"\x01" + archive[at + 9 :]
+    (finding,) = check_archive(changed, SeasonRules()).findings
+    assert "differ" in finding.found

@@ -6,11 +6,12 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -18,8 +19,9 @@ from e2lm.errors import E2LMError, UserError
 from e2lm.run_record import LeftOut, RunRecord
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.bundle.intake import take_in
+from e2lm_leaderboard.bundle.items import TaskItem
 from e2lm_leaderboard.cli.demo import demo_submissions
-from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files
+from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files, sample_items
 from e2lm_leaderboard.ranking.table import NULL_CONTROL, season_table
 from e2lm_leaderboard.season import evaluation
 from e2lm_leaderboard.season import run as season_run
@@ -28,7 +30,7 @@ from e2lm_leaderboard.season.lease import is_gone
 from e2lm_leaderboard.season.run import SeasonRun
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import database_url
-from e2lm_leaderboard.store.store import Entry, LeaseLostError, Store
+from e2lm_leaderboard.store.store import Entry, Incoming, LeaseLostError, LimitReachedError, Store
 from e2lm_leaderboard.store.tables import State
 from tests.e2lm_leaderboard.season_samples import NOW
 
@@ -273,15 +275,68 @@ def test_what_breaks_a_rule_is_refused_with_the_reason(season_of: Make) -> None:
     assert "found 50 items" in run.store.entry(short).reason
 
 
-def test_a_copy_of_another_teams_items_is_refused(season_of: Make) -> None:
+def stories(seed: int, place: str, count: int = 160) -> list[dict[str, object]]:
+    rows = [json.loads(line) for line in sample_items(np.random.default_rng(seed)).splitlines()[:count]]
+    return [{**row, "story": f"{place} {k}, {row['story']}"} for k, row in enumerate(rows)]
+
+
+def jsonl(rows: Sequence[dict[str, object]]) -> bytes:
+    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+
+
+def filled(row: dict[str, object]) -> dict[str, object]:
+    """The same with a filler after every six words."""
+    words = str(row["story"]).split()
+    return {**row, "story": " ".join(word + " well" * (k % 6 == 5) for k, word in enumerate(words))}
+
+
+def test_a_copy_is_refused_the_organiser_told_all_and_the_entrant_nothing(
+    season_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = season_of()
-    sent(run, {})
-    copy = sent(run, {"README": b"mine now"}, "blues")
-    run.store.move(run.store.entries()[0].id, State.CHECKING, NOW)
-    run.store.move(run.store.entries()[0].id, State.RUNNING, NOW)
-    run.store.record(run.store.entries()[0].id, [], {}, NOW)
+    monkeypatch.setattr(
+        SeasonRun, "_score", lambda self, entry, worker, *rest: self.store.record(entry.id, [], {}, NOW)
+    )
+    victim, other = stories(1, "On day"), stories(2, "Beside the long blue river in spring of year")
+    other = [
+        {**row, "story": str(row["story"]).replace("in the morning", "at first").replace("noon", "dusk")}
+        for row in other
+    ]
+    bundles = {
+        "victims": {"counting.jsonl": jsonl(victim)},
+        "strangers": {"counting.jsonl": jsonl(other)},
+        "fillers": {"counting.jsonl": jsonl([filled(row) for row in victim])},
+        "oracles": {"counting.jsonl": jsonl(victim[:40] + stories(3, "Far in the cold north on evening", 80))},
+        "victims again": {"counting.jsonl": jsonl(victim[:150])},
+    }
+    keys = {team: sent(run, changes, team.partition(" ")[0]) for team, changes in bundles.items()}
+    assert run.run() == 5
+    states = {team: run.store.entry(key).state for team, key in keys.items()}
+    assert states == dict.fromkeys(bundles, "scored") | {"fillers": "refused", "oracles": "refused"}
+    reasons = {run.store.entry(keys[team]).reason for team in ("fillers", "oracles")}
+    assert len(reasons) == 1, "neither how much nor of whom"
+    assert "victims" not in reasons.pop()
+    assert f"of its items stand in counting-in-words ({keys['victims'][:12]}) of victims" in run.store.notes(
+        keys["oracles"]
+    )
+    assert run.store.notes(keys["strangers"]) == ""
+    with pytest.raises(LimitReachedError):
+        run.store.submit(Incoming("f" * 64, b"", "n", "t", "fillers"), 1, NOW)
+    run.store.note(keys["fillers"], f"{season_run.ACCEPTED} by the organiser", NOW)
+    run.store.move(keys["fillers"], State.QUEUED, NOW)
     assert run.run() == 1
-    assert "100% of the items stand in counting-in-words of reds" in run.store.entry(copy).reason
+    assert run.store.entry(keys["fillers"]).state == State.SCORED
+    assert run.store.verify() == []
+
+
+def test_items_that_code_made_are_known_too(season_of: Make) -> None:
+    run = season_of()
+    items = [
+        TaskItem(f"The {k}th day of the old harbour was long and grey", ("calm", "stormy"), 0, k) for k in range(9)
+    ]
+    first, second = (run.store.submit(Incoming(key * 64, b"", "n", "t", key), 9, NOW)[0] for key in "ab")
+    assert run._similarity(first, [items])[1] == []
+    assert [one.check for one in run._similarity(second, [items[:5]])[1]] == ["similarity"]
 
 
 def test_code_is_refused_where_the_sandbox_fails_its_self_test(
@@ -311,7 +366,7 @@ def test_the_five_of_the_demo_pass_the_door_and_two_fail_the_check(tmp_path: Pat
     from e2lm_leaderboard.bundle.check import check_archive
     from e2lm_leaderboard.season.season import SeasonRules
 
-    for name in ("shuffled.jsonl", "cloze.jsonl"):
+    for name in ("shuffled.jsonl", "cloze.jsonl", "swapped.jsonl"):
         rows = [
             {"context": f"It was the {k}th of the days in which they went to the sea and",
              "choices": [f"the {word} of it {k}" for word in ("end", "start", "half", "rest")], "gold": k % 4}

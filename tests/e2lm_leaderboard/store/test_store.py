@@ -189,9 +189,12 @@ def test_tables_of_an_earlier_version_are_led_to_this_one(tmp_path: Path) -> Non
         for column in ("remarks", "notes", "counted", "worker", "lease_until"):
             connection.execute(text(f"ALTER TABLE submissions DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE teams DROP COLUMN finals"))
+        connection.execute(text("DROP TABLE fingerprints"))
         connection.execute(text("UPDATE settings SET value = '1' WHERE key = 'schema_version'"))
     store = Store(url)
     assert store.entry(key).remarks == ""
+    store.keep_fingerprints(key, [(0, -7), (0, 2**62)])
+    assert sorted(store.found_fingerprints([(4, -7), (4, 8)])) == [(4, key, 0)]
     assert store.setting("schema_version") == str(SCHEMA_VERSION)
     store.set_setting("schema_version", "99")
     store.close()
@@ -213,7 +216,7 @@ def test_a_closed_store_takes_nothing(store: Store) -> None:
 
 
 #: Hash of names, types and duties of all columns, by version: tables that change need a version of their own.
-COLUMNS_SHA256 = {3: "33af7fabcafc38b4b24da375dbbe624671e0bc6257cc85435e00c51f7977499d"}
+COLUMNS_SHA256 = {4: "4cc9064c7e27158788c85bec8322f807097ff4408ea17bab909e323d50d61f6d"}
 
 
 def test_tables_are_those_of_their_version() -> None:

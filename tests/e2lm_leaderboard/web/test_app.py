@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, sample_files
 from e2lm_leaderboard.ranking.table import season_table
 from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.store.database import database_url
 from e2lm_leaderboard.store.store import Store
 from e2lm_leaderboard.store.tables import State
 from e2lm_leaderboard.web.app import create_app
@@ -292,3 +294,18 @@ def test_the_description_names_what_a_refusal_looks_like(client: TestClient) -> 
     for one in answers:
         assert {"403", "422", "503"} <= one.keys()
         assert one["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/Refusal")
+
+
+def test_head_gives_the_headers_of_get_and_no_body(client: TestClient) -> None:
+    for address in ("/", "/ranking.csv", "/status", "/api/v1/season"):
+        head, whole = client.head(address), client.get(address)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+        assert int(head.headers["content-length"]) == len(whole.content)
+
+
+def test_an_empty_season_says_how_to_enter(tmp_path: Path) -> None:
+    store = Store(database_url(str(tmp_path)))
+    with TestClient(create_app(store, Season(title="Empty"), now=lambda: NOW), base_url=BASE) as client:
+        assert "e2lm leaderboard new-submission" in client.get("/").text
+    store.close()
