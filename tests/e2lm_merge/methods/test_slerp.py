@@ -11,7 +11,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from e2lm_merge.methods.slerp import slerp_coefficients
+from e2lm import UserError
+from e2lm_merge.methods.slerp import karcher_coefficients, multislerp_coefficients, slerp_coefficients
 
 MergeOne = Callable[..., torch.Tensor]
 Gaussian = Callable[..., torch.Tensor]
@@ -87,3 +88,22 @@ def test_two_vectors_are_collinear_above_the_bound_and_not_at_it() -> None:
     arc = [np.sin(np.pi / 4) / np.sin(np.pi / 3), np.sin(np.pi / 12) / np.sin(np.pi / 3)]
     assert slerp_coefficients(gram, 0.25, collinear=0.5) == pytest.approx(arc)
     assert slerp_coefficients(gram, 0.25, collinear=0.49) == (0.75, 0.25)
+
+
+def test_models_without_a_direction_have_no_mean_on_the_sphere() -> None:
+    # Norms up to tol: what is left of such tensors is nothing, as in mergekit, and not their sum.
+    tiny_MX = np.array([[3e-6, 0.0], [0.0, 4e-6]])
+    assert karcher_coefficients(tiny_MX @ tiny_MX.T, max_iter=10, tol=1e-5).tolist() == [0.0, 0.0]
+    # One that has a direction is the mean of directions, at the mean of the norms.
+    large_MX = np.array([[3e-6, 0.0], [0.0, 2.0]])
+    found = karcher_coefficients(large_MX @ large_MX.T, max_iter=10, tol=1e-5) @ large_MX
+    np.testing.assert_allclose(found, [0.0, (2.0 + 3e-6) / 2], rtol=1e-12)
+
+
+def test_two_models_that_cancel_out_are_averaged_and_three_are_refused() -> None:
+    opposite_MX = np.array([[1.0, 2.0], [-1.0, -2.0]])
+    weights = multislerp_coefficients(opposite_MX @ opposite_MX.T, [0.5, 0.5], 1e-8, "here")
+    assert weights.tolist() == [0.5, 0.5]
+    corners_MX = np.array([[1.0, 0.0], [-0.5, math.sqrt(0.75)], [-0.5, -math.sqrt(0.75)]])
+    with pytest.raises(UserError, match="here: the models cancel out on the sphere"):
+        multislerp_coefficients(corners_MX @ corners_MX.T, [1 / 3] * 3, 1e-8, "here")
