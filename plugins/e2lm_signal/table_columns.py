@@ -1,15 +1,22 @@
-"""A CSV of scores with columns of its own: which of them are series, step, task, metric and value.
+"""A table of scores with columns of its own: which of them are series, step, task, metric and value.
 
-``--columns series=model+shots task=task metric=metric value=value`` says so; ``+`` joins columns with ``/``. Without
+``--columns series=model+shots task=task metric=metric value=value`` says so; ``+`` joins columns with ``/``, of
+``value`` it names several metrics, ``task='arc'`` is the same in every row, ``skip=COLUMN+COLUMN`` leaves out. Without
 it the columns of a Scores table are taken as they are, and these names are understood where theirs is missing:
-``model`` or ``run`` for series, ``iteration`` or ``global_step`` for step, ``benchmark`` for task, ``score`` for
-value. Columns that tell rows of one series apart (``suite``, ``shots``, ``num_fewshot``) become part of its name. A
-wide table, with one column per metric, is unfolded: its first number column after the known ones is the value and
-names the metric.
+``model`` or ``run`` for series, ``iteration``, ``checkpoint`` or ``_step`` for step, ``benchmark`` for task, ``score``
+for value. Columns that tell rows of one series apart (``suite``, ``shots``, a seed or text that varies) become part of
+its name. A wide table is unfolded: each of its other number columns is a metric, ``X_stderr`` the standard error of
+``X``. Exports of Weights & Biases are such tables: a chart has a column ``RUN - METRIC`` for each run, with ``__MIN``
+and ``__MAX`` beside it, a history one for each metric, whose path tells the task (``eval/downstream/arc_easy_acc``);
+so have DataDecide's tables (allenai/DataDecide, ``params`` such as ``150M``) and those of OLMo-ladder.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,91 +26,326 @@ from e2lm import Scores, UserError
 from e2lm.errors import nearest_names, one_line
 from e2lm.results import ScoreSource
 from e2lm.scores import ALL_COLUMNS, COLUMNS
+from e2lm.step_name import UNITS
 
 #: Column of a Scores table -> other names it goes by, best first.
 ALIASES = {
     "series": ("model", "run", "model_name", "experiment"),
-    "step": ("iteration", "global_step", "training_step"),
-    "tokens": ("training_tokens", "tokens_seen"),
+    "params": ("n_params", "num_params"),
+    "step": ("iteration", "global_step", "training_step", "_step", "checkpoint", "iter"),
+    "tokens": ("training_tokens", "tokens_seen", "total_tokens", "throughput/total_tokens", "num_tokens"),
+    "flops": ("compute",),
     "task": ("benchmark", "dataset"),
     "value": ("score",),
-    "n": ("n_items", "n_samples"),
+    "stderr": ("std_err", "standard_error"),
+    "n": ("n_items", "n_samples", "num_instances"),
 }
-#: Columns that split a series, most general first; they come before its name.
+#: Columns that split a series, most general first; they come before its name, others after it.
 SPLITTING = ("suite",)
-SPLITTING_AFTER = ("shots", "num_fewshot", "n_shot")
+SPLITTING_AFTER = ("shots", "num_fewshot", "n_shot", "fewshot", "seed")
+#: Number columns that are no metrics: they count, or tell when.
+NO_METRICS = frozenset({"_timestamp", "_runtime", "epoch", "learning_rate", "lr", "index", ""})
+TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".jsonl")
+#: Endings of names of metrics behind a task: ``arc_easy_acc_norm``.
+_METRIC = re.compile(
+    r"(?P<task>.+?)_(?P<metric>acc(?:uracy)?(?:_(?:norm|raw|bytes|per_\w+|uncond))?|length_normalized_accuracy|bpb|f1|em"
+    r"|exact_match|(?:soft|ce)_loss|log_soft_loss|ppl|loss)"
+)
+_STEMS = ("eval", "val", "test", "downstream", "downstream_bpb", "metrics")
+_CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<band>__M(?:IN|AX))?")
+Mapping = dict[str, list[str]]
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file of this name is a table, whose columns may be named."""
+    return path.name.lower().endswith(TABLES)
 
 
 def read_mapped_table(path: Path, columns: Sequence[str] = ()) -> ScoreSource:
-    """The Scores in a CSV; notes say how its columns were read and what became of repeated rows."""
-    try:
-        frame = pd.read_csv(path)
-    except Exception as error:  # pandas raises many kinds for a damaged file
-        raise UserError(f"{path}: cannot be read as csv ({one_line(error)})") from error
-    mapping = _parsed(columns, frame, path) if columns else _recognised(frame)
-    notes = []
-    if mapping:
+    """The Scores in a table; notes say how its columns were read and what became of repeated rows."""
+    frame = read_frame(path)
+    notes: list[str] = []
+    if columns or not set(frame.columns) <= set(ALL_COLUMNS) or not _is_whole(frame):
+        frame = _long_of_chart(frame, notes) if not columns else frame
+        frame, constants, wanted = _parsed(columns, frame, path)
+        mapping = {**wanted, **_recognised(frame, wanted)}
         told = ", ".join(f"{name} = {' / '.join(parts)}" for name, parts in mapping.items() if [name] != parts)
         if told:
             notes.append(f"{path}: columns read as {told}")
-        frame, wide = _mapped(frame, mapping)
-        notes += wide
-    scores = Scores.from_frame(frame, str(path))
-    repeated = scores.duplicate_keys()
-    if repeated:
+        frame = _mapped(frame, mapping, constants, path, notes)
+    scores = Scores.from_frame(_numbers(frame, path, notes), str(path))
+    if scores.duplicate_keys():
         scores, note = _merged(scores, path)
         notes.append(note)
     return ScoreSource(scores, "table", tuple(notes))
 
 
-def _parsed(texts: Sequence[str], frame: pd.DataFrame, path: Path) -> dict[str, list[str]]:
-    mapping = {}
+def _is_whole(frame: pd.DataFrame) -> bool:
+    return {"series", "task", "metric", "value"} <= set(frame.columns)
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """The table at ``path`` as text, by its ending; separators are found out, names are stripped."""
+    name = path.name.lower()
+    try:
+        if name.endswith(".parquet"):
+            frame = pd.read_parquet(path)
+        elif name.endswith(".jsonl"):
+            lines = path.read_text(encoding="utf-8").split("\n")
+            frame = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+        else:
+            frame = pd.read_csv(
+                path, sep=_separator(path), dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            )
+    except Exception as error:  # pandas raises many kinds for a damaged file
+        raise UserError(f"{path}: cannot be read as {path.suffix.lstrip('.')} ({one_line(error)})") from error
+    frame.columns = [str(column).strip() for column in frame.columns]
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise UserError(f"{path}: two columns are called {twice[0]!r}; rename one")
+    return frame
+
+
+def _separator(path: Path) -> str:
+    if path.name.endswith(".gz"):
+        with gzip.open(path, "rt", encoding="utf-8-sig") as lines:
+            first = lines.readline()
+    else:
+        with path.open(encoding="utf-8-sig") as lines:
+            first = lines.readline()
+    counts = {one: len(next(csv.reader([first], delimiter=one), [])) for one in ",;\t"}
+    return max(counts, key=lambda one: counts[one])
+
+
+# -- what the columns are -----------------------------------------------------------------------------------------
+
+
+def _parsed(texts: Sequence[str], frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, dict[str, str], Mapping]:
+    """``--columns``: the table without what is skipped, constants, and columns by name."""
+    mapping: Mapping = {}
+    constants: dict[str, str] = {}
+    skipped: list[str] = []
     for text in texts:
-        name, equals, columns = text.partition("=")
-        if not equals or name not in COLUMNS:
-            raise UserError(f"--columns: {text!r} is not NAME=COLUMN. {nearest_names(name, COLUMNS)}")
-        mapping[name] = columns.split("+")
-        for column in mapping[name]:
+        name, equals, told = text.partition("=")
+        if not equals or name not in (*COLUMNS, "skip"):
+            raise UserError(f"--columns: {text!r} is not NAME=COLUMN. {nearest_names(name, (*COLUMNS, 'skip'))}")
+        if len(told) > 1 and told[0] == told[-1] and told[0] in "'\"":
+            constants[name] = told[1:-1]
+            continue
+        parts = [told] if told in frame.columns else told.split("+")
+        for column in parts:
             if column not in frame.columns:
-                raise UserError(f"--columns: {path} has no column {column!r}. {nearest_names(column, frame.columns)}")
-    for name in COLUMNS:
-        if name not in mapping and name in frame.columns:
-            mapping[name] = [name]
-    return mapping
+                raise UserError(
+                    f"--columns: {path} has no column {column!r}. {nearest_names(column, frame.columns)} "
+                    f"(a constant is {name}='{told}', with its quotes)"
+                )
+        if name == "skip":
+            skipped += parts
+        else:
+            mapping[name] = parts
+    return frame.drop(columns=skipped), constants, mapping
 
 
-def _recognised(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """An empty mapping if the table is a Scores table as it is."""
-    if set(frame.columns) <= set(ALL_COLUMNS):
-        return {}
-    mapping: dict[str, list[str]] = {}
+def _recognised(frame: pd.DataFrame, wanted: Mapping) -> Mapping:
+    """The columns whose names tell what they are, but those that the user named."""
+    used = {column for parts in wanted.values() for column in parts}
+    by_name = {column.lower(): column for column in reversed(frame.columns) if column not in used}
+    mapping: Mapping = {}
     for name in COLUMNS:
-        known = [column for column in (name, *ALIASES.get(name, ())) if column in frame.columns]
-        if known:
+        known = [by_name[alias] for alias in (name, *ALIASES.get(name, ())) if alias in by_name]
+        if name not in wanted and known and known[0] not in used:
             mapping[name] = [known[0]]
-    if "series" in mapping:
+            used.add(known[0])
+    if "series" not in wanted:
         before = [column for column in SPLITTING if column in frame.columns]
-        after = [column for column in SPLITTING_AFTER if column in frame.columns]
-        mapping["series"] = [*before, *mapping["series"], *after]
+        after = [one for one in SPLITTING_AFTER if one in frame.columns and one not in used]
+        after = [one for one in after if one != "seed" or frame[one].astype(str).nunique() > 1]
+        texts = [one for one in _varying_texts(frame, used) if one not in (*before, *after)]
+        parts = [*before, *mapping.get("series", []), *texts, *_sizes(frame, mapping, texts), *after]
+        if parts:
+            mapping["series"] = parts
     return mapping
 
 
-def _mapped(frame: pd.DataFrame, mapping: dict[str, list[str]]) -> tuple[pd.DataFrame, list[str]]:
-    used = {column for parts in mapping.values() for column in parts}
-    named = {name: _joined(frame, parts) for name, parts in mapping.items()}
-    notes = []
-    if "metric" not in named or "value" not in named:
-        numbers = [c for c in frame.columns if c not in used and pd.api.types.is_numeric_dtype(frame[c])]
-        if numbers and "value" not in named:
-            named["value"], used = frame[numbers[0]], used | {numbers[0]}
-            notes.append(f"column {numbers[0]!r} is taken as the value")
-            named.setdefault("metric", pd.Series(str(numbers[0]), index=frame.index))
-        elif "value" in named:
-            named.setdefault("metric", pd.Series(str(mapping["value"][0]), index=frame.index))
-    ignored = [str(column) for column in frame.columns if column not in used]
-    if ignored:
-        notes.append(f"columns left out: {', '.join(ignored)}")
-    return pd.DataFrame(named), notes
+def _varying_texts(frame: pd.DataFrame, used: set[str]) -> list[str]:
+    """Columns of text that nobody named and that differ between rows: they tell rows apart."""
+    if "metric" not in used and "Metric" in frame.columns:
+        return []
+    rest = [column for column in frame.columns if column not in used and not _is_number(frame[column])]
+    return [column for column in rest if frame[column].astype(str).nunique() > 1]
+
+
+def _sizes(frame: pd.DataFrame, mapping: Mapping, texts: Sequence[str]) -> list[str]:
+    """The column of parameters, where it is what tells series apart beside ``texts``."""
+    column = mapping.get("params", [""])[0]
+    is_needed = column and "series" not in mapping and frame[column].astype(str).nunique() > 1
+    return [column] if is_needed or (texts and column and not _is_number(frame[column])) else []
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Whether every cell that is not empty is a number, and some are."""
+    if not pd.api.types.is_object_dtype(column.dtype) and not pd.api.types.is_string_dtype(column.dtype):
+        return bool(pd.api.types.is_numeric_dtype(column.dtype)) and not pd.api.types.is_bool_dtype(column.dtype)
+    there = column[column.notna() & (column.astype(str).str.strip() != "")]
+    return bool(len(there)) and bool(pd.to_numeric(there, errors="coerce").notna().all() or _are_nan(there))
+
+
+def _are_nan(there: pd.Series) -> bool:
+    """Numbers among which some are written as not a number."""
+    plain = there[~there.astype(str).str.strip().str.lower().isin(("nan", "inf", "-inf", "infinity", "-infinity"))]
+    return bool(len(plain)) and bool(pd.to_numeric(plain, errors="coerce").notna().all())
+
+
+# -- from their table to a Scores table ---------------------------------------------------------------------------
+
+
+def _mapped(
+    frame: pd.DataFrame, mapping: Mapping, constants: dict[str, str], path: Path, notes: list[str]
+) -> pd.DataFrame:
+    values = mapping.pop("value", [])
+    named = pd.DataFrame({name: _joined(frame, parts) for name, parts in mapping.items()}, index=frame.index)
+    for name, told in constants.items():
+        named[name] = told
+    used = {column for parts in (*mapping.values(), values) for column in parts}
+    if not values:
+        candidates = [one for one in frame.columns if one not in used and one.lower() not in NO_METRICS]
+        values = [one for one in candidates if _is_number(frame[one]) and not _error_of(one, frame)]
+    if "series" not in named:
+        named["series"] = path.name.partition(".")[0]
+        notes.append(f"{path}: no column names the series; {named['series'].iloc[0] if len(named) else ''!r} stands in")
+    errors = {_error_column(one, frame) for one in values} - {None}
+    if "step" not in named or not values:
+        lacking = "column 'step' is missing" if "step" not in named else "no column of numbers is left to be the value"
+        found = ", ".join(map(str, frame.columns))[:200]
+        raise UserError(f"{path}: {lacking}; found {found}; --columns step=COLUMN value=COLUMN says which they are")
+    left = [one for one in frame.columns if one not in used and one not in values and one not in errors]
+    if left:
+        notes.append(f"columns left out: {', '.join(left)}")
+    return _unfolded(frame, named, values, notes)
+
+
+def _unfolded(frame: pd.DataFrame, named: pd.DataFrame, values: list[str], notes: list[str]) -> pd.DataFrame:
+    """One row per value, for each of the columns ``values``."""
+    meant = _tasks_and_metrics(values) if "task" not in named else {one: ("", one) for one in values}
+    parts = []
+    for column in values:
+        task, metric = meant[column]
+        part = named.assign(value=frame[column])
+        if "metric" not in named:
+            part["metric"] = metric
+        elif len(values) > 1:
+            part["metric"] = named["metric"].astype(str) + f" {metric}"
+        if task:
+            part["task"] = task
+        error = _error_column(column, frame)
+        if error is not None:
+            part["stderr"] = frame[error]
+        parts.append(part[_there(frame[column])])
+    if "metric" not in named:
+        notes.append(f"columns taken as values: {', '.join(values)}")
+    return pd.concat(parts, ignore_index=True)
+
+
+def _there(column: pd.Series) -> pd.Series:
+    """Which cells hold something: what is logged now and then leaves the others empty."""
+    return column.notna() & (column.astype(str).str.strip() != "")
+
+
+def _error_column(column: str, frame: pd.DataFrame) -> str | None:
+    """The column with the standard errors of ``column``."""
+    return next((f"{column}{ending}" for ending in ("_stderr", "_se") if f"{column}{ending}" in frame.columns), None)
+
+
+def _error_of(column: str, frame: pd.DataFrame) -> bool:
+    """Whether ``column`` holds standard errors of another, or the range of a chart's line."""
+    return any(column.endswith(end) and column.removesuffix(end) in frame.columns for end in ("_stderr", "_se")) or (
+        column.endswith(("__MIN", "__MAX"))
+    )
+
+
+def _tasks_and_metrics(columns: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Task and metric by column, as its path or its ending tells; whole paths where two would be called the same.
+
+    >>> list(_tasks_and_metrics(["eval/downstream/arc_easy_acc", "eval/c4/CrossEntropyLoss", "loss"]).values())
+    [('arc_easy', 'acc'), ('c4', 'CrossEntropyLoss'), ('run', 'loss')]
+    """
+    short = {column: _task_and_metric(column) for column in columns}
+    called = list(short.values())
+    return {
+        column: one if called.count(one) == 1 else (column.rpartition("/")[0] or column, one[1])
+        for column, one in short.items()
+    }
+
+
+def _task_and_metric(column: str) -> tuple[str, str]:
+    above, _, last = column.rpartition("/")
+    if match := _METRIC.fullmatch(last):
+        return match["task"], match["metric"]
+    parts = [one for one in above.split("/") if one and one not in _STEMS]
+    return "/".join(parts) or above or "run", last
+
+
+def _long_of_chart(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """A chart of Weights & Biases with a column for each run as a table with a column ``series``."""
+    lines = {column: match for column in frame.columns if (match := _CHART.fullmatch(column))}
+    rest = [column for column in frame.columns if column not in lines]
+    if not lines or len(rest) != 1:
+        return frame
+    by_run: dict[str, pd.DataFrame] = {}
+    bands = 0
+    for column, match in lines.items():
+        bands += match["band"] is not None
+        if match["band"] is None:
+            table = by_run.setdefault(match["run"], frame[rest].assign(series=match["run"]))
+            table[match["metric"]] = frame[column]
+    notes.append(f"a chart of Weights & Biases: {len(by_run)} runs; {bands} columns __MIN and __MAX are left out")
+    return pd.concat(by_run.values(), ignore_index=True)
+
+
+def _numbers(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    """Number columns as numbers; sizes such as ``150M`` are read, what else ``params`` says is no size and said."""
+    changed = {}
+    for name, kind in ALL_COLUMNS.items():
+        if name not in frame or kind == "str":
+            continue
+        if name in ("params", "params_active"):
+            changed[name] = _amounts(frame[name], path, notes)
+        elif not pd.api.types.is_numeric_dtype(frame[name].dtype):
+            changed[name] = [_number(cell, name, path) for cell in frame[name]]
+    texts = {name: frame[name].astype(str) for name in ("series", "task", "metric") if name in frame}
+    return frame.assign(**changed, **texts)
+
+
+def _number(cell: object, name: str, path: Path) -> float:
+    text = "" if cell is None else str(cell).strip()
+    if text.lower() in ("", "na", "n/a", "none", "null", "<na>", "nan"):
+        return float("nan")
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            raise UserError(
+                f"{path}: column {name!r} holds {text[:80]!r}, no number; --columns {name}=COLUMN names another"
+            ) from None
+
+
+def _amounts(column: pd.Series, path: Path, notes: list[str]) -> list[float]:
+    """``150M`` as 150e6; NaN for what is no amount, which is said."""
+    found, unread = [], set()
+    for cell in column:
+        text = "" if cell is None else str(cell).strip()
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?) ?([kKmMbBtT]?)", text)
+        if match is None and text.lower() not in ("", "na", "n/a", "none", "null", "nan", "<na>"):
+            unread.add(text)
+        found.append(float("nan") if match is None else float(match[1]) * UNITS[match[2].upper()])
+    if unread:
+        notes.append(f"{path}: params {', '.join(sorted(unread)[:3])} are no numbers; unknown")
+    return found
 
 
 def _joined(frame: pd.DataFrame, parts: Sequence[str]) -> pd.Series:

@@ -68,3 +68,120 @@ def test_a_missing_column_is_named(tmp_path):
     path = written(tmp_path, pd.DataFrame({"model": ["a"], "task": ["t"], "acc": [1.0]}))
     with pytest.raises(UserError, match="column 'step' is missing"):
         read_mapped_table(path)
+
+
+# -- tables of other programs -------------------------------------------------------------------------------------
+
+STEPS = (1000, 2000, 3000)
+
+
+def curves(source):
+    found = {}
+    for row in source.scores.rows():
+        found.setdefault((row.series, row.task, row.metric), []).append((row.step, row.value))
+    return found
+
+
+def test_a_history_of_weights_and_biases_has_a_metric_per_column(tmp_path):
+    path = tmp_path / "run-a.csv"
+    path.write_text(
+        "_step,eval/c4/CrossEntropyLoss,eval/downstream/arc_easy_acc,eval/downstream_bpb/arc_easy_bpb,"
+        "throughput/total_tokens\n1000,4.0,,1.5,4e9\n2000,3.9,0.3,1.4,8e9\n",
+        encoding="utf-8",
+    )
+    source = read_mapped_table(path)
+    assert curves(source) == {
+        ("run-a", "arc_easy", "acc"): [(2000, 0.3)],
+        ("run-a", "arc_easy", "bpb"): [(1000, 1.5), (2000, 1.4)],
+        ("run-a", "c4", "CrossEntropyLoss"): [(1000, 4.0), (2000, 3.9)],
+    }
+    assert {row.tokens for row in source.scores.rows()} == {4e9, 8e9}
+    assert "no column names the series; 'run-a' stands in" in source.notes[1]
+
+
+def test_two_paths_that_end_alike_are_two_tasks(tmp_path):
+    path = tmp_path / "run.csv"
+    path.write_text("_step,eval/arc/acc,test/arc/acc\n1000,0.1,0.2\n", encoding="utf-8")
+    assert set(curves(read_mapped_table(path))) == {("run", "eval/arc", "acc"), ("run", "test/arc", "acc")}
+
+
+def test_a_chart_of_weights_and_biases_has_a_run_per_column(tmp_path):
+    path = tmp_path / "chart.csv"
+    path.write_text(
+        '"Step","a, lr=3e-4 - eval/arc_easy/acc","a, lr=3e-4 - eval/arc_easy/acc__MIN","b - eval/arc_easy/acc"\n'
+        '"1000","0.25","0.2","0.27"\n"2000","0.26","0.2",""\n',
+        encoding="utf-8",
+    )
+    source = read_mapped_table(path)
+    assert curves(source) == {
+        ("b", "arc_easy", "acc"): [(1000, 0.27)],
+        ("a, lr=3e-4", "arc_easy", "acc"): [(1000, 0.25), (2000, 0.26)],
+    }
+    assert "2 runs; 1 columns __MIN and __MAX are left out" in source.notes[0]
+
+
+def test_one_run_needs_no_column_for_its_name(tmp_path):
+    path = tmp_path / "clean.csv"
+    path.write_text("task,step,accuracy\narc,1000,0.25\narc,2000,0.26\n", encoding="utf-8")
+    assert curves(read_mapped_table(path)) == {("clean", "arc", "accuracy"): [(1000, 0.25), (2000, 0.26)]}
+    named = read_mapped_table(path, ["series='wide'", "task=task", "metric='acc'"])
+    assert curves(named) == {("wide", "arc", "acc"): [(1000, 0.25), (2000, 0.26)]}
+
+
+def datadecide():
+    return pd.DataFrame(
+        [
+            {
+                "params": size, "data": data, "task": "arc", "step": float(step), "seed": seed, "chinchilla": "5xC",
+                "tokens": step * 1e6, "compute": 1e18, "acc_raw": step / 1e4, "correct_prob": step / 1e5,
+            }
+            for size in ("150M", "1B") for data in ("c4", "dolma") for seed in ("default", "small") for step in STEPS
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_varies_and_nobody_named_tells_series_apart(tmp_path, ending):
+    path = tmp_path / f"table.{ending}"
+    datadecide().to_csv(path, index=False) if ending == "csv" else datadecide().to_parquet(path)
+    found = read_mapped_table(path)
+    assert len(curves(found)) == 2 * 2 * 2 * 2
+    assert curves(found)["c4/150M/default", "arc", "acc_raw"] == [(step, step / 1e4) for step in STEPS]
+    by_series = {row.series: row.params for row in found.scores.rows()}
+    assert (by_series["c4/150M/default"], by_series["dolma/1B/small"]) == (150e6, 1e9)
+    named = read_mapped_table(path, ["series=data+params+seed", "value=acc_raw"])
+    assert {metric for *_, metric in curves(named)} == {"acc_raw"}
+    assert len(curves(named)) == 8
+
+
+def test_standard_errors_and_several_metrics_are_kept(tmp_path):
+    path = tmp_path / "cols.tsv"
+    path.write_text("model\tcheckpoint\ttask\tfewshot\tacc\tacc_stderr\tbpb\na\t1\tarc\t0\t.25\t.01\t1.5\n", "utf-8")
+    rows = list(read_mapped_table(path).scores.rows())
+    assert [(row.series, row.step, row.metric, row.value) for row in rows] == [
+        ("a/0", 1, "acc", 0.25),
+        ("a/0", 1, "bpb", 1.5),
+    ]
+    assert rows[0].stderr == 0.01
+    kept = read_mapped_table(path, ["skip=bpb+acc_stderr"]).scores.rows()
+    assert [(row.metric, row.stderr == row.stderr) for row in kept] == [("acc", False)]
+    both = read_mapped_table(path, ["value=acc+bpb", "series=model"]).scores.rows()
+    assert [(row.series, row.metric) for row in both] == [("a", "acc"), ("a", "bpb")]
+
+
+def test_names_that_look_like_numbers_stay_as_they_are_written(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("model;step;task;acc\n001;1;arc;0.1\n1;1;arc;0.2\n", encoding="utf-8")
+    assert set(curves(read_mapped_table(path))) == {("001", "arc", "acc"), ("1", "arc", "acc")}
+
+
+def test_what_lacks_is_told_by_the_columns_of_the_file(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("who,when,acc\na,1,0.1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"column 'step' is missing; found who, when, acc; --columns step=COLUMN"):
+        read_mapped_table(path)
+    with pytest.raises(UserError, match=r"has no column 'arc'.*a constant is task='arc'"):
+        read_mapped_table(path, ["task=arc"])
+    path.write_text("step,acc\n1,good\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no column of numbers is left to be the value"):
+        read_mapped_table(path)

@@ -42,14 +42,14 @@ def _read_folder(path: Path, reading: Reading) -> ScoreSource:
             source = read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
             return replace(source, notes=(*source.notes, *_left_out_of(path)))
     results = results_below(path, reading, notes := Notes())
-    if not results:
+    if results is None:
         raise nothing_there(path)
     return collected(results, "lm-eval", reading, notes)
 
 
 def read_lm_eval_samples(path: Path, reading: Reading = PLAIN) -> list[Samples]:
     """The Samples in lm-eval's output below ``path``, of each checkpoint and task the newest; none is no error."""
-    results = results_below(path, reading, notes := Notes())
+    results = results_below(path, reading, notes := Notes()) or []
     return list(collected(results, "lm-eval", reading, notes).samples)
 
 
@@ -62,7 +62,7 @@ def read_all_samples(path: Path, reading: Reading = PLAIN) -> tuple[list[Samples
     if (not is_folder and path.suffix.lower() != ".json") or (is_folder and any(path.rglob("*.parquet"))):
         return read_samples(path), ()
     if is_folder:
-        source = collected(results_below(path, reading, notes := Notes()), "lm-eval", reading, notes)
+        source = collected(results_below(path, reading, notes := Notes()) or [], "lm-eval", reading, notes)
     else:
         source = _read_json(path, reading)
     if source.samples:

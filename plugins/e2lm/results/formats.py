@@ -42,10 +42,10 @@ def results_in_file(path: Path, reading: Reading, notes: Notes) -> list[TaskResu
     return _read(ResultFile(path, path.parent, reading, notes, alone=True), known_formats())
 
 
-def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult]:
+def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult] | None:
     """What every file below ``root`` says; a damaged one costs itself, unless nothing else can be read.
 
-    An empty list where there are none.
+    None where no file is of a known format; an empty list where all that is in them was left out.
     """
     formats = known_formats()
     results: list[TaskResult] = []
@@ -70,7 +70,7 @@ def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult
             results += found
     if damaged and not read:
         raise damaged[0]
-    return results
+    return results if read else None
 
 
 def _files(root: Path) -> Iterator[Path]:

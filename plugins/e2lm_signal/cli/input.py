@@ -18,7 +18,7 @@ from e2lm.results.result import Notes
 from e2lm.scores import ScoreRow
 from e2lm_signal.curves import Wanted, chosen_scores, curve_groups, official_selection, with_tokens
 from e2lm_signal.item_table import SampleIndex, read_item_tables
-from e2lm_signal.table_columns import read_mapped_table
+from e2lm_signal.table_columns import TABLES, is_table, read_mapped_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,13 @@ def parsed_ramp(texts: Sequence[str]) -> BatchRamp:
 
 
 def read_source(path: Path, reading: Reading) -> ScoreSource:
-    """The scores at ``path``; of a CSV with columns of its own, ``reading`` says which is what."""
-    if path.name.lower().endswith((".csv", ".csv.gz")) and path.is_file():
-        return read_mapped_table(path, reading.columns)
-    if reading.columns:
-        raise UserError(f"--columns: {path} is no CSV; only the columns of a CSV can be named")
-    source = read_scores(path, reading)
+    """The scores at ``path``; of a table with columns of its own, ``reading`` says which is what."""
+    if is_table(path) and path.is_file() and (reading.columns or path.suffix.lower() != ".jsonl"):
+        source = read_mapped_table(path, reading.columns)
+    elif reading.columns:
+        raise UserError(f"--columns: {path} is no table; only the columns of one ({', '.join(TABLES)}) can be named")
+    else:
+        source = read_scores(path, reading)
     if source.layout != "table":
         return source
     scores = kept_apart(source.scores, reading, path, notes := Notes())

@@ -172,6 +172,11 @@ def test_a_folder_may_hold_results_of_several_programs_and_files_of_none(tmp_pat
     assert "results_2025-01-01T00-00-02.json: not valid JSON" in source.notes[0]
 
 
+def test_results_in_which_nothing_can_be_used_are_results_all_the_same(tmp_path: Path) -> None:
+    write(tmp_path / "results_2026-01-01.json", {"results": {"arc": {"alias": "arc"}}, "versions": {}})
+    assert not len(read_scores(tmp_path).scores)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
