@@ -119,6 +119,11 @@ say = Catalogue(
             "{runs} {runs:plural run|runs} of {params:,} parameters ({without_embedding:,} without the embedding). "
             "{versions:list}"
         ),
+        "cite": "To cite this report",
+        "citation": (
+            "e2lm {version}, e2lm train compare: {curriculum} against shuffling, {runs} {runs:plural run|runs} of "
+            "{params:,} parameters on {tokens:,} tokens of {corpus:list} (SHA-256 of the tokens {data})."
+        ),
         # -- in the terminal
         "text_scores": "{interval}  sd between seeds {sd:.4f}",
         "text_against": (

@@ -59,17 +59,23 @@ def _train(parser: CommandParser) -> None:
 
 
 def _plan(parser: CommandParser) -> None:
-    parser.add_argument("config", nargs="?", help="YAML file of e2lm train, whose corpus was prepared by a run")
+    parser.add_argument("config", nargs="?", help="YAML file of e2lm train; options given besides it win")
+    parser.add_argument("--corpus", nargs="+", metavar="FILE", help="text to score and plan, as for e2lm train")
+    parser.add_argument(
+        "--scores", type=Path, metavar="FILE", help="a number for each example, .npy or one on each line"
+    )
     parser.add_argument("--curriculum", help="name of a curriculum")
-    parser.add_argument("--samples", type=MADE_UP, default=20_000, help="made-up examples (20000)")
-    parser.add_argument("--steps", type=MADE_UP, default=20_000, help="optimiser steps (20000)")
-    parser.add_argument("--batch", type=MADE_UP, default=8, help="examples per step (8)")
-    parser.add_argument("--sequence-length", type=COUNT, default=128, help="tokens per example (128)")
-    parser.add_argument("--seed", type=SEED_OF_TRAINING, default=0, help="of the order (0)")
+    parser.add_argument("--samples", type=MADE_UP, help="made-up examples (20000)")
+    parser.add_argument("--steps", type=MADE_UP, help="optimiser steps (20000; with --scores once through them)")
+    parser.add_argument("--batch", type=MADE_UP, help="examples per step (8; of a corpus 16)")
+    parser.add_argument("--sequence-length", type=COUNT, help="tokens per example (128; of a corpus 256)")
+    parser.add_argument("--seed", type=SEED_OF_TRAINING, help="of the order (0)")
     parser.add_argument(
         "--show", action="store_true", help="exposure by difficulty, schedules, number of examples seen"
     )
-    parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="write the plan there")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="write the plan there; of a corpus with tokens and tokenizer"
+    )
     _common(parser, "write nothing")
 
 
@@ -94,8 +100,9 @@ def _export(parser: CommandParser) -> None:
 
 _ACTIONS = {
     "plan": Action(
-        "Show what a curriculum would show when. With a CONFIG its corpus is scored; without one a corpus is made up "
-        "(sample n is the n-th easiest). Without either the known curricula are listed.",
+        "Show, or write for another trainer, what a curriculum would show when; nothing is trained. With a CONFIG or "
+        "--corpus the text is scored, with --scores it is already; without them a corpus is made up (sample n is the "
+        "n-th easiest). Without anything the known curricula are listed.",
         _plan,
         "e2lm_curriculum.cli.plan:run_plan",
     ),

@@ -19,7 +19,7 @@ from e2lm_curriculum.compare.costs import arm_costs, exposure_by_decile
 from e2lm_curriculum.compare.held_out import HeldOutPassages, score_held_out
 from e2lm_curriculum.compare.measures import SCORES_FOLDER, held_out_measure, task_measures
 from e2lm_curriculum.compare.report import report_html
-from e2lm_curriculum.compare.results import as_json, as_text
+from e2lm_curriculum.compare.results import as_json, as_text, made_of
 from e2lm_curriculum.compare.runs import finished_runs, require_comparable, unfinished_count
 from e2lm_curriculum.compare.study import Study, check_study, train_study
 
@@ -61,7 +61,8 @@ def compared(
     analysis = analysed(measures, options.threshold)
     exposure, costs = exposure_by_decile(runs), arm_costs(runs)
     curriculum = next((run.curriculum for run in runs if run.arm != "vanilla"), runs[0].curriculum)
-    found = as_json(analysis, costs, exposure, curriculum)
+    command = ["e2lm", "train", "compare", *map(str, folders), "--held-out-tokens", str(options.held_out_tokens)]
+    found = as_json(analysis, costs, exposure, curriculum) | {"made": made_of(runs, command)}
     if out is not None:
         write_json(out / JSON_FILE, found)
         write_text(out / REPORT_FILE, report_html(analysis, costs, exposure, found, runs))

@@ -1,65 +1,235 @@
 """``e2lm train plan``: what a curriculum would show, before anything is trained.
 
+Of a made-up corpus, of a file of scores, or of a corpus that is scored here. No model is trained for any of them.
+
 Shape suffixes: X examples, S steps, D tenths of the examples by difficulty.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.atomic_file import whole_folder
-from e2lm.curriculum import Curriculum, Plan, TrainingBudget
-from e2lm.errors import UserError
+from e2lm.curriculum import Curriculum, Plan, Segment, TrainingBudget
+from e2lm.errors import UserError, one_line
 from e2lm.plugin_manager import plugin_manager
+from e2lm.run_record import RECORD_FILE, RunRecord
+from e2lm_curriculum.config.comparison import COMPARISON_SECTION
 from e2lm_curriculum.config.training import TrainingConfig, config_data
+from e2lm_curriculum.corpus.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, TOKENS_FILE
+from e2lm_curriculum.difficulty.scores import difficulty_of
+from e2lm_curriculum.plan.arms import reversed_scores
 from e2lm_curriculum.plan.builder import chosen_curriculum
-from e2lm_curriculum.plan.file import write_plan
+from e2lm_curriculum.plan.file import read_array, write_plan
 from e2lm_curriculum.plan.ranking import PARTS, exposure_by_part
-from e2lm_curriculum.train.prepared import PREPARED_FOLDER, SCORES_FILE, PreparedCorpus, order_generator
+from e2lm_curriculum.train.ladder import corpus_hashes
+from e2lm_curriculum.train.prepared import (
+    PREPARED_FOLDER,
+    SCORES_FILE,
+    PreparedCorpus,
+    order_generator,
+    planned_order,
+    prepare,
+)
+from e2lm_curriculum.train.segments import is_online
 
 #: A made-up sample n has difficulty n: all that matters is that no two are alike.
 SYNTHETIC = "synthetic ranking: sample n is the n-th easiest"
 
+#: Of a plan without a corpus.
+MADE_UP_SAMPLES = MADE_UP_STEPS = 20_000
+BATCH = 8
+SEQUENCE_LENGTH = 128
+
+#: Fields that decide which examples there are and how they score.
+OF_SCORES = ("held_out", "vocabulary", "sequence_length", "seed", "text_field", "family")
+
+#: What a plan of a corpus carries, so that another trainer reads the same examples.
+OF_CORPUS = (TOKENS_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, SCORES_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A plan and what it was made of; ``known_steps`` are those that are known before training, all but online."""
+
+    plan: Plan
+    curriculum: Curriculum
+    scores_X: NDArray[Any]
+    budget: TrainingBudget
+    seed: int
+    difficulty: str
+    known_steps: int
+    corpus: Path | None = None
+
 
 def run_plan(arguments: Namespace) -> int:
     """Show what a curriculum would show, or list those that there are."""
-    if arguments.curriculum is None and arguments.config is None:
+    given = (arguments.curriculum, arguments.config, arguments.corpus, arguments.scores)
+    if not any(given):
         return _list(arguments.json)
-    curriculum, scores_X, budget, seed, origin = _asked_for(arguments)
-    plan = curriculum.plan(scores_X, budget, order_generator(seed))
-    report: dict[str, Any] = {"curriculum": curriculum.name, "hash": plan.hash}
-    report |= {"steps": budget.steps, "batch": budget.batch_size, "samples": len(scores_X), "seed": seed}
-    report["difficulty"] = origin
-    if arguments.show:
-        report |= shown(plan, scores_X)
-    if arguments.out and not arguments.dry_run:
-        _write(plan, Path(arguments.out))
+    with _planned(arguments) as found:
+        report = _report(found)
+        if arguments.show:
+            report |= shown(found.plan, found.scores_X)
+        if arguments.out and not arguments.dry_run:
+            _write(found, Path(arguments.out))
     _print(report, arguments.json)
     return 0
 
 
-def _asked_for(arguments: Namespace) -> tuple[Curriculum, NDArray[Any], TrainingBudget, int, str]:
-    if arguments.config is not None:
-        return _of_run(arguments)
-    budget = TrainingBudget(arguments.steps, arguments.batch, arguments.sequence_length)
-    scores_X = np.arange(arguments.samples, dtype=np.float32)
-    return chosen_curriculum(arguments.curriculum), scores_X, budget, arguments.seed, SYNTHETIC
+def _report(found: _Planned) -> dict[str, Any]:
+    steps = found.budget.steps
+    report: dict[str, Any] = {"curriculum": found.curriculum.name, "hash": found.plan.hash, "steps": steps}
+    report |= {"batch": found.budget.batch_size, "samples": len(found.scores_X), "seed": found.seed}
+    report["difficulty"] = found.difficulty
+    if found.known_steps < steps:
+        report["planned_while_training"] = True
+        report["known_steps"] = found.known_steps
+        report["note"] = (
+            f"planned while it trains: only the first {found.known_steps:,} of {steps:,} steps are known before; hash "
+            "and exposure are theirs"
+        )
+    return report
 
 
-def _of_run(arguments: Namespace) -> tuple[Curriculum, NDArray[Any], TrainingBudget, int, str]:
-    config = TrainingConfig.from_data(config_data(Path(arguments.config)), arguments.config)
-    prepared = PreparedCorpus.read(config.run.out_folder)
-    if prepared is None:
-        raise UserError(f"{config.run.out}: no prepared corpus; e2lm train {arguments.config} makes one")
-    scores_X = np.load(config.run.out_folder / PREPARED_FOLDER / SCORES_FILE)
+@contextmanager
+def _planned(arguments: Namespace) -> Iterator[_Planned]:
+    if arguments.config is None and arguments.corpus is None:
+        yield _without_corpus(arguments)
+        return
+    if arguments.samples is not None or arguments.scores is not None:
+        option = "--samples" if arguments.scores is None else "--scores"
+        raise UserError(f"{option}: examples and scores come from the corpus; leave it out, or leave out the corpus")
+    config = _config(arguments)
+    with TemporaryDirectory(prefix="e2lm-plan-") as place:
+        corpus = _prepared_folder(config, Path(place))
+        scores_X = np.asarray(read_array(corpus / SCORES_FILE))
+        difficulty = difficulty_of(chosen_curriculum(config.data.curriculum))
+        origin = "none" if difficulty is None else difficulty.name
+        yield _of_config(config, scores_X, origin, corpus)
+
+
+def _without_corpus(arguments: Namespace) -> _Planned:
+    if arguments.curriculum is None:
+        raise UserError(
+            "--curriculum: --scores says how hard examples are, not what to do with that; name a curriculum"
+        )
+    seed, batch = arguments.seed or 0, arguments.batch or BATCH
+    length = arguments.sequence_length or SEQUENCE_LENGTH
+    if arguments.scores is None:
+        scores_X, origin = np.arange(arguments.samples or MADE_UP_SAMPLES, dtype=np.float32), SYNTHETIC
+        steps = arguments.steps or MADE_UP_STEPS
+    else:
+        if arguments.samples is not None:
+            raise UserError("--samples: the file of --scores has one line for each example; leave it out")
+        scores_X, origin = read_scores(arguments.scores), str(arguments.scores)
+        steps = arguments.steps or max(1, len(scores_X) // batch)
+    curriculum = chosen_curriculum(arguments.curriculum)
+    budget = TrainingBudget(steps, batch, length)
+    if curriculum.next_segment is None:
+        plan, known = curriculum.plan(scores_X, budget, order_generator(seed)), steps
+    else:
+        plan, known = _first_segment(curriculum, scores_X, budget, seed)
+    return _Planned(plan, curriculum, scores_X, budget, seed, origin, known)
+
+
+def read_scores(file: Path) -> NDArray[np.float64]:
+    """One number for each example, larger for harder: a ``.npy`` array, or text with a number on each line."""
+    try:
+        is_array = file.suffix == ".npy"
+        scores_X = np.load(file) if is_array else np.loadtxt(file, dtype=np.float64, ndmin=1)
+        scores_X = np.asarray(scores_X, dtype=np.float64)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{file}: no such file; --scores takes a .npy array or a text with a number on each line"
+        ) from error
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file}: {one_line(error)}; --scores takes one number for each example") from error
+    if scores_X.ndim != 1 or not len(scores_X) or not np.isfinite(scores_X).all():
+        raise UserError(f"{file}: found shape {scores_X.shape}; --scores takes one finite number for each example")
+    return scores_X
+
+
+# -- of a corpus ----------------------------------------------------------------------------------------------------
+
+
+def _config(arguments: Namespace) -> TrainingConfig:
+    """The configuration with the options over it."""
+    data = config_data(Path(arguments.config)) if arguments.config else {"out": "."}
+    data.pop(COMPARISON_SECTION, None)
+    over = {"curriculum": arguments.curriculum, "corpus": arguments.corpus, "order_seed": arguments.seed}
+    over |= {"batch_size": arguments.batch, "sequence_length": arguments.sequence_length}
+    data |= {name: value for name, value in over.items() if value is not None}
+    config = TrainingConfig.from_data(data, arguments.config or "e2lm train plan")
+    if arguments.steps is None:
+        return config
+    return config.changed(tokens=arguments.steps * config.data.batch_size * config.data.sequence_length)
+
+
+def _prepared_folder(config: TrainingConfig, place: Path) -> Path:
+    """Where the corpus lies prepared: in the folder of a run of this corpus, else made in ``place``."""
+    out = config.run.out_folder
+    if _is_of_run(config, out):
+        return out / PREPARED_FOLDER
+    prepare(config, place)
+    return place / PREPARED_FOLDER
+
+
+def _is_of_run(config: TrainingConfig, out: Path) -> bool:
+    """Whether ``out`` holds the very examples and scores that ``config`` has."""
+    prepared = PreparedCorpus.read(out)
+    if prepared is None or not (out / RECORD_FILE).is_file():
+        return False
+    record = RunRecord.from_json_file(out / RECORD_FILE)
+    now = config.effective()
     curriculum = chosen_curriculum(config.data.curriculum)
-    return curriculum, scores_X, config.data.budget, config.run.seed_of_order, prepared.difficulty or "none"
+    difficulty = difficulty_of(curriculum)
+    masks = "mask_token" in json.loads((out / PREPARED_FOLDER / TOKENIZER_CONFIG_FILE).read_text(encoding="utf-8"))
+    return (
+        masks == (curriculum.needs_masks or config.model.family == "roberta")
+        and all(now.get(name) == record.config.get(name) for name in OF_SCORES)
+        and prepared.difficulty == ("" if difficulty is None else difficulty.name)
+        and corpus_hashes(config.data) == record.hashes
+    )
+
+
+def _of_config(config: TrainingConfig, scores_X: NDArray[Any], origin: str, corpus: Path) -> _Planned:
+    data, seed = config.data, config.run.seed_of_order
+    curriculum = chosen_curriculum(data.curriculum)
+    if is_online(data):
+        is_anti = data.arm == "anti" and curriculum.difficulty != "file"
+        plan, known = _first_segment(curriculum, reversed_scores(scores_X) if is_anti else scores_X, data.budget, seed)
+    else:
+        plan, known = planned_order(data, curriculum, scores_X, seed), data.budget.steps
+    return _Planned(plan, curriculum, scores_X, data.budget, seed, origin, known, corpus)
+
+
+def _first_segment(
+    curriculum: Curriculum, scores_X: NDArray[Any], budget: TrainingBudget, seed: int
+) -> tuple[Plan, int]:
+    """The part of an online plan that no model is asked for, and its steps: the same as in training."""
+    assert curriculum.next_segment is not None
+    steps = max(1, budget.steps // min(budget.steps, curriculum.segments))
+
+    def probe(_: NDArray[Any]) -> NDArray[np.float64]:
+        raise UserError(f"--curriculum: {curriculum.name} asks the model before its first step; nothing is known of it")
+
+    first = Segment(0, steps, scores_X, budget, order_generator(seed, 0), {}, probe)
+    return Plan(curriculum.next_segment(first)[0]), steps
+
+
+# -- what is told, and written --------------------------------------------------------------------------------------
 
 
 def shown(plan: Plan, scores_X: NDArray[Any]) -> dict[str, Any]:
@@ -85,11 +255,15 @@ def shown(plan: Plan, scores_X: NDArray[Any]) -> dict[str, Any]:
     return found
 
 
-def _write(plan: Plan, out: Path) -> None:
+def _write(found: _Planned, out: Path) -> None:
     if out.exists():
         raise UserError(f"--out: {out} is there already; give a new folder")
+    if found.known_steps < found.budget.steps:
+        raise UserError(f"--out: {found.curriculum.name} is planned while it trains; there is no whole plan to write")
     with whole_folder(out) as folder:
-        write_plan(plan, folder)
+        write_plan(found.plan, folder)
+        for name in OF_CORPUS if found.corpus is not None else ():
+            shutil.copyfile(found.corpus / name, folder / name)
 
 
 def _list(as_json: bool) -> int:

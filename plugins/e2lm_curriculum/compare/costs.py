@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm_curriculum.compare.runs import FinishedRun
+from e2lm_curriculum.plan.file import read_array
 from e2lm_curriculum.plan.ranking import exposure_by_part
 from e2lm_curriculum.train.prepared import PREPARED_FOLDER, SCORES_FILE
 from e2lm_curriculum.train.segments import trained_plan
@@ -64,7 +65,7 @@ def exposure_by_decile(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], lis
     """
     ratios: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     for run in runs:
-        scores_X = np.load(run.folder / PREPARED_FOLDER / SCORES_FILE)
+        scores_X = read_array(run.folder / PREPARED_FOLDER / SCORES_FILE)
         ratios.setdefault(run.cell, []).append(exposure_by_part(_exposure_X(run), scores_X))
     return {cell: [float(ratio) for ratio in np.mean(rows_D, axis=0)] for cell, rows_D in ratios.items()}
 

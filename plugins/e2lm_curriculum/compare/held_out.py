@@ -25,6 +25,7 @@ from e2lm.progress import progress_bar
 from e2lm_curriculum.compare.runs import FinishedRun
 from e2lm_curriculum.corpus.reader import read_passages
 from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, TOKENS_FILE
+from e2lm_curriculum.plan.file import read_array
 from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PREPARED_FOLDER, tokenizer_files
 from e2lm_curriculum.train.processes import threads_per_job
 
@@ -179,7 +180,7 @@ def masked_nats_I(model: Any, text: HeldOutPassages, length: int) -> NDArray[np.
 
 def trivial_bits_per_byte(run: FinishedRun, text: HeldOutPassages) -> dict[str, float]:
     """Bits per byte of two models that know no language: all tokens alike, and each as often as in training."""
-    tokens_K = np.load(run.folder / PREPARED_FOLDER / TOKENS_FILE, mmap_mode="r")
+    tokens_K = read_array(run.folder / PREPARED_FOLDER / TOKENS_FILE)
     counts_V = np.bincount(tokens_K, minlength=run.prepared.vocabulary) + 1.0
     bits_V = -np.log2(counts_V / counts_V.sum())
     total_bytes = float(text.bytes_I.sum())

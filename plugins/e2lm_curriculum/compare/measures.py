@@ -5,6 +5,7 @@ Shape suffixes: S seeds, K checkpoints, I items.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,7 @@ def held_out_measure(runs: Sequence[FinishedRun], text: HeldOutPassages) -> Meas
 
 def task_measures(runs: Sequence[FinishedRun], scores: Path) -> list[Measure]:
     """Accuracy of every multiple-choice task that ``e2lm eval`` scored into ``scores``; ties share the point."""
+    _require_names(runs, scores)
     by_key: dict[tuple[str, str, int], Samples] = {
         (one.series, one.task, one.step): one for one in read_samples(scores / SAMPLES_FOLDER)
     }
@@ -118,6 +120,17 @@ def task_measures(runs: Sequence[FinishedRun], scores: Path) -> list[Measure]:
         baselines = {"constant": float((1 / choices.sum(axis=1)).mean()), **trivial.get(task, {})}
         found.append(_measure(task, "accuracy", True, runs, values, baselines))
     return found
+
+
+def _require_names(runs: Sequence[FinishedRun], scores: Path) -> None:
+    """A :class:`UserError` where two runs have one name: Samples are known by it, and both would get those of one."""
+    names = Counter(run.series.name for run in runs)
+    for name, count in names.items():
+        if count > 1:
+            raise UserError(
+                f"{scores}: {count} runs are called {name!r}, so their scores cannot be told apart; give each a "
+                "'label' in its configuration, or compare without scores"
+            )
 
 
 def accuracy_with_ties_I(samples: Samples) -> Values:

@@ -154,11 +154,12 @@ def _made(found: Mapping[str, Any], runs: Sequence[FinishedRun]) -> list[Html]:
     first = runs[0]
     versions = [f"{name} {version}" for name, version in sorted(first.record.versions.items())]
     params, without = first.series.params, first.series.params_non_embedding
-    hidden = {"corpus", "arm", "init_seed", "order_seed", "schedule", "curriculum"}
-    config = {name: value for name, value in first.record.config.items() if name not in hidden}
+    made = {name: one for name, one in found["made"].items() if name not in {"versions", "citation"}}
     return [
         note(say("made", runs=len(runs), params=params, without_embedding=without, versions=versions)),
-        preformatted(f"curriculum: {json.dumps(found['curriculum'])}\n{json.dumps(config, indent=1)}"),
+        preformatted(f"curriculum: {json.dumps(found['curriculum'])}\n{json.dumps(made, indent=1)}"),
+        section(say("cite")),
+        preformatted(found["made"]["citation"]),
     ]
 
 

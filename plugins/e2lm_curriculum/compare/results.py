@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from e2lm.messages import interval
+from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
 from e2lm_curriculum.compare.costs import ArmCost
 from e2lm_curriculum.compare.difference import Difference
 from e2lm_curriculum.compare.measures import Measure
+from e2lm_curriculum.compare.runs import FinishedRun
 from e2lm_curriculum.compare.verdict import Verdict, detectable_in_sd
 from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.arms import CURRICULUM, VANILLA
@@ -48,6 +52,38 @@ def as_json(
             for (arm, schedule), ratios in exposure.items()
         ],
         "power": _power(analysis),
+    }
+
+
+#: Fields that differ between the arms, or are told elsewhere.
+_OF_ARMS = frozenset({"corpus", "arm", "init_seed", "order_seed", "schedule", "curriculum", "size"})
+
+
+def made_of(runs: Sequence[FinishedRun], command: Sequence[str]) -> dict[str, Any]:
+    """Corpus with hashes, recipe, versions and commands: what a report is to be repeated, and cited, by."""
+    first = runs[0]
+    file = first.folder / RECORD_FILE
+    hashes = RunRecord.from_json_file(file).hashes if file.is_file() else {}
+    names = [Path(name).name for name in first.record.config.get("corpus", [])]
+    versions = dict(sorted(first.record.versions.items()))
+    return {
+        "command": " ".join(command),
+        "corpus": [{"file": name, "sha256": hashes.get(f"corpus.{place}")} for place, name in enumerate(names)],
+        "data_hash": first.prepared.data_hash,
+        "tokenizer_hash": first.prepared.tokenizer_hash,
+        "recipe": {name: value for name, value in first.record.config.items() if name not in _OF_ARMS},
+        "versions": versions,
+        "runs": len(runs),
+        "citation": say(
+            "citation",
+            version=versions.get("e2lm", "?"),
+            curriculum=first.curriculum if isinstance(first.curriculum, str) else json.dumps(first.curriculum),
+            runs=len(runs),
+            params=first.series.params,
+            tokens=first.tokens,
+            corpus=names,
+            data=first.prepared.data_hash[:16],
+        ),
     }
 
 

@@ -22,7 +22,7 @@ from e2lm_curriculum.config.comparison import COMPARISON_SECTION, ComparisonConf
 from e2lm_curriculum.config.training import DataConfig, TrainingConfig
 from e2lm_curriculum.plan.arms import VANILLA, Arm
 from e2lm_curriculum.plan.builder import chosen_curriculum
-from e2lm_curriculum.plan.file import PLAN_FILE, SCHEDULE_FILE, write_plan
+from e2lm_curriculum.plan.file import PLAN_FILE, SCHEDULE_FILE, read_array, write_plan
 from e2lm_curriculum.train.ladder import corpus_hashes, prepare_once, require_trainable, train_unfinished
 from e2lm_curriculum.train.locks import folder_lock
 from e2lm_curriculum.train.model_run import ModelRun
@@ -186,7 +186,7 @@ def _prepare_like(first: ModelRun, run: ModelRun) -> None:
         for file in sorted(source.iterdir()):
             if file.name not in OF_ONE_RUN:
                 _share(file, folder / file.name)
-        scores_X = np.load(source / SCORES_FILE)
+        scores_X = np.asarray(read_array(source / SCORES_FILE))
         plan = planned_order(data, chosen_curriculum(data.curriculum), scores_X, run.config.run.seed_of_order)
         write_plan(plan, folder)
         prepared = PreparedCorpus.from_json_file(source / DESCRIPTION_FILE).model_copy(

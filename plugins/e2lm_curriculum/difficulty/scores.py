@@ -54,9 +54,8 @@ def difficulty_of(curriculum: Curriculum) -> Difficulty | None:
 def scored(difficulty: Difficulty, text: TrainingText, data_hash: str) -> ScoredDifficulty:
     """The scores of ``difficulty``, from the cache if the same text was scored by the same version before."""
     file = _cache_file(difficulty, text, data_hash)
-    if file.is_file() and file.with_suffix(".json").is_file():
-        cost = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        return ScoredDifficulty(difficulty.name, np.load(file), cost["cpu_s"])
+    if (kept := _kept(file)) is not None:
+        return ScoredDifficulty(difficulty.name, *kept)
     started = time.process_time()
     scores_X = np.asarray(difficulty.score(text), dtype=np.float64)
     cpu_s = round(time.process_time() - started, 3)
@@ -69,6 +68,15 @@ def scored(difficulty: Difficulty, text: TrainingText, data_hash: str) -> Scored
         np.save(handle, scores_X)
     write_json(file.with_suffix(".json"), {"difficulty": difficulty.name, "cpu_s": cpu_s})
     return ScoredDifficulty(difficulty.name, scores_X, cpu_s)
+
+
+def _kept(file: Path) -> tuple[NDArray[np.float64], float] | None:
+    """Scores in the cache and what they cost; None where they are not, or damaged: they are made anew then."""
+    try:
+        cost = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        return np.load(file), cost["cpu_s"]
+    except (OSError, ValueError, EOFError, KeyError):
+        return None
 
 
 def _cache_file(difficulty: Difficulty, text: TrainingText, data_hash: str) -> Path:

@@ -7,14 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e2lm.curriculum import ObjectiveSpan, Plan
-from e2lm.errors import UserError
+from e2lm.errors import UserError, one_line
 
 PLAN_FILE = "plan.npy"
 SCHEDULE_FILE = "plan.json"
 
 _ARRAYS = {"sequence_lengths_S": np.int64, "mask_rates_S": np.float64, "vocabulary_shares_S": np.float64}
+
+
+def read_array(file: Path) -> NDArray[Any]:
+    """An array of a run, memory-mapped; a :class:`UserError` names one that is gone or damaged."""
+    try:
+        found: NDArray[Any] = np.load(file, mmap_mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{file}: gone or damaged ({one_line(error)}); train into another --out") from error
+    return found
 
 
 def write_plan(plan: Plan, folder: Path) -> None:
@@ -30,13 +40,22 @@ def write_plan(plan: Plan, folder: Path) -> None:
     (folder / SCHEDULE_FILE).write_text(json.dumps(schedule), encoding="utf-8")
 
 
+def read_object(file: Path) -> dict[str, Any]:
+    """A JSON object of a run; a :class:`UserError` names one that is gone or damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{file}: gone or damaged ({one_line(error)}); train into another --out") from error
+    return dict(found)
+
+
 def read_plan(folder: Path) -> Plan:
     """The plan in ``folder``, its examples memory-mapped."""
     if not (folder / PLAN_FILE).is_file():
         raise UserError(f"{folder}: no {PLAN_FILE} in it; give the .prepared folder of a run")
-    indices_SB = np.load(folder / PLAN_FILE, mmap_mode="r")
+    indices_SB = read_array(folder / PLAN_FILE)
     file = folder / SCHEDULE_FILE
-    schedule = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    schedule = read_object(file) if file.is_file() else {}
     arrays: dict[str, Any] = {
         name: np.asarray(schedule[name], dtype=dtype)
         for name, dtype in _ARRAYS.items()

@@ -25,6 +25,7 @@ from e2lm.curriculum import Plan
 from e2lm_curriculum.corpus.reader import LAST_TAG
 from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, TAGS_FILE, TOKENS_FILE, UNKNOWN_ID
 from e2lm_curriculum.model.objective import IGNORED, masked_tokens, masking_rates, planned_labels
+from e2lm_curriculum.plan.file import read_array
 from e2lm_curriculum.plan.setting import MASK_RATE
 from e2lm_curriculum.train.prepared import PREPARED_FOLDER
 
@@ -81,7 +82,7 @@ def example_blocks(out: Path, sequence_length: int) -> NDArray[Any]:
 
 
 def _blocks(file: Path, sequence_length: int) -> NDArray[Any]:
-    row_K = np.load(file, mmap_mode="r")
+    row_K = read_array(file)
     examples = len(row_K) // sequence_length
     blocks_XT: NDArray[Any] = row_K[: examples * sequence_length].reshape(examples, sequence_length)
     return blocks_XT

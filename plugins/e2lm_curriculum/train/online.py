@@ -9,7 +9,6 @@ V vocabulary.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +28,7 @@ from e2lm_curriculum.model.family import TrainedModel
 from e2lm_curriculum.model.loss import passes_of, pseudo_nats_B
 from e2lm_curriculum.plan.arms import reversed_scores
 from e2lm_curriculum.plan.builder import chosen_curriculum
-from e2lm_curriculum.plan.file import read_plan, write_plan
+from e2lm_curriculum.plan.file import read_array, read_object, read_plan, write_plan
 from e2lm_curriculum.train.batch import example_blocks
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.prepared import PREPARED_FOLDER, SCORES_FILE, PreparedCorpus, order_generator
@@ -80,7 +79,7 @@ class RunSegments:
         data, end = self.run.config.data, dict(self.spans)[start]
         before = [one for one, _ in self.spans if one < start]
         state = segment_state(segment_folder(self.run.folder, before[-1]))["state"] if before else {}
-        scores_X = np.load(self.run.out / PREPARED_FOLDER / SCORES_FILE)
+        scores_X = read_array(self.run.out / PREPARED_FOLDER / SCORES_FILE)
         is_anti = data.arm == "anti"
         blocks_XT = example_blocks(self.run.out, data.sequence_length)
         probe = Probe(blocks_XT, prepared.vocabulary, self.run.config.model.family, model)
@@ -120,7 +119,7 @@ class RunSegments:
         """A :class:`UserError` if the state to resume from was reached by other segments than those in the folder."""
         if state is None or not self.is_online:
             return
-        if json.loads((state / SEGMENTS_FILE).read_text(encoding="utf-8")) != self._until(state_step(state)):
+        if read_object(state / SEGMENTS_FILE) != self._until(state_step(state)):
             raise UserError(f"{self.run.folder}: the segments of the curriculum were changed; train into another --out")
 
     def _until(self, step: int) -> dict[str, Any]:

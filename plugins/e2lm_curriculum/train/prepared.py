@@ -19,7 +19,7 @@ from e2lm.curriculum import Curriculum, Plan, TrainingText
 from e2lm.errors import E2LMError, UserError, nearest_names
 from e2lm.noun import Noun
 from e2lm_curriculum.config.training import DataConfig, Family, TrainingConfig
-from e2lm_curriculum.corpus.reader import LONGEST_LINE, TEXT_FIELD, Passage, read_passages
+from e2lm_curriculum.corpus.reader import END_OF_TEXT, LONGEST_LINE, TEXT_FIELD, Passage, read_passages
 from e2lm_curriculum.corpus.split import CorpusSplit, HeldOutShare, split_corpus
 from e2lm_curriculum.corpus.tokenizer import (
     TOKENIZER_CONFIG_FILE,
@@ -134,7 +134,7 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
             scoring_cpu_s=scores.cpu_s if scores.name else None,
             forward_passes=plan.forward_passes,
             held_out_shares=split.shares,
-            notes=_notes(data, split),
+            notes=_notes(data, split, text.marks_inside),
         )
         write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
     _write_held_out(split, out / HELD_OUT_FILE)
@@ -156,6 +156,7 @@ class _CountedText:
         self._characters = 0
         self._words = 0
         self.scripts = ScriptCount()
+        self.marks_inside = 0
 
     def training(self) -> Iterator[Passage]:
         """What is trained on, counted."""
@@ -163,6 +164,7 @@ class _CountedText:
             self._characters += len(passage.joint) + len(passage.text)
             self._words += blank_words(passage.text)
             self.scripts.add(passage.text)
+            self.marks_inside += passage.text.count(END_OF_TEXT)
             yield passage
 
     @property
@@ -182,12 +184,16 @@ def _tokens_hash(packed: PackedCorpus) -> str:
     return digest.hexdigest()
 
 
-def _notes(data: DataConfig, split: CorpusSplit) -> tuple[str, ...]:
-    return tuple(
+def _notes(data: DataConfig, split: CorpusSplit, marks_inside: int) -> tuple[str, ...]:
+    inside = (
+        f"{END_OF_TEXT} stands {marks_inside} times inside a line or record: it is text there, and ends no document"
+    )
+    cut = tuple(
         f"{file}: cut into documents at {count} places, where a line had more than {LONGEST_LINE:,} characters"
         for file, count in zip(data.corpus, split.cut_lines, strict=True)
         if count
     )
+    return (*cut, inside) if marks_inside else cut
 
 
 def _write_held_out(split: CorpusSplit, file: Path) -> None:

@@ -17,7 +17,7 @@ from e2lm.curriculum import Plan
 from e2lm.errors import UserError
 from e2lm_curriculum.config.training import DataConfig
 from e2lm_curriculum.plan.builder import chosen_curriculum
-from e2lm_curriculum.plan.file import read_plan
+from e2lm_curriculum.plan.file import read_object, read_plan
 
 SEGMENTS_FOLDER = ".segments"
 STATE_FILE = "state.json"
@@ -54,8 +54,7 @@ def planned_segments(run: Path) -> list[Path]:
 
 def segment_state(folder: Path) -> dict[str, Any]:
     """``hash``, ``probed_tokens`` and the curriculum's own ``state`` of one segment."""
-    data: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-    return data
+    return read_object(folder / STATE_FILE)
 
 
 def probed_tokens(run: Path) -> int:

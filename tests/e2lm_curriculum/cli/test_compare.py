@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,19 @@ def test_the_json_has_everything_that_the_report_shows(comparison: Path, capsys:
         assert effect["differences"][0]["value"] == 0.0  # the same weights at step 0
     assert [row["arm"] for row in found["verdicts"]] == ["curriculum", "exposure-matched"]
     assert found["power"]["detectable_sd_unpaired"] == 3.07
+
+
+def test_a_report_says_what_it_is_of_and_how_to_repeat_and_cite_it(comparison: Path, corpus_file: Path) -> None:
+    made = json.loads((comparison / "comparison.json").read_text(encoding="utf-8"))["made"]
+    digest = sha256(corpus_file.read_bytes()).hexdigest()
+    assert made["corpus"] == [{"file": corpus_file.name, "sha256": digest}]
+    assert made["command"] == f"e2lm train compare {comparison} --held-out-tokens 4000"
+    assert made["recipe"]["learning_rate"] == 0.01
+    assert {"e2lm", "torch", "transformers"} <= set(made["versions"])
+    assert made["data_hash"][:16] in made["citation"]
+    page = (comparison / "report.html").read_text(encoding="utf-8")
+    assert digest in page
+    assert made["citation"].split(":")[0] in page
 
 
 def test_arms_start_from_the_same_weights_cost_the_same_and_see_what_they_should(

@@ -8,8 +8,10 @@ import pytest
 
 from e2lm.command_line import main
 from e2lm.curriculum import TrainingBudget
+from e2lm_curriculum.cli.plan import _is_of_run
 from e2lm_curriculum.config.training import TrainingConfig
 from e2lm_curriculum.plan.file import read_plan
+from tests.e2lm_curriculum.conftest import minuscule_settings
 
 ASKED = ["--samples", "20000", "--steps", "20000", "--batch", "8", "--seed", "0", "--show", "--json"]
 SMALL = ["--samples", "200", "--steps", "50", "--batch", "4", "--json"]
@@ -85,3 +87,116 @@ def test_the_plan_of_a_configuration_is_the_one_that_was_trained(
     assert found["hash"] == read_plan(trained.run.out_folder / ".prepared").hash
     assert found["curriculum"] == "shuffle"
     assert found["steps"] == 60
+
+
+# -- of a corpus, of scores, online ---------------------------------------------------------------------------------
+
+
+def written(config: TrainingConfig, file: Path) -> str:
+    file.write_text(json.dumps(config.fields), encoding="utf-8")
+    return str(file)
+
+
+def test_options_win_over_the_configuration(
+    trained: TrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = written(trained, tmp_path / "config.yml")
+    plain = report(capsys, config, "--json")
+    found = report(
+        capsys, config, "--curriculum", "ngram-staged", "--seed", "9", "--steps", "5", "--batch", "2", "--json"
+    )
+    told = {name: found[name] for name in ("curriculum", "difficulty", "seed", "steps", "batch")}
+    assert told == {"curriculum": "ngram-staged", "difficulty": "ngram-perplexity", "seed": 9, "steps": 5, "batch": 2}
+    assert found["hash"] != plain["hash"]
+    assert found["samples"] == plain["samples"]
+    assert report(capsys, config, "--seed", "9", "--json")["hash"] != plain["hash"]
+
+
+def test_a_corpus_is_planned_without_training_and_as_training_plans_it(
+    trained: TrainingConfig, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = trained.changed(out=str(tmp_path / "nowhere"))
+    found = report(capsys, written(nowhere, tmp_path / "c.yml"), "--out", str(tmp_path / "plan"), "--json")
+    prepared = trained.run.out_folder / ".prepared"
+    assert found["hash"] == read_plan(prepared).hash == read_plan(tmp_path / "plan").hash
+    assert not (tmp_path / "nowhere").exists()
+    for name in ("tokens.npy", "tokenizer.json", "scores.npy"):
+        assert (tmp_path / "plan" / name).read_bytes() == (prepared / name).read_bytes()
+    words = ["--corpus", str(corpus_file), "--curriculum", "length-competence", "--steps", "7", "--json"]
+    assert (report(capsys, *words)["steps"], report(capsys, *words)["difficulty"]) == (7, "length")
+
+
+def test_examples_of_a_run_are_those_of_its_own_corpus_tokenizer_and_difficulty(
+    trained: TrainingConfig, corpus_file: Path, tmp_path: Path
+) -> None:
+    out = trained.run.out_folder
+    assert _is_of_run(trained.changed(tokens=128, order_seed=5, curriculum="sequence-length-warm-up"), out)
+    longer = tmp_path / corpus_file.name
+    longer.write_text(corpus_file.read_text(encoding="utf-8") + "more", encoding="utf-8")
+    changes = [{"curriculum": "antlm"}, {"curriculum": "ngram-staged"}, {"sequence_length": 16}, {"seed": 1}]
+    changes += [{"held_out": 0.2}, {"corpus": (str(longer),)}, {"corpus": (str(corpus_file), str(longer))}]
+    assert not any(_is_of_run(trained.changed(**change), out) for change in changes)
+
+
+def test_scores_of_ones_own_are_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores_X = np.random.default_rng(0).permutation(50).astype(float)
+    np.save(tmp_path / "scores.npy", scores_X)
+    (tmp_path / "scores.txt").write_text("\n".join(map(str, scores_X)), encoding="utf-8")
+    words = ["--curriculum", "ngram-full-coverage", "--batch", "5", "--json"]
+    found = [
+        report(capsys, "--scores", str(tmp_path / name), *words, "--out", str(tmp_path / f"plan-{name}"))
+        for name in ("scores.npy", "scores.txt")
+    ]
+    assert found[0]["hash"] == found[1]["hash"]
+    assert found[0]["steps"] == 10
+    assert scores_X[read_plan(tmp_path / "plan-scores.npy").indices_SB].ravel().tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("name", ["climb-perplexity-linear", "skill-it"])
+def test_of_a_plan_made_while_training_only_the_first_part_is_told(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = report(capsys, "--curriculum", name, "--samples", "200", "--steps", "160", "--show", "--json")
+    assert (found["planned_while_training"], found["known_steps"]) == (True, 10)
+    assert "only the first 10 of 160 steps are known" in str(found["note"])
+    distinct = found["distinct_examples"]
+    assert isinstance(distinct, int)
+    assert distinct <= 80
+    assert main(["train", "plan", "--curriculum", name, "--out", str(tmp_path / "plan")]) == 2
+    assert "planned while it trains" in capsys.readouterr().err
+
+
+def test_the_first_part_of_an_online_plan_is_the_one_that_is_trained(
+    corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from e2lm_curriculum.train.model_run import ModelRun
+    from e2lm_curriculum.train.online import RunSegments
+    from e2lm_curriculum.train.prepared import prepare
+    from e2lm_curriculum.train.trainer import fresh_model
+
+    settings = {**minuscule_settings(corpus_file, tmp_path / "out"), "curriculum": "climb-perplexity-linear"}
+    config = TrainingConfig.from_data(settings, "test")
+    run = ModelRun(config, config.model.ladder[0])
+    prepared = prepare(config)
+    segments = RunSegments.of(run)
+    segments.plan(0, prepared, fresh_model(run, prepared, segments.template))
+    trained_first = read_plan(run.folder / ".segments" / "segment-0")
+    assert report(capsys, written(config, tmp_path / "c.yml"), "--json")["hash"] == trained_first.hash
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scores", "none.npy", "--curriculum", "shuffle"], "none.npy: no such file"),
+        (["--scores", "none.npy"], "name a curriculum"),
+        (["--scores", __file__, "--curriculum", "shuffle"], "one number for each example"),
+        (["--corpus", __file__, "--samples", "5"], "--samples: examples and scores come from the corpus"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "plan", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

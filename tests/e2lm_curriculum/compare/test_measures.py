@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,13 @@ def test_tasks_are_read_by_series_and_step_with_what_guessing_gets(made_run: Mak
     assert (measure.name, measure.unit, measure.higher_is_better) == ("pairs", "accuracy", True)
     assert measure.values["vanilla", "cosine"].mean(axis=2).tolist() == [[0.0, 0.5, 1.0], [1.0, 1.0, 1.0]]
     assert measure.baselines == {"constant": pytest.approx((1 / 3 + 1 / 2) / 2)}
+
+
+def test_runs_of_one_name_have_no_scores_of_their_own(made_run: MakeRun, tmp_path: Path) -> None:
+    runs = [made_run("vanilla", seed, DRAWN, SCORES_X) for seed in (0, 1)]
+    alike = [replace(run, series=run.series.model_copy(update={"name": "1x64"})) for run in runs]
+    with pytest.raises(UserError, match=r"2 runs are called '1x64'.*label"):
+        task_measures(alike, tmp_path)
 
 
 @pytest.mark.parametrize(("dearer", "is_refused"), [(1.0099, False), (1.0101, True)])

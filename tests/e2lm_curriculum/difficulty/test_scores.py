@@ -299,3 +299,14 @@ def test_random_difficulties_are_the_same_every_time_and_lie_evenly_between_0_an
     scores_X = difficulties()["random"].score(text_of([EASY] * 400))
     assert np.array_equal(scores_X, difficulties()["random"].score(text_of([EASY] * 400)))
     assert stats.kstest(scores_X, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_scores_that_were_damaged_in_the_cache_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = scored(difficulties()["length"], TEXT, "data").scores_X
+    (file,) = (tmp_path / "e2lm" / "difficulty").glob(f"*{suffix}")
+    file.write_bytes(file.read_bytes()[:5])
+    assert scored(difficulties()["length"], TEXT, "data").scores_X.tolist() == before.tolist()
