@@ -262,8 +262,9 @@ def _write(found: _Planned, out: Path) -> None:
         raise UserError(f"--out: {found.curriculum.name} is planned while it trains; there is no whole plan to write")
     with whole_folder(out) as folder:
         write_plan(found.plan, folder)
-        for name in OF_CORPUS if found.corpus is not None else ():
-            shutil.copyfile(found.corpus / name, folder / name)
+        if found.corpus is not None:
+            for name in OF_CORPUS:
+                shutil.copyfile(found.corpus / name, folder / name)
 
 
 def _list(as_json: bool) -> int:
