@@ -18,8 +18,8 @@ say = Catalogue(
         "tab": "{page} – {season}",
         # -- the ranking
         "ranking_note": (
-            "By <code>{score}</code>, {split} scores with 90 % intervals. Rank = 1 + number of entries whose lower "
-            "bound lies above your upper bound: equal ranks are what the data cannot tell apart."
+            "By the part of <code>{score}</code> above its null, {split} scores with 90 % intervals. Rank = 1 + number "
+            "of rows whose lower bound lies above your upper bound: equal ranks are what the data cannot tell apart."
         ),
         "split.published": "published",
         "split.public": "public",
@@ -36,6 +36,11 @@ say = Catalogue(
             "Checkpoints after {tokens:g} tokens are hidden until then: a score that needs them is shown then."
         ),
         "ranking_table": "Ranking table",
+        "filter": "Show rows with",
+        "range": "Picture",
+        "more_columns": "A wider window shows the other scores.",
+        "p_below": "< {least}",
+        "about": "Metric {metric}, language {language}, licence {license}, {tier}.",
         "rank": "Rank",
         "benchmark": "Benchmark",
         "team": "Team",

@@ -38,7 +38,7 @@ class SeasonTable:
     """Rows in order, one a team; ``split`` says from which numbers, ``head`` which state of the log they come from.
 
     ``results`` holds the numbers over all series by id and score, as they are stored; ``shown`` by id what may be shown
-    of the score that ranks, of entries beside the rows too.
+    of the score that ranks, of entries beside the rows too, ``tries`` which try of its team an entry was.
     """
 
     season: Season
@@ -49,6 +49,7 @@ class SeasonTable:
     results: Mapping[str, Mapping[str, Result]]
     shown: Mapping[str, Result]
     places: Mapping[str, int]
+    tries: Mapping[str, int]
 
     def row(self, key: str) -> RankedEntry | None:
         """The row of a submission."""
@@ -90,7 +91,17 @@ def season_table(store: Store, season: Season, now: datetime, private: bool = Fa
         rows = ranked(entries, shown)
     places = {row.entry.id: place for place, row in enumerate(rows)}
     split = "private" if is_private else "published"
-    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places)
+    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places, _own_tries(entries, shown))
+
+
+def _own_tries(entries: Sequence[Entry], shown: Mapping[str, Result]) -> dict[str, int]:
+    """Which try of its team each scored submission was."""
+    counts: dict[str, int] = {}
+    found = {}
+    for entry in entries:
+        if entry.id in shown:
+            counts[entry.team] = found[entry.id] = counts.get(entry.team, 0) + 1
+    return found
 
 
 def is_over(store: Store, season: Season, now: datetime) -> bool:

@@ -206,6 +206,8 @@ class SeasonRun:
             self.season.roles,
             "bubblewrap" if submission.tier == "code" else "no code was run",
         )
+        about = {name: getattr(submission, name) for name in ("description", "metric", "language", "license", "tier")}
+        told["about"] = {**about, "sources": list(submission.sources)}
         self.store.record(entry.id, results, told, self.now(), worker)
 
     def _cut(self, split: str, public_of: Mapping[str, NDArray[np.bool_]]) -> Callable[[Curve], Curve]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -17,7 +18,16 @@ from e2lm.chart import CATEGORIES, Chart, Line, Mark
 from e2lm.messages import Html, ends, escaped, number
 from e2lm.page import document, figures
 from e2lm_leaderboard.messages import say
-from e2lm_leaderboard.ranking.ranking import ABOVE_NULL, ANSWER_SHARE, FLAGS, NULL_SCORE, PairTest, pair_test, rounded
+from e2lm_leaderboard.ranking.ranking import (
+    ABOVE_NULL,
+    ANSWER_SHARE,
+    FLAGS,
+    NULL_SCORE,
+    PairTest,
+    RankedEntry,
+    pair_test,
+    rounded,
+)
 from e2lm_leaderboard.ranking.table import SeasonTable, missing_numbers, other_scores, visible_results
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Entry, Result, Store
@@ -114,6 +124,7 @@ SHORT_NAMES = {
 }
 #: Pairs of neighbours in the table that an export compares.
 EXPORTED_PAIRS = 20
+NUMBERS = re.compile(r"(\d+)")
 
 
 @cache
@@ -125,8 +136,43 @@ def _environment() -> Environment:
         trim_blocks=False,
         auto_reload=False,
     )
-    environment.globals |= {"say": say, "number": number, "ends": ends}
+    environment.globals |= {"say": say, "number": number, "ends": ends, "p_value": p_value}
     return environment
+
+
+#: Smaller p-values are told as being below.
+LEAST_P = 0.001
+#: Width of the picture of an interval, and how far from its edges it keeps.
+RANGE_WIDTH, RANGE_EDGE = 120, 4
+
+
+def p_value(p: float | None) -> str:
+    """A p-value; none is zero.
+
+    >>> p_value(0.25), p_value(1e-9)
+    ('0.250', '< 0.001')
+    """
+    return say("p_below", least=number(LEAST_P)) if p is not None and p < LEAST_P else number(p)
+
+
+def range_pictures(rows: Sequence[RankedEntry]) -> Callable[[Result], Html]:
+    """Draws the interval of a row on the scale of all of them."""
+    found = [one for row in rows for one in (row.result.low, row.result.value, row.result.high) if one is not None]
+    least, most = min(found, default=0.0), max(found, default=1.0)
+    scale = (RANGE_WIDTH - 2 * RANGE_EDGE) / ((most - least) or 1.0)
+
+    def picture(result: Result) -> Html:
+        if result.value is None:
+            return Html()
+        ends_of = (result.value if one is None else one for one in (result.low, result.value, result.high))
+        low, value, high = (round(RANGE_EDGE + (one - least) * scale, 1) for one in ends_of)
+        label = escaped(ends(result) if result.low is not None else number(result.value))
+        return Html(
+            f'<svg class="range" viewBox="0 0 {RANGE_WIDTH} 14" role="img" aria-label="{label}">'
+            f'<line x1="{low}" x2="{high}" y1="7" y2="7"/><circle cx="{value}" cy="7" r="3"/></svg>'
+        )
+
+    return picture
 
 
 def page_count(table: SeasonTable) -> int:
@@ -175,6 +221,7 @@ def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
         pairs=exported_pairs(table),
         other=table.other,
         others=other_scores(table),
+        range=range_pictures(rows),
         flags=[flag for flag in FLAGS if any(row.flag == flag for row in rows) and flag],
         short=lambda name: SHORT_NAMES.get(name, name),
         missing=missing_numbers(table, rows),
@@ -200,10 +247,20 @@ def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links)
         link,
         entry=entry,
         row=table.row(entry.id),
-        results=results,
+        own_try=table.tries.get(entry.id, 0),
+        about=details.get("about"),
+        results=sorted(results, key=lambda one: _place_of(one, table.season)),
         details=shown,
         charts=charts,
     )
+
+
+def _place_of(result: Result, season: Season) -> tuple[int, int, list[tuple[int, str]]]:
+    """The score that ranks comes first, then the season's; series by size where names are numbers."""
+    first = (ABOVE_NULL, ANSWER_SHARE, NULL_SCORE, *season.all_scores)
+    place = first.index(result.score) if result.score in first else len(first)
+    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in NUMBERS.split(result.series) if part]
+    return bool(result.series), place, parts
 
 
 def shown_details(table: SeasonTable, store: Store, entry: Entry) -> dict[str, Any]:
@@ -212,7 +269,7 @@ def shown_details(table: SeasonTable, store: Store, entry: Entry) -> dict[str, A
     if table.split == "private":
         return details
     if not table.tells_numbers_of(entry.id):
-        return {"environment": details.get("environment", {})}
+        return {name: details[name] for name in ("environment", "about") if name in details}
     step = table.season.ladder_step
     curves = [
         {**one, **{name: [_coarse(value, step) for value in one[name]] for name in ("values", "low", "high")}}

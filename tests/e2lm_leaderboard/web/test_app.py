@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,13 +18,15 @@ from starlette.testclient import TestClient
 
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, sample_files
+from e2lm_leaderboard.ranking.ranking import RankedEntry
 from e2lm_leaderboard.ranking.table import season_table
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import database_url
-from e2lm_leaderboard.store.store import Store
+from e2lm_leaderboard.store.store import Entry, Result, Store
 from e2lm_leaderboard.store.tables import State
 from e2lm_leaderboard.web.app import create_app
 from e2lm_leaderboard.web.guard import token_hash
+from e2lm_leaderboard.web.pages import range_pictures
 from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE, TOKEN, details, results, submit
 
 Filled = tuple[Season, Store]
@@ -309,3 +312,37 @@ def test_an_empty_season_says_how_to_enter(tmp_path: Path) -> None:
     with TestClient(create_app(store, Season(title="Empty"), now=lambda: NOW), base_url=BASE) as client:
         assert "e2lm leaderboard new-submission" in client.get("/").text
     store.close()
+
+
+def test_a_submission_page_says_what_the_benchmark_is_and_which_try_it_was(filled: Filled) -> None:
+    season, store = filled
+    key = submit(store, "second", "reds")
+    for state in (State.CHECKING, State.RUNNING):
+        store.move(key, state, NOW)
+    about = {
+        "description": "Sums in words.",
+        "metric": "acc",
+        "language": "en",
+        "license": "MIT",
+        "tier": "declarative",
+    }
+    store.record(key, results(0.95), {**details("second", 0.95), "about": {**about, "sources": ["none"]}}, NOW)
+    with TestClient(create_app(store, season, now=lambda: NOW), base_url=BASE) as client:
+        page, first = (client.get(f"/submissions/{one}").text for one in (key, store.entries()[0].id))
+    assert "Sums in words." in page
+    assert "Metric acc, language en, licence MIT, code." in page
+    assert "try 2 of this team" in page
+    assert "try 2" not in first
+    assert page.index("<td>signal_quality</td><td>run-b</td>") > page.index("<td>e2lmc_global</td>")
+
+
+def test_the_ranking_draws_intervals_on_one_scale() -> None:
+    rows = [
+        RankedEntry(
+            Entry("a" * 64, 1, "a", "A", "t", "scored", "", "", ""), Result("published", "s", "", *numbers), 1, 1
+        )
+        for numbers in ((0.5, 0.0, 0.75), (0.9, 0.8, 1.0), (0.2, None, None))
+    ]
+    picture = range_pictures(rows)
+    ends = [re.findall(r'(?:x1|cx|x2)="([0-9.]+)"', picture(row.result)) for row in rows]
+    assert ends == [["4.0", "88.0", "60.0"], ["93.6", "116.0", "104.8"], ["26.4", "26.4", "26.4"]]

@@ -16,3 +16,15 @@ for (const button of document.querySelectorAll("th button")) {
     body.append(...rows);
   });
 }
+
+// Shows the rows that hold what is typed; without scripts the field is not there.
+const filter = document.querySelector("#filter");
+if (filter) {
+  filter.closest(".filter").hidden = false;
+  filter.addEventListener("input", () => {
+    const wanted = filter.value.trim().toLowerCase();
+    for (const row of document.querySelectorAll("table.ranking tbody tr")) {
+      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    }
+  });
+}
