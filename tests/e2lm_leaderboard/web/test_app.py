@@ -330,7 +330,7 @@ def test_a_submission_page_says_what_the_benchmark_is_and_which_try_it_was(fille
     with TestClient(create_app(store, season, now=lambda: NOW), base_url=BASE) as client:
         page, first = (client.get(f"/submissions/{one}").text for one in (key, store.entries()[0].id))
     assert "Sums in words." in page
-    assert "Metric acc, language en, licence MIT, code." in page
+    assert "Metric acc, language en, licence MIT, declarative." in page
     assert "try 2 of this team" in page
     assert "try 2" not in first
     assert page.index("<td>signal_quality</td><td>run-b</td>") > page.index("<td>e2lmc_global</td>")
