@@ -14,7 +14,9 @@ Shape suffixes: K checkpoints, I items, D draws.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -82,17 +84,56 @@ class ItemNoise:
         if self.items_KI is None:
             normal_DK = rng.standard_normal(size=(draws, len(self.covariance_KK)), dtype=np.float32)
             return np.asarray(normal_DK * np.sqrt(np.diag(self.covariance_KK)), dtype=np.float64)
-        return item_bootstrap_DK(self.items_KI, rng, draws)
+        if draws != DRAWS:
+            return item_bootstrap_DK(self.items_KI, rng, draws)
+        return _bootstrap_once_DK(_Same(self.items_KI), _seed_of(rng))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Same:
+    """An array that equals itself alone, so that what is worked out of it is worked out once for all scores."""
+
+    array: Values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.array is self.array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+
+def _seed_of(rng: np.random.Generator) -> int:
+    """The seed that the user gave: streams differ by task and score, the redraw of the items shall not."""
+    entropy = getattr(rng.bit_generator.seed_seq, "entropy", 0)
+    first = entropy[0] if isinstance(entropy, Sequence) else entropy
+    return int(first or 0)
+
+
+@lru_cache(maxsize=2)
+def _bootstrap_once_DK(items: _Same, seed: int) -> Values:
+    counts_DI = _counts_once_DI(items.array.shape[1], seed)
+    return _deviations_DK(items.array, counts_DI)
+
+
+@lru_cache(maxsize=4)
+def _counts_once_DI(items: int, seed: int) -> NDArray[np.float32]:
+    return item_counts_DI(items, np.random.default_rng([seed, items]), DRAWS)
+
+
+@lru_cache(maxsize=2)
+def _noise_of_items(items: _Same) -> ItemNoise | None:
+    complete_I = np.isfinite(items.array).all(axis=0)
+    items_KI = items.array if complete_I.all() else items.array[:, complete_I]
+    if items_KI.shape[1] < 2:
+        return None
+    covariance_KK = np.atleast_2d(np.cov(items_KI)) / items_KI.shape[1]
+    return ItemNoise(covariance_KK, "items", items_KI, EXPLAINED["items"].format(items=items_KI.shape[1]))
 
 
 def item_noise(curve: Curve) -> ItemNoise | None:
     """The item noise of ``curve``, None where nothing is known about it."""
-    if curve.items_KI is not None:
-        complete_I = np.isfinite(curve.items_KI).all(axis=0)
-        items_KI = curve.items_KI[:, complete_I]
-        if items_KI.shape[1] > 1:
-            covariance_KK = np.atleast_2d(np.cov(items_KI)) / items_KI.shape[1]
-            return ItemNoise(covariance_KK, "items", items_KI, EXPLAINED["items"].format(items=items_KI.shape[1]))
+    if curve.items_KI is not None and (found := _noise_of_items(_Same(curve.items_KI))) is not None:
+        return found
     if np.isfinite(curve.stderr_K).all() and (curve.stderr_K > 0).any():
         known_K = np.where(curve.stderr_K > 0, curve.stderr_K**2, _binomial_variance_K(curve))
         # an error of 0 that the number of items cannot replace is at least that of the other checkpoints
@@ -169,9 +210,11 @@ def item_bootstrap_DK(items_KI: Values, rng: np.random.Generator, draws: int = D
 
     Rows may be the checkpoints of one series or of many: what shares items must be drawn together.
     """
-    means_K = items_KI.mean(axis=1)
-    centred_KI = (items_KI - means_K[:, None]).astype(np.float32)
-    counts_DI = item_counts_DI(items_KI.shape[1], rng, draws)
+    return _deviations_DK(items_KI, item_counts_DI(items_KI.shape[1], rng, draws))
+
+
+def _deviations_DK(items_KI: Values, counts_DI: NDArray[np.float32]) -> Values:
+    centred_KI = (items_KI - items_KI.mean(axis=1, keepdims=True)).astype(np.float32)
     return np.asarray((counts_DI @ centred_KI.T).astype(np.float64) / items_KI.shape[1])
 
 

@@ -140,8 +140,10 @@ def _trend_above_chance(curve: Curve, values_K: Values, rng: np.random.Generator
     """The larger p of the curve and of what of it lies above chance: reaching chance from below is no progress."""
     positions_K = axis_K(curve, "tokens")
     rising_K = curve.values_K if curve.higher_is_better else -curve.values_K
-    tests = [trend_test(one_K, rng, positions_K) for one_K in (rising_K, values_K)]
-    return max(tests, key=lambda test: test.p)
+    test = trend_test(rising_K, rng, positions_K)
+    if np.array_equal(rising_K, values_K):
+        return test
+    return max(test, trend_test(values_K, rng, positions_K), key=lambda one: one.p)
 
 
 def _interval(

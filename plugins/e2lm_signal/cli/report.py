@@ -20,7 +20,7 @@ from e2lm_signal.benchmark_rise import NAME as RISES
 from e2lm_signal.benchmark_rise import least_p_after_correction
 from e2lm_signal.cli.input import print_notes, read_input
 from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
-from e2lm_signal.cli.report_text import as_text
+from e2lm_signal.cli.report_text import BRIEF_OF_CURVE, BRIEF_OF_FAMILY, as_text
 from e2lm_signal.official_score import OFFICIAL_NAMES, TIE_RULE, official_scores
 from e2lm_signal.reconstructed_score import (
     SEE_LATER,
@@ -139,9 +139,11 @@ def run_signal(arguments: Namespace) -> int:
     ]
     scores = wanted_scores(manager, arguments.scores, {one.name: one for one in special})
     source = read_input(arguments, manager)
+    brief = arguments.scores is None and not arguments.full
+    if brief and not arguments.json:  # what is not shown need not be worked out
+        scores = [score for score in scores if score.name in (*BRIEF_OF_CURVE, *BRIEF_OF_FAMILY)] or scores
     unselected = source.unselected_curves()
     report = signal_report(source.groups(), scores, arguments.seed, source.curve_count, False, unselected)
-    brief = arguments.scores is None and not arguments.full
     notes = [*source.notes, *_notes(scores, source.curve_count, brief and not arguments.json)]
     notes += _notes_on_benchmarks(report.means)
     pairs = source.scores.frame[["task", "metric"]].drop_duplicates().itertuples(index=False)
