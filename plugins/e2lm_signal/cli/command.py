@@ -1,4 +1,4 @@
-"""``e2lm signal PATH`` and its actions: distil, noise, compare, outliers, plot."""
+"""``e2lm signal PATH`` and its actions: distil, noise, compare, versus, outliers, plot."""
 
 from __future__ import annotations
 
@@ -129,6 +129,22 @@ def _plot(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be drawn, write nothing")
 
 
+def _versus(parser: ArgumentParser) -> None:
+    usage = "results of the {} checkpoint: PATH, PATH@SERIES or PATH@SERIES@STEP (default: the last step)"
+    parser.add_argument("first", metavar="A", help=usage.format("first"))
+    parser.add_argument("second", metavar="B", help=usage.format("second"))
+    parser.add_argument("--tasks", nargs="+", default=(), metavar="PATTERN", help="only these tasks")
+    parser.add_argument("--metrics", nargs="+", default=(), metavar="PATTERN", help="only these metrics")
+    parser.add_argument(
+        "--groups", metavar="CSV", help="items that belong together (a passage): columns task, doc_id, group"
+    )
+    parser.add_argument(
+        "--columns", nargs="+", default=(), metavar="NAME=COLUMN[+COLUMN]", help="which columns of a table are which"
+    )
+    _reading(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON; notes go to standard error")
+
+
 _PLAIN = Action("Signal scores of every curve in a results file.", _plain, "e2lm_signal.cli.report:run_signal")
 _ACTIONS = {
     "compare": Action("Which task x metric decides best early on?", _compare, "e2lm_signal.cli.compare:run_compare"),
@@ -138,6 +154,11 @@ _ACTIONS = {
     "noise": Action("Where does the noise come from, and what would help?", _noise, "e2lm_signal.cli.noise:run_noise"),
     "outliers": Action(
         "Checkpoints that do not fit into their series.", _outliers, "e2lm_signal.cli.outliers:run_outliers"
+    ),
+    "versus": Action(
+        "Two checkpoints or runs on the same items: difference, interval, p, least that shows, items needed.",
+        _versus,
+        "e2lm_signal.cli.versus:run_versus",
     ),
     "plot": Action(
         "Curves with bands, ordering over time, SNR against decisions.", _plot, "e2lm_signal.cli.plot:run_plot"
