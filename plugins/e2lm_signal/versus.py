@@ -37,7 +37,7 @@ SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class PairedDifference:
     """Second minus first; ``items`` 0 and ``groups`` 0 where only standard errors were known."""
 
     value: float
@@ -60,7 +60,7 @@ class Difference:
         return math.ceil(self.items * (self.least_that_shows / self.value) ** 2)
 
 
-def paired(first_I: Values, second_I: Values, group_I: NDArray[np.int64] | None = None) -> Difference:
+def paired(first_I: Values, second_I: Values, group_I: NDArray[np.int64] | None = None) -> PairedDifference:
     """The difference of two on the same items; at least two groups.
 
     >>> found = paired(np.array([0.0, 0.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0, 0.0]))
@@ -76,7 +76,7 @@ def paired(first_I: Values, second_I: Values, group_I: NDArray[np.int64] | None 
     stderr = math.sqrt(groups / (groups - 1) * float((centred_G**2).sum())) / items
     half = float(student_quantile(groups - 1)) * stderr
     p = _p_of(np.asarray(np.bincount(numbers_I, weights=difference_I), dtype=np.float64), mean, stderr, groups)
-    return Difference(mean, stderr, Interval(mean - half, mean + half), p, items, groups)
+    return PairedDifference(mean, stderr, Interval(mean - half, mean + half), p, items, groups)
 
 
 def _p_of(sum_G: Values, mean: float, stderr: float, groups: int) -> float:
@@ -96,7 +96,7 @@ def _p_of(sum_G: Values, mean: float, stderr: float, groups: int) -> float:
     return float(2.0 * stdtr(groups - 1, -abs(mean) / stderr))
 
 
-def unpaired(first: tuple[float, float], second: tuple[float, float]) -> Difference:
+def unpaired(first: tuple[float, float], second: tuple[float, float]) -> PairedDifference:
     """Of two values with standard errors, their items taken as others; normal.
 
     >>> round(unpaired((0.5, 0.03), (0.6, 0.04)).stderr, 12)
@@ -107,4 +107,4 @@ def unpaired(first: tuple[float, float], second: tuple[float, float]) -> Differe
     value, stderr = second[0] - first[0], math.hypot(first[1], second[1])
     half = normal_quantile() * stderr
     p = float(2.0 * ndtr(-abs(value) / stderr)) if stderr > 0 else float(value == 0)
-    return Difference(value, stderr, Interval(value - half, value + half), p, 0, 0)
+    return PairedDifference(value, stderr, Interval(value - half, value + half), p, 0, 0)

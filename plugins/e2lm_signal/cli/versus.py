@@ -23,7 +23,7 @@ from e2lm.results.direction import Directions
 from e2lm_signal.cli.input import print_notes, read_source, reading_of
 from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.item_table import SampleIndex
-from e2lm_signal.versus import Difference, paired, unpaired
+from e2lm_signal.versus import PairedDifference, paired, unpaired
 
 Key = tuple[str, str]
 Groups = Mapping[tuple[str, int], str]
@@ -41,14 +41,14 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VersusRow:
     """One task x metric."""
 
     task: str
     metric: str
     first: float
     second: float
-    difference: Difference
+    difference: PairedDifference
     higher_is_better: bool | None
 
 
@@ -124,7 +124,7 @@ def _scores_at(frame: pd.DataFrame, step: int) -> dict[Key, tuple[float, float]]
 
 def _row(
     key: Key, first: Side, second: Side, metric: ItemMetric | None, groups: Groups, notes: list[str]
-) -> Row | None:
+) -> VersusRow | None:
     """The paired difference where both have items, else that of values with standard errors, else None with a note."""
     task, name = key
     better = second.ways.known(task, name)
@@ -136,14 +136,14 @@ def _row(
         if len(first_I) > 1:
             group_I = _groups_of(task, doc_ids_I, groups)
             found = paired(first_I, second_I, group_I)
-            return Row(task, name, float(first_I.mean()), float(second_I.mean()), found, better)
+            return VersusRow(task, name, float(first_I.mean()), float(second_I.mean()), found, better)
     (first_value, first_error), (second_value, second_error) = first.scores[key], second.scores[key]
     if not np.isfinite([first_value, second_value, first_error, second_error]).all():
         notes.append(f"{task} {name}: left out, neither the items nor the standard errors of both are known")
         return None
     notes.append(f"{task} {name}: not paired, as the items of both are not known; the error is overstated")
     found = unpaired((first_value, first_error), (second_value, second_error))
-    return Row(task, name, first_value, second_value, found, better)
+    return VersusRow(task, name, first_value, second_value, found, better)
 
 
 def common_items(one: Samples, two: Samples, metric: ItemMetric) -> tuple[Values, Values, NDArray[np.int64], int]:
@@ -184,7 +184,7 @@ def _groups_of(task: str, doc_ids_I: NDArray[np.int64], groups: Groups) -> NDArr
     return np.asarray(numbers_I, dtype=np.int64)
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: VersusRow) -> str:
     if row.difference.interval.low <= 0.0 <= row.difference.interval.high:
         return "not told apart"
     if row.higher_is_better is None:
@@ -192,7 +192,7 @@ def _verdict(row: Row) -> str:
     return "better" if (row.difference.value > 0) == row.higher_is_better else "worse"
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
+def _table(rows: Sequence[VersusRow]) -> list[str]:
     head = ["task", "metric", "first", "second", "difference", "p", "second is", "least", "items", "needed"]
     cells = [
         [
@@ -213,13 +213,13 @@ def _table(rows: Sequence[Row]) -> list[str]:
     return text_table(head, cells, 2)
 
 
-def _counted(one: Difference) -> str:
+def _counted(one: PairedDifference) -> str:
     if not one.items:
         return "not paired"
     return f"{one.items:,}" if one.groups == one.items else f"{one.items:,} in {one.groups:,} groups"
 
 
-def _as_json(row: Row) -> dict[str, Any]:
+def _as_json(row: VersusRow) -> dict[str, Any]:
     one = row.difference
     return {
         "task": row.task,
