@@ -49,7 +49,8 @@ class TensorGroup:
     the numbers that all share. ``tensors`` and ``base`` are the strategy's own: it may overwrite them. Of a strategy
     that works in blocks they hold one block, whose first number is number ``start`` of the flattened tensor of shape
     ``shape``; ``found`` is then what ``look`` gave. ``layer`` counts from 0 and is None outside the layers.
-    ``with_base`` says whether there is a base, also where no numbers are given.
+    ``with_base`` says whether there is a base, also where no numbers are given. ``models`` are the models as the user
+    wrote them, for messages; ``identities`` tell them by what they hold, for what must not depend on that.
     """
 
     name: str
@@ -66,6 +67,7 @@ class TensorGroup:
     layer: int | None = None
     layers: int = 0
     with_base: bool = False
+    identities: tuple[str, ...] = ()
 
     def number(self, name: str) -> float:
         """The shared parameter ``name`` as a number."""

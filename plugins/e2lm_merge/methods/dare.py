@@ -62,10 +62,12 @@ class DropMasks:
 def random_words(group: TensorGroup, index: int, count: int) -> NDArray[np.uint32]:
     """``count`` uniform 32-bit words that belong to one block of one model's tensor.
 
-    SFC64's raw output, which numpy promises not to change; a model given twice draws anew for each.
+    SFC64's raw output, which numpy promises not to change. A model is known by what it holds, not by how it is written,
+    and one given twice draws anew for each.
     """
-    model = group.models[index]
-    twin = group.models[:index].count(model)
+    known = group.identities or group.models
+    model = known[index]
+    twin = known[:index].count(model)
     key = f"{group.seed}\0{model}\0{twin}\0{group.name}\0{group.start}".encode()
     generator = np.random.SFC64(np.random.SeedSequence(int.from_bytes(sha256(key).digest())))
     words: NDArray[np.uint32] = generator.random_raw((count + 1) // 2).view(np.uint32)[:count]

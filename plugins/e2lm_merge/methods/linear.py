@@ -37,6 +37,12 @@ def shares(weights: Sequence[float], where: str) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
+def check_linear(group: TensorGroup) -> None:
+    """A :class:`UserError` where the weights add up to zero and are to be divided by their sum."""
+    if group.parameters.get("normalize", True):
+        shares(group.weights, f"tensor {group.name!r}")
+
+
 def combine_linear(group: TensorGroup, products: Any) -> Combination:
     """The weighted mean, or with ``normalize: false`` the weighted sum."""
     del products
@@ -48,7 +54,7 @@ def combine_linear(group: TensorGroup, products: Any) -> Combination:
 def combine_passthrough(group: TensorGroup, products: Any) -> Combination:
     """The tensor itself, times ``scale``."""
     del products
-    return Combination((group.number("scale"),))
+    return Combination(group.numbers("scale"))
 
 
 #: Distances below this count as this; mergekit's bound.
@@ -75,6 +81,7 @@ def linear_strategies() -> list[MergeStrategy]:
             source="Wortsman et al. 2022 (model soups), arXiv 2203.05482",
             parameters={"normalize": MergeParameter(True)},
             model_parameters=MODEL_WEIGHT,
+            check=check_linear,
         ),
         WeightedSum(
             "passthrough",
@@ -83,7 +90,7 @@ def linear_strategies() -> list[MergeStrategy]:
             formula="s·θ",
             source="mergekit",
             inputs=(1, 1),
-            parameters={"scale": MergeParameter(1.0)},
+            model_parameters={"scale": MergeParameter(1.0)},
         ),
         ElementwiseMerge(
             "nearswap",

@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
@@ -41,39 +42,66 @@ DECAY_CURVES: dict[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
 }
 
-#: Weights of a window of so many checkpoints, oldest first.
-WindowWeights = Callable[[int, Mapping[str, Value]], list[float]]
+#: Weights of a window of so many checkpoints at these steps, oldest first.
+WindowWeights = Callable[[int, Mapping[str, Value], Sequence[int]], list[float]]
+
+#: Along what the curve of a decay runs: training so far, as far as checkpoints reach or half a stretch further at both
+#: ends, or the count of checkpoints.
+OVER = ("steps", "within", "checkpoints")
 
 
-def uniform_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+def uniform_weights(count: int, parameters: Mapping[str, Value], steps_K: Sequence[int] = ()) -> list[float]:
     """1/K each: LAWA, and PMA's SMA."""
-    del parameters
+    del parameters, steps_K
     return [1 / count] * count
 
 
-def rising_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+def rising_weights(count: int, parameters: Mapping[str, Value], steps_K: Sequence[int] = ()) -> list[float]:
     """wᵢ ∝ i: PMA's WMA.
 
     >>> rising_weights(2, {}) == [1 / 3, 2 / 3]
     True
     """
-    del parameters
+    del parameters, steps_K
     total = count * (count + 1) / 2
     return [index / total for index in range(1, count + 1)]
 
 
-def exponential_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+def exponential_weights(count: int, parameters: Mapping[str, Value], steps_K: Sequence[int] = ()) -> list[float]:
     """α(1−α)^(K−i), and (1−α)^(K−1) for the first: what Mᵢ = αθᵢ + (1−α)Mᵢ₋₁ from M₁ = θ₁ comes to.
 
     >>> exponential_weights(3, {"alpha": 0.5})
     [0.25, 0.25, 0.5]
     """
+    del steps_K
     alpha = float(parameters["alpha"])
     return [(1 - alpha) ** (count - 1)] + [alpha * (1 - alpha) ** (count - index) for index in range(2, count + 1)]
 
 
-def decay_curve(text: str, count: int, window: int = 0) -> list[float]:
-    """w₁ … w_(K−1): a named curve at j/K, or numbers written ``0.9/0.5/0.1``, one less than checkpoints.
+def stretches(count: int, steps_K: Sequence[int], over: str) -> list[float]:
+    """Where the K−1 stretches of training between checkpoints lie in the decay: 0 at its start, 1 at its end.
+
+    ``checkpoints``: at j/K, as the WSM paper has it. ``steps``: at the middle of each stretch, in a decay that begins
+    half a stretch before the oldest checkpoint and ends half a stretch after the newest; where checkpoints are evenly
+    spaced that is j/K too. ``within``: the same in a decay from the oldest checkpoint to the newest.
+
+    >>> [round(place, 3) for place in stretches(5, [100, 200, 400, 800, 1200], "within")]
+    [0.045, 0.182, 0.455, 0.818]
+    >>> stretches(4, [10, 20, 30, 40], "steps") == stretches(4, [], "checkpoints") == [0.25, 0.5, 0.75]
+    True
+    """
+    if over == "checkpoints" or len(steps_K) != count or count < 2:
+        return [index / count for index in range(1, count)]
+    first, last = steps_K[1] - steps_K[0], steps_K[-1] - steps_K[-2]
+    before, after = (first / 2, last / 2) if over == "steps" else (0.0, 0.0)
+    begin, length = steps_K[0] - before, steps_K[-1] - steps_K[0] + before + after
+    return [((left + right) / 2 - begin) / length for left, right in pairwise(steps_K)]
+
+
+def decay_curve(
+    text: str, count: int, window: int = 0, steps_K: Sequence[int] = (), over: str = "checkpoints"
+) -> list[float]:
+    """w₁ … w_(K−1): a named curve where :func:`stretches` says, or numbers written ``0.9/0.5/0.1``, one less than checkpoints.
 
     Where there are fewer checkpoints, as at the start of a run, the last numbers count: those of the last stretches of
     training. Too few numbers, or more than a ``window`` (0: none) can ever use, are a :class:`UserError`.
@@ -82,7 +110,7 @@ def decay_curve(text: str, count: int, window: int = 0) -> list[float]:
     [0.5, 0.1]
     """
     if text in DECAY_CURVES:
-        return [DECAY_CURVES[text](index / count) for index in range(1, count)]
+        return [DECAY_CURVES[text](place) for place in stretches(count, steps_K, over)]
     try:
         points = [float(part) for part in text.split("/")]
     except ValueError:
@@ -105,7 +133,7 @@ def decay_curve(text: str, count: int, window: int = 0) -> list[float]:
     return points[own - count :]
 
 
-def wsm_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
+def wsm_weights(count: int, parameters: Mapping[str, Value], steps_K: Sequence[int] = ()) -> list[float]:
     """c₀ = 1 − w₁, cⱼ = wⱼ − wⱼ₊₁, c_k = w_k: merging by c equals training with the decay w (WSM, theorem 3.1).
 
     ``count`` checkpoints θ₀ … θ_k have k = count − 1 stretches of training between them, and wⱼ decays the j-th.
@@ -113,8 +141,8 @@ def wsm_weights(count: int, parameters: Mapping[str, Value]) -> list[float]:
     >>> [round(c, 3) for c in wsm_weights(10, {"curve": "1-sqrt"})[:5]]
     [0.316, 0.131, 0.101, 0.085, 0.075]
     """
-    window = int(float(parameters.get("window", 0)))
-    decay = [1.0, *decay_curve(str(parameters["curve"]), count, window), 0.0]
+    window, over = int(float(parameters.get("window", 0))), str(parameters.get("over", OVER[0]))
+    decay = [1.0, *decay_curve(str(parameters["curve"]), count, window, steps_K, over), 0.0]
     return [decay[index] - decay[index + 1] for index in range(count)]
 
 
@@ -140,7 +168,7 @@ def trajectory_weights(
 ) -> tuple[float, ...]:
     """One weight per checkpoint, 0 outside the window; they add up to 1."""
     window = window_of(taken_steps(steps_K, parameters), parameters)
-    by_step = dict(zip(window, weights_of(len(window), parameters), strict=True))
+    by_step = dict(zip(window, weights_of(len(window), parameters, window), strict=True))
     return tuple(by_step.get(step, 0.0) for step in steps_K)
 
 
@@ -174,7 +202,7 @@ class _Held:
         import torch
 
         newest = self.tensors[-1][1]
-        weights = self.weights_of(len(self.tensors), self.parameters)
+        weights = self.weights_of(len(self.tensors), self.parameters, [step for step, _ in self.tensors])
         merged = {}
         for name, tensor in newest.items():
             if not tensor.is_floating_point():
@@ -279,7 +307,7 @@ def _same_shapes(first: ModelSource | None, model: ModelSource) -> ModelSource:
 def trajectory_strategies() -> list[MergeStrategy]:
     """lawa, sma, wma, ema, swa and wsm."""
     alpha = {**_window(0), "alpha": MergeParameter(0.2, "(0, 1]")}
-    curve = {**_window(10), "curve": MergeParameter("1-sqrt")}
+    curve = {**_window(10), "curve": MergeParameter("1-sqrt"), "over": MergeParameter(OVER[0], choices=OVER)}
     return [
         _strategy("lawa", "Mean of the last checkpoints.", "(1/k) Σ θ over the last k", uniform_weights,
                   _window(5), "Kaddour 2022, arXiv 2209.14981; Sanyal et al. 2023, arXiv 2306.03241 (k = 5)"),

@@ -53,6 +53,7 @@ class TensorMerge:
     layer: int | None = None
     layers: int = 0
     allow_nonfinite: bool = False
+    identities: tuple[str, ...] = ()
 
     @property
     def numel(self) -> int:
@@ -88,6 +89,7 @@ class TensorMerge:
             layer=self.layer,
             layers=self.layers,
             with_base=self.base is not None,
+            identities=self.identities,
         )
 
     def block_ranges(self) -> list[tuple[int, int]]:

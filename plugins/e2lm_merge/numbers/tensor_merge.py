@@ -191,8 +191,9 @@ def _copy_exact(merge: TensorMerge, sink: Sink, hashers: tuple[xxhash.xxh3_128, 
         source.read(0, bytes_)
         hasher.update(bytes_.data)
         if not np.array_equal(bytes_, read[0]):
+            one, other = sorted((merge.inputs[0].label, source.label))
             raise UserError(
-                f"tensor {merge.name!r} ({merge.dtype}) differs between {merge.inputs[0].label} and {source.label}, "
+                f"tensor {merge.name!r} ({merge.dtype}) differs between {one} and {other}, "
                 "and whole numbers are not averaged; make them equal or leave one model out"
             )
     if merge.nbytes:

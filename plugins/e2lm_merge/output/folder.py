@@ -46,21 +46,6 @@ from e2lm_merge.plan.source import CONFIG_FILE
 
 LOCK_FILE = "lock"
 
-#: What is copied from the donor beside the weights; tokenizers of every family, and generation defaults.
-DONOR_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "chat_template.jinja",
-    "generation_config.json",
-)
-
 #: Bytes read at a time when a finished tensor is checked on resume.
 CHECK_BYTES = 1 << 22
 
@@ -238,10 +223,10 @@ def _stored_checksum(place: TensorPlace, files: dict[str, int], work: Path) -> s
 
 
 def _write_beside(plan: MergePlan, layout: WeightLayout, work: Path, done: dict[str, FinishedTensor]) -> None:
-    for name in DONOR_FILES:
-        source = plan.donor.folder / name
-        if source.is_file():
-            shutil.copyfile(source, work / name)
+    for source in plan.donor.beside_weights:
+        place = work / source.relative_to(plan.donor.folder)
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(source, place)
     if plan.config:
         write_json(work / CONFIG_FILE, plan.config)
     index: dict[str, Any] | None = layout.index
@@ -253,7 +238,8 @@ def _write_beside(plan: MergePlan, layout: WeightLayout, work: Path, done: dict[
 def _sync(work: Path) -> None:
     for name in (JOURNAL_FILE, LOCK_FILE):
         (work / name).unlink(missing_ok=True)
-    for file in sorted(work.iterdir()):
-        with open(file, "rb") as handle:
-            os.fsync(handle.fileno())
+    for file in sorted(work.rglob("*")):
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
     sync_folder(work)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from e2lm.plugin_manager import plugin_manager
 from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
 from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
-from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, with_layer
-from e2lm_merge.plan.recipe import TORCH_TYPE_NAME, Recipe
+from e2lm_merge.plan.output_config import LayerOrigin, output_config
+from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, stack_of, with_layer
+from e2lm_merge.plan.recipe import Recipe
 from e2lm_merge.plan.source import (
     EmbeddingTie,
     ModelSource,
+    as_one_save,
     decided_tie,
+    existing_folder,
     open_checkpoint,
     open_model,
     open_series,
@@ -28,9 +31,18 @@ from e2lm_merge.plan.source import (
 
 #: Name parts of tensors before the first layer: with slices they come from the first slice, all others outside the
 #: layers from the last.
-BEFORE_LAYERS = ("embed_tokens", "embed_in", "wte", "wpe", "embeddings")
+BEFORE_LAYERS = ("wte", "wpe", "project_in")
+OUTPUT_HEADS = ("lm_head", "embed_out")
 
-LAYER_COUNT_FIELDS = ("num_hidden_layers", "n_layer", "num_layers")
+
+def is_before_layers(name: str) -> bool:
+    """Whether a tensor outside the layers belongs to what stands before them: embeddings and what follows on these.
+
+    >>> is_before_layers("transformer.word_embeddings_layernorm.weight"), is_before_layers("embed_out.weight")
+    (True, False)
+    """
+    parts = [part for part in name.split(".") if part not in OUTPUT_HEADS]
+    return any("embed" in part or part in BEFORE_LAYERS for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +56,39 @@ class PlannedSource:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSlice:
-    """``count`` layers of the output."""
+    """``count`` layers of the output out of ``stack``; all of every stack where that is None."""
 
     sources: tuple[PlannedSource, ...]
     base: PlannedSource | None
     count: int
     book: ParameterBook
+    stack: str | None = None
+
+    @property
+    def every_source(self) -> tuple[PlannedSource, ...]:
+        """The sources, then the base where there is one."""
+        return self.sources if self.base is None else (*self.sources, self.base)
+
+    def origin(self, offset: int) -> LayerOrigin:
+        """Where layer ``offset`` of these comes from."""
+        sources = self.every_source
+        return LayerOrigin(tuple(one.model for one in sources), tuple(one.first_layer + offset for one in sources))
+
+
+@dataclass(frozen=True, slots=True)
+class _OutputTensor:
+    """One tensor to plan: ``name`` is the lead's, ``layer`` the output's, ``own_layer(source)`` that of a source."""
+
+    name: str
+    output: str
+    layer: int | None = None
+    layers: int = 0
+    depth: float = 0.0
+    offset: int | None = None
+
+    def name_in(self, source: PlannedSource) -> str:
+        """What the tensor is called in ``source``."""
+        return self.name if self.offset is None else with_layer(self.name, source.first_layer + self.offset)
 
 
 @dataclass(frozen=True)
@@ -112,16 +151,16 @@ class _MergePlanner:
 
     def plan(self) -> MergePlan:
         recipe, strategy = self.recipe, self.strategy
-        slices = self._series_slices() if recipe.series is not None else self._slices()
+        slices = self._as_one_save(self._series_slices() if recipe.series is not None else self._slices())
         self._check_counts(slices)
-        taken = [source for one in slices for source in (*one.sources, *([one.base] if one.base else []))]
-        models = tuple({source.model.label: source.model for source in taken}.values())
+        models = _models_of(slices)
         donor = self._donor(models)
         tie = decided_tie(models, recipe.tied_embeddings)
         self._check_tensors(models, tie)
         merges = self._merges(slices, tie)
         kinds = {merge.dtype for merge in merges if merge.dtype in FLOAT_BYTES}
-        config = _output_config(donor, tie, sum(one.count for one in slices), kinds)
+        origins = [one.origin(offset) for one in slices for offset in range(one.count)] if recipe.slices else None
+        config = output_config(donor, tie, kinds, origins)
         ordered = tuple(sorted(merges, key=lambda merge: merge.name))
         return MergePlan(recipe, strategy, ordered, models, donor, config, self.files, self.steps)
 
@@ -163,9 +202,36 @@ class _MergePlanner:
         base = None
         if self.recipe.base_model is not None:
             base = PlannedSource(self._open(self.recipe.base_model), 0, ParameterBook("base_model", {}))
-        kept = self._without_base(sources)
+        kept = self._without_base(sources, self.recipe.base_model)
+        if base is not None and not any(self._is_base(source, self.recipe.base_model) for source in sources):
+            kept = self._with_base(kept, base)
         layers = (kept or sources)[0].model.layers
         return [PlannedSlice(tuple(kept), self._used_base(base), layers, ParameterBook("", {}))]
+
+    def _with_base(self, sources: list[PlannedSource], base: PlannedSource) -> list[PlannedSource]:
+        """A strategy that knows no base merges it as one more model; mergekit does, where it finds a weight for it."""
+        if self.strategy.needs_base or self.strategy.takes_base:
+            return sources
+        if WEIGHT in self.strategy.model_parameters and WEIGHT not in self.top.settings:
+            raise UserError(
+                f"base_model: {self.strategy.name!r} has no base, so it would be one more model to merge, without a "
+                "weight; list it among the models, or take only its config and tokenizer: donor: MODEL"
+            )
+        return [*sources, base]
+
+    def _as_one_save(self, slices: list[PlannedSlice]) -> list[PlannedSlice]:
+        """The same slices of models under the names of one save."""
+        models = _models_of(slices)
+        renamed = {model.label: one for model, one in zip(models, as_one_save(models), strict=True) if one is not model}
+        self.opened |= {label: one for label, one in renamed.items() if label in self.opened}
+
+        def of(source: PlannedSource) -> PlannedSource:
+            return replace(source, model=renamed.get(source.model.label, source.model))
+
+        return [
+            replace(one, sources=tuple(map(of, one.sources)), base=None if one.base is None else of(one.base))
+            for one in slices
+        ]
 
     def _slice(self, index: int) -> PlannedSlice:
         entry = self.recipe.slices[index]
@@ -173,27 +239,43 @@ class _MergePlanner:
         for position, one in enumerate(entry.sources):
             where = f"slices.{index}.sources.{position}"
             model = self._open(one.model)
+            if model.stacks and model.main_stack is None:
+                raise UserError(
+                    f"{where}: {one.model} has several stacks of layers ({', '.join(sorted(model.stacks))}), and "
+                    "layer_range does not say which is meant; merge whole models"
+                )
             if one.layer_range[1] > model.layers:
                 raise UserError(
                     f"{where}.layer_range: found {list(one.layer_range)}, but {one.model} has {model.layers} layers"
                 )
             book = parameter_book(one.parameters, f"{where}.parameters", self.strategy, of_model=True)
             sources.append(PlannedSource(model, one.layer_range[0], book))
-        base = next((one for one in sources if one.model.label == self.recipe.base_model), None)
-        if base is None and self.recipe.base_model is not None:
-            first = sources[0].first_layer
-            base = PlannedSource(self._open(self.recipe.base_model), first, ParameterBook("base_model", {}))
+        reference = entry.base_model or self.recipe.base_model
+        base = next((one for one in sources if self._is_base(one, reference)), None)
+        if base is None and reference is not None:
+            base = PlannedSource(self._open(reference), sources[0].first_layer, ParameterBook("base_model", {}))
         book = parameter_book(entry.parameters, f"slices.{index}.parameters", self.strategy, of_model=False)
-        return PlannedSlice(tuple(self._without_base(sources)), self._used_base(base), entry.count, book)
+        kept = tuple(self._without_base(sources, reference))
+        stack = sources[0].model.main_stack
+        return PlannedSlice(kept, self._used_base(base), entry.count, book, stack)
 
-    def _without_base(self, sources: list[PlannedSource]) -> list[PlannedSource]:
+    def _is_base(self, source: PlannedSource, reference: str | None) -> bool:
+        """Whether ``source`` holds the base's weights, however it is written."""
+        if reference is None or source.model.label == reference:
+            return reference is not None
+        return source.model.is_same(self._open(reference))
+
+    def _without_base(self, sources: list[PlannedSource], reference: str | None) -> list[PlannedSource]:
         """Where deltas are merged, the base's own delta is nothing; mergekit's configs list it all the same."""
         if not (self.strategy.needs_base or self.strategy.takes_base):
             return sources
+        kept = []
         for source in sources:
-            if source.model.label == self.recipe.base_model and source.book.settings:
+            if not self._is_base(source, reference):
+                kept.append(source)
+            elif source.book.settings:
                 raise UserError(f"{source.book.where}: the base model takes no parameters; remove them")
-        return [source for source in sources if source.model.label != self.recipe.base_model]
+        return kept
 
     def _used_base(self, base: PlannedSource | None) -> PlannedSource | None:
         if self.strategy.needs_base and base is None:
@@ -215,6 +297,12 @@ class _MergePlanner:
         by_label = {model.label: model for model in (*models, *self.opened.values())}
         if self.recipe.donor is not None:
             if self.recipe.donor not in by_label:
+                wanted = existing_folder(self.recipe.donor, self.near)
+                found = [
+                    one for one in by_label.values() if wanted is not None and one.folder.resolve() == wanted.resolve()
+                ]
+                if found:
+                    return found[0]
                 raise UserError(
                     f"donor: {self.recipe.donor!r} is none of the models. " + nearest_names(self.recipe.donor, by_label)
                 )
@@ -230,28 +318,19 @@ class _MergePlanner:
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def _merges(self, slices: Sequence[PlannedSlice], tie: EmbeddingTie) -> list[TensorMerge]:
-        merges = []
         total = sum(one.count for one in slices)
         first_layer = 0
+        merges = []
         for index, one in enumerate(slices):
-            lead = one.sources[0]
-            for name in sorted({*lead.model.index.tensors, *tie.added} - tie.ignored):
-                layer = layer_of(name)
-                if layer is None:
-                    before = any(part in name.split(".") for part in BEFORE_LAYERS)
-                    if index == (0 if before else len(slices) - 1):
-                        merges.append(self._merge(one, name, None, 0, total, tie))
-                elif 0 <= (offset := layer - lead.first_layer) < one.count:
-                    merges.append(self._merge(one, name, first_layer + offset, offset, total, tie))
+            ends = (index == 0, index == len(slices) - 1)
+            for tensor in _tensors_of(one, first_layer, total, ends, tie):
+                merges.append(self._merge(one, tensor, tie))
             first_layer += one.count
         return merges
 
-    def _merge(
-        self, one: PlannedSlice, name: str, layer: int | None, offset: int, total: int, tie: EmbeddingTie
-    ) -> TensorMerge:
+    def _merge(self, one: PlannedSlice, tensor: _OutputTensor, tie: EmbeddingTie) -> TensorMerge:
         def numbers(source: PlannedSource) -> FileNumbers:
-            own = name if layer is None else with_layer(name, source.first_layer + offset)
-            own = tie.stored_name(own, source.model)
+            own = tie.stored_name(tensor.name_in(source), source.model)
             stored = source.model.index.tensors.get(own)
             if stored is None:
                 raise UserError(
@@ -259,22 +338,23 @@ class _MergePlanner:
                 )
             return FileNumbers(source.model.label, stored, self.files)
 
-        output = name if layer is None else with_layer(name, layer)
-        place = Place(output, offset / (one.count - 1) if layer is not None and one.count > 1 else 0.0)
+        def own_parameters(source: PlannedSource) -> dict[str, Any]:
+            # As in mergekit, what a model's own parameters are matched with is the name of its own tensor.
+            place = Place(tensor.name_in(source), tensor.depth)
+            return resolved(self.strategy.model_defaults, [source.book, one.book, self.top], place)
+
         sources = [(source, numbers(source)) for source in one.sources]
         base = None if one.base is None else numbers(one.base)
         inputs = [read for _, read in sources] + ([] if base is None else [base])
-        _check_alike(output, inputs)
-        own = [
-            resolved(self.strategy.model_defaults, [source.book, one.book, self.top], place) for source, _ in sources
-        ]
-        parameters = resolved(self.strategy.defaults, [one.book, self.top], place)
-        weights = self._weights(output, [read.label for _, read in sources], own)
+        _check_alike(tensor.output, inputs)
+        own = [own_parameters(source) for source in one.sources]
+        parameters = resolved(self.strategy.defaults, [one.book, self.top], Place(tensor.output, tensor.depth))
+        weights = self._weights(tensor.output, [read.label for _, read in sources], own)
         order = list(range(len(sources)))
         if not self.strategy.ordered:
-            order.sort(key=lambda index: (sources[index][1].label, sources[index][0].first_layer))
+            order.sort(key=lambda index: (sources[index][0].model.digest, sources[index][0].first_layer))
         merge = TensorMerge(
-            name=output,
+            name=tensor.output,
             shape=inputs[0].shape,
             dtype=_output_type(self.recipe.output_type, inputs),
             strategy=self.strategy.settled(parameters),
@@ -284,9 +364,10 @@ class _MergePlanner:
             parameters=parameters,
             model_parameters=tuple(own[index] for index in order),
             seed=self.recipe.seed,
-            layer=layer,
-            layers=total,
+            layer=tensor.layer,
+            layers=tensor.layers,
             allow_nonfinite=self.recipe.allow_nonfinite,
+            identities=tuple(one.sources[index].model.digest for index in order),
         )
         if self.strategy.check is not None:
             self.strategy.check(merge.group())
@@ -300,16 +381,47 @@ class _MergePlanner:
         if WEIGHT not in self.strategy.model_parameters:
             return (1.0,) * len(labels)
         weights = tuple(float(one.pop(WEIGHT)) for one in own)
-        if not any(weights):
+        # Differences from a base may all count nothing: the base is what is left. A mean of nothing is none.
+        if not any(weights) and not self.strategy.needs_base:
             raise UserError(f"tensor {name!r}: the weights of all models are zero; give one a weight")
         return weights
+
+
+def _models_of(slices: Sequence[PlannedSlice]) -> tuple[ModelSource, ...]:
+    """Every model that takes part, once, in order."""
+    return tuple({source.model.label: source.model for one in slices for source in one.every_source}.values())
+
+
+def _tensors_of(
+    one: PlannedSlice, first_layer: int, total: int, ends: tuple[bool, bool], tie: EmbeddingTie
+) -> Iterator[_OutputTensor]:
+    """What of the output comes from a slice; ``ends`` says whether it is the first and whether it is the last."""
+    lead = one.sources[0]
+    for name in sorted({*lead.model.index.tensors, *tie.added} - tie.ignored):
+        stack, layer = stack_of(name), layer_of(name)
+        if stack is None or layer is None:
+            if ends[0 if is_before_layers(name) else 1]:
+                yield _OutputTensor(name, name)
+        elif one.stack is None or stack != one.stack:
+            # A stack beside the one that is sliced stays as it is, and comes from the first slice.
+            if ends[0]:
+                count = lead.model.layers_of(stack)
+                yield _OutputTensor(name, name, layer, count, _depth(layer, count))
+        elif 0 <= (offset := layer - lead.first_layer) < one.count:
+            place = first_layer + offset
+            yield _OutputTensor(name, with_layer(name, place), place, total, _depth(offset, one.count), offset)
+
+
+def _depth(layer: int, count: int) -> float:
+    """How deep a layer lies in what a gradient spans; a single layer lies at its end, as in mergekit."""
+    return min(1.0, layer / (count - 1)) if count > 1 else 1.0
 
 
 def _check_alike(name: str, inputs: Sequence[FileNumbers]) -> None:
     first = inputs[0]
     for one in inputs:
         if one.shape != first.shape:
-            embedding = any(part in name.split(".") for part in (*BEFORE_LAYERS, "lm_head", "embed_out"))
+            embedding = is_before_layers(name) or any(part in name.split(".") for part in OUTPUT_HEADS)
             rows_only = one.shape[1:] == first.shape[1:]
             hint = "the vocabularies differ; merge models of one vocabulary"
             if not (embedding and rows_only):
@@ -336,22 +448,3 @@ def _output_type(wanted: str | None, inputs: Sequence[FileNumbers]) -> str:
     if wanted is not None:
         return wanted
     return kinds.pop() if len(kinds) == 1 else "F32"
-
-
-def _output_config(donor: ModelSource, tie: EmbeddingTie, layers: int, kinds: set[str]) -> dict[str, Any]:
-    """The donor's config with what the merge changed: layers, type, tie."""
-    config = dict(donor.config)
-    if not config:
-        return config
-    if tie.flag is not None:
-        config["tie_word_embeddings"] = tie.flag
-    for field in LAYER_COUNT_FIELDS:
-        if field in config and layers:
-            config[field] = layers
-    if "layer_types" in config and len(config["layer_types"]) != layers:
-        config["layer_types"] = (config["layer_types"] * layers)[:layers]
-    if len(kinds) == 1:
-        for field in ("dtype", "torch_dtype"):
-            if field in config:
-                config[field] = TORCH_TYPE_NAME[next(iter(kinds))]
-    return config

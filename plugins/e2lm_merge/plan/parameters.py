@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import MergeParameter, MergeStrategy, Value
+from e2lm.merge_strategy import WEIGHT, MergeParameter, MergeStrategy, Value
 
-#: ``model.layers.3.``, ``transformer.h.3.``, ``gpt_neox.layers.3.``, ``encoder.layer.3.``, ``blocks.3.``
-LAYER_PART = re.compile(r"(?:^|\.)(layers|layer|h|blocks)\.(\d+)\.")
+#: ``model.layers.3.``, ``transformer.h.3.``, ``gpt_neox.layers.3.``, ``encoder.layer.3.``, ``blocks.3.``, and T5's
+#: ``encoder.block.3.layer.1.``, of which the first number counts.
+LAYER_PART = re.compile(r"(?:^|\.)(layers|layer|h|blocks|block)\.(\d+)\.")
 
 
 def layer_of(name: str) -> int | None:
@@ -25,6 +26,16 @@ def layer_of(name: str) -> int | None:
     """
     match = LAYER_PART.search(name)
     return int(match.group(2)) if match else None
+
+
+def stack_of(name: str) -> str | None:
+    """The stack of layers that a tensor belongs to, None outside the layers: a model may have several.
+
+    >>> stack_of("vision_tower.encoder.layers.3.fc1.weight"), stack_of("lm_head.weight")
+    ('vision_tower.encoder.layers', None)
+    """
+    match = LAYER_PART.search(name)
+    return name[: match.start(2) - 1] if match else None
 
 
 def with_layer(name: str, layer: int) -> str:
@@ -98,15 +109,28 @@ def parse_setting(data: Any, where: str) -> Setting:
     """
     if isinstance(data, bool | int | float | str):
         return Setting(value=data)
+    if isinstance(data, dict) and "value" in data:
+        return Setting(filters=(_filter(data, where),))
     if isinstance(data, list) and data:
-        if all(isinstance(entry, int | float) and not isinstance(entry, bool) for entry in data):
-            return Setting(gradient=tuple(float(entry) for entry in data))
+        gradient = [_anchor(entry) for entry in data]
+        if None not in gradient:
+            return Setting(gradient=tuple(anchor for anchor in gradient if anchor is not None))
         if all(isinstance(entry, dict) for entry in data):
             return Setting(filters=tuple(_filter(entry, where) for entry in data))
     raise UserError(
-        f"{where}: found {data!r:.80}; allowed are one value, a list of numbers (a gradient over the layers), or a "
-        "list of {filter: part of a tensor name, value: ...}"
+        f"{where}: found {data!r:.80}; allowed are one value, a list of numbers (a gradient over the layers), or "
+        "{filter: part of a tensor name, value: ...}, one or a list of them"
     )
+
+
+def _anchor(entry: Any) -> float | None:
+    """An anchor of a gradient as a number: YAML 1.1 reads ``1e-4`` as text. None for what is none."""
+    if isinstance(entry, bool) or not isinstance(entry, int | float | str):
+        return None
+    try:
+        return float(entry)
+    except ValueError:
+        return None
 
 
 def _filter(entry: dict[str, Any], where: str) -> Filter:
@@ -139,11 +163,18 @@ class ParameterBook:
 def parameter_book(data: Mapping[str, Any], where: str, strategy: MergeStrategy, of_model: bool) -> ParameterBook:
     """The settings in ``data``; unknown names are errors, and so are shared parameters given to one model."""
     known = {**strategy.model_parameters, **({} if of_model else strategy.parameters)}
+    if WEIGHT not in known and data.get(WEIGHT) == 1 and data[WEIGHT] is not True:
+        data = {name: value for name, value in data.items() if name != WEIGHT}  # all models count alike, and 1
     for name in data:
         if name in known:
             continue
         if name in strategy.parameters:
             raise UserError(f"{where}: parameter {name!r} belongs to the merge as a whole; write it under parameters")
+        if name == WEIGHT:
+            raise UserError(
+                f"{where}.weight: found {data[name]!r:.80}, but to {strategy.name!r} all models count alike; remove it (a "
+                'strategy whose models may count differently says so by model_defaults={"weight": 1.0})'
+            )
         if not known:
             raise UserError(f"{where}: unknown parameter {name!r}; strategy {strategy.name!r} takes none here")
         raise UserError(f"{where}: unknown parameter {name!r} of {strategy.name!r}. {nearest_names(name, known)}")

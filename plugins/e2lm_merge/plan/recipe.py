@@ -37,13 +37,14 @@ class RecipeModel(Noun):
 class RecipeSource(RecipeModel):
     """Layers ``layer_range[0]`` up to but without ``layer_range[1]`` of a model."""
 
-    layer_range: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]]
+    layer_range: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
 class RecipeSlice(Noun):
-    """Layers of the output, merged from as many layers of every source."""
+    """Layers of the output, merged from as many layers of every source; none where a slice only brings the head."""
 
     sources: Annotated[tuple[RecipeSource, ...], Field(min_length=1)]
+    base_model: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -55,8 +56,8 @@ class RecipeSlice(Noun):
     @model_validator(mode="after")
     def _equal_length(self) -> RecipeSlice:
         lengths = {source.layer_range[1] - source.layer_range[0] for source in self.sources}
-        if len(lengths) != 1 or min(lengths) < 1:
-            raise ValueError(f"all sources of a slice need layer ranges of one length above 0, found {sorted(lengths)}")
+        if len(lengths) != 1 or min(lengths) < 0:
+            raise ValueError(f"all sources of a slice need layer ranges of one length, found {sorted(lengths)}")
         return self
 
 
@@ -96,6 +97,8 @@ class Recipe(Noun):
             raise ValueError(f"exactly one of models, slices and series is needed, found {', '.join(given) or 'none'}")
         if self.steps is not None and self.series is None:
             raise ValueError("steps choose among the checkpoints of a series; give series too")
+        if self.slices and not any(one.count for one in self.slices):
+            raise ValueError("no slice has a layer; widen a layer_range")
         return self
 
     @property
@@ -127,6 +130,7 @@ def recipe_from_data(data: Any, source: str) -> Recipe:
             raise UserError(f"{source}: field {key!r} of mergekit is not supported; {REFUSED_KEYS[key]}")
         if key not in Recipe.model_fields:
             raise UserError(f"{source}: unknown field {key!r}. {nearest_names(key, Recipe.model_fields)}")
+    _refuse_in_slices(data.get("slices"), source)
     models = data.get("models")
     for index, entry in enumerate(models if isinstance(models, list) else []):
         for key in map(str, entry if isinstance(entry, dict) else {}):
@@ -140,6 +144,15 @@ def recipe_from_data(data: Any, source: str) -> Recipe:
     return Recipe.from_data(_without_nones(data), source)
 
 
+def _refuse_in_slices(slices: Any, source: str) -> None:
+    for index, entry in enumerate(slices if isinstance(slices, list) else []):
+        if isinstance(entry, dict) and entry.get("residual_weight") is not None:
+            raise UserError(
+                f"{source}: slices.{index}.residual_weight: it has no effect in mergekit either; remove it, and give "
+                "the sources weights"
+            )
+
+
 def _without_nones(data: Any) -> Any:
     """An empty ``parameters:`` in YAML reads as nothing given."""
     if isinstance(data, dict):
@@ -150,16 +163,21 @@ def _without_nones(data: Any) -> Any:
 
 
 def _loader() -> type[yaml.SafeLoader]:
-    """YAML without surprises: a key given twice is an error, not the later one's silent victory."""
+    """YAML without surprises: a key given twice is an error, not the later one's silent victory.
+
+    Keys that ``<<: *anchor`` brings are not given: the mapping's own count before them, as YAML 1.1 has it.
+    """
 
     class Loader(yaml.SafeLoader):
         pass
 
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [loader.construct_object(key, deep=True) for key in own]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        loader.flatten_mapping(node)
         return loader.construct_mapping(node, deep=True)
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)

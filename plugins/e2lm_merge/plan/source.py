@@ -1,14 +1,17 @@
 """The models of a merge: where a reference leads, what is stored there, and what ties the two embeddings.
 
-A reference is a folder, ``folder@step`` of a training run, or ``owner/name@revision`` of the Hub.
+A reference is a folder, ``folder@step`` of a training run, or ``owner/name@revision`` of the Hub. Which model it is, is
+decided by what is stored, never by how the reference is written.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,11 +33,34 @@ TIED_PAIRS = (
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
+#: What belongs to a model beside its weights: configuration, tokenizer, processors, chat templates, its own code.
+DONOR_FILES = (
+    "*.json", "*.jinja", "*.py", "*.model", "*.tiktoken", "*.vocab", "*.bpe", "*.spm", "vocab*.txt", "merges*.txt",
+    "additional_chat_templates/*",
+)  # fmt: skip
+#: Of those, what is made anew, and what trainers, evaluations and uploaders leave: it says nothing of the model.
+NOT_OF_THE_DONOR = (
+    "config.json", "merge.json", "series.json", "*.index.json", "trainer_state.json", "training_args*",
+    "*results*.json", "optimizer*", "scheduler*", "adapter_config.json",
+)  # fmt: skip
+
 #: What a checkpoint on the Hub is read from.
-WANTED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+WANTED_FILES = ("*.safetensors", *DONOR_FILES)
 
 
-@dataclass(frozen=True, slots=True)
+#: Parts of the names of stacks of layers that lie beside those of the language model.
+OTHER_STACKS = ("vision", "visual", "image", "audio", "speech", "mtp", "perceiver", "resampler", "qformer")
+
+#: Where the config of a model with several parts keeps what its language model is.
+TEXT_PARTS = ("text_config", "language_config", "llm_config")
+LAYER_COUNT_FIELDS = ("num_hidden_layers", "n_layer", "num_layers")
+
+#: Bytes of each end of every tensor that tell models apart; where these agree, all bytes are compared.
+TOLD_BY_BYTES = 1 << 12
+COMPARED_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
 class ModelSource:
     """One model: ``label`` is the reference as the user wrote it."""
 
@@ -43,13 +69,67 @@ class ModelSource:
     index: WeightIndex
     config: dict[str, Any]
 
+    @cached_property
+    def stacks(self) -> dict[str, int]:
+        """How many layers each stack has, as the tensors' names tell."""
+        from e2lm_merge.plan.parameters import layer_of, stack_of
+
+        found: dict[str, int] = {}
+        for name in self.index.tensors:
+            stack, layer = stack_of(name), layer_of(name)
+            if stack is not None and layer is not None:
+                found[stack] = max(found.get(stack, 0), layer + 1)
+        return found
+
+    @cached_property
+    def main_stack(self) -> str | None:
+        """The stack of the language model; None where there is none, or more than one could be meant."""
+        told = [name for name in self.stacks if not any(part in name for part in OTHER_STACKS)]
+        found = told if len(self.stacks) > 1 else list(self.stacks)
+        return found[0] if len(found) == 1 else None
+
+    def layers_of(self, stack: str) -> int:
+        """Layers of ``stack``; heads that predict further tokens, which some models store as more layers, are none."""
+        stored = self.stacks.get(stack, 0)
+        if stack != self.main_stack or not text_part(self.config).get("num_nextn_predict_layers"):
+            return stored
+        said = layer_count(self.config)
+        return stored if said is None else min(said, stored)
+
     @property
     def layers(self) -> int:
-        """How many layers the tensors' names speak of."""
-        from e2lm_merge.plan.parameters import layer_of
+        """How many layers the language model has, or the deepest stack where it is not known which that is."""
+        if self.main_stack is not None:
+            return self.layers_of(self.main_stack)
+        return max(self.stacks.values(), default=0)
 
-        found = [layer for layer in map(layer_of, self.index.tensors) if layer is not None]
-        return max(found, default=-1) + 1
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names, types, shapes and both ends of every tensor: the same weights give the same."""
+        told = sha256()
+        for name, stored in sorted(self.index.tensors.items()):
+            told.update(f"{name}\0{stored.dtype}\0{list(stored.shape)}\0".encode())
+            with open(stored.file, "rb") as handle:
+                for start in {stored.start, max(stored.start, stored.end - TOLD_BY_BYTES)}:
+                    handle.seek(start)
+                    told.update(handle.read(min(TOLD_BY_BYTES, stored.end - start)))
+        return told.hexdigest()
+
+    def is_same(self, other: ModelSource) -> bool:
+        """Whether both hold the same numbers under the same names, wherever they lie."""
+        if self.folder.resolve() == other.folder.resolve():
+            return True
+        if self.digest != other.digest:
+            return False
+        return all(
+            _equal_bytes(stored, other.index.tensors[name]) for name, stored in sorted(self.index.tensors.items())
+        )
+
+    @property
+    def beside_weights(self) -> list[Path]:
+        """Files that belong to the model beside weights and config: tokenizer, processors, templates, its own code."""
+        found = {file for pattern in DONOR_FILES for file in self.folder.glob(pattern) if file.is_file()}
+        return sorted(file for file in found if not any(fnmatchcase(file.name, one) for one in NOT_OF_THE_DONOR))
 
     @property
     def tied_pair(self) -> tuple[str, str] | None:
@@ -91,6 +171,32 @@ class ModelSource:
         }
 
 
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a config says of the language model: all of it, or the part of a model with several."""
+    parts = (config.get(name) for name in TEXT_PARTS)
+    return next((part for part in parts if isinstance(part, dict)), config)
+
+
+def layer_count(config: Mapping[str, Any]) -> int | None:
+    """Layers of the language model as the config says; None where it does not."""
+    for part in (text_part(config), config):
+        for field in LAYER_COUNT_FIELDS:
+            if isinstance(part.get(field), int):
+                return int(part[field])
+    return None
+
+
+def _equal_bytes(one: StoredTensor, other: StoredTensor) -> bool:
+    with open(one.file, "rb") as left, open(other.file, "rb") as right:
+        left.seek(one.start)
+        right.seek(other.start)
+        for start in range(one.start, one.end, COMPARED_BYTES):
+            count = min(COMPARED_BYTES, one.end - start)
+            if left.read(count) != right.read(count):
+                return False
+    return True
+
+
 def _stored_bytes(stored: StoredTensor) -> bytes:
     with open(stored.file, "rb") as handle:
         handle.seek(stored.start)
@@ -114,7 +220,7 @@ def open_checkpoint(checkpoint: Checkpoint) -> ModelSource:
 
 def open_series(reference: str, steps: Sequence[int] | None, near: Path | None = None) -> tuple[Checkpoint, ...]:
     """The checkpoints of the run at ``reference``, all of them or those at ``steps``, in order of training."""
-    folder = _existing(reference, near)
+    folder = existing_folder(reference, near)
     if folder is None:
         raise UserError(f"series: {reference}: no such folder; give the folder of a training run")
     series = Series.read(folder)
@@ -132,7 +238,8 @@ def _few(numbers: Sequence[int]) -> str:
     return shown if len(numbers) <= 12 else f"{shown} ... {numbers[-1]}"
 
 
-def _existing(path: str, near: Path | None) -> Path | None:
+def existing_folder(path: str, near: Path | None) -> Path | None:
+    """The folder ``path``, from the current folder or from ``near``; None where there is none."""
     for candidate in (Path(path), *([] if near is None else [near / path])):
         if candidate.is_dir():
             return candidate
@@ -140,15 +247,15 @@ def _existing(path: str, near: Path | None) -> Path | None:
 
 
 def _located(reference: str, near: Path | None) -> Path:
-    if "+" in reference and _existing(reference, near) is None:
+    if "+" in reference and existing_folder(reference, near) is None:
         raise UserError(f"model {reference!r}: adapters (model+adapter) are not supported; merge the adapter in first")
-    whole = _existing(reference, near)
+    whole = existing_folder(reference, near)
     if whole is not None:
         return whole
     name, at, revision = reference.rpartition("@")
     if not at:
         name, revision = reference, ""
-    folder = _existing(name, near)
+    folder = existing_folder(name, near)
     if folder is not None:
         return _step_folder(folder, reference, revision)
     if HUB_NAME.fullmatch(name) and not name.startswith("."):
@@ -195,6 +302,62 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{path}: found {type(config).__name__}; expected the fields of a model config")
     return config
+
+
+#: Buffers that older versions of transformers stored and newer ones compute: part of a name, and numbers of axes.
+OLD_BUFFERS = (
+    (".rotary_emb.inv_freq", 1),
+    (".rotary_emb.cos_cached", 4),
+    (".rotary_emb.sin_cached", 4),
+    (".attention.bias", 4),
+    (".attention.masked_bias", 0),
+    (".attn.bias", 4),
+    (".attn.masked_bias", 0),
+    ("embeddings.position_ids", 2),
+)
+
+
+def _is_old_buffer(name: str, stored: StoredTensor) -> bool:
+    return any(name.endswith(part) and len(stored.shape) == axes for part, axes in OLD_BUFFERS)
+
+
+def as_one_save(models: Sequence[ModelSource]) -> list[ModelSource]:
+    """``models`` under the names of one save: what older saves call otherwise is renamed, their buffers are left out.
+
+    The Hub's gpt2 stores ``h.0.…`` and every fine-tune of it ``transformer.h.0.…``. A buffer that all models hold
+    stays.
+    """
+    longest = max(models, key=lambda model: max(map(len, model.stacks), default=0))
+    renamed = [_renamed_as(model, longest) for model in models]
+    common = set.intersection(*(set(model.index.tensors) for model in renamed))
+    found = []
+    for model in renamed:
+        kept = {
+            name: stored
+            for name, stored in model.index.tensors.items()
+            if name in common or not _is_old_buffer(name, stored)
+        }
+        found.append(model if len(kept) == len(model.index.tensors) else _with_tensors(model, kept))
+    return found
+
+
+def _renamed_as(model: ModelSource, other: ModelSource) -> ModelSource:
+    """``model`` with the prefix that ``other`` has before the same names, if there is one."""
+    if len(model.stacks) != 1 or len(other.stacks) != 1:
+        return model
+    (own,), (its,) = model.stacks, other.stacks
+    prefix = its.removesuffix(own)
+    if own == its or not prefix.endswith(".") or not its.endswith(own):
+        return model
+    tensors = {}
+    for name, stored in model.index.tensors.items():
+        is_named_so = name in other.index.tensors and f"{prefix}{name}" not in other.index.tensors
+        tensors[name if is_named_so else f"{prefix}{name}"] = stored
+    return _with_tensors(model, tensors)
+
+
+def _with_tensors(model: ModelSource, tensors: dict[str, StoredTensor]) -> ModelSource:
+    return replace(model, index=replace(model.index, tensors=tensors))
 
 
 def same_tensors(models: Sequence[ModelSource], ignored: frozenset[str]) -> None:

@@ -102,8 +102,9 @@ class LayerProber:
         self._by_layer: dict[int, list[TensorMerge]] = {}
         for merge in plan.merges:
             self._by_layer.setdefault(OUTSIDE if merge.layer is None else merge.layer, []).append(merge)
-        # Labels were sorted when planning; shares come in the order of the recipe.
-        self._recipe_order = [entry.model for entry in plan.recipe.models if entry.model != plan.recipe.base_model]
+        # Models were sorted when planning; shares come in the order of the recipe.
+        merged = {source.label for merge in plan.merges for source in merge.sources}
+        self._recipe_order = [entry.model for entry in plan.recipe.models if entry.model in merged]
         self._now: dict[int, tuple[Share, ...]] = {}
         self.model = self._first_model(device)
 

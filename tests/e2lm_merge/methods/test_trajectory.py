@@ -24,6 +24,7 @@ from e2lm_merge.methods.trajectory import (
     rising_weights,
     taken_steps,
     trajectory_strategies,
+    trajectory_weights,
     uniform_weights,
     window_of,
     wsm_weights,
@@ -276,3 +277,33 @@ def test_mistakes_along_a_run_are_named(run: Run, write_model: Any, tiny_tensors
 def test_a_spec_that_is_none_says_how_to_write_one(text: str) -> None:
     with pytest.raises(UserError, match="wsm"):
         parse_merge_spec(text)
+
+
+def test_a_decay_over_uneven_steps_follows_the_steps() -> None:
+    """Training by a rate that falls along the steps ends where the average does."""
+    steps = [100, 200, 400, 800, 1200]
+    for over, before, after in (("within", 0, 0), ("steps", 50, 200)):
+        begin, length = steps[0] - before, steps[-1] - steps[0] + before + after
+        weights = wsm_weights(5, {"curve": "linear", "over": over}, steps)
+        updates = np.random.default_rng(0).normal(size=steps[-1] - steps[0])
+        constant = {step: updates[: step - steps[0]].sum() for step in steps}
+        # The mean rate of each stretch, as the merge has one weight per stretch.
+        rates = 1 - (np.arange(steps[0], steps[-1]) + 0.5 - begin) / length
+        decayed = 0.0
+        for left, right in itertools.pairwise(steps):
+            inside = slice(left - steps[0], right - steps[0])
+            decayed += updates[inside].sum() * rates[inside].mean()
+        merged = sum(weight * constant[step] for weight, step in zip(weights, steps, strict=True))
+        assert merged == pytest.approx(decayed, abs=1e-12)
+
+
+def test_along_even_steps_the_curve_is_that_of_the_paper_and_along_uneven_ones_by_choice() -> None:
+    parameters = {"window": 5.0, "min_interval": 0.0, "fraction": 1.0, "curve": "linear"}
+    even, uneven = [100, 200, 300, 400, 500], [100, 200, 400, 800, 1200]
+    np.testing.assert_allclose(trajectory_weights(wsm_weights, even, parameters), [0.2] * 5, atol=1e-15)
+    by_count = trajectory_weights(wsm_weights, uneven, {**parameters, "over": "checkpoints"})
+    np.testing.assert_allclose(by_count, [0.2] * 5, atol=1e-15)
+    by_steps = trajectory_weights(wsm_weights, uneven, parameters)
+    np.testing.assert_allclose(by_steps, np.array([100, 150, 300, 400, 400]) / 1350, atol=1e-15)
+    within = trajectory_weights(wsm_weights, uneven, {**parameters, "over": "within"})
+    np.testing.assert_allclose(within, [1 / 22, 3 / 22, 6 / 22, 8 / 22, 4 / 22], atol=1e-15)

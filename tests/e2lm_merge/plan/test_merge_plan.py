@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
 from e2lm.command_line import main
+from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.output.folder import merge_to_folder
 from e2lm_merge.plan.merge_plan import plan_merge
 from e2lm_merge.plan.recipe import read_recipe, recipe_from_data
@@ -49,7 +50,10 @@ def linear(folders: list[str], **more: Any) -> dict[str, Any]:
         ({"parameters": {"density": float("nan")}}, "density"),
         ({"parameters": {"normalize": 1}}, "normalize: found 1; expected true or false"),
         ({"parameters": {"trim_scope": "globel"}}, "Did you mean 'global'"),
-        ({"parameters": {"weight": 0}}, "tensor '.*': the weights of all models are zero"),
+        (
+            {"merge_method": "linear", "base_model": None, "parameters": {"weight": 0}},
+            "tensor '.*': the weights of all models are zero",
+        ),
         ({"parameters": {"weight": {"a": 1}}}, "parameters.weight: found {'a': 1}"),
         ({"parameters": {"weight": [{"filtr": "mlp", "value": 1}]}}, "unknown field 'filtr'"),
         ({"dtype": "float64"}, "field 'dtype'"),
@@ -166,6 +170,12 @@ def test_the_base_listed_among_the_models_counts_once(models: Models, merge_reci
 # gradients, filters, slices
 
 
+def _in_order(merge: TensorMerge, *labels: str) -> tuple[float, ...]:
+    """The weights of a merge by model."""
+    weights = dict(zip((source.label for source in merge.sources), merge.weights, strict=True))
+    return tuple(weights[label] for label in labels)
+
+
 def test_gradients_run_over_layers_and_filters_over_names(models: Models) -> None:
     _, one, two = models(2)
     made = plan(
@@ -176,12 +186,145 @@ def test_gradients_run_over_layers_and_filters_over_names(models: Models) -> Non
             {"model": two, "parameters": {"weight": [{"filter": "mlp", "value": 0.25}, {"value": 0.75}]}},
         ],
     )
-    weights = {merge.name: merge.weights for merge in made.merges}
+    weights = {merge.name: _in_order(merge, one, two) for merge in made.merges}
     assert weights["model.layers.0.mlp.up_proj.weight"] == (0.0, 0.25)
     assert weights["model.layers.1.mlp.up_proj.weight"] == (1.0, 0.25)
     assert weights["model.layers.1.self_attn.q_proj.weight"] == (1.0, 0.75)
     # Outside the layers the first anchor counts, as in mergekit.
     assert weights["lm_head.weight"] == (0.0, 0.75)
+
+
+def test_one_layer_takes_the_last_anchor_and_what_lies_outside_the_first(models: Models) -> None:
+    base, one = models(1)
+    sources = [{"model": base}, {"model": one, "parameters": {"weight": [1.0, 0.0]}}]
+    made = plan(
+        merge_method="task_arithmetic",
+        base_model=base,
+        slices=[{"sources": [{**source, "layer_range": [i, i + 1]} for source in sources]} for i in range(2)],
+    )
+    weights = {merge.name: merge.weights for merge in made.merges}
+    assert weights["model.layers.0.mlp.up_proj.weight"] == weights["model.layers.1.mlp.up_proj.weight"] == (0.0,)
+    assert weights["model.embed_tokens.weight"] == weights["lm_head.weight"] == (1.0,)
+
+
+@pytest.mark.parametrize("method", ["task_arithmetic", "ties", "dare_ties", "della", "breadcrumbs", "consensus"])
+def test_differences_that_all_count_nothing_leave_the_base(
+    method: str, models: Models, merge_recipe: MergeRecipe
+) -> None:
+    base, one, two = models(2)
+    stored = load_file(f"{base}/model.safetensors")
+    own: dict[str, Any] = {"weight": [{"filter": "mlp", "value": 0.5}, {"value": 0}]}
+    own |= {} if method in ("task_arithmetic", "consensus") else {"density": 0.5}
+    listed = [{"model": folder, "parameters": own} for folder in (one, two)]
+    merged = merge_recipe({"merge_method": method, "base_model": base, "models": listed})
+    assert not torch.equal(merged["model.layers.0.mlp.up_proj.weight"], stored["model.layers.0.mlp.up_proj.weight"])
+    assert torch.equal(merged["lm_head.weight"], stored["lm_head.weight"])
+
+
+def test_a_filter_beside_a_source_is_matched_with_the_sources_own_tensor(models: Models) -> None:
+    _, one, two = models(2)
+    weight = [{"filter": "layers.1.", "value": 0.9}, {"value": 0.1}]
+    sources = [
+        {"model": one, "layer_range": [1, 2], "parameters": {"weight": weight}},
+        {"model": two, "layer_range": [0, 1]},
+    ]
+    made = plan(merge_method="linear", slices=[{"sources": sources}])
+    (merge,) = [one for one in made.merges if one.name == "model.layers.0.mlp.up_proj.weight"]
+    assert _in_order(merge, one, two) == (0.9, 1.0)
+
+
+def test_scale_stands_beside_a_source_a_slice_or_all(models: Models, merge_recipe: MergeRecipe) -> None:
+    _, one = models(1)
+    stored = load_file(f"{one}/model.safetensors")["model.layers.1.mlp.up_proj.weight"]
+    beside = {"scale": {"filter": "up_proj", "value": 0.5}}
+    source = {"model": one, "layer_range": [0, 2]}
+    for given in (
+        {"slices": [{"sources": [{**source, "parameters": beside}]}]},
+        {"slices": [{"sources": [source], "parameters": beside}]},
+        {"slices": [{"sources": [source]}], "parameters": beside},
+    ):
+        merged = merge_recipe({"merge_method": "passthrough", **given})
+        assert torch.equal(merged["model.layers.1.mlp.up_proj.weight"], stored * 0.5)
+
+
+def test_a_slice_without_layers_brings_the_head(models: Models, merge_recipe: MergeRecipe) -> None:
+    _, one, two = models(2)
+    slices = [
+        {"sources": [{"model": one, "layer_range": [0, 2]}]},
+        {"sources": [{"model": two, "layer_range": [0, 0]}]},
+    ]
+    merged = merge_recipe({"merge_method": "passthrough", "slices": slices})
+    assert torch.equal(merged["lm_head.weight"], load_file(f"{two}/model.safetensors")["lm_head.weight"])
+    with pytest.raises(UserError, match="no slice has a layer"):
+        plan(merge_method="passthrough", slices=slices[1:])
+
+
+def test_a_slice_may_have_a_base_of_its_own(models: Models, merge_recipe: MergeRecipe) -> None:
+    base, one = models(1)
+    sources = [{"model": folder, "layer_range": [0, 2]} for folder in (base, one)]
+    data = {"merge_method": "ties", "base_model": base, "slices": [{"sources": sources}]}
+    expected = merge_recipe(data)
+    del data["base_model"]
+    merged = merge_recipe({**data, "slices": [{"base_model": base, "sources": sources}]})
+    assert all(torch.equal(merged[name], expected[name]) for name in expected)
+    with pytest.raises(UserError, match=r"slices.0.residual_weight: it has no effect"):
+        plan(**data | {"slices": [{"residual_weight": 0.5, "sources": sources}]})
+
+
+def test_a_base_beside_a_method_without_one_is_one_more_model_or_refused(models: Models) -> None:
+    base, one, two = models(2)
+    with pytest.raises(UserError, match="'linear' has no base, so it would be one more model"):
+        plan(**linear([one, two], base_model=base))
+    made = plan(**linear([one, two], base_model=base, parameters={"weight": 0.5}))
+    assert _in_order(made.merges[0], one, two, base) == (0.5, 0.5, 0.5)
+    assert len(plan(**linear([one, two, base], base_model=base)).merges[0].sources) == 3
+
+
+def test_a_strategy_without_weights_takes_ones_and_says_how_another_would(models: Models) -> None:
+    base, one, two = models(2)
+    data = {"merge_method": "model_stock", "base_model": base, "models": [{"model": one}, {"model": two}]}
+    data["models"][0]["parameters"] = {"weight": 1}
+    assert plan(**data).merges[0].weights == (1.0, 1.0)
+    data["models"][0]["parameters"] = {"weight": 0.5}
+    with pytest.raises(
+        UserError, match=r"models.0.parameters.weight: found 0.5, but to 'model_stock' all models count"
+    ):
+        plan(**data)
+
+
+def test_yaml_merges_mappings_and_its_own_keys_count_before_them(tmp_path: Path) -> None:
+    path = tmp_path / "m.yml"
+    path.write_text(
+        "merge_method: linear\nmodels:\n- model: a\n  parameters: &p {weight: 0.5}\n"
+        "- model: b\n  parameters: {<<: *p}\n- model: c\n  parameters:\n    weight: 0.9\n    <<: *p\n"
+    )
+    weights = [entry.parameters["weight"] for entry in read_recipe(path).models]
+    assert weights == [0.5, 0.5, 0.9]
+
+
+def test_weights_that_cancel_are_found_before_a_number_is_read(models: Models) -> None:
+    _, one, two = models(2)
+    data = linear([one, two])
+    for entry, weight in zip(data["models"], (1, -1), strict=True):
+        entry["parameters"] = {"weight": [{"filter": "model.norm", "value": weight}, {"value": 0.5}]}
+    with pytest.raises(UserError, match=r"tensor 'model.norm.weight': the weights .* add up to zero"):
+        plan(**data)
+
+
+def test_embeddings_before_the_layers_come_from_the_first_slice(tmp_path: Path, write_model: Any) -> None:
+    names = (
+        "transformer.word_embeddings.weight",
+        "transformer.word_embeddings_layernorm.weight",
+        "transformer.ln_f.weight",
+    )
+    folders = []
+    for index in range(2):
+        tensors = {name: torch.full((4, 4), float(index)) for name in names}
+        tensors["transformer.h.0.mlp.weight"] = torch.full((4, 4), float(index))
+        folders.append(str(write_model(tmp_path / f"m{index}", tensors, num_hidden_layers=1)))
+    slices = [{"sources": [{"model": folder, "layer_range": [0, 1]}]} for folder in folders]
+    made = {merge.name: merge.sources[0].label for merge in plan(merge_method="passthrough", slices=slices).merges}
+    assert [made[name] for name in names] == [folders[0], folders[0], folders[1]]
 
 
 def test_slices_stack_layers_of_several_models(models: Models, merge_recipe: MergeRecipe) -> None:

@@ -1,0 +1,128 @@
+"""Stacked layers are what they were: the output's config says of each what its source's says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from e2lm import UserError
+from e2lm_merge.plan.merge_plan import MergePlan, plan_merge
+from e2lm_merge.plan.recipe import recipe_from_data
+
+KINDS = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
+
+
+def stacked(*ranges: tuple[str | Path, int, int], method: str = "passthrough") -> MergePlan:
+    """The plan of one slice per range of a model's layers."""
+    slices = [{"sources": [{"model": str(one), "layer_range": [start, end]}]} for one, start, end in ranges]
+    return plan_merge(recipe_from_data({"merge_method": method, "slices": slices}, "test"))
+
+
+@pytest.fixture
+def model(tmp_path: Path, tiny_tensors: Any, write_model: Any) -> Any:
+    """Writes a model of four layers whose config says more."""
+
+    def write(name: str = "m", **config: Any) -> Path:
+        fields = {"model_type": "of-its-own-code", "num_hidden_layers": 4, **config}
+        return Path(write_model(tmp_path / name, tiny_tensors(0, layers=4), **fields))
+
+    return write
+
+
+def test_lists_with_an_entry_per_layer_follow_the_layers(model: Any) -> None:
+    folder = model(layer_types=KINDS, no_rope_layers=[1, 0, 1, 1], eos_token_id=[1, 2, 3, 4])
+    config = stacked((folder, 2, 4), (folder, 0, 3)).config
+    assert config["layer_types"] == [KINDS[layer] for layer in (2, 3, 0, 1, 2)]
+    assert config["no_rope_layers"] == [1, 1, 1, 0, 1]
+    assert config["num_hidden_layers"] == 5
+    assert config["eos_token_id"] == [1, 2, 3, 4]
+
+
+def test_lists_of_layers_follow_the_layers(model: Any) -> None:
+    folder = model(mlp_only_layers=[0, 3])
+    assert stacked((folder, 2, 4), (folder, 0, 2)).config["mlp_only_layers"] == [1, 2]
+
+
+def test_each_layer_has_the_kind_of_its_own_model(model: Any) -> None:
+    other = ["full_attention"] * 4
+    one, two = model("one", layer_types=KINDS), model("two", layer_types=other)
+    assert stacked((one, 0, 1), (two, 1, 4)).config["layer_types"] == [KINDS[0], *other[1:]]
+
+
+def test_layers_of_two_kinds_are_not_merged_into_one(model: Any) -> None:
+    folder = model(layer_types=KINDS)
+    sources = [{"model": str(folder), "layer_range": [start, start + 2]} for start in (0, 1)]
+    recipe = recipe_from_data({"merge_method": "linear", "slices": [{"sources": sources}]}, "test")
+    with pytest.raises(UserError, match=r"layer 0 of the output: layer 0 .* and layer 1 .* of different kinds"):
+        plan_merge(recipe)
+
+
+def test_a_rule_that_no_longer_holds_is_refused_and_one_that_moves_is_moved(model: Any) -> None:
+    folder = model(first_k_dense_replace=2)
+    assert stacked((folder, 1, 4)).config["first_k_dense_replace"] == 1
+    with pytest.raises(UserError, match="first_k_dense_replace: 2 says of which kind each layer is"):
+        stacked((folder, 2, 4), (folder, 0, 1))
+    every_other = model("step", decoder_sparse_step=2)
+    assert stacked((every_other, 0, 2), (every_other, 0, 4)).config["decoder_sparse_step"] == 2
+    with pytest.raises(UserError, match="decoder_sparse_step"):
+        stacked((every_other, 1, 4))
+
+
+def test_whole_models_keep_their_config(model: Any) -> None:
+    folder = model(layer_types=KINDS, decoder_sparse_step=2)
+    assert stacked((folder, 0, 4)).config == stacked((folder, 0, 2), (folder, 2, 4)).config
+    assert stacked((folder, 0, 4)).config["layer_types"] == KINDS
+
+
+def test_what_the_class_knows_and_the_config_leaves_out_is_written(
+    tmp_path: Path, tiny_tensors: Any, write_model: Any
+) -> None:
+    config = {"model_type": "gemma2", "num_hidden_layers": 4, "head_dim": 8}
+    folder = write_model(tmp_path / "g", tiny_tensors(0, layers=4, tied=True), **config)
+    sliding, full = "sliding_attention", "full_attention"
+    assert stacked((folder, 1, 4)).config["layer_types"] == [full, sliding, full]
+
+
+@pytest.fixture
+def two_stacks(tmp_path: Path, tiny_tensors: Any, write_model: Any) -> Any:
+    """A model with three language layers and two of a second stack, the latter under the names ``part``."""
+
+    def write(part: str, name: str = "v", seed: int = 0, **config: Any) -> Path:
+        tensors = {f"language_model.{key}": tensor for key, tensor in tiny_tensors(seed, layers=3).items()}
+        for layer in range(2):
+            tensors[f"{part}.{layer}.fc.weight"] = torch.full((2, 2), float(layer + seed))
+        text = {"num_hidden_layers": 3, "layer_types": KINDS[:3]}
+        fields = {"num_hidden_layers": None, "text_config": text, "vision_config": {"num_hidden_layers": 2}, **config}
+        return Path(write_model(tmp_path / name, tensors, **{"model_type": "of-its-own-code", **fields}))
+
+    return write
+
+
+def test_slices_stack_the_language_model_and_leave_the_tower_alone(two_stacks: Any) -> None:
+    folder = two_stacks("vision_tower.encoder.layers")
+    made = stacked((folder, 1, 3), (folder, 0, 2))
+    assert made.config["text_config"] == {"num_hidden_layers": 4, "layer_types": [KINDS[i] for i in (1, 2, 0, 1)]}
+    assert made.config["vision_config"] == {"num_hidden_layers": 2}
+    tower = [merge.name for merge in made.merges if "tower" in merge.name]
+    assert tower == [f"vision_tower.encoder.layers.{layer}.fc.weight" for layer in range(2)]
+    assert max(merge.layer for merge in made.merges if "language" in merge.name and merge.layer is not None) == 3
+
+
+def test_slices_of_an_encoder_and_a_decoder_are_refused(two_stacks: Any) -> None:
+    folder = two_stacks("encoder.block")
+    with pytest.raises(UserError, match=r"several stacks of layers \(encoder.block, language_model.model.layers\)"):
+        stacked((folder, 0, 2))
+
+
+def test_a_gradient_spans_each_stack_of_a_model(two_stacks: Any) -> None:
+    one, two = (two_stacks("vision_tower.layers", name, seed) for name, seed in (("a", 0), ("b", 1)))
+    models = [{"model": str(one), "parameters": {"weight": [0.0, 1.0]}}, {"model": str(two)}]
+    recipe = recipe_from_data({"merge_method": "linear", "parameters": {"normalize": False}, "models": models}, "test")
+    made = {merge.name: dict(zip((s.label for s in merge.sources), merge.weights, strict=True)) for merge in
+            plan_merge(recipe).merges}  # fmt: skip
+    assert made["vision_tower.layers.1.fc.weight"][str(one)] == 1.0
+    assert made["language_model.model.layers.1.mlp.up_proj.weight"][str(one)] == 0.5
+    assert made["language_model.model.layers.2.mlp.up_proj.weight"][str(one)] == 1.0
