@@ -1,18 +1,23 @@
-"""``e2lm merge CONFIG OUT``, and its actions: sweep, strategies."""
+"""``e2lm merge CONFIG OUT``, and its actions: check, sweep, strategies."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from e2lm.argument import COUNT, folder_to_write
 from e2lm.command import Action, Command, CommandParser
-from e2lm.errors import UserError
+from e2lm.errors import UserError, nearest_names
+
+if TYPE_CHECKING:
+    from e2lm_merge.plan.recipe import Recipe
 
 BYTES_PER_MB = 1_000_000
 
@@ -23,20 +28,42 @@ def _configure(parser: CommandParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, say what would be done, write nothing"
     )
+    _configure_allow(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--threads", type=COUNT, default=2, help="threads (default 2); the result is the same")
     parser.add_argument("--shard-size", type=COUNT, default=None, metavar="MB", help="largest file, in MB")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
+def _configure_allow(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="merge although this check of the models fails; repeat for more (`e2lm merge check` names them)",
+    )
+
+
+def _read(options: Namespace) -> Recipe:
+    """The recipe, with what the command line allows beside it."""
+    from e2lm_merge.plan.recipe import AllowedCheck, read_recipe
+
+    recipe = read_recipe(options.config)
+    for name in options.allow:
+        if name not in get_args(AllowedCheck):
+            raise UserError(f"--allow: unknown check {name!r}. {nearest_names(name, get_args(AllowedCheck))}")
+    return recipe.model_copy(update={"allow": (*recipe.allow, *options.allow)})
+
+
 def run_merge(options: Namespace) -> int:
     """Plan what the config says, and unless it is a dry run, merge; where it is to be scored, that first."""
     from e2lm.merge_strategy import ScoredMerge
     from e2lm_merge.output.folder import check_output
-    from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
-    from e2lm_merge.plan.recipe import read_recipe, recipe_from_data
+    from e2lm_merge.plan.merge_plan import check_whole_numbers, find_strategy, plan_merge
+    from e2lm_merge.plan.recipe import recipe_from_data
 
-    recipe = read_recipe(options.config)
+    recipe = _read(options)
     check_output(options.output)
     searched: dict[str, Any] = {}
     with _named_after(options.config):
@@ -50,6 +77,9 @@ def run_merge(options: Namespace) -> int:
             found, searched["selection"] = search.run(options.quiet or options.json)
             recipe = recipe_from_data(dict(found), strategy.name)
         plan = plan_merge(recipe, options.config.parent)
+        check_whole_numbers(plan)
+    for finding in plan.findings:
+        print(f"e2lm: warning: {finding.model}: {finding.message}", file=sys.stderr)
     return _merge(plan, options, searched)
 
 
@@ -84,6 +114,7 @@ def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> int:
         "output_bytes": plan.output_bytes,
         "output": str(options.output),
         "dry_run": options.dry_run,
+        "warnings": [f"{one.model}: {one.message}" for one in plan.findings],
         **more,
     }
     if not options.dry_run:
@@ -99,6 +130,61 @@ def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> int:
     print(f"{report['params']:,} numbers in {report['tensors']} tensors, {plan.output_bytes / 1e6:,.1f} MB; "
           f"config and tokenizer of {plan.donor.label}")  # fmt: skip
     return 0
+
+
+def _configure_check(parser: CommandParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="merge config in mergekit's YAML")
+    _configure_allow(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+#: Columns of the table of models: field, head.
+COLUMNS = (
+    ("model", "model"), ("architecture", "architecture"), ("layers", "layers"), ("heads", "heads"), ("kv_heads", "kv"),
+    ("head_dim", "size"), ("rope_theta", "rope"), ("norm_eps", "norm"), ("activation", "activation"), ("tied", "tied"),
+    ("dtypes", "types"), ("tokens", "tokens"), ("tokenizer", "tokenizer"), ("chat_template", "template"),
+)  # fmt: skip
+
+
+def run_check(options: Namespace) -> int:
+    """A line per model, and what speaks against their merge; exit code 1 where something leaves it no meaning."""
+    from e2lm_merge.plan.compatibility import described
+    from e2lm_merge.plan.merge_plan import check_merge
+
+    recipe = _read(options)
+    with _named_after(options.config):
+        found = check_merge(recipe, options.config.parent)
+    rows = [described(model) for model in found.models]
+    if options.json:
+        report = {
+            "donor": found.donor.label,
+            "models": rows,
+            "findings": [asdict(one) for one in found.findings],
+            "errors": found.errors,
+        }
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+        return 1 if found.errors else 0
+    print(
+        "\n".join(
+            _table([[head for _, head in COLUMNS], *([_cell(row[field]) for field, _ in COLUMNS] for row in rows)])
+        )
+    )
+    print(f"config and tokenizer of {found.donor.label}")
+    for one in found.findings:
+        print(f"{one.severity}: {one.model}: {one.message} [{one.check}]")
+    print(f"{found.errors} errors, {len(found.findings) - found.errors} warnings")
+    return 1 if found.errors else 0
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _configure_strategies(parser: CommandParser) -> None:
@@ -153,6 +239,11 @@ MERGE_COMMAND = Command.with_actions(
             "Merge in memory at every point of a grid, score on selection items, confirm the best on others.",
             "e2lm_merge.cli.sweep:configure",
             "e2lm_merge.cli.sweep:run",
+        ),
+        "check": Action(
+            "Hold the models of CONFIG beside each other: a table, errors and warnings; nothing is merged.",
+            _configure_check,
+            run_check,
         ),
         "strategies": Action("List the merge strategies.", _configure_strategies, run_strategies),
     },

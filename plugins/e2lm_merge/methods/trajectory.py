@@ -101,10 +101,11 @@ def stretches(count: int, steps_K: Sequence[int], over: str) -> list[float]:
 def decay_curve(
     text: str, count: int, window: int = 0, steps_K: Sequence[int] = (), over: str = "checkpoints"
 ) -> list[float]:
-    """w₁ … w_(K−1): a named curve where :func:`stretches` says, or numbers written ``0.9/0.5/0.1``, one less than checkpoints.
+    """w₁ … w_(K−1): a named curve where :func:`stretches` says, or numbers written ``0.9/0.5/0.1``.
 
-    Where there are fewer checkpoints, as at the start of a run, the last numbers count: those of the last stretches of
-    training. Too few numbers, or more than a ``window`` (0: none) can ever use, are a :class:`UserError`.
+    Numbers are one less than checkpoints. Where there are fewer checkpoints, as at the start of a run, the last numbers
+    count: those of the last stretches of training. Too few numbers, or more than a ``window`` (0: none) can ever use,
+    are a :class:`UserError`.
 
     >>> decay_curve("0.9/0.5/0.1", 3)
     [0.5, 0.1]

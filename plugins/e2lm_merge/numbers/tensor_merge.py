@@ -186,8 +186,16 @@ def look_at_all(merges: Sequence[TensorMerge]) -> Any:
 
 def _copy_exact(merge: TensorMerge, sink: Sink, hashers: tuple[xxhash.xxh3_128, ...]) -> None:
     """Counters, masks and tables: the bytes that all models agree on."""
+    bytes_ = agreed_numbers(merge, hashers)
+    if merge.nbytes:
+        sink(0, bytes_)
+
+
+def agreed_numbers(merge: TensorMerge, hashers: Sequence[xxhash.xxh3_128] | None = None) -> Bytes:
+    """The bytes of a tensor of whole numbers; a :class:`UserError` where models do not agree on them."""
+    told = hashers or [xxhash.xxh3_128() for _ in merge.inputs]
     read = [empty_bytes(merge.nbytes) for _ in merge.inputs]
-    for source, bytes_, hasher in zip(merge.inputs, read, hashers, strict=True):
+    for source, bytes_, hasher in zip(merge.inputs, read, told, strict=True):
         source.read(0, bytes_)
         hasher.update(bytes_.data)
         if not np.array_equal(bytes_, read[0]):
@@ -196,5 +204,4 @@ def _copy_exact(merge: TensorMerge, sink: Sink, hashers: tuple[xxhash.xxh3_128, 
                 f"tensor {merge.name!r} ({merge.dtype}) differs between {one} and {other}, "
                 "and whole numbers are not averaged; make them equal or leave one model out"
             )
-    if merge.nbytes:
-        sink(0, read[0])
+    return read[0]

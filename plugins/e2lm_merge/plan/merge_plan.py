@@ -14,6 +14,8 @@ from e2lm.plugin_manager import plugin_manager
 from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
 from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
+from e2lm_merge.numbers.tensor_merge import agreed_numbers
+from e2lm_merge.plan.compatibility import Finding, compare_models
 from e2lm_merge.plan.output_config import LayerOrigin, output_config
 from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, stack_of, with_layer
 from e2lm_merge.plan.recipe import Recipe
@@ -103,6 +105,7 @@ class MergePlan:
     config: dict[str, Any]
     files: OpenFiles
     steps: tuple[int, ...]
+    findings: tuple[Finding, ...] = ()
 
     @cached_property
     def output_bytes(self) -> int:
@@ -127,14 +130,53 @@ def plan_merge(recipe: Recipe, near: Path | None = None) -> MergePlan:
     """The plan of ``recipe``; relative paths are tried from the current folder, then from ``near``.
 
     Every mistake that can be seen without reading the weights is a :class:`UserError` here: unknown names, ranges,
-    shapes, missing and extra tensors, types, ties.
+    shapes, missing and extra tensors, types, ties, models whose merge has no meaning. What may have one is in
+    ``findings``.
     """
+    return _planner(recipe, near).plan()
+
+
+def _planner(recipe: Recipe, near: Path | None) -> _MergePlanner:
     strategy = find_strategy(recipe.merge_method)
     if isinstance(strategy, ScoredMerge):
         raise UserError(
             f"merge_method {strategy.name!r} scores candidates; it needs the field score with items to score on"
         )
-    return _MergePlanner(recipe, strategy, near).plan()
+    return _MergePlanner(recipe, strategy, near)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeCheck:
+    """What a merge's models are and what speaks against it; ``findings`` are errors first."""
+
+    models: tuple[ModelSource, ...]
+    donor: ModelSource
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        """How many findings leave the merge without a meaning."""
+        return sum(one.severity == "error" for one in self.findings)
+
+
+def check_merge(recipe: Recipe, near: Path | None = None) -> MergeCheck:
+    """All that :func:`plan_merge` would refuse or warn of; a :class:`UserError` where models cannot be opened."""
+    planner = _planner(recipe, near)
+    _, models, donor, findings = planner.opened_models()
+    if not any(one.severity == "error" for one in findings):
+        try:
+            check_whole_numbers(planner.plan())
+        except UserError as error:
+            findings = [Finding("tensors", "error", donor.label, str(error)), *findings]
+    return MergeCheck(models, donor, tuple(findings))
+
+
+def check_whole_numbers(plan: MergePlan) -> None:
+    """A :class:`UserError` where models disagree on a tensor of whole numbers, which are not averaged."""
+    for merge in plan.merges:
+        if merge.dtype in EXACT_BYTES:
+            agreed_numbers(merge)
+    plan.files.close()
 
 
 class _MergePlanner:
@@ -151,10 +193,8 @@ class _MergePlanner:
 
     def plan(self) -> MergePlan:
         recipe, strategy = self.recipe, self.strategy
-        slices = self._as_one_save(self._series_slices() if recipe.series is not None else self._slices())
-        self._check_counts(slices)
-        models = _models_of(slices)
-        donor = self._donor(models)
+        slices, models, donor, findings = self.opened_models()
+        _refuse_errors(findings)
         tie = decided_tie(models, recipe.tied_embeddings)
         self._check_tensors(models, tie)
         merges = self._merges(slices, tie)
@@ -162,7 +202,22 @@ class _MergePlanner:
         origins = [one.origin(offset) for one in slices for offset in range(one.count)] if recipe.slices else None
         config = output_config(donor, tie, kinds, origins)
         ordered = tuple(sorted(merges, key=lambda merge: merge.name))
-        return MergePlan(recipe, strategy, ordered, models, donor, config, self.files, self.steps)
+        return MergePlan(
+            recipe, strategy, ordered, models, donor, config, self.files, self.steps, findings=tuple(findings)
+        )
+
+    def opened_models(self) -> tuple[list[PlannedSlice], tuple[ModelSource, ...], ModelSource, list[Finding]]:
+        """Slices, models, the donor, and what speaks against merging them; allowed errors are warnings."""
+        given = self._series_slices() if self.recipe.series is not None else self._slices()
+        slices = self._as_one_save(given)
+        self._check_counts(slices)
+        models = _models_of(slices)
+        donor = self._donor(models)
+        found = [
+            replace(one, severity="warning") if one.check in self.recipe.allow else one
+            for one in compare_models(models, donor)
+        ]
+        return slices, models, donor, found
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -209,14 +264,14 @@ class _MergePlanner:
         return [PlannedSlice(tuple(kept), self._used_base(base), layers, ParameterBook("", {}))]
 
     def _with_base(self, sources: list[PlannedSource], base: PlannedSource) -> list[PlannedSource]:
-        """A strategy that knows no base merges it as one more model; mergekit does, where it finds a weight for it."""
+        """A strategy that knows no base merges it as one more model where there is a weight for all, as in mergekit.
+
+        Without one mergekit stops; here the base then gives config and tokenizer alone.
+        """
         if self.strategy.needs_base or self.strategy.takes_base:
             return sources
         if WEIGHT in self.strategy.model_parameters and WEIGHT not in self.top.settings:
-            raise UserError(
-                f"base_model: {self.strategy.name!r} has no base, so it would be one more model to merge, without a "
-                "weight; list it among the models, or take only its config and tokenizer: donor: MODEL"
-            )
+            return sources
         return [*sources, base]
 
     def _as_one_save(self, slices: list[PlannedSlice]) -> list[PlannedSlice]:
@@ -385,6 +440,16 @@ class _MergePlanner:
         if not any(weights) and not self.strategy.needs_base:
             raise UserError(f"tensor {name!r}: the weights of all models are zero; give one a weight")
         return weights
+
+
+def _refuse_errors(findings: Sequence[Finding]) -> None:
+    errors = [one for one in findings if one.severity == "error"]
+    if errors:
+        first, more = errors[0], f" ({len(errors) - 1} more such)" if len(errors) > 1 else ""
+        raise UserError(
+            f"{first.model}: {first.message}{more}: such models make no model together; merge others, or say "
+            f"allow: [{first.check}] (--allow {first.check}), and the donor's config counts"
+        )
 
 
 def _models_of(slices: Sequence[PlannedSlice]) -> tuple[ModelSource, ...]:

@@ -172,8 +172,8 @@ def parameter_book(data: Mapping[str, Any], where: str, strategy: MergeStrategy,
             raise UserError(f"{where}: parameter {name!r} belongs to the merge as a whole; write it under parameters")
         if name == WEIGHT:
             raise UserError(
-                f"{where}.weight: found {data[name]!r:.80}, but to {strategy.name!r} all models count alike; remove it (a "
-                'strategy whose models may count differently says so by model_defaults={"weight": 1.0})'
+                f"{where}.weight: found {data[name]!r:.80}, but to {strategy.name!r} all models count alike; remove it "
+                '(a strategy whose models may count differently says so by model_defaults={"weight": 1.0})'
             )
         if not known:
             raise UserError(f"{where}: unknown parameter {name!r}; strategy {strategy.name!r} takes none here")

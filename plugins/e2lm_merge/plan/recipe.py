@@ -1,7 +1,8 @@
 """Recipe: what is merged and how, as mergekit's YAML says it, and stricter.
 
 Beyond mergekit's keys there are ``seed``, ``donor`` (whose config and tokenizer are taken), ``tied_embeddings``,
-``allow_nonfinite``, ``series`` with ``steps`` (the checkpoints of a run instead of ``models``) and ``score``.
+``allow_nonfinite``, ``allow`` (checks of models beside each other that may fail), ``series`` with ``steps`` (the
+checkpoints of a run instead of ``models``) and ``score``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ REFUSED_KEYS = {
     "tokenizer": "merge models of one vocabulary and name the one whose tokenizer is taken: donor: MODEL",
     "chat_template": "the donor's chat template is copied; edit it afterwards",
 }
+
+#: Checks of models beside each other of which an error may be allowed by name.
+AllowedCheck = Literal[
+    "architecture", "heads", "rope", "activation", "layers", "experts", "scales", "quantisation", "depth", "vocabulary"
+]
 
 OutputType = Literal["float32", "bfloat16", "float16"]
 SAFETENSORS_TYPE = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
@@ -88,6 +94,7 @@ class Recipe(Noun):
     donor: str | None = None
     tied_embeddings: Literal["tie", "untie"] | None = None
     allow_nonfinite: bool = False
+    allow: tuple[AllowedCheck, ...] = ()
     score: RecipeScore | None = None
 
     @model_validator(mode="after")

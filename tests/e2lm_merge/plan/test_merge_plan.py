@@ -271,13 +271,16 @@ def test_a_slice_may_have_a_base_of_its_own(models: Models, merge_recipe: MergeR
         plan(**data | {"slices": [{"residual_weight": 0.5, "sources": sources}]})
 
 
-def test_a_base_beside_a_method_without_one_is_one_more_model_or_refused(models: Models) -> None:
+def test_a_base_beside_a_method_without_one_is_one_more_model_where_it_has_a_weight(models: Models) -> None:
     base, one, two = models(2)
-    with pytest.raises(UserError, match="'linear' has no base, so it would be one more model"):
-        plan(**linear([one, two], base_model=base))
     made = plan(**linear([one, two], base_model=base, parameters={"weight": 0.5}))
     assert _in_order(made.merges[0], one, two, base) == (0.5, 0.5, 0.5)
+    karcher = plan(**linear([one, two], base_model=base) | {"merge_method": "karcher"})
+    assert len(karcher.merges[0].sources) == 3
     assert len(plan(**linear([one, two, base], base_model=base)).merges[0].sources) == 3
+    # mergekit finds no weight for the base here, and stops.
+    alone = plan(**linear([one, two], base_model=base))
+    assert (len(alone.merges[0].sources), alone.donor.label) == (2, base)
 
 
 def test_a_strategy_without_weights_takes_ones_and_says_how_another_would(models: Models) -> None:

@@ -1,0 +1,297 @@
+"""Which models of equal shapes are not one architecture: what their configs, tokenizers and stored names say of them.
+
+Shapes do not tell 4 heads from 8, or Llama from Mistral. The donor's config decides what a merge is, so every model is
+held against the donor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+from e2lm_merge.plan.source import ModelSource, layer_count, text_part
+
+#: Under this check's name: fields of a config that change what the weights mean. An error where they differ.
+MEANING: dict[str, tuple[str, ...]] = {
+    "architecture": ("model_type",),
+    "heads": ("num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "num_heads", "kv_channels"),
+    "rope": ("rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_pct", "rotary_emb_base", "rotary_dim",
+             "rope_interleave", "qk_rope_head_dim", "rope_local_base_freq", "alibi"),
+    "activation": ("hidden_act", "hidden_activation", "activation_function", "activation"),
+    "norms": ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "layernorm_epsilon"),
+    "layers": ("layer_types", "mlp_layer_types", "no_rope_layers", "layers_block_type", "mlp_only_layers",
+               "decoder_sparse_step", "first_k_dense_replace", "sliding_window_pattern", "use_parallel_residual",
+               "parallel_attn", "new_decoder_architecture", "full_attention_interval"),
+    "experts": ("num_experts_per_tok", "norm_topk_prob", "routed_scaling_factor", "scoring_func", "n_group",
+                "topk_group", "topk_method", "num_experts", "num_local_experts", "n_routed_experts"),
+    "scales": ("scale_embedding", "embedding_multiplier", "logits_scaling", "residual_multiplier", "logit_scale",
+               "attention_multiplier", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
+               "clip_qkv", "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "embed_scale"),
+    "quantisation": ("quantization_config",),
+}  # fmt: skip
+
+#: Fields that may differ between fine-tunes of one model, and what they change is told by other checks or is nothing.
+HARMLESS = (
+    "_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "initializer_range",
+    "auto_map", "tie_word_embeddings", "vocab_size", "architectures", "pretraining_tp", "gradient_checkpointing",
+    "unsloth_version", "unsloth_fixed", "rope_parameters", "text_config", "_attn_implementation",
+    "attn_implementation", "is_decoder", "add_cross_attention", "output_attentions", "output_hidden_states",
+    "return_dict", "torchscript", "problem_type", "label2id", "id2label", "num_labels", "finetuning_task",
+    "task_specific_params", "max_length", "min_length", "do_sample", "temperature", "top_k", "top_p",
+)  # fmt: skip
+HARMLESS_PARTS = ("dropout", "_pdrop", "_drop", "init_std", "aux_loss", "loss_coef", "router_jitter")
+
+#: Fields of which an absent one and one that says nothing are the same.
+EMPTY: tuple[Any, ...] = (None, False, [], {}, "")
+
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
+SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+#: Checks of which differences may do no harm.
+MILD = ("norms",)
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of ``model`` beside the donor: an error where their merge has no meaning."""
+
+    check: str
+    severity: Severity
+    model: str
+    message: str
+
+
+def compare_models(models: Sequence[ModelSource], donor: ModelSource) -> list[Finding]:
+    """Everything that speaks against merging ``models`` under the config of ``donor``: errors first."""
+    found = [finding for model in models for finding in (*_of_one(model), *_of_pair(model, donor))]
+    return sorted(found, key=lambda one: one.severity != "error")
+
+
+def _of_one(model: ModelSource) -> Iterator[Finding]:
+    """What does not fit within one model: its config against what is stored."""
+    depth = layer_count(model.config)
+    stored = None if model.main_stack is None else model.stacks[model.main_stack]
+    heads = int(text_part(model.config).get("num_nextn_predict_layers") or 0)
+    if depth is not None and stored is not None and not depth <= stored <= depth + heads:
+        yield Finding("depth", "error", model.label, f"config.json says {depth} layers, and {stored} are stored")
+    said, pair = text_part(model.config).get("vocab_size"), model.tied_pair
+    rows = None if pair is None else model.index.tensors[pair[1]].shape[0]
+    if isinstance(said, int) and rows is not None and rows != said:
+        message = f"config.json:vocab_size is {said}, and the embedding has {rows} rows"
+        yield Finding("vocabulary", "error", model.label, message)
+
+
+def _of_pair(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
+    if model is donor or model.folder == donor.folder:
+        return
+    yield from _of_configs(model, donor)
+    yield from _of_tokenizers(model, donor)
+
+
+def _of_configs(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
+    if not model.config or not donor.config:
+        if model.config or donor.config:
+            lacking = donor if model.config else model
+            yield Finding("architecture", "warning", model.label, f"{lacking.label} has no config.json to compare with")
+        return
+    own, its = _Said(model), _Said(donor)
+    for check, fields in MEANING.items():
+        for field in fields:
+            mine, other = own.of(field, its), its.of(field, own)
+            if mine != other:
+                severity: Severity = "warning" if check in MILD else "error"
+                yield Finding(check, severity, model.label, _differs(field, mine, donor.label, other))
+    checked = {field for fields in MEANING.values() for field in fields}
+    for field in sorted({*own.part, *its.part} - checked):
+        mine, other = own.part.get(field), its.part.get(field)
+        if mine != other and not (mine in EMPTY and other in EMPTY) and not _is_harmless(field):
+            yield Finding("config", "warning", model.label, _differs(field, mine, donor.label, other))
+
+
+def _differs(field: str, mine: object, label: str, other: object) -> str:
+    return f"config.json:{field} is {_short(mine)}, that of {label} is {_short(other)}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = "not there" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_harmless(field: str) -> bool:
+    return field in HARMLESS or any(part in field for part in HARMLESS_PARTS)
+
+
+class _Said:
+    """What a config says of the language model, by the names of older and newer versions alike."""
+
+    def __init__(self, model: ModelSource) -> None:
+        self.part = _with_rope_fields({**model.config, **text_part(model.config)})
+        self.model = model
+        self._defaults: Mapping[str, Any] | None = None
+
+    def of(self, field: str, other: _Said) -> Any:
+        """The value of ``field``; where only ``other`` says one, what the model's class takes for it."""
+        value = self.part.get(field)
+        if value is None and other.part.get(field) is not None:
+            return _canonical(field, self.defaults.get(field))
+        return _canonical(field, value)
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Every field as the model's class completes them."""
+        if self._defaults is None:
+            self._defaults = _with_rope_fields(_completed(self.model))
+        return self._defaults
+
+
+def _completed(model: ModelSource) -> dict[str, Any]:
+    """The config as transformers reads it; what is there where it cannot."""
+    try:
+        from transformers import AutoConfig
+
+        whole = AutoConfig.for_model(**model.config).to_dict()
+    except Exception:  # a model of its own code
+        whole = dict(model.config)
+    part = {**whole, **text_part(whole)}
+    heads, width = part.get("num_attention_heads"), part.get("hidden_size")
+    if isinstance(heads, int) and isinstance(width, int) and heads:
+        part = {**part, "head_dim": part.get("head_dim") or width // heads}
+        part["num_key_value_heads"] = part.get("num_key_value_heads") or heads
+    return part
+
+
+def _with_rope_fields(part: Mapping[str, Any]) -> dict[str, Any]:
+    """``rope_theta`` and ``rope_scaling`` out of ``rope_parameters``, where newer versions keep both."""
+    rope = part.get("rope_parameters")
+    if not isinstance(rope, dict):
+        return dict(part)
+    found = dict(part)
+    kept = {name: value for name, value in rope.items() if name not in ("rope_theta", "partial_rotary_factor")}
+    found.setdefault("rope_scaling", kept)
+    for name in ("rope_theta", "partial_rotary_factor"):
+        if rope.get(name) is not None:
+            found.setdefault(name, rope[name])
+    return found
+
+
+def _canonical(field: str, value: Any) -> Any:
+    """Two ways to say one thing as one: no scaling, whole numbers as floats."""
+    if field == "rope_scaling":
+        kind = value.get("rope_type", value.get("type")) if isinstance(value, dict) else None
+        if kind in (None, "default") and not any(isinstance(one, dict) for one in (value or {}).values()):
+            return None
+        return {name: one for name, one in value.items() if name != "type"} | ({"rope_type": kind} if kind else {})
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None if value in EMPTY else value
+    return float(value)
+
+
+def _of_tokenizers(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
+    own, its = ({}, {}) if _equal_files(model, donor, TOKENIZER_FILE) else (vocabulary(model), vocabulary(donor))
+    if own and its:
+        differing = sorted(
+            (place, token) for place, (token, added) in own.items()
+            if place in its and its[place][0] != token and not (added or its[place][1])
+        )  # fmt: skip
+        renamed = [place for place, (token, _) in own.items() if place in its and its[place][0] != token]
+        if differing:
+            place, token = differing[0]
+            message = (
+                f"{TOKENIZER_FILE}: token {place} is {token!r}, that of {donor.label} is {its[place][0]!r} "
+                f"({len(differing)} such): the rows of the embeddings stand for other texts"
+            )
+            yield Finding("vocabulary", "error", model.label, message)
+        elif renamed:
+            token, other = own[renamed[0]][0], its[renamed[0]][0]
+            message = f"{TOKENIZER_FILE}: the added token {renamed[0]} is {token!r}, that of {donor.label} is {other!r}"
+            yield Finding("vocabulary", "warning", model.label, message)
+    templates = chat_template(model), chat_template(donor)
+    if None not in templates and templates[0] != templates[1]:
+        message = f"its chat template is another than that of {donor.label}, which the merge takes"
+        yield Finding("chat_template", "warning", model.label, message)
+
+
+def _equal_files(one: ModelSource, other: ModelSource, name: str) -> bool:
+    left, right = one.folder / name, other.folder / name
+    if not (left.is_file() and right.is_file()) or left.stat().st_size != right.stat().st_size:
+        return False
+    return left.read_bytes() == right.read_bytes()
+
+
+def vocabulary(model: ModelSource) -> dict[int, tuple[str, bool]]:
+    """Token by number, and whether it was added to the vocabulary; empty where there is no ``tokenizer.json``."""
+    data = _json(model, TOKENIZER_FILE)
+    found: dict[int, tuple[str, bool]] = {}
+    inner = data.get("model")
+    vocab = inner.get("vocab") if isinstance(inner, dict) else None
+    if isinstance(vocab, dict):
+        found = {place: (token, False) for token, place in vocab.items()}
+    elif isinstance(vocab, list):
+        found = {
+            place: (str(entry[0]), False) for place, entry in enumerate(vocab) if isinstance(entry, list) and entry
+        }
+    for one in data.get("added_tokens") or []:
+        if isinstance(one, dict) and isinstance(one.get("id"), int):
+            found[one["id"]] = (str(one.get("content")), True)
+    return found
+
+
+def chat_template(model: ModelSource) -> str | None:
+    """The chat template's text, None where there is none."""
+    for name in TEMPLATE_FILES:
+        path = model.folder / name
+        if path.is_file():
+            return path.read_text(encoding="utf-8", errors="replace").strip()
+    found = _json(model, TOKENIZER_CONFIG).get("chat_template")
+    return None if found is None else str(found).strip()
+
+
+def _json(model: ModelSource, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads((model.folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _told(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:8]
+
+
+def described(model: ModelSource) -> dict[str, Any]:
+    """What one may want to see of a model beside others, a line of the table of ``e2lm merge check``."""
+    said = _Said(model)
+
+    def first(*fields: str) -> Any:
+        return next((said.part[field] for field in fields if said.part.get(field) is not None), None)
+
+    words = vocabulary(model)
+    template = chat_template(model)
+    return {
+        "model": model.label,
+        "architecture": model.config.get("model_type"),
+        "layers": model.layers,
+        "heads": first("num_attention_heads", "n_head", "num_heads"),
+        "kv_heads": first("num_key_value_heads"),
+        "head_dim": first("head_dim"),
+        "rope_theta": first("rope_theta", "rotary_emb_base"),
+        "norm_eps": first(*MEANING["norms"]),
+        "activation": first(*MEANING["activation"]),
+        "tied": model.is_tied,
+        "dtypes": sorted({stored.dtype for stored in model.index.tensors.values()}),
+        "tensors": len(model.index.tensors),
+        "stacks": sorted(model.stacks),
+        "tokens": len(words) or None,
+        "tokenizer": _told(json.dumps(sorted(words.items()))) if words else None,
+        "special_tokens": {name: said.part[name] for name in SPECIAL_TOKENS if name in said.part},
+        "chat_template": None if template is None else _told(template),
+    }
