@@ -13,7 +13,7 @@ from e2lm.merge_strategy import WEIGHT, MergeStrategy, ScoredMerge, TrajectoryMe
 from e2lm.plugin_manager import plugin_manager
 from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
-from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
+from e2lm_merge.numbers.stored import OpenFiles, StoredNumbers
 from e2lm_merge.numbers.tensor_merge import agreed_numbers
 from e2lm_merge.plan.compatibility import Finding, compare_models
 from e2lm_merge.plan.output_config import LayerOrigin, output_config
@@ -384,14 +384,13 @@ class _MergePlanner:
         return merges
 
     def _merge(self, one: PlannedSlice, tensor: _OutputTensor, tie: EmbeddingTie) -> TensorMerge:
-        def numbers(source: PlannedSource) -> FileNumbers:
+        def numbers(source: PlannedSource) -> StoredNumbers:
             own = tie.stored_name(tensor.name_in(source), source.model)
-            stored = source.model.index.tensors.get(own)
-            if stored is None:
+            if own not in source.model.index.tensors:
                 raise UserError(
                     f"{source.model.label}: tensor {own!r} is missing; {one.sources[0].model.label} has its like"
                 )
-            return FileNumbers(source.model.label, stored, self.files)
+            return source.model.numbers(own, self.files)
 
         def own_parameters(source: PlannedSource) -> dict[str, Any]:
             # As in mergekit, what a model's own parameters are matched with is the name of its own tensor.
@@ -482,7 +481,7 @@ def _depth(layer: int, count: int) -> float:
     return min(1.0, layer / (count - 1)) if count > 1 else 1.0
 
 
-def _check_alike(name: str, inputs: Sequence[FileNumbers]) -> None:
+def _check_alike(name: str, inputs: Sequence[StoredNumbers]) -> None:
     first = inputs[0]
     for one in inputs:
         if one.shape != first.shape:
@@ -506,7 +505,7 @@ def _check_alike(name: str, inputs: Sequence[FileNumbers]) -> None:
             )
 
 
-def _output_type(wanted: str | None, inputs: Sequence[FileNumbers]) -> str:
+def _output_type(wanted: str | None, inputs: Sequence[StoredNumbers]) -> str:
     kinds = {one.dtype for one in inputs}
     if kinds & set(EXACT_BYTES):
         return inputs[0].dtype

@@ -1,7 +1,7 @@
 """The models of a merge: where a reference leads, what is stored there, and what ties the two embeddings.
 
-A reference is a folder, ``folder@step`` of a training run, or ``owner/name@revision`` of the Hub. Which model it is, is
-decided by what is stored, never by how the reference is written.
+A reference is a folder, ``folder@step`` of a training run, or ``owner/name@revision`` of the Hub, each with ``+folder``
+of a LoRA adapter behind it. Which model it is, is decided by what is stored, never by how the reference is written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.series import Series
 from e2lm.step_name import step_of
-from e2lm.weights import StoredTensor, WeightIndex, read_weight_index
+from e2lm.weights import (
+    PICKLES,
+    SHARD_INDEX,
+    SINGLE_FILE,
+    StoredTensor,
+    WeightIndex,
+    holds_weights,
+    read_weight_index,
+)
+from e2lm_merge.numbers.stored import FileNumbers, OpenFiles, StoredNumbers
+from e2lm_merge.plan.adapter import ADAPTER_CONFIG, LoraAdapter, adapted, open_adapter, read_adapter_config
 
 CONFIG_FILE = "config.json"
 
@@ -29,6 +39,12 @@ TIED_PAIRS = (
     ("lm_head.weight", "model.embed_tokens.weight"),
     ("lm_head.weight", "transformer.wte.weight"),
     ("embed_out.weight", "gpt_neox.embed_in.weight"),
+)
+
+GGUF = ".gguf"
+NO_GGUF = (
+    "GGUF holds quantised numbers, which are not merged; merge the safetensors it was made from and convert that, "
+    "or let from_pretrained(folder, gguf_file=...) and save_pretrained of transformers write safetensors of it"
 )
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -68,6 +84,15 @@ class ModelSource:
     folder: Path
     index: WeightIndex
     config: dict[str, Any]
+    adapter: LoraAdapter | None = None
+    own_names: Mapping[StoredTensor, str] | None = None
+
+    def numbers(self, name: str, files: OpenFiles) -> StoredNumbers:
+        """The numbers of the tensor ``name``, with the adapter merged in where there is one."""
+        stored = self.index.tensors[name]
+        if self.adapter is None or self.own_names is None:
+            return FileNumbers(self.label, stored, files)
+        return adapted(self.label, stored, self.adapter, self.own_names[stored], files)
 
     @cached_property
     def stacks(self) -> dict[str, int]:
@@ -106,7 +131,7 @@ class ModelSource:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over names, types, shapes and both ends of every tensor: the same weights give the same."""
-        told = sha256()
+        told = sha256(b"" if self.adapter is None else self.adapter.digest.encode())
         for name, stored in sorted(self.index.tensors.items()):
             told.update(f"{name}\0{stored.dtype}\0{list(stored.shape)}\0".encode())
             with open(stored.file, "rb") as handle:
@@ -117,7 +142,8 @@ class ModelSource:
 
     def is_same(self, other: ModelSource) -> bool:
         """Whether both hold the same numbers under the same names, wherever they lie."""
-        if self.folder.resolve() == other.folder.resolve():
+        alone = self.adapter is None and other.adapter is None
+        if alone and self.folder.resolve() == other.folder.resolve():
             return True
         if self.digest != other.digest:
             return False
@@ -168,6 +194,7 @@ class ModelSource:
             "model": self.label,
             "header": sha256(json.dumps(names, sort_keys=True).encode()).hexdigest(),
             "files": files,
+            **({} if self.adapter is None else {"adapter": self.adapter.digest}),
         }
 
 
@@ -205,7 +232,13 @@ def _stored_bytes(stored: StoredTensor) -> bytes:
 
 def open_model(reference: str, near: Path | None = None) -> ModelSource:
     """The model that ``reference`` leads to; ``near`` is the folder relative paths are tried from after the current."""
-    return _opened(reference, _located(reference, near))
+    model, plus, adapter = reference.partition("+")
+    if not plus or existing_folder(reference, near) is not None:
+        return _opened(reference, _located(reference, near))
+    opened = _opened(reference, _located(model, near))
+    folder = _located(adapter, near)
+    own_names = {stored: name for name, stored in opened.index.tensors.items()}
+    return replace(opened, adapter=open_adapter(folder, opened.index.tensors, model), own_names=own_names)
 
 
 def open_checkpoint(checkpoint: Checkpoint) -> ModelSource:
@@ -247,8 +280,8 @@ def existing_folder(path: str, near: Path | None) -> Path | None:
 
 
 def _located(reference: str, near: Path | None) -> Path:
-    if "+" in reference and existing_folder(reference, near) is None:
-        raise UserError(f"model {reference!r}: adapters (model+adapter) are not supported; merge the adapter in first")
+    if reference.endswith(GGUF):
+        raise UserError(f"model {reference!r}: {NO_GGUF}")
     whole = existing_folder(reference, near)
     if whole is not None:
         return whole
@@ -288,7 +321,24 @@ def _downloaded(repo: str, revision: str | None, reference: str) -> Path:
 
 
 def _opened(label: str, folder: Path) -> ModelSource:
+    _refuse_other_weights(label, folder)
     return ModelSource(label, folder, read_weight_index(folder), _config(folder))
+
+
+def _refuse_other_weights(label: str, folder: Path) -> None:
+    """A :class:`UserError` with a way out where a folder holds weights, but none that are merged as they are."""
+    if (folder / SINGLE_FILE).is_file() or (folder / SHARD_INDEX).is_file():
+        return
+    if (folder / ADAPTER_CONFIG).is_file() and not holds_weights(folder):
+        base = read_adapter_config(folder).get("base_model_name_or_path") or "MODEL"
+        raise UserError(f"model {label!r}: an adapter without its model; write {base}+{label}")
+    if any(folder.glob(f"*{GGUF}")) and not holds_weights(folder):
+        raise UserError(f"model {label!r}: {NO_GGUF}")
+    if any((folder / pickle).is_file() for pickle in PICKLES):
+        raise UserError(
+            f"model {label!r}: pickled weights alone, which can run code; where you trust them, save them as "
+            "safetensors (from_pretrained and save_pretrained of transformers do so)"
+        )
 
 
 def _config(folder: Path) -> dict[str, Any]:
