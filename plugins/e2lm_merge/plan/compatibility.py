@@ -59,7 +59,7 @@ Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ModelFinding:
     """What was found of ``model`` beside the donor: an error where their merge has no meaning."""
 
     check: str
@@ -68,38 +68,38 @@ class Finding:
     message: str
 
 
-def compare_models(models: Sequence[ModelSource], donor: ModelSource) -> list[Finding]:
+def compare_models(models: Sequence[ModelSource], donor: ModelSource) -> list[ModelFinding]:
     """Everything that speaks against merging ``models`` under the config of ``donor``: errors first."""
     found = [finding for model in models for finding in (*_of_one(model), *_of_pair(model, donor))]
     return sorted(found, key=lambda one: one.severity != "error")
 
 
-def _of_one(model: ModelSource) -> Iterator[Finding]:
+def _of_one(model: ModelSource) -> Iterator[ModelFinding]:
     """What does not fit within one model: its config against what is stored."""
     depth = layer_count(model.config)
     stored = None if model.main_stack is None else model.stacks[model.main_stack]
     heads = int(text_part(model.config).get("num_nextn_predict_layers") or 0)
     if depth is not None and stored is not None and not depth <= stored <= depth + heads:
-        yield Finding("depth", "error", model.label, f"config.json says {depth} layers, and {stored} are stored")
+        yield ModelFinding("depth", "error", model.label, f"config.json says {depth} layers, and {stored} are stored")
     said, pair = text_part(model.config).get("vocab_size"), model.tied_pair
     rows = None if pair is None else model.index.tensors[pair[1]].shape[0]
     if isinstance(said, int) and rows is not None and rows != said:
         message = f"config.json:vocab_size is {said}, and the embedding has {rows} rows"
-        yield Finding("vocabulary", "error", model.label, message)
+        yield ModelFinding("vocabulary", "error", model.label, message)
 
 
-def _of_pair(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
+def _of_pair(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
     if model is donor or model.folder == donor.folder:
         return
     yield from _of_configs(model, donor)
     yield from _of_tokenizers(model, donor)
 
 
-def _of_configs(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
+def _of_configs(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
     if not model.config or not donor.config:
         if model.config or donor.config:
             lacking = donor if model.config else model
-            yield Finding("architecture", "warning", model.label, f"{lacking.label} has no config.json to compare with")
+            yield ModelFinding("architecture", "warning", model.label, f"{lacking.label} has no config.json to compare with")
         return
     own, its = _Said(model), _Said(donor)
     for check, fields in MEANING.items():
@@ -107,12 +107,12 @@ def _of_configs(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
             mine, other = own.of(field, its), its.of(field, own)
             if mine != other:
                 severity: Severity = "warning" if check in MILD else "error"
-                yield Finding(check, severity, model.label, _differs(field, mine, donor.label, other))
+                yield ModelFinding(check, severity, model.label, _differs(field, mine, donor.label, other))
     checked = {field for fields in MEANING.values() for field in fields}
     for field in sorted({*own.part, *its.part} - checked):
         mine, other = own.part.get(field), its.part.get(field)
         if mine != other and not (mine in EMPTY and other in EMPTY) and not _is_harmless(field):
-            yield Finding("config", "warning", model.label, _differs(field, mine, donor.label, other))
+            yield ModelFinding("config", "warning", model.label, _differs(field, mine, donor.label, other))
 
 
 def _differs(field: str, mine: object, label: str, other: object) -> str:
@@ -195,7 +195,7 @@ def _canonical(field: str, value: Any) -> Any:
     return float(value)
 
 
-def _of_tokenizers(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
+def _of_tokenizers(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
     own, its = ({}, {}) if _equal_files(model, donor, TOKENIZER_FILE) else (vocabulary(model), vocabulary(donor))
     if own and its:
         differing = sorted(
@@ -209,15 +209,15 @@ def _of_tokenizers(model: ModelSource, donor: ModelSource) -> Iterator[Finding]:
                 f"{TOKENIZER_FILE}: token {place} is {token!r}, that of {donor.label} is {its[place][0]!r} "
                 f"({len(differing)} such): the rows of the embeddings stand for other texts"
             )
-            yield Finding("vocabulary", "error", model.label, message)
+            yield ModelFinding("vocabulary", "error", model.label, message)
         elif renamed:
             token, other = own[renamed[0]][0], its[renamed[0]][0]
             message = f"{TOKENIZER_FILE}: the added token {renamed[0]} is {token!r}, that of {donor.label} is {other!r}"
-            yield Finding("vocabulary", "warning", model.label, message)
+            yield ModelFinding("vocabulary", "warning", model.label, message)
     templates = chat_template(model), chat_template(donor)
     if None not in templates and templates[0] != templates[1]:
         message = f"its chat template is another than that of {donor.label}, which the merge takes"
-        yield Finding("chat_template", "warning", model.label, message)
+        yield ModelFinding("chat_template", "warning", model.label, message)
 
 
 def _equal_files(one: ModelSource, other: ModelSource, name: str) -> bool:

@@ -15,7 +15,7 @@ from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
 from e2lm_merge.numbers.stored import OpenFiles, StoredNumbers
 from e2lm_merge.numbers.tensor_merge import agreed_numbers
-from e2lm_merge.plan.compatibility import Finding, compare_models
+from e2lm_merge.plan.compatibility import ModelFinding, compare_models
 from e2lm_merge.plan.output_config import LayerOrigin, output_config
 from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, stack_of, with_layer
 from e2lm_merge.plan.recipe import Recipe
@@ -105,7 +105,7 @@ class MergePlan:
     config: dict[str, Any]
     files: OpenFiles
     steps: tuple[int, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ModelFinding, ...] = ()
 
     @cached_property
     def output_bytes(self) -> int:
@@ -151,7 +151,7 @@ class MergeCheck:
 
     models: tuple[ModelSource, ...]
     donor: ModelSource
-    findings: tuple[Finding, ...]
+    findings: tuple[ModelFinding, ...]
 
     @property
     def errors(self) -> int:
@@ -167,7 +167,7 @@ def check_merge(recipe: Recipe, near: Path | None = None) -> MergeCheck:
         try:
             check_whole_numbers(planner.plan())
         except UserError as error:
-            findings = [Finding("tensors", "error", donor.label, str(error)), *findings]
+            findings = [ModelFinding("tensors", "error", donor.label, str(error)), *findings]
     return MergeCheck(models, donor, tuple(findings))
 
 
@@ -206,7 +206,7 @@ class _MergePlanner:
             recipe, strategy, ordered, models, donor, config, self.files, self.steps, findings=tuple(findings)
         )
 
-    def opened_models(self) -> tuple[list[PlannedSlice], tuple[ModelSource, ...], ModelSource, list[Finding]]:
+    def opened_models(self) -> tuple[list[PlannedSlice], tuple[ModelSource, ...], ModelSource, list[ModelFinding]]:
         """Slices, models, the donor, and what speaks against merging them; allowed errors are warnings."""
         given = self._series_slices() if self.recipe.series is not None else self._slices()
         slices = self._as_one_save(given)
@@ -441,7 +441,7 @@ class _MergePlanner:
         return weights
 
 
-def _refuse_errors(findings: Sequence[Finding]) -> None:
+def _refuse_errors(findings: Sequence[ModelFinding]) -> None:
     errors = [one for one in findings if one.severity == "error"]
     if errors:
         first, more = errors[0], f" ({len(errors) - 1} more such)" if len(errors) > 1 else ""
