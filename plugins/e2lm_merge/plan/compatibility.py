@@ -99,7 +99,7 @@ def _of_configs(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding
     if not model.config or not donor.config:
         if model.config or donor.config:
             lacking = donor if model.config else model
-            yield ModelFinding("architecture", "warning", model.label, f"{lacking.label} has no config.json to compare with")
+            yield ModelFinding("architecture", "warning", model.label, f"{lacking.label} has no config.json")
         return
     own, its = _Said(model), _Said(donor)
     for check, fields in MEANING.items():
