@@ -32,12 +32,10 @@ SHAPE: dict[str, Any] = {
     "num_key_value_heads": 1, "max_position_embeddings": 32, "head_dim": 8, "bos_token_id": 1, "eos_token_id": 2,
     "pad_token_id": 0,
 }  # fmt: skip
-NEOX = {name: SHAPE[name] for name in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-        "num_attention_heads", "max_position_embeddings")}  # fmt: skip
 GPT2 = {"vocab_size": 48, "n_positions": 32, "n_embd": 16, "n_layer": LAYERS, "n_head": 2}
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": SHAPE, "mistral": SHAPE, "qwen2": SHAPE, "qwen3": SHAPE, "gemma2": SHAPE, "olmo2": SHAPE, "gpt2": GPT2,
-    "gpt_neox": NEOX,
+    "phi3": SHAPE,
 }  # fmt: skip
 
 #: Method: (least and most models beside the base, whether it has a base, numbers of a model, numbers of all).
@@ -342,7 +340,7 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         root = options.models or Path(temporary)
-        if not (root / "gpt_neox" / "c").is_dir():
+        if not (root / "phi3" / "c").is_dir():
             write_models(root)
         tally = run(root, options.configs, options.seed, options.methods.split(","), options.show)
     print(json.dumps({"outcomes": tally.outcomes, "worst_float32": tally.worst, "methods": tally.methods}, indent=1))

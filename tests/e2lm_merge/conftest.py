@@ -65,10 +65,11 @@ def tiny_tensors(seed: int, layers: int = 2, tied: bool = False, dtype: torch.dt
 
 
 def write_model(folder: Path, tensors: Mapping[str, torch.Tensor], **config: Any) -> Path:
-    """A model folder with these tensors."""
+    """A model folder with these tensors; the config says as many layers as there are."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(tensors), folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    layers = {int(name.split(".")[2]) for name in tensors if name.startswith("model.layers.")}
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "num_hidden_layers": len(layers), **config}))
     return folder
 
 

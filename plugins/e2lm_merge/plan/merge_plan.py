@@ -406,7 +406,7 @@ class _MergePlanner:
         weights = self._weights(tensor.output, [read.label for _, read in sources], own)
         order = list(range(len(sources)))
         if not self.strategy.ordered:
-            order.sort(key=lambda index: (sources[index][0].model.digest, sources[index][0].first_layer))
+            order.sort(key=lambda index: (sources[index][0].model.place, sources[index][0].first_layer))
         merge = TensorMerge(
             name=tensor.output,
             shape=inputs[0].shape,

@@ -129,6 +129,12 @@ class ModelSource:
         return max(self.stacks.values(), default=0)
 
     @cached_property
+    def place(self) -> tuple[str, str]:
+        """Where the model lies, however it is written: the order of sums goes by it."""
+        adapter = "" if self.adapter is None else str(self.adapter.folder.resolve())
+        return str(self.folder.resolve()), adapter
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over names, types, shapes and both ends of every tensor: the same weights give the same."""
         told = sha256(b"" if self.adapter is None else self.adapter.digest.encode())
