@@ -16,15 +16,14 @@ from e2lm_merge.plan.source import ModelSource, layer_count, text_part
 
 #: Under this check's name: fields of a config that change what the weights mean. An error where they differ.
 MEANING: dict[str, tuple[str, ...]] = {
-    "architecture": ("model_type",),
+    "architecture": ("model_type", "use_parallel_residual", "parallel_attn", "new_decoder_architecture"),
     "heads": ("num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "num_heads", "kv_channels"),
     "rope": ("rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_pct", "rotary_emb_base", "rotary_dim",
              "rope_interleave", "qk_rope_head_dim", "rope_local_base_freq", "alibi"),
     "activation": ("hidden_act", "hidden_activation", "activation_function", "activation"),
     "norms": ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "layernorm_epsilon"),
     "layers": ("layer_types", "mlp_layer_types", "no_rope_layers", "layers_block_type", "mlp_only_layers",
-               "decoder_sparse_step", "first_k_dense_replace", "sliding_window_pattern", "use_parallel_residual",
-               "parallel_attn", "new_decoder_architecture", "full_attention_interval"),
+               "decoder_sparse_step", "first_k_dense_replace", "sliding_window_pattern", "full_attention_interval"),
     "experts": ("num_experts_per_tok", "norm_topk_prob", "routed_scaling_factor", "scoring_func", "n_group",
                 "topk_group", "topk_method", "num_experts", "num_local_experts", "n_routed_experts"),
     "scales": ("scale_embedding", "embedding_multiplier", "logits_scaling", "residual_multiplier", "logit_scale",

@@ -216,6 +216,8 @@ class _MergePlanner:
         found = [
             replace(one, severity="warning") if one.check in self.recipe.allow else one
             for one in compare_models(models, donor)
+            # Of layers that are stacked each is what its own model says: planning the config compares them one by one.
+            if not (self.recipe.slices and one.check == "layers")
         ]
         return slices, models, donor, found
 

@@ -64,7 +64,7 @@ EDGE = ({}, TOKENIZER, None)
         ("activation", EDGE, ({"hidden_act": "gelu"}, TOKENIZER, None)),
         ("layers", EDGE, ({"layer_types": ["full_attention", "sliding_attention"]}, TOKENIZER, None)),
         ("layers", ({"no_rope_layers": [1, 0]}, None, None), ({"no_rope_layers": [0, 1]}, None, None)),
-        ("layers", EDGE, ({"use_parallel_residual": True}, TOKENIZER, None)),
+        ("architecture", EDGE, ({"use_parallel_residual": True}, TOKENIZER, None)),
         ("experts", ({"num_experts_per_tok": 2}, None, None), ({"num_experts_per_tok": 1}, None, None)),
         ("experts", ({"norm_topk_prob": False}, None, None), ({"norm_topk_prob": True}, None, None)),
         ("scales", EDGE, ({"embedding_multiplier": 12.0}, TOKENIZER, None)),
