@@ -36,6 +36,9 @@ from e2lm_merge.plan.source import (
 BEFORE_LAYERS = ("wte", "wpe", "project_in")
 OUTPUT_HEADS = ("lm_head", "embed_out")
 
+#: Checks that come behind those of shapes, which say the same more clearly.
+TOLD_BY_SHAPES = ("depth", "vocabulary")
+
 
 def is_before_layers(name: str) -> bool:
     """Whether a tensor outside the layers belongs to what stands before them: embeddings and what follows on these.
@@ -194,10 +197,11 @@ class _MergePlanner:
     def plan(self) -> MergePlan:
         recipe, strategy = self.recipe, self.strategy
         slices, models, donor, findings = self.opened_models()
-        _refuse_errors(findings)
+        _refuse_errors([one for one in findings if one.check not in TOLD_BY_SHAPES])
         tie = decided_tie(models, recipe.tied_embeddings)
         self._check_tensors(models, tie)
         merges = self._merges(slices, tie)
+        _refuse_errors(findings)
         kinds = {merge.dtype for merge in merges if merge.dtype in FLOAT_BYTES}
         origins = [one.origin(offset) for one in slices for offset in range(one.count)] if recipe.slices else None
         config = output_config(donor, tie, kinds, origins)
