@@ -29,7 +29,7 @@ def e2lm_register_signal_scores() -> Iterable[SignalScore]:
 
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
-    """``e2lm signal``."""
-    from e2lm_signal.cli.command import SIGNAL_COMMAND
+    """``e2lm signal`` and ``e2lm results``."""
+    from e2lm_signal.cli.command import RESULTS_COMMAND, SIGNAL_COMMAND
 
-    return [SIGNAL_COMMAND]
+    return [SIGNAL_COMMAND, RESULTS_COMMAND]

@@ -1,8 +1,8 @@
-"""``e2lm signal PATH`` and its actions: distil, noise, compare, versus, outliers, plot."""
+"""``e2lm signal PATH`` and its actions: distil, noise, compare, versus, outliers, plot; ``e2lm results PATH``."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 
 from e2lm import Command
 from e2lm.argument import AMOUNT, COUNT, SEED, SHARE, file_to_write, folder_to_write
@@ -35,16 +35,17 @@ def _scores_source(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--chance", nargs="+", default=(), metavar="TASK=LEVEL", help="what guessing gets, e.g. 'arc*=0.25'"
     )
-    parser.add_argument(
-        "--columns", nargs="+", default=(), metavar="NAME=COLUMN[+COLUMN]",
-        help="which columns of a table are series, step, task, metric, value, ..., e.g. series=model+shots",
-    )  # fmt: skip
     _reading(parser)
     parser.add_argument("--lower", nargs="+", default=(), metavar="METRIC", help="metrics of which less is better")
     parser.add_argument("--higher", nargs="+", default=(), metavar="METRIC", help="metrics of which more is better")
 
 
 def _reading(parser: ArgumentParser) -> None:
+    """How results are to be read: columns of tables, patterns of names, what splits curves."""
+    parser.add_argument(
+        "--columns", nargs="+", default=(), metavar="NAME=COLUMN[+COLUMN]",
+        help="which columns of a table are series, step, task, metric, value, ..., e.g. series=model+shots",
+    )  # fmt: skip
     parser.add_argument(
         "--split-by", nargs="+", metavar="FIELD",
         help="what splits curves where it differs, e.g. shots limit (default: all that does; e2lm results PATH shows)",
@@ -170,4 +171,21 @@ SIGNAL_COMMAND = Command.with_actions(
     "Does a benchmark say anything early? Signal scores, noise, distillation, comparison, outliers, plots.",
     _ACTIONS,
     default=_PLAIN,
+)
+
+
+def _results(parser: ArgumentParser) -> None:
+    parser.add_argument("path", help="whatever e2lm signal reads: a folder, a table, a file of results")
+    _reading(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON; notes go to standard error")
+
+
+def _run_results(arguments: Namespace) -> int:
+    from e2lm_signal.cli.results import run_results
+
+    return run_results(arguments)
+
+
+RESULTS_COMMAND = Command(
+    "results", "What is understood of results before they are scored, and what is left out.", _results, _run_results
 )
