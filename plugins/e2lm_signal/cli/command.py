@@ -139,9 +139,6 @@ def _versus(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--groups", metavar="CSV", help="items that belong together (a passage): columns task, doc_id, group"
     )
-    parser.add_argument(
-        "--columns", nargs="+", default=(), metavar="NAME=COLUMN[+COLUMN]", help="which columns of a table are which"
-    )
     _reading(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; notes go to standard error")
 
