@@ -38,7 +38,7 @@ def e2lm_register_tasks() -> Iterable[TaskSuite]:
 
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
-    """``e2lm tasks``."""
+    """``e2lm tasks`` and ``e2lm compete``."""
     actions = {
         name: Action(help, f"e2lm_tasks.building.command:configure_{name}", f"e2lm_tasks.building.command:run_{name}")
         for name, help in {
@@ -47,4 +47,15 @@ def e2lm_register_commands() -> Iterable[Command]:
             "ladder": "at which checkpoint each rung of the ladder turns on in a run",
         }.items()
     }
-    return [Command.with_actions("tasks", "List task suites, or build one from held-out text.", actions)]
+    entry = {
+        name: Action(help, f"e2lm_tasks.compete.command:configure_{name}", f"e2lm_tasks.compete.command:run_{name}")
+        for name, help in {
+            "check": "what in an entry breaks the published rules",
+            "export": "write submission.zip: evaluation.patch and metadata.yaml",
+            "bundle": "write the entry as a bundle for a season of e2lm leaderboard",
+        }.items()
+    }
+    return [
+        Command.with_actions("tasks", "List task suites, or build one from held-out text.", actions),
+        Command.with_actions("compete", "Enter the E2LM competition: check and export an entry.", entry),
+    ]

@@ -1,25 +1,15 @@
-"""``e2lm signal distil``: a distilled benchmark as files, an lm-eval task, the ids of its items, and its card.
-
-::
-
-    OUT/<task>_distilled.yaml    includes the base task and keeps the chosen documents (only with a base task)
-    OUT/kept_documents.py        the function that keeps them
-    OUT/items.json               {"<task>": [document ids]}: also what ``lm_eval run --samples`` takes
-    OUT/card.json, card.md       what was measured, on held-out models
-"""
+"""``e2lm signal distil``: items chosen of one task, or of a group of tasks as one benchmark, measured, and written."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from e2lm import ItemMetric, UserError
-from e2lm.atomic_file import write_json, write_text
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.direction import Directions
@@ -34,68 +24,16 @@ from e2lm_signal.distillation import (
     kept_count,
     own_target,
 )
+from e2lm_signal.distilled_files import (
+    DistilledBenchmark,
+    DistilledTask,
+    files_of,
+    logged_shots,
+    reported_metric,
+    write_benchmark,
+)
+from e2lm_signal.item_group import ItemGroup, joined, single
 from e2lm_signal.item_table import ItemTable, read_item_tables
-
-KEPT_DOCUMENTS = '''"""Keeps the documents listed in items.json."""
-
-import json
-from pathlib import Path
-
-IDS = next(iter(json.loads((Path(__file__).parent / "items.json").read_text(encoding="utf-8")).values()))
-#: Documents of the split that was distilled; other splits (few-shot examples) stay whole.
-DOCUMENTS = {documents}
-
-
-def keep(dataset):
-    """The chosen documents of the evaluated split."""
-    return dataset.select(IDS) if len(dataset) == DOCUMENTS else dataset
-'''
-
-
-@dataclass(frozen=True, slots=True)
-class DistilledTask:
-    """Which documents of ``task`` are kept, out of ``documents``; ``base_task`` is its name in lm-eval, if known."""
-
-    task: str
-    base_task: str | None
-    doc_ids: list[int]
-    documents: int
-
-
-def write_task(folder: Path, task: DistilledTask, card: dict[str, Any], dry_run: bool) -> list[str]:
-    """Write the files, each whole or not at all; returns their names."""
-    base = task.base_task or task.task
-    name = f"{base}_distilled"
-    texts = {"card.md": f"# {name}\n\n```\n{as_text(card)}\n```\n"}
-    if task.base_task is not None:
-        texts[f"{name}.yaml"] = (
-            f"include: {json.dumps(str(base_yaml(task.base_task)))}\ntask: {name}\n"
-            "process_docs: !function kept_documents.keep\nmetadata:\n  version: 1\n"
-        )
-        texts["kept_documents.py"] = KEPT_DOCUMENTS.format(documents=task.documents)
-    names = sorted([*texts, "items.json", "card.json"])
-    if not dry_run:
-        write_json(folder / "items.json", {base: task.doc_ids})
-        write_json(folder / "card.json", card)
-        for file, text in texts.items():
-            write_text(folder / file, text)
-    return [str(folder / file) for file in names]
-
-
-def base_yaml(base_task: str) -> Path:
-    """The YAML file of a task that lm-eval knows, which the distilled one includes."""
-    from lm_eval.tasks import TaskManager
-
-    index = TaskManager().task_index
-    if base_task not in index:
-        raise UserError(f"--base-task: lm-eval knows no task {base_task!r}. {nearest_names(base_task, index)}")
-    entry = index[base_task]
-    if "process_docs" in (entry.cfg or {}):
-        raise UserError(
-            f"--base-task: {base_task!r} changes its documents itself (process_docs), so ids cannot be mapped; leave "
-            "out --base-task and use items.json with lm_eval run --samples"
-        )
-    return Path(entry.yaml_path)
 
 
 def run_distil(arguments: Namespace) -> int:
@@ -103,9 +41,17 @@ def run_distil(arguments: Namespace) -> int:
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
     notes: list[str] = []
     tables = read_item_tables(Path(arguments.path), metrics, arguments.metric, arguments.tokens_per_step, notes)
-    if arguments.base_task and len(tables) > 1:
-        raise UserError(f"--base-task: {arguments.path} holds {len(tables)} tasks; give the Samples of one")
-    reports = [_of_table(table, arguments, metrics) for table in tables]
+    groups = [single(table) for table in tables]
+    if arguments.group:
+        group, said = joined(tables, arguments.group)
+        groups, notes = [group], [*notes, *said]
+    elif len(tables) > 1 and (arguments.base_task or arguments.out):
+        option = "--base-task" if arguments.base_task else "--out"
+        raise UserError(
+            f"{option}: {arguments.path} holds {len(tables)} tasks; give --group NAME to distil them as one benchmark, "
+            "or the Samples of one"
+        )
+    reports = [_of_group(group, arguments, metrics, notes) for group in groups]
     if arguments.json:
         print(json.dumps({"tasks": reports}, indent=1, allow_nan=False))
     else:
@@ -114,19 +60,42 @@ def run_distil(arguments: Namespace) -> int:
     return 0
 
 
-def _of_table(table: ItemTable, arguments: Namespace, metrics: list[ItemMetric]) -> dict[str, Any]:
-    rng = np.random.default_rng(arguments.seed)
+def _of_group(group: ItemGroup, arguments: Namespace, metrics: list[ItemMetric], notes: list[str]) -> dict[str, Any]:
+    rng, table = np.random.default_rng(arguments.seed), group.table
     target = _target(table, arguments, metrics)
     early = early_checkpoints(table, arguments.early_tokens)
     report = distilled(table, arguments.keep, arguments.method, target, early, arguments.repeats, rng, quiet=False)
     keep = kept_count(table.shape[2], arguments.keep)
     card = card_of(table, report, target, arguments.method, keep, arguments.seed)
+    if not arguments.out and not arguments.group:
+        return card
+    kept = group.kept_by_task(chosen_items(table.rising_MKI, keep, arguments.method))
+    if arguments.group:
+        card["kept_by_task"] = {task: len(ids) for task, ids in kept.items()}
+        if dropped := [task for task in group.tasks if task not in kept]:
+            notes.append(f"no item is kept of: {', '.join(dropped)}")
     if arguments.out:
-        items_I = chosen_items(table.rising_MKI, keep, arguments.method)
-        task = DistilledTask(table.task, arguments.base_task, table.doc_ids_I[items_I].tolist(), table.shape[2])
-        card["written"] = write_task(Path(arguments.out), task, card, arguments.dry_run)
+        benchmark = _benchmark(kept, arguments, table.metric)
+        if benchmark.shots is None and benchmark.tasks[0].base_task:
+            said = "how many examples were shown is not known of these samples: tasks show what their base tasks say"
+            notes.append(f"{said}; --num-fewshot says otherwise")
+        if reported_metric(table.metric) is None and benchmark.tasks[0].base_task:
+            notes.append(f"{table.metric} is none of lm-eval's metrics: the tasks report those of their base tasks")
+        include, folder = arguments.include_path, Path(arguments.out)
+        if not arguments.dry_run:
+            write_benchmark(folder, benchmark, card, as_text(card), include)
+        card["written"] = files_of(folder, benchmark, include)
         card["dry_run"] = arguments.dry_run
     return card
+
+
+def _benchmark(kept: dict[str, list[int]], arguments: Namespace, metric: str) -> DistilledBenchmark:
+    """With ``--group`` every task is its own base task, of lm-eval or in ``--include-path``."""
+    tasks = [DistilledTask(task, task if arguments.group else arguments.base_task, ids) for task, ids in kept.items()]
+    shots = arguments.num_fewshot
+    if shots is None and tasks[0].base_task:
+        shots = logged_shots(Path(arguments.path), list(kept))
+    return DistilledBenchmark(tasks, metric, arguments.group, shots)
 
 
 def _target(table: ItemTable, arguments: Namespace, metrics: list[ItemMetric]) -> Target:
@@ -205,6 +174,8 @@ def as_text(card: dict[str, Any]) -> str:
     if card["overlap_of_choices"] is not None:
         lines.append(f"two choices on different halves share {card['overlap_of_choices']:.0%} of their items")
     lines.append(f"note: {card['note']}; gain is chosen minus random")
+    if "kept_by_task" in card:
+        lines.append("kept: " + ", ".join(f"{task} {count}" for task, count in card["kept_by_task"].items()))
     if "written" in card:
         lines.append(("would write " if card["dry_run"] else "wrote ") + ", ".join(card["written"]))
     return "\n".join(lines)

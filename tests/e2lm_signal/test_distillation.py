@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from e2lm import UserError
+from e2lm import Samples, UserError
 from e2lm.command_line import main
+from e2lm.item_metric import ItemChoices
 from e2lm_signal.distillation import (
     METHODS,
     chosen_items,
@@ -15,6 +16,7 @@ from e2lm_signal.distillation import (
     own_target,
     slope_I,
 )
+from e2lm_signal.distilled_files import DistilledBenchmark, DistilledTask, write_benchmark
 from e2lm_signal.item_table import ItemTable
 
 MODELS, CHECKPOINTS, ITEMS, GOOD = 12, 20, 200, 40
@@ -168,24 +170,51 @@ def test_mistakes_get_one_line(npz, capsys, options, said):
     assert len(error.strip().splitlines()) == 1
 
 
-def test_a_distilled_task_keeps_its_documents_in_lm_eval(tmp_path):
-    from e2lm_signal.distilled_task import DistilledTask, write_task
+def test_a_distilled_task_without_a_base_is_ids_and_card(tmp_path):
+    benchmark = DistilledBenchmark([DistilledTask("base", None, [0, 2])], "acc")
+    write_benchmark(tmp_path / "out", benchmark, _card(), "the card")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["card.json", "card.md", "items.json"]
+    assert json.loads((tmp_path / "out" / "items.json").read_text()) == {"base": [0, 2]}
 
-    base = tmp_path / "base.yaml"
-    base.write_text("task: base\n")
-    written = write_task(tmp_path / "out", DistilledTask("base", None, [2, 0], 3), _card(), dry_run=False)
-    assert [name.rsplit("/", 1)[1] for name in written] == ["card.json", "card.md", "items.json"]
+
+def test_a_distilled_task_keeps_its_documents_and_those_of_another_split_whole(tmp_path):
+    (tmp_path / "base.yaml").write_text("task: base\ntag: some\ntest_split: test\nfewshot_split: dev\n")
+    benchmark = DistilledBenchmark([DistilledTask("base", "base", [0, 2])], "acc", shots=5)
+    write_benchmark(tmp_path / "out", benchmark, _card(), "the card", str(tmp_path))
+    text = (tmp_path / "out" / "base_distilled.yaml").read_text()
+    assert "num_fewshot: 5" in text
+    assert "tag: null" in text
     namespace = {"__file__": str(tmp_path / "out" / "kept_documents.py")}
-    from e2lm_signal.distilled_task import KEPT_DOCUMENTS
-
-    exec(compile(KEPT_DOCUMENTS.format(documents=3), "kept_documents.py", "exec"), namespace)
+    exec(compile((tmp_path / "out" / "kept_documents.py").read_text(), "kept_documents.py", "exec"), namespace)
+    keep = namespace["keep_0_base"]
 
     class Documents(list):
+        split = "test"
+
         def select(self, ids):
             return Documents(self[i] for i in ids)
 
-    assert namespace["keep"](Documents("abc")) == ["c", "a"]
-    assert namespace["keep"](Documents("abcd")) == ["a", "b", "c", "d"]  # another split stays whole
+    assert keep(Documents("abc")) == ["a", "c"]
+    assert keep(Documents("abcd")) == ["a", "c"]  # an item was left out when it was chosen: the ids hold all the same
+    with pytest.raises(ValueError, match="other data"):
+        keep(Documents("ab"))
+    dev = Documents("abc")
+    dev.split = "dev"
+    assert keep(dev) == ["a", "b", "c"]
+
+
+def test_several_tasks_are_never_written_over_each_other(tmp_path, capsys):
+    rng, ones = np.random.default_rng(0), np.ones((8, 4), np.int64)
+    for task in ("one", "two"):
+        for series in "abcd":
+            for step in (10, 20, 30, 40):
+                choices = ItemChoices(rng.normal(size=(8, 4)), ones == 1, ones, ones, ones, np.zeros(8, np.int64))
+                one = Samples(series, step, task, np.arange(8), choices, np.zeros((8, 4), bool))
+                one.write(tmp_path / "samples" / series / task / f"checkpoint-{step}.parquet")
+    arguments = ["signal", "distil", str(tmp_path / "samples"), "--metric", "acc", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "2 tasks; give --group NAME" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def _card():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from e2lm import Command
-from e2lm.argument import AMOUNT, COUNT, SEED, SHARE, file_to_write, folder_to_write
+from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, SEED, SHARE, file_to_write, folder_to_write
 from e2lm.command import Action
 
 
@@ -98,6 +98,13 @@ def _distil(parser: ArgumentParser) -> None:
     parser.add_argument("--columns", nargs="+", default=(), metavar="NAME=COLUMN", help="columns of --target")
     parser.add_argument("--early-tokens", type=AMOUNT, nargs="+", default=(), help="where decisions are made early")
     parser.add_argument("--base-task", help="lm-eval task whose items these are (written into the YAML)")
+    parser.add_argument(
+        "--group", metavar="NAME", help="distil all tasks together, as one benchmark: an lm-eval group of that name"
+    )
+    parser.add_argument("--include-path", metavar="DIR", help="where base tasks are that lm-eval does not bring")
+    parser.add_argument(
+        "--num-fewshot", type=COUNT_OR_NONE, help="of the written tasks (default: as the samples were logged)"
+    )
     parser.add_argument(
         "--out", type=folder_to_write, metavar="DIR", help="write the lm-eval task, item ids and card here"
     )

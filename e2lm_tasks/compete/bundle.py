@@ -1,0 +1,60 @@
+"""The entry as a bundle for a season of `e2lm leaderboard`: one task, few-shot examples written into its prompts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from e2lm import UserError
+from e2lm.atomic_file import write_text
+from e2lm_tasks.compete.items import EntryItem
+
+
+def bundle_files(name: str, items: Sequence[EntryItem], metric: str, license_name: str) -> dict[str, str]:
+    """The files of the bundle. The prompts are those of lm-eval to the byte, and so are the choices."""
+    unknown = [item for item in items if item.gold is None]
+    if unknown:
+        raise UserError(f"{unknown[0].task}: item {unknown[0].doc_id}: its answer is no choice; correct doc_to_target")
+    task = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    rows = [{"context": one.context, "choices": list(one.choices), "gold": one.gold} for one in items]
+    submission = {
+        "schema_version": 1,
+        "name": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
+        "title": name,
+        "description": f"{name}: {len(items)} items, exported from lm-eval with the examples that stand before them.",
+        "language": "en",
+        "license": license_name,
+        "tier": "declarative",
+        "metric": metric,
+        "tasks": [f"{task}.yaml"],
+    }
+    description = {
+        "task": task,
+        "output_type": "multiple_choice",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": f"{task}.jsonl"},
+        "test_split": "test",
+        "num_fewshot": 0,
+        "doc_to_text": "context",
+        "doc_to_choice": "choices",
+        "doc_to_target": "gold",
+        # The choices hold what stands before them.
+        "target_delimiter": "",
+    }
+    return {
+        "submission.yaml": _yaml(submission),
+        f"{task}.yaml": _yaml(description),
+        f"{task}.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+    }
+
+
+def _yaml(values: dict[str, object]) -> str:
+    return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+
+
+def write_bundle(folder: Path, files: dict[str, str]) -> None:
+    """Write the files, each whole or not at all."""
+    for name, text in files.items():
+        write_text(folder / name, text)
