@@ -69,11 +69,13 @@ def _known(folder: Path) -> dict[str, MergedTask]:
     return found
 
 
-def _with_members(one: MergedTask, known: dict[str, MergedTask]) -> Iterator[MergedTask]:
+def _with_members(one: MergedTask, known: dict[str, MergedTask], above: tuple[str, ...] = ()) -> Iterator[MergedTask]:
+    if one.name in above:
+        raise UserError(f"{one.file}: group {one.name!r} is a member of itself; take it out of its tasks")
     yield one
     if one.is_group:
         for member in _members(one.config, one, known):
-            yield from _with_members(member, known)
+            yield from _with_members(member, known, (*above, one.name))
 
 
 def _members(config: dict[str, Any], group: MergedTask, known: dict[str, MergedTask]) -> Iterator[MergedTask]:

@@ -203,7 +203,7 @@ def base_task(name: str, include: str | None = None) -> tuple[dict[str, Any], Pa
             f"--base-task: {name!r} changes its documents itself (process_docs), so ids cannot be mapped; leave "
             "out --base-task and use items.json with lm_eval run --samples"
         )
-    return dict(entry.cfg), Path(entry.yaml_path)
+    return dict(entry.cfg), Path(entry.yaml_path).resolve()
 
 
 def evaluated_split(name: str, config: Mapping[str, Any]) -> str:

@@ -102,7 +102,8 @@ def test_items_that_cannot_be_loaded_are_named_as_left_out(tmp_path, capsys):
     [
         ({"include": "missing.yaml"}, "no file 'missing.yaml'"),
         ({"dataset_kwargs": {"data_files": "other.jsonl"}}, "no file 'other.jsonl'"),
-        ({"task": ["quiz", "elsewhere"], "group": "quiz"}, "'elsewhere' is not in this folder"),
+        ({"task": ["elsewhere"], "group": "quiz"}, "'elsewhere' is not in this folder"),
+        ({"task": ["quiz"], "group": "quiz"}, "is a member of itself"),
     ],
 )
 def test_what_would_not_work_elsewhere_is_refused(tmp_path, changes, said):
