@@ -6,7 +6,7 @@ helped to choose. The list that is handed out is chosen on all models; its worth
 
 * SNR: range over models of the mean of the last checkpoints, over the mean standard deviation of those checkpoints
   (Signal and Noise, n as in :mod:`e2lm_signal.signal_and_noise`).
-* SQ: mean official score over models. * signal_quality: mean over models, ties and order only.
+* SQ: mean official score over models, at the official checkpoints where there are enough. * signal_quality: mean over models, ties and order only.
 * DA at T: decision accuracy of the order at T tokens against the target order (ties one half).
 
 Every way to choose sees the values of some models only, turned so that more is better, and gives one number per item;
@@ -30,7 +30,7 @@ from e2lm.interval import percentile_interval
 from e2lm.progress import progress_bar
 from e2lm_signal.decisions import decision_accuracy
 from e2lm_signal.item_table import ItemTable
-from e2lm_signal.official_score import official_sq_D
+from e2lm_signal.official_score import official_selection_K, official_sq_D
 from e2lm_signal.signal_and_noise import last_count, late_snr
 from e2lm_signal.signal_quality import concordance_D, pair_weights_KK
 
@@ -182,13 +182,17 @@ class HeldOutReport:
 
 
 def measured(
-    values_MKI: NDArray[np.float32], target_M: Values, early: Mapping[str, int], positions_K: Values
+    values_MKI: NDArray[np.float32],
+    target_M: Values,
+    early: Mapping[str, int],
+    positions_K: Values,
+    official_K: NDArray[np.bool_],
 ) -> dict[str, float]:
-    """The measures of the mean over the given items, more is better."""
+    """The measures of the mean over the given items, more is better; SQ at the checkpoints ``official_K``."""
     mean_MK = values_MKI.mean(axis=2, dtype=np.float64)
     found = {
         "SNR": late_snr(mean_MK),
-        "SQ": float(np.mean(official_sq_D(mean_MK))),
+        "SQ": float(np.mean(official_sq_D(mean_MK[:, official_K]))),
         "signal_quality": float(concordance_D(mean_MK, pair_weights_KK(positions_K)).mean()),
     }
     for label, at in early.items():
@@ -213,7 +217,8 @@ def held_out_measures(
         )
     tested = np.asarray(tested_on, dtype=np.int64)
     values_MKI = table.rising_MKI[tested][:, :, items_I]
-    return measured(values_MKI, target.values_M[tested], early, positions_of(table))
+    official_K, _ = official_selection_K(table.steps_K, table.tokens_K)
+    return measured(values_MKI, target.values_M[tested], early, positions_of(table), official_K)
 
 
 def positions_of(table: ItemTable) -> Values:

@@ -26,7 +26,6 @@ from typing import Any
 from e2lm import UserError
 from e2lm.atomic_file import write_json, write_text
 from e2lm.errors import nearest_names
-from e2lm.results.lm_eval import result_files
 from e2lm.results.tables import loaded_json
 
 KEPT_DOCUMENTS = '''"""Keeps the documents listed in items.json, of the split that was distilled."""
@@ -220,10 +219,20 @@ def logged_shots(path: Path, tasks: Sequence[str]) -> int | None:
     A :class:`UserError` where tasks or files differ: a group has one number.
     """
     found: dict[int, str] = {}
-    for file in result_files(path) if path.is_dir() else ():
-        shots = (loaded_json(file) or {}).get("n-shot") or {}
+    for file in sorted(path.rglob("*results*.json")) if path.is_dir() else ():
+        shots = _shots_by_task(file)
         found |= {int(shots[task]): f"{task} in {file}" for task in tasks if isinstance(shots.get(task), int)}
     if len(found) > 1:
         told = ", ".join(f"{count} ({where})" for count, where in sorted(found.items()))
         raise UserError(f"the samples were logged with different numbers of examples: {told}; give --num-fewshot")
     return next(iter(found), None)
+
+
+def _shots_by_task(file: Path) -> dict[str, Any]:
+    """What lm-eval's results say of it; nothing of a file that is none, or damaged: that is told where it is read."""
+    try:
+        data = loaded_json(file)
+    except UserError:
+        return {}
+    shots = data.get("n-shot") if isinstance(data, dict) else None
+    return shots if isinstance(shots, dict) else {}

@@ -34,6 +34,7 @@ from e2lm_signal.distilled_files import (
 )
 from e2lm_signal.item_group import ItemGroup, joined, single
 from e2lm_signal.item_table import ItemTable, read_item_tables
+from e2lm_signal.official_score import official_selection_K
 
 
 def run_distil(arguments: Namespace) -> int:
@@ -141,6 +142,7 @@ def card_of(
         "splits": report.repeats,
         "seed": seed,
         "overlap_of_choices": _number(report.overlap),
+        "sq_over": official_selection_K(table.steps_K, table.tokens_K)[1],
         "held_out": {
             name: {arm: _spread(spread) for arm, spread in arms.items()} for name, arms in report.measures.items()
         },
@@ -171,6 +173,8 @@ def as_text(card: dict[str, Any]) -> str:
     for name, arms in card["held_out"].items():
         cells = [_shown(arms[arm]) for arm in ("all", "random", "chosen")] + [_shown(card["gain_over_random"][name])]
         lines.append(f"{name:<22}" + "".join(f"{cell:>26}" for cell in cells))
+    if card.get("sq_over"):
+        lines.append(f"SQ {card['sq_over']}")
     if card["overlap_of_choices"] is not None:
         lines.append(f"two choices on different halves share {card['overlap_of_choices']:.0%} of their items")
     lines.append(f"note: {card['note']}; gain is chosen minus random")

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e2lm import Curve, ScoreValue, SeriesRoles, SignalScore
 from e2lm.arrays import Values
@@ -86,17 +87,24 @@ def official_checkpoints(curve: Curve) -> tuple[Curve, str | None]:
 
     All of the curve where fewer than 8 of its checkpoints are such.
     """
-    kept_K = (curve.steps_K % SELECTED_STEP == 0) & np.where(
-        np.isnan(curve.tokens_K), curve.steps_K <= SELECTED_LAST_STEP, curve.tokens_K <= SELECTED_TOKENS
+    kept_K, said = official_selection_K(curve.steps_K, curve.tokens_K)
+    return curve if kept_K.all() else curve.at(kept_K), said
+
+
+def official_selection_K(steps_K: NDArray[np.int64], tokens_K: Values) -> tuple[NDArray[np.bool_], str | None]:
+    """Which checkpoints are scored, and a sentence about them, as :func:`official_checkpoints` takes them."""
+    kept_K = (steps_K % SELECTED_STEP == 0) & np.where(
+        np.isnan(tokens_K), steps_K <= SELECTED_LAST_STEP, tokens_K <= SELECTED_TOKENS
     )
     count, there = int(kept_K.sum()), len(kept_K)
     rule = f"every {SELECTED_STEP:,}th step up to {SELECTED_TOKENS / 1e9:g} billion tokens"
     if count < LEAST_CHECKPOINTS:
-        return curve, f"over all {there} checkpoints, not the competition's ({rule}: {count} of them)"
+        said = f"over all {there} checkpoints, not the competition's ({rule}: {count} of them)"
+        return np.ones(there, dtype=np.bool_), said
     if count == there == SELECTED_COUNT:
-        return curve, None
+        return kept_K, None
     said = f"over {count} of {there} checkpoints: {rule}"
-    return curve.at(kept_K), said if count == SELECTED_COUNT else f"{said}; the competition has {SELECTED_COUNT} there"
+    return kept_K, said if count == SELECTED_COUNT else f"{said}; the competition has {SELECTED_COUNT} there"
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,22 @@ def test_a_distilled_task_keeps_its_documents_and_those_of_another_split_whole(t
     assert keep(dev) == ["a", "b", "c"]
 
 
+def test_sq_is_measured_at_the_official_checkpoints_and_the_card_says_which(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    steps = np.arange(2000, 66000, 2000)
+    # the odd ones fall, the official ones rise
+    trend_K = np.where(steps % 4000 == 0, steps, -steps) / 4000.0
+    values_MKI = trend_K[None, :, None] + 0.01 * rng.normal(size=(6, 32, 10))
+    np.savez(tmp_path / "made_margin.npz", margin=values_MKI, models=list("abcdef"), steps=steps)
+    arguments = ("--keep", "0.5", "--repeats", "2", "--method", "slope")
+    assert main(["signal", "distil", str(tmp_path / "made_margin.npz"), *arguments, "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)["tasks"][0]
+    assert card["held_out"]["SQ"]["all"]["mean"] == pytest.approx(1.0, abs=1e-3)
+    assert card["sq_over"].startswith("over 14 of 32 checkpoints")
+    assert main(["signal", "distil", str(tmp_path / "made_margin.npz"), *arguments]) == 0
+    assert "SQ over 14 of 32 checkpoints" in capsys.readouterr().out
+
+
 def test_several_tasks_are_never_written_over_each_other(tmp_path, capsys):
     rng, ones = np.random.default_rng(0), np.ones((8, 4), np.int64)
     for task in ("one", "two"):
