@@ -6,7 +6,8 @@ helped to choose. The list that is handed out is chosen on all models; its worth
 
 * SNR: range over models of the mean of the last checkpoints, over the mean standard deviation of those checkpoints
   (Signal and Noise, n as in :mod:`e2lm_signal.signal_and_noise`).
-* SQ: mean official score over models, at the official checkpoints where there are enough. * signal_quality: mean over models, ties and order only.
+* SQ: mean official score over models, at the official checkpoints where there are enough.
+* signal_quality: mean over models, ties and order only.
 * DA at T: decision accuracy of the order at T tokens against the target order (ties one half).
 
 Every way to choose sees the values of some models only, turned so that more is better, and gives one number per item;
