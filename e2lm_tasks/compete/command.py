@@ -13,10 +13,10 @@ from e2lm.argument import file_to_write, folder_to_write
 from e2lm.atomic_file import whole_file
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
 from e2lm_tasks.compete.bundle import bundle_files, write_bundle
-from e2lm_tasks.compete.entry import TASKS_FOLDER, Entry, entry_of
+from e2lm_tasks.compete.entry import TASKS_FOLDER, CompetitionEntry, entry_of
 from e2lm_tasks.compete.items import EntryItem, entry_items
 from e2lm_tasks.compete.patch import METADATA, PATCH, submission_zip
-from e2lm_tasks.compete.rules import Finding, item_findings, metric_findings, token_counter
+from e2lm_tasks.compete.rules import RuleFinding, item_findings, metric_findings, token_counter
 
 DEFAULT_METRIC = "acc,none"
 #: What no machine checks.
@@ -87,7 +87,9 @@ def _items(arguments: Namespace) -> tuple[list[EntryItem], str]:
         return [], str(error)
 
 
-def _as_text(entry: Entry, items: list[EntryItem], findings: list[Finding], unread: str, refused: bool) -> str:
+def _as_text(
+    entry: CompetitionEntry, items: list[EntryItem], findings: list[RuleFinding], unread: str, refused: bool
+) -> str:
     lines = [str(one) for one in findings]
     lines.append(f"items were not looked at: {unread}" if unread else f"{len(items)} items looked at")
     lines += REMINDERS

@@ -25,7 +25,7 @@ PLAIN_METRICS = ("acc", "acc_norm", "acc_mutual_info", "exact_match", "perplexit
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CompetitionEntry:
     """``files``: path below ``lm_eval/tasks/NAME`` -> contents; ``tasks``: the leaves as they are handed in."""
 
     name: str
@@ -33,7 +33,7 @@ class Entry:
     tasks: tuple[MergedTask, ...]
 
 
-def entry_of(folder: Path, name: str) -> Entry:
+def entry_of(folder: Path, name: str) -> CompetitionEntry:
     """The entry ``name`` of the tasks in ``folder``; a :class:`UserError` says what keeps it from working elsewhere."""
     known = _known(folder)
     if name not in known:
@@ -51,7 +51,7 @@ def entry_of(folder: Path, name: str) -> Entry:
             _add(files, path.name, path.read_bytes(), path)
     if not leaves:
         raise UserError(f"--task: {name!r} holds no task")
-    return Entry(name, dict(sorted(files.items())), tuple(leaves))
+    return CompetitionEntry(name, dict(sorted(files.items())), tuple(leaves))
 
 
 def _known(folder: Path) -> dict[str, MergedTask]:

@@ -12,14 +12,14 @@ from hashlib import sha1
 from io import BytesIO
 
 from e2lm import UserError
-from e2lm_tasks.compete.entry import TASKS_FOLDER, Entry
+from e2lm_tasks.compete.entry import TASKS_FOLDER, CompetitionEntry
 
 PATCH, METADATA = "evaluation.patch", "metadata.yaml"
 #: The oldest date a zip archive knows.
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def evaluation_patch(entry: Entry) -> bytes:
+def evaluation_patch(entry: CompetitionEntry) -> bytes:
     """The patch that adds the files of the entry."""
     return b"".join(_added(f"{TASKS_FOLDER}/{entry.name}/{name}", data) for name, data in entry.files.items())
 
@@ -42,7 +42,7 @@ def _added(path: str, data: bytes) -> bytes:
     return head + place + body
 
 
-def metadata_yaml(entry: Entry, metric: str) -> str:
+def metadata_yaml(entry: CompetitionEntry, metric: str) -> str:
     """Which task is scored by which of the metrics in lm-eval's results; the token is the entrant's to fill in."""
     return (
         f"task_name: {json.dumps(entry.name)}\ntask_metric: {json.dumps(metric)}\n"
@@ -50,7 +50,7 @@ def metadata_yaml(entry: Entry, metric: str) -> str:
     )
 
 
-def submission_zip(entry: Entry, metric: str) -> bytes:
+def submission_zip(entry: CompetitionEntry, metric: str) -> bytes:
     """The archive."""
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from e2lm import UserError
 from e2lm.errors import one_line
-from e2lm_tasks.compete.entry import Entry
+from e2lm_tasks.compete.entry import CompetitionEntry
 from e2lm_tasks.compete.items import EntryItem
 
 LEAST_ITEMS, MOST_ITEMS = 100, 15_000
@@ -38,7 +38,7 @@ Level = Literal["refused", "look at"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleFinding:
     """What was found, where, what is allowed and what to do; ``refused`` breaks a rule, ``look at`` may."""
 
     level: Level
@@ -52,38 +52,38 @@ class Finding:
         return f"{self.level}: {self.where}: {self.rule}: found {self.found}; allowed: {self.allowed}; {self.fix}"
 
 
-def metric_findings(entry: Entry, metric: str) -> list[Finding]:
+def metric_findings(entry: CompetitionEntry, metric: str) -> list[RuleFinding]:
     """Whether every task of the entry reports ``metric`` (``acc,none``)."""
     name, comma, _ = metric.partition(",")
     if not comma:
         fix = f"write {metric},none, as lm-eval's results do"
-        return [Finding("refused", "task_metric", METRIC, repr(metric), "METRIC,FILTER", fix)]
+        return [RuleFinding("refused", "task_metric", METRIC, repr(metric), "METRIC,FILTER", fix)]
     found = []
     for task in entry.tasks:
         own = [str(one.get("metric")) for one in task.config.get("metric_list") or [] if isinstance(one, dict)]
         known = own or ["acc", "acc_norm"] * (task.config.get("output_type") == "multiple_choice")
         if name not in known:
             allowed = ", ".join(known) or "none"
-            found.append(Finding("refused", "task_metric", task.name, name, allowed, "add it to metric_list"))
+            found.append(RuleFinding("refused", "task_metric", task.name, name, allowed, "add it to metric_list"))
     return found
 
 
 METRIC = "--metric"
 
 
-def item_findings(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[Finding]:
+def item_findings(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[RuleFinding]:
     """Every rule that the items break, or seem to; ``count`` gives the tokens of a text."""
     return [*_number(items), *_lengths(items, count), *_answers(items), *_choices(items), *_language(items)]
 
 
-def _number(items: Sequence[EntryItem]) -> list[Finding]:
+def _number(items: Sequence[EntryItem]) -> list[RuleFinding]:
     if LEAST_ITEMS <= len(items) <= MOST_ITEMS:
         return []
     allowed = f"{LEAST_ITEMS} to {MOST_ITEMS:,}"
-    return [Finding("refused", "samples", "all tasks", str(len(items)), allowed, "add items, or keep fewer")]
+    return [RuleFinding("refused", "samples", "all tasks", str(len(items)), allowed, "add items, or keep fewer")]
 
 
-def _lengths(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[Finding]:
+def _lengths(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[RuleFinding]:
     findings = []
     for what, text in (("prompt", _prompt), ("completion", _completion)):
         # No byte-level tokenizer makes more tokens than there are bytes.
@@ -91,7 +91,7 @@ def _lengths(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[Fi
         if longer:
             fix = "fewer few-shot examples, or shorter texts" if what == "prompt" else "shorten the choices"
             found = f"{len(longer)} items with more tokens ({_named(longer)})"
-            findings.append(Finding("refused", what, "items", found, f"at most {MOST_TOKENS:,} tokens", fix))
+            findings.append(RuleFinding("refused", what, "items", found, f"at most {MOST_TOKENS:,} tokens", fix))
     return findings
 
 
@@ -103,32 +103,32 @@ def _completion(item: EntryItem) -> str:
     return max(item.choices, key=len)
 
 
-def _answers(items: Sequence[EntryItem]) -> list[Finding]:
+def _answers(items: Sequence[EntryItem]) -> list[RuleFinding]:
     given = [item for item in items if item.answer and _holds(item.question, item.answer)]
     if not given:
         return []
     found = f"{len(given)} of {len(items)} items whose question holds their answer ({_named(given)})"
-    return [Finding("look at", "answer in the prompt", "items", found, "none", "drop them, or ask otherwise")]
+    return [RuleFinding("look at", "answer in the prompt", "items", found, "none", "drop them, or ask otherwise")]
 
 
 def _holds(question: str, answer: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(answer.casefold())}(?!\w)", question.casefold()) is not None
 
 
-def _choices(items: Sequence[EntryItem]) -> list[Finding]:
+def _choices(items: Sequence[EntryItem]) -> list[RuleFinding]:
     unknown = [item for item in items if item.gold is None]
     twice = [item for item in items if len(set(item.choices)) < len(item.choices)]
     findings = []
     if unknown:
         found = f"{len(unknown)} items whose answer is no choice ({_named(unknown)})"
-        findings.append(Finding("refused", "answer", "items", found, "one of the choices", "correct doc_to_target"))
+        findings.append(RuleFinding("refused", "answer", "items", found, "one of the choices", "correct doc_to_target"))
     if twice:
         found = f"{len(twice)} items with the same choice twice ({_named(twice)})"
-        findings.append(Finding("look at", "choices", "items", found, "each once", "drop them, or change one"))
+        findings.append(RuleFinding("look at", "choices", "items", found, "each once", "drop them, or change one"))
     return findings
 
 
-def _language(items: Sequence[EntryItem]) -> list[Finding]:
+def _language(items: Sequence[EntryItem]) -> list[RuleFinding]:
     words = [word.lower() for item in items for word in WORD.findall(f"{item.question} {' '.join(item.choices)}")]
     if len(words) < LEAST_WORDS:
         return []
@@ -136,7 +136,7 @@ def _language(items: Sequence[EntryItem]) -> list[Finding]:
     if share >= LEAST_COMMON:
         return []
     found = f"{share:.0%} of the words are among the commonest of English"
-    return [Finding("look at", "language", "items", found, "English", "formulas and names count too: look at them")]
+    return [RuleFinding("look at", "language", "items", found, "English", "formulas and names count too: look at them")]
 
 
 def _named(items: Sequence[EntryItem]) -> str:

@@ -128,6 +128,20 @@ def _outliers(parser: ArgumentParser) -> None:
     parser.add_argument("--top", type=COUNT, default=10, help="how many to show (default: 10)")
 
 
+def _export(parser: ArgumentParser) -> None:
+    _scores_source(parser)
+    parser.add_argument(
+        "--dataset", nargs="+", required=True, metavar="TASK=ID",
+        help="the benchmark of the Hub that a task is: OWNER/DATASET or OWNER/DATASET:TASK_ID",
+    )  # fmt: skip
+    parser.add_argument("--step", type=COUNT_OR_NONE, help="which checkpoint (default: the last)")
+    parser.add_argument("--source-url", metavar="URL", help="where the evaluation can be seen")
+    parser.add_argument(
+        "--out", required=True, type=folder_to_write, metavar="DIR", help="folder of the model repository"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
+
+
 def _plot(parser: ArgumentParser) -> None:
     _scores_source(parser)
     parser.add_argument(
@@ -156,6 +170,7 @@ _ACTIONS = {
     "distil": Action(
         "Choose the items that carry signal, by held-out models.", _distil, "e2lm_signal.distilled_task:run_distil"
     ),
+    "export": Action("Scores as .eval_results of a model on the Hub.", _export, "e2lm_signal.cli.export:run_export"),
     "noise": Action("Where does the noise come from, and what would help?", _noise, "e2lm_signal.cli.noise:run_noise"),
     "outliers": Action(
         "Checkpoints that do not fit into their series.", _outliers, "e2lm_signal.cli.outliers:run_outliers"
