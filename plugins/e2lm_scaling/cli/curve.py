@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,14 @@ def _run_of(frame: pd.DataFrame, name: str | None, option: str) -> tuple[str, pd
     chosen = name or found[0]
     if chosen not in found:
         raise UserError(f"{option} {chosen!r}: no such series. {nearest_names(chosen, found)}")
-    return chosen, frame[frame["series"] == chosen].sort_values("at")
+    rows = frame[(frame["series"] == chosen) & (frame["at"] > 0)]
+    kept = rows.drop_duplicates("at", keep="last")
+    if len(kept) < len(rows):
+        print(
+            f"e2lm: {len(rows) - len(kept)} rows of {chosen} are left out: a later row has the same step or tokens (a "
+            "resumed run)", file=sys.stderr,
+        )  # fmt: skip
+    return chosen, kept.sort_values("at")
 
 
 def _forecast(arguments: Namespace, frame: pd.DataFrame) -> dict[str, Any]:
@@ -136,6 +144,7 @@ def _unfinished(arguments: Namespace, name: str, rows: pd.DataFrame) -> tuple[Un
 
     from e2lm.scaling_predictor import UnfinishedRun
     from e2lm.signal_score import Curve
+    from e2lm_scaling.forecast.curve import check_ahead
     from e2lm_scaling.forecast.losses import is_loss
     from e2lm_scaling.laws.schedule import schedule_of
 
@@ -152,6 +161,7 @@ def _unfinished(arguments: Namespace, name: str, rows: pd.DataFrame) -> tuple[Un
         end = float(schedule.steps)
         return UnfinishedRun(curve, end * float(at_K[-1] / max(steps_K[-1], 1.0)), schedule.rates_S), end
     if arguments.to:
+        check_ahead(float(at_K[-1]), arguments.to)
         return UnfinishedRun(curve, arguments.to), arguments.to
     raise UserError("predict curve needs --schedule (which says where the run ends) or --to")
 

@@ -31,7 +31,7 @@ LARGEST_CONDITION = 1e8
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of ``predict fit``."""
     add_input_arguments(parser)
-    add_law_arguments(parser, "chinchilla")
+    add_law_arguments(parser, "average")
     parser.add_argument(
         "--bootstrap", type=DRAWS, default=200, metavar="DRAWS", help="draws for standard errors of a law, 0: none"
     )
@@ -130,6 +130,7 @@ def _bootstrap_report(draws: Bootstrap | None, arguments: Namespace) -> dict[str
     found = {
         "draws": draws.draws,
         "converged_share": draws.converged_share,
+        "on_bound": draws.on_bound,
         "interval_95": {name: list(draws.interval(name)) for name in draws.fit.params},
         "seed": arguments.seed,
     }
@@ -175,6 +176,10 @@ def _print_quality(report: dict[str, Any]) -> None:
     print(f"{report['starts_at_optimum']:.0%} of starts ended here; condition number {report['condition']:.2g}")
     if not report["identifiable"] and not report["at_bound"]:
         print("not identifiable: N and D move together in the data; parameters and N* are not determined")
+    found = report.get("bootstrap")
+    if found is not None and (found["on_bound"] or found["converged_share"] < 1):
+        failed = round((1 - found["converged_share"]) * found["draws"])
+        print(f"of {found['draws']} draws {found['on_bound']} lie on a bound, and are kept; {failed} did not converge")
     if report["at_bound"]:
         print(f"at its bound, so not determined by the data: {', '.join(report['at_bound'])}")
     if "floor_profile" in report and not report["floor_profile"]["determined"]:

@@ -72,6 +72,7 @@ def add_law_arguments(parser: ArgumentParser, default: str) -> None:
     )  # fmt: skip
     parser.add_argument("--objective", help="what the fit of a law minimises: huber, l1 or mse of ln L (default huber)")
     parser.add_argument("--delta", type=AMOUNT, help="delta of huber (default 1e-3)")
+    parser.add_argument("--fix", metavar="E=...", help="parameters of a law that are known: E, alpha, beta, k")
 
 
 def known_predictors(capability: Capability) -> list[ScalingPredictor]:
@@ -108,10 +109,12 @@ def fitted(
     predictor = predictor_named(name, capability)
     options = {"kind": getattr(arguments, "objective", None), "delta": getattr(arguments, "delta", None)}
     given = {name: value for name, value in options.items() if value is not None}
+    fix = getattr(arguments, "fix", None)
+    fixed = named_numbers(fix, "--fix", ("E", "alpha", "beta", "k")) if fix else {}
     if thorough and isinstance(predictor, LawPredictor):
-        predictor = predictor.minimising(Objective(**given))
-    elif given:
-        raise UserError(f"--objective and --delta are about the fit of a law, and {predictor.name!r} is none")
+        predictor = predictor.minimising(Objective(**given), fixed)
+    elif given or fixed:
+        raise UserError(f"--objective, --delta and --fix are about the fit of a law, and {predictor.name!r} is none")
     return predictor.fitted(source.table, np.random.default_rng(arguments.seed), source.source)
 
 

@@ -23,14 +23,14 @@ from e2lm_scaling.cli.input import (
 
 if TYPE_CHECKING:
     from e2lm.scaling_predictor import Forecaster
-    from e2lm_scaling.forecast.plan import ComputePlan
+    from e2lm_scaling.forecast.plan import AverageDraws, ComputePlan
     from e2lm_scaling.laws.fit import Bootstrap
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of ``predict plan``."""
     add_input_arguments(parser)
-    add_law_arguments(parser, "chinchilla")
+    add_law_arguments(parser, "average")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--flops", type=AMOUNT, help="the budget in FLOPs")
     budget.add_argument("--gpu-hours", type=AMOUNT, help="the budget in GPU hours")
@@ -107,12 +107,15 @@ def plan_report(found: ComputePlan) -> dict[str, Any]:
     }
 
 
-def _bootstrap(forecaster: Forecaster, arguments: Namespace) -> Bootstrap | None:
+def _bootstrap(forecaster: Forecaster, arguments: Namespace) -> Bootstrap | AverageDraws | None:
     import numpy as np
 
-    from e2lm_scaling.forecast.predictors import FittedLaw
+    from e2lm_scaling.forecast.plan import average_draws
+    from e2lm_scaling.forecast.predictors import FittedAverage, FittedLaw
     from e2lm_scaling.laws.fit import bootstrap
 
+    if isinstance(forecaster.own, FittedAverage) and arguments.bootstrap:
+        return average_draws(forecaster.own, arguments.bootstrap, np.random.default_rng(arguments.seed))
     if not isinstance(forecaster.own, FittedLaw):
         return None
     return bootstrap(forecaster.own.fit, arguments.bootstrap, np.random.default_rng(arguments.seed))

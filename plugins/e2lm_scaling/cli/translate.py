@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--model", default="average", help="predictor of --at-model (default average)")
     parser.add_argument(
         "--floors",
-        choices=["fitted", "first", "none"],
-        default="fitted",
-        help="fitted: both floors from laws; first: the second with the rest (few runs); none: a grid of both",
+        choices=["best", "fitted", "first", "none", "zero"],
+        default="best",
+        help="fitted: both floors from laws; first: the second with the rest (few runs); none: a grid of both; zero: "
+        "no floors; best (default): none or zero, whichever is nearer on the lowest losses, held out",
     )
     parser.add_argument(
         "--at", type=AMOUNT, action="append", default=[], metavar="LOSS", help="translate this first loss"
@@ -98,11 +100,15 @@ def run(arguments: Namespace) -> int:
     else:
         found, link = _law(arguments, first, second, (from_P, to_P))
     report = {"from": first.source, "to": second.source, "warnings": [*first.warnings, *second.warnings]} | found
+    at, left_out = _possible(arguments.at, link, bool(arguments.at_model))
+    for one in left_out:
+        print(f"e2lm: {one['what']} is left out: {one['why']}", file=sys.stderr)
     report |= {
+        "left_out": [*map(dict, (*first.left_out, *second.left_out)), *left_out],
         "link": arguments.link,
         "pairs": len(from_P),
         "backtest_error": None if link.error is None else link.error / _error_factor(),
-        "translated": [*_translated(arguments.at, link, from_P), *_forecast(arguments, link, first, from_P)],
+        "translated": [*_translated(at, link, from_P), *_forecast(arguments, link, first, from_P)],
     }
     words = _words(report)
     write_charts(arguments, "translate", lambda: [_chart(report, link, from_P, to_P)], tuple(words))
@@ -132,11 +138,16 @@ def _law(
 ) -> tuple[dict[str, Any], LossLink]:
     from e2lm_scaling.forecast.link import loss_link
     from e2lm_scaling.forecast.predictors import FittedLaw
-    from e2lm_scaling.laws.loss_to_loss import fit_known_first_floor, fit_known_floors, fit_unknown_floors
+    from e2lm_scaling.laws import loss_to_loss
+    from e2lm_scaling.laws.loss_to_loss import fit_known_first_floor, fit_known_floors
 
     found: dict[str, Any] = {}
-    if arguments.floors == "none":
-        law = fit_unknown_floors(*pairs)
+    alone = {
+        "best": loss_to_loss.fit_best_floors, "none": loss_to_loss.fit_unknown_floors,
+        "zero": loss_to_loss.fit_without_floors,
+    }  # fmt: skip
+    if arguments.floors in alone:
+        law = alone[arguments.floors](*pairs)
     else:
         first_fit = _with_floor(arguments, first)
         if arguments.floors == "first":
@@ -167,6 +178,15 @@ def _translated(wanted: list[float], link: LossLink, from_P: Array) -> list[dict
         one = _as_row(loss, chained(Forecast(loss, loss, loss), link), from_P)
         found.append(one | {"method": None if one["low"] is None else HELD_OUT_METHOD})
     return found
+
+
+def _possible(wanted: list[float], link: LossLink, others: bool) -> tuple[list[float], list[dict[str, Any]]]:
+    """Losses above the floor, and a line for each of the others; where nothing is left the first is an error."""
+    above = [loss for loss in wanted if loss > link.floor]
+    if not above and not others:
+        above = wanted  # refused with its reason
+    why = f"it lies at or below the floor E_from = {link.floor:.4g}; use --floors zero"
+    return above, [{"what": f"--at {loss:g}", "why": why, "file": None} for loss in wanted if loss not in above]
 
 
 def _forecast(arguments: Namespace, link: LossLink, first: LossSource, from_P: Array) -> list[dict[str, Any]]:

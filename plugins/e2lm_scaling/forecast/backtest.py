@@ -13,7 +13,7 @@ import numpy as np
 
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
-from e2lm_scaling.forecast.calibration import Learn, LogLoss, fold_errors, own_error
+from e2lm_scaling.forecast.calibration import Learn, LogLoss, folds_of, inner_error
 from e2lm_scaling.forecast.predictors import BuiltIn
 from e2lm_scaling.forecast.table import flops_of, subset
 from e2lm_scaling.laws.objective import Array
@@ -120,7 +120,7 @@ def judge(predictor: ScalingPredictor, train: LossTable, held: LossTable, seed: 
     return Judged(
         predictor.name, predictor.is_baseline, float(np.abs(relative_R).mean()), float(np.abs(relative_R).max()),
         relative_R, predicted_R, np.array([forecast.log_half_width for forecast in forecasts]),
-        _covered(forecasts, held.loss_R), own_error(fold_errors(_learner(predictor, seed), train)),
+        _covered(forecasts, held.loss_R), inner_error(folds_of(_learner(predictor, seed), train)),
     )  # fmt: skip
 
 

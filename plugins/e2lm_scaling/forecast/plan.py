@@ -7,17 +7,18 @@ Shape suffixes: B bootstrap draws, M sizes tried.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from e2lm.errors import UserError
 from e2lm.interval import Interval, percentile_interval
 from e2lm.scaling_predictor import Forecast, Forecaster
-from e2lm_scaling.forecast.predictors import FittedLaw
+from e2lm_scaling.forecast.predictors import FittedAverage, FittedLaw
 from e2lm_scaling.forecast.table import TOKENS_PER_PARAM, check_split, flops_of
-from e2lm_scaling.laws.fit import Bootstrap, Fit
-from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
+from e2lm_scaling.laws.fit import Bootstrap, Fit, redrawn_weights, refitted
+from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN, Law
 from e2lm_scaling.laws.objective import Array
 from e2lm_scaling.laws.optimum import optimum
 from e2lm_scaling.laws.repeated_data import MUENNIGHOFF
@@ -28,6 +29,8 @@ SIZES = 10_000
 #: The same for a predictor that is asked size by size, and how many are then tried between the best one's neighbours.
 SIZES_ASKED = 401
 SIZES_REFINED = 41
+#: Sizes among which the best of every draw of an average is sought: 1 % apart.
+SIZES_DRAWN = 2_301
 #: Forward pass only: FLOPs per parameter and token of inference (Kaplan et al. 2020, section 2.1).
 INFERENCE_FLOPS_PER_PARAMETER_TOKEN = 2.0
 #: An interval of N* that spans more than this factor says nothing.
@@ -83,7 +86,7 @@ def plan(
     forecaster: Forecaster,
     flops: float,
     constraints: Constraints,
-    draws: Bootstrap | None = None,
+    draws: Bootstrap | AverageDraws | None = None,
     coverage: float = 0.8,
 ) -> ComputePlan:
     """The plan of a fitted predictor for ``flops`` of training (and inference) compute.
@@ -97,9 +100,12 @@ def plan(
         raise UserError(f"--coverage: found {coverage:g}; a share above 0 and up to 1 is expected, such as 0.8")
     check_split(forecaster.table, "the runs")
     if isinstance(forecaster.own, FittedLaw):
-        split = _law_split(forecaster.own.fit, flops, constraints, draws, coverage)
+        of_law = draws if isinstance(draws, Bootstrap) else None
+        split = _law_split(forecaster.own.fit, flops, constraints, of_law, coverage)
     else:
         split = _asked_split(forecaster, flops, constraints)
+        if isinstance(draws, AverageDraws):
+            split = _with_draws(split, draws, flops, constraints, coverage)
     _check_determined(split, forecaster, flops)
     low_n, high_n = split.params_interval
     epochs = split.tokens / constraints.unique_tokens if constraints.unique_tokens else 1.0
@@ -218,6 +224,52 @@ def _asked_split(forecaster: Forecaster, flops: float, constraints: Constraints)
     method = f"sizes whose loss is within {EQUALLY_GOOD:.1%}; the error of {name} itself is not in them"
     free_params = float(free[0][int(np.argmin(free[2]))])
     return _Split(float(sizes_M[best]), float(tokens_M[best]), free_params, good, good, method)
+
+
+@dataclass(frozen=True, slots=True)
+class AverageDraws:
+    """Fits of resampled runs by every law of an average, law by law; NaN where a law ended at no optimum.
+
+    All laws of one number saw the same runs.
+    """
+
+    laws: tuple[Law, ...]
+    theta_LBT: Array
+
+    def log_loss(self, params_M: Array, tokens_M: Array) -> Array:
+        """The mean of ln L over the laws that have an optimum, shape (B, M); NaN where none has."""
+        found = [
+            law.log_loss(theta_BT, params_M, tokens_M) for law, theta_BT in zip(self.laws, self.theta_LBT, strict=True)
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a draw that no law could be fitted to
+            mean_BM: Array = np.nanmean(found, axis=0)
+        return mean_BM
+
+
+def average_draws(own: FittedAverage, draws: int, rng: np.random.Generator) -> AverageDraws:
+    """``draws`` fits of every law to runs drawn with replacement, whole series together."""
+    weights_BR = redrawn_weights(own.table.series_R, draws, rng)
+    theta_LBT = []
+    for fit in own.fits:
+        found = refitted(fit, weights_BR)
+        theta_LBT.append(np.where(found.usable_B[:, None], found.theta_BT, np.nan))
+    return AverageDraws(tuple(fit.law for fit in own.fits), np.array(theta_LBT))
+
+
+def _with_draws(split: _Split, draws: AverageDraws, flops: float, constraints: Constraints, coverage: float) -> _Split:
+    whole_M = np.geomspace(SMALLEST_SIZE, LARGEST_SIZE, SIZES_DRAWN)
+    sizes_M, _, worth_M = _affordable(flops, constraints, whole_M)
+    log_loss_BM = draws.log_loss(sizes_M, worth_M)
+    known_BM = log_loss_BM[np.isfinite(log_loss_BM).all(axis=1)]
+    if not len(known_BM):
+        return split
+    drawn_n = percentile_interval(sizes_M[known_BM.argmin(axis=1)], coverage)
+    low, high = split.equally_good
+    method = (
+        f"{coverage:.0%} bootstrap of {len(known_BM)} draws, widened by sizes whose loss is within {EQUALLY_GOOD:.1%}"
+    )
+    return replace(split, params_interval=drawn_n.holding(low).holding(high).holding(split.params), method=method)
 
 
 def _asked(forecaster: Forecaster, flops: float, constraints: Constraints) -> tuple[Array, Array, Array]:

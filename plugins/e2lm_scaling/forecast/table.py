@@ -117,6 +117,15 @@ def check_identifiable(table: LossTable, law: Law, source: str = "table") -> Non
             )
 
 
+def is_identifiable(table: LossTable, law: Law) -> bool:
+    """Whether the table can identify ``law``."""
+    try:
+        check_identifiable(table, law)
+    except UserError:
+        return False
+    return True
+
+
 def split_spread(table: LossTable) -> float:
     """How far N goes its own way at fixed compute: standard deviation of ln(D/N) around its line in ln C.
 

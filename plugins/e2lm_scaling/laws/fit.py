@@ -163,14 +163,71 @@ def _better(first: _Ended | None, second: _Ended | None) -> _Ended | None:
     return second if second.value <= first.value * (1 + SAME_OPTIMUM) else first
 
 
-def refitted(fit: Fit, weights_BR: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Family parameters (B, T) of the fit's law under other row weights, started at the fit, and which converged."""
+@dataclass(frozen=True, slots=True)
+class Refits:
+    """Family parameters of a law under other row weights, which of them are optima, and which of those on a bound."""
+
+    theta_BT: Array
+    usable_B: NDArray[np.bool_]
+    on_bound_B: NDArray[np.bool_]
+
+
+def refitted(fit: Fit, weights_BR: Array) -> Refits:
+    """The fit's law under other row weights: free first, and on each face of its bounds where that leads nowhere.
+
+    A fit on a bound binds its draws to nothing: they start from the inside, and may end on any face.
+    """
     plain = fit.law.rows(fit.table.params_R, fit.table.tokens_R, fit.table.loss_R)
     rows, x_mean, y_mean = plain.centred()
-    law = fit.law.faces[fit.at_bound] if fit.at_bound else fit.law
-    start_P = law.reduced(recentred(fit.theta_T[None], x_mean, y_mean))
-    solution = solve(law, rows, np.repeat(start_P, len(weights_BR), axis=0), weights_BR, fit.objective)
-    return uncentred(law.theta(solution.z_BP), x_mean, y_mean), solution.converged_B
+    best = _Best.none(len(weights_BR), len(fit.theta_T))
+    start_ST = recentred(fit.theta_T[None], x_mean, y_mean)
+    inside_ST = start_ST
+    if fit.at_bound:
+        inside_ST = starts(fit.law, rows, np.ones(len(fit.table.loss_R)), fit.objective, FREE_STARTS)
+    for start_T in inside_ST:
+        best.improve(fit.law, rows, start_T, weights_BR, fit.objective, False)
+    if fit.at_bound:
+        best.improve(fit.law.faces[fit.at_bound], rows, start_ST[0], weights_BR, fit.objective, True)
+    for face in fit.law.faces.values():
+        best.improve(face, rows, start_ST[0], weights_BR, fit.objective, True, ~np.isfinite(best.value_B))
+    theta_BT = uncentred(best.theta_BT, x_mean, y_mean)
+    # A factor of no term stays what it is: minus infinity in words, a large negative number here.
+    return Refits(theta_BT, np.isfinite(best.value_B) & ~np.isnan(theta_BT).any(axis=1), best.on_bound_B)
+
+
+#: Starts inside the bounds for draws of a fit that lies on one.
+FREE_STARTS = 2
+
+
+@dataclass(slots=True)
+class _Best:
+    """The best end of every draw so far, on whichever face of the law."""
+
+    theta_BT: Array
+    value_B: Array
+    on_bound_B: NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, draws: int, parameters: int) -> _Best:
+        return cls(np.full((draws, parameters), np.nan), np.full(draws, np.inf), np.zeros(draws, dtype=bool))
+
+    def improve(
+        self, law: Law, rows: Rows, start_T: Array, weights_BR: Array, objective: Objective, on_bound: bool,
+        wanted_B: NDArray[np.bool_] | None = None,
+    ) -> None:  # fmt: skip
+        """Take what ``law`` ends at where it is better; only the ``wanted_B`` draws are tried."""
+        index_B = np.arange(len(self.value_B)) if wanted_B is None else np.flatnonzero(wanted_B)
+        if not len(index_B):
+            return
+        start_BP = np.repeat(law.reduced(start_T[None]), len(index_B), axis=0)
+        solution = solve(law, rows, start_BP, weights_BR[index_B], objective)
+        theta_BT = law.theta(solution.z_BP)
+        usable_B = solution.converged_B & np.isfinite(solution.value_B) & _within_bounds(theta_BT)
+        # A face is worth as much as its bound is not: it must beat what lies inside.
+        better_B = usable_B & (solution.value_B < self.value_B[index_B] * (1 - SAME_OPTIMUM if on_bound else 1))
+        chosen_B = index_B[better_B]
+        self.theta_BT[chosen_B], self.value_B[chosen_B] = theta_BT[better_B], solution.value_B[better_B]
+        self.on_bound_B[chosen_B] = on_bound
 
 
 def _residual(law: Law, theta_T: Array, table: LossTable, objective: Objective) -> Array:
@@ -250,11 +307,12 @@ FEWEST_CONVERGED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """Parameters of the fits of resampled runs; only converged ones are kept."""
+    """Parameters of the fits of resampled runs; only converged ones are kept, those ``on_bound`` among them."""
 
     fit: Fit
     theta_BT: Array
     draws: int
+    on_bound: int = 0
 
     @property
     def converged_share(self) -> float:
@@ -301,13 +359,14 @@ def bootstrap(fit: Fit, draws: int, rng: np.random.Generator) -> Bootstrap:
 
     Besiroglu et al. 2024 (arXiv 2404.10102) for the pair bootstrap of this law.
     """
-    weights_BR = _weights(fit.table.series_R, draws, rng)
-    theta_BT, converged_B = refitted(fit, weights_BR)
-    usable_B = converged_B & np.all(np.isfinite(theta_BT), axis=1)
-    return Bootstrap(fit, theta_BT[usable_B], draws)
+    weights_BR = redrawn_weights(fit.table.series_R, draws, rng)
+    found = refitted(fit, weights_BR)
+    kept_BT = found.theta_BT[found.usable_B]
+    return Bootstrap(fit, kept_BT, draws, int(found.on_bound_B[found.usable_B].sum()))
 
 
-def _weights(series_R: tuple[str, ...], draws: int, rng: np.random.Generator) -> Array:
+def redrawn_weights(series_R: tuple[str, ...], draws: int, rng: np.random.Generator) -> Array:
+    """How often every row is drawn, shape (B, R): whole series are, with replacement."""
     names, member_R = np.unique(np.array(series_R), return_inverse=True)
     counts_BS = redrawn_counts_DI(len(names), draws, rng)
     return counts_BS[:, member_R].astype(np.float64)

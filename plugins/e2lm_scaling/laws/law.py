@@ -124,6 +124,25 @@ class Law:
             offset_T[[ALPHA, BETA]] = max(fixed.get(ALPHA, 0.0), fixed.get(BETA, 0.0))
         return replace(self, embedding_TP=self.embedding_TP[:, keep], offset_T=offset_T)
 
+    def fixing(self, values: Mapping[str, float]) -> Law:
+        """The law with some of its printed parameters known; :class:`e2lm.UserError` where one cannot be.
+
+        >>> CHINCHILLA.fixing({"E": 1.4}).free
+        4
+        """
+        known = {"E": E, "alpha": ALPHA, "beta": BETA, "k": K}
+        if self.natural is _kaplan_natural:  # its alpha, beta, A and B are not those of the family
+            known = {"E": E}
+        free = [name for name, index in known.items() if self.embedding_TP[index].any()]
+        for name, value in values.items():
+            if name not in free:
+                raise UserError(f"--fix {name}: law {self.name!r} can fix {', '.join(free) or 'nothing'}")
+            if not value > 0:
+                raise UserError(f"--fix {name}={value:g}: a number above 0 is expected")
+        fixed = {known[name]: float(np.log(value)) if name == "E" else value for name, value in values.items()}
+        words = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        return replace(self.face(fixed), formula=f"{self.formula} with {words}")
+
     @property
     def faces(self) -> dict[tuple[str, ...], Law]:
         """The law on each face of its bounds, by the names of the parameters held there."""

@@ -7,9 +7,11 @@ Shape suffix: P pairs of runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from e2lm.errors import UserError
@@ -114,6 +116,24 @@ def fit_unknown_floors(from_P: Array, to_P: Array) -> LossToLoss:
     return best[1]
 
 
+def fit_without_floors(from_P: Array, to_P: Array) -> LossToLoss:
+    """No floors at all: a straight line through the logarithms, which no loss lies below."""
+    return fit_known_floors(from_P, to_P, 0.0, 0.0)
+
+
+def fit_best_floors(from_P: Array, to_P: Array) -> LossToLoss:
+    """With fitted floors or without any, whichever is nearer to the pairs of lowest loss where it has not seen them."""
+    held, kept = lowest_and_rest(from_P)
+    if len(kept) < FEWEST_PAIRS:
+        return fit_without_floors(from_P, to_P)
+
+    def missed(fit: Callable[[Array, Array], LossToLoss]) -> float:
+        law = fit(from_P[kept], to_P[kept])
+        return float(np.max(np.abs(law.translate(from_P[held]) / to_P[held] - 1)))
+
+    return min((fit_without_floors, fit_unknown_floors), key=missed)(from_P, to_P)
+
+
 def _judged(
     exponent: float, factor: float, floor_from: float, floor_to: float, from_P: Array, to_P: Array
 ) -> LossToLoss:
@@ -161,14 +181,19 @@ def paired_losses(first: LossTable, second: LossTable) -> tuple[Array, Array]:
     return from_P, to_P
 
 
+def lowest_and_rest(from_P: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of the lowest first losses, which judge a translation, and of the others."""
+    count = max(int(HELD_OUT_SHARE * len(from_P)), 1)
+    order_P = np.argsort(from_P)
+    return order_P[:count], order_P[count:]
+
+
 def leave_lowest_out_error(law: LossToLoss, from_P: Array, to_P: Array) -> float | None:
     """Largest relative error on the pairs of lowest first loss, with kappa and K fitted to the others; None if too few.
 
     The floors stay: they come from laws of the whole tables.
     """
-    count = max(int(HELD_OUT_SHARE * len(from_P)), 1)
-    order_P = np.argsort(from_P)
-    held, kept = order_P[:count], order_P[count:]
+    held, kept = lowest_and_rest(from_P)
     if len(kept) < FEWEST_PAIRS or to_P[kept].min() <= law.floor_to or from_P[kept].min() <= law.floor_from:
         return None
     refitted = fit_known_floors(from_P[kept], to_P[kept], law.floor_from, law.floor_to)

@@ -46,7 +46,7 @@ def test_fit_prints_the_law_its_parameters_and_their_errors_as_json(table, capsy
 def test_same_seed_same_bytes(table, capsys):
     outputs = []
     for _ in range(2):
-        predict("fit", "--data", table, "--columns", COLUMNS, "--bootstrap", 20, "--json")
+        predict("fit", "--data", table, "--columns", COLUMNS, "--law", "chinchilla", "--bootstrap", 20, "--json")
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
 
@@ -61,11 +61,11 @@ def test_a_forecast_beyond_the_data_says_that_its_interval_was_backtested(table,
 
 def test_a_forecast_inside_the_data_has_the_bootstraps_interval(table, capsys):
     at = ("--at", "N=1e9,D=2e10", "--json")
-    predict("fit", "--data", table, "--columns", COLUMNS, *at)
+    predict("fit", "--data", table, "--columns", COLUMNS, "--law", "chinchilla", *at)
     forecast = json.loads(capsys.readouterr().out)["forecast"]
     assert forecast["low"] < forecast["loss"] < forecast["high"]
     assert "inside the data: bootstrap" in forecast["method"]
-    predict("fit", "--data", table, "--columns", COLUMNS, "--bootstrap", 0, *at)
+    predict("fit", "--data", table, "--columns", COLUMNS, "--law", "chinchilla", "--bootstrap", 0, *at)
     assert "backtest-calibrated" in json.loads(capsys.readouterr().out)["forecast"]["method"]
 
 
@@ -84,7 +84,7 @@ def test_scores_are_read_without_columns(tmp_path, capsys):
         for size in (1e7, 3e7, 1e8, 3e8) for step in (100, 300, 1000, 3000)
     ]  # fmt: skip
     Scores.from_rows(rows).write(tmp_path)
-    assert predict("fit", "--data", tmp_path, "--json", "--bootstrap", 0) == 0
+    assert predict("fit", "--data", tmp_path, "--law", "chinchilla", "--json", "--bootstrap", 0) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["params"]["E"] == pytest.approx(0.6, abs=0.1)
     assert "not been annealed" in captured.err
@@ -129,7 +129,7 @@ def test_tokens_in_billions_are_named(table, capsys):
 
 def test_fewer_rows_than_parameters_is_refused(table, capsys):
     pd.read_csv(table).head(4).to_csv(table, index=False)
-    assert predict("fit", "--data", table, "--columns", COLUMNS) == 2
+    assert predict("fit", "--data", table, "--columns", COLUMNS, "--law", "chinchilla") == 2
     assert "4 rows cannot identify the 5 parameters" in capsys.readouterr().err
 
 
@@ -140,8 +140,8 @@ def test_fewer_rows_than_parameters_is_refused(table, capsys):
         (("--columns", "N=Model Size,C=Training FLOP"), "L (the loss) is missing"),
         (("--columns", "N=Model Siz,C=Training FLOP,L=loss"), "Did you mean 'Model Size'"),
         (("--columns", COLUMNS, "--law", "chinchila"), "Did you mean 'chinchilla'"),
-        (("--columns", COLUMNS, "--objective", "hubr"), "Did you mean 'huber'"),
-        (("--columns", COLUMNS, "--delta", "0"), "delta"),
+        (("--columns", COLUMNS, "--law", "chinchilla", "--objective", "hubr"), "Did you mean 'huber'"),
+        (("--columns", COLUMNS, "--law", "chinchilla", "--delta", "0"), "delta"),
         (("--columns", COLUMNS, "--at", "N=1"), "needs both"),
         (("--columns", COLUMNS, "--drop-largest-loss", "500"), "drop fewer"),
     ],
@@ -164,3 +164,25 @@ def test_mixed_parameter_counts_and_repeated_data_are_warned_about(table, capsys
     assert "counted with embeddings in some rows" in warnings
     assert "epochs" in warnings
     assert "bits per byte" in warnings
+
+
+def test_the_average_is_the_default_and_shows_the_parameters_of_its_laws(table, capsys):
+    assert predict("fit", "--data", table, "--columns", COLUMNS, "--at", "N=7B,D=1.4T", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["law"] == "average"
+    assert report["params"]["chinchilla.alpha"] == pytest.approx(0.347, abs=0.1)
+    assert report["forecast"]["N"] == 7e9
+    assert report["forecast"]["low"] < report["forecast"]["loss"] < report["forecast"]["high"]
+
+
+def test_a_known_floor_is_fixed_and_three_runs_get_an_interval(tmp_path, capsys):
+    flops = np.array([2e19, 1.3e20, 7e20])
+    frame = pd.DataFrame({"N": [2e7, 5e7, 1.4e8], "C": flops, "loss": 1.4 + 80 / flops**0.085})
+    frame.to_csv(tmp_path / "anchors.csv", index=False)
+    data = ("--data", tmp_path / "anchors.csv", "--columns", "N=N,C=C,L=loss", "--at", "N=2e9,D=1e13", "--json")
+    assert predict("fit", *data, "--law", "power-c-floor", "--fix", "E=1.4", "--bootstrap", 0) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["params"]["E"], report["params"]["alpha"]) == pytest.approx((1.4, 0.085))
+    assert report["forecast"]["high"] / report["forecast"]["low"] > 1.2
+    assert predict("fit", *data, "--law", "power-c", "--fix", "E=1.4") == 2
+    assert "law 'power-c' can fix alpha" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import pytest
 
 from e2lm import UserError
 from e2lm_scaling.forecast.backtest import backtest, split_largest
-from e2lm_scaling.forecast.calibration import Calibration, calibrated, distance_beyond, fold_errors, fold_masks
+from e2lm_scaling.forecast.calibration import Calibration, calibrated, distance_beyond, fold_masks, folds_of
 from e2lm_scaling.forecast.predictors import AVERAGE, AVERAGED, DRIFT, law_predictor, scaling_predictors
 from e2lm_scaling.forecast.table import flops_of, table_of
 
@@ -92,21 +92,42 @@ def test_impossible_cuts_are_explained(by, ratio, words):
         split_largest(table(), by, ratio)
 
 
-def test_the_half_width_adds_noise_one_and_a_half_own_errors_and_drift_in_squares():
-    calibration = Calibration(0.003, 0.002, 0.004, 5)
-    assert calibration.half_width(0.0) == pytest.approx(np.sqrt(0.003**2 + 0.003**2))
-    assert calibration.half_width(2.0) == pytest.approx(np.sqrt(0.003**2 + 0.003**2 + 0.008**2))
+def test_the_half_width_adds_noise_own_error_that_grows_with_reach_and_drift_in_squares():
+    calibration = Calibration(0.003, 0.004, 0.005, 5)
+    noise = 1.6448536 * 0.003
+    assert calibration.half_width(0.0) == pytest.approx(np.sqrt(noise**2 + 0.003**2))
+    assert calibration.half_width(2.0) == pytest.approx(np.sqrt(noise**2 + 0.003**2 * 5 + 0.01**2))
 
 
-def test_noise_is_that_of_the_residuals_and_the_own_error_the_median_of_the_folds():
+def test_noise_is_that_of_the_residuals_and_the_own_error_the_median_of_what_nine_in_ten_of_a_fold_stay_below():
     runs, learn = table(0.01), law_predictor("chinchilla-tied").learn
     log_loss = learn(runs)
     found = calibrated(learn, 0.016, runs, log_loss)
     residual_R = log_loss(runs.params_R, runs.tokens_R) - np.log(runs.loss_R)
     assert found.noise == pytest.approx(np.sqrt(np.mean(residual_R**2)))
-    errors = fold_errors(learn, runs)
-    assert found.folds == len(errors) > 3
-    assert found.own_error == pytest.approx(np.median([np.sqrt(np.mean(error**2)) for error in errors]))
+    folds = folds_of(learn, runs)
+    assert found.folds == len(folds) > 3
+    scales = [np.quantile(np.abs(one.error_R) / np.sqrt(1 + one.distance_R**2), 0.9) for one in folds]
+    assert found.own_error == pytest.approx(np.median(scales))
+    flops = np.log(flops_of(runs))
+    mask = fold_masks(runs)[0]
+    assert folds[0].distance_R.max() >= (flops.max() - flops[mask].max()) * (1 - 1e-9)
+
+
+def test_far_from_the_data_an_interval_is_as_much_wider_as_the_way_is_longer():
+    runs = table(0.01)
+    own = law_predictor("chinchilla-tied").fitted(runs, np.random.default_rng(0)).own
+    far, farther = own.calibration.half_width(10.0), own.calibration.half_width(20.0)
+    assert farther == pytest.approx(2 * far, rel=0.02)
+
+
+def test_a_table_too_small_to_hold_runs_out_gets_a_wide_interval_that_says_so():
+    runs = table(0.0)
+    rows = np.arange(0, 54, 10)
+    small = table_of(runs.params_R[rows], runs.tokens_R[rows], runs.loss_R[rows])
+    forecast = AVERAGE.fitted(small, np.random.default_rng(0)).predict(1e10, 2e11)
+    assert forecast.low < 0.95 * forecast.value < 1.05 * forecast.value < forecast.high
+    assert "small tables of public corpora" in forecast.method
 
 
 def test_a_forecast_lies_in_the_middle_of_its_half_widths_on_the_log_scale():

@@ -124,10 +124,23 @@ def half_width(forecast) -> float:
     return float(np.log(forecast.high / forecast.value))
 
 
-def test_beyond_a_curve_without_noise_only_the_drift_makes_an_interval():
+def test_beyond_a_curve_without_noise_the_drift_and_a_share_of_the_change_make_an_interval():
     tokens = np.geomspace(1e8, 1e10, 12)
     forecast = forecast_without_schedule(tokens, 40 / tokens**0.15, 1e11)
-    assert half_width(forecast) == pytest.approx(1.6448536 * 0.004 * np.log(10), rel=0.02)
+    change = 0.15 * np.log(1e11 / tokens[-2])
+    assert half_width(forecast) == pytest.approx(1.6448536 * np.hypot(0.004 * np.log(10), 0.35 * change), rel=0.02)
+
+
+def test_a_curve_that_rises_has_no_end_to_forecast_and_noise_is_no_rise():
+    tokens = np.geomspace(1e8, 1e10, 30)
+    falling = 40 / tokens**0.15
+    with pytest.raises(UserError, match="the run diverges"):
+        forecast_without_schedule(tokens, np.where(tokens > 3e9, 1.3, 1.0) * falling, 1e11)
+    flat = 3 * np.exp(np.random.default_rng(0).normal(0, 0.01, 30))
+    assert forecast_without_schedule(tokens, flat, 1e11).has_interval
+    spiked = falling.copy()
+    spiked[25] *= 2
+    assert forecast_without_schedule(tokens, spiked, 1e11).value < falling[-1] * 1.01
 
 
 def test_what_the_schedule_still_has_to_drop_is_doubted_by_15_percent():

@@ -13,7 +13,7 @@ from e2lm import UserError
 from e2lm.scaling_predictor import Forecast
 from e2lm_scaling.forecast.link import LossLink, accuracy_link, chained, loss_link
 from e2lm_scaling.laws.downstream import fit_accuracy_law
-from e2lm_scaling.laws.loss_to_loss import fit_known_floors
+from e2lm_scaling.laws.loss_to_loss import fit_best_floors, fit_known_floors
 from tests.e2lm_scaling.cli.test_actions import COLUMNS, predict, write_runs
 
 
@@ -129,3 +129,41 @@ def test_the_half_width_of_a_link_is_twice_the_largest_error_on_the_pairs_held_o
     missed = np.abs(without.accuracy(loss[:4]) - accuracy[:4]).max()
     _, link = accuracy_link(loss, accuracy, 0.25)
     assert link.half_width(0.5) == pytest.approx(2 * missed)
+
+
+def test_a_loss_at_or_below_the_floor_follows_from_nothing_and_the_others_are_translated(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    loss = np.linspace(2.2, 4.0, 20)
+    second = 0.9 * (loss - 1.8) ** 0.7 + 1.5 + 0.001 * rng.normal(size=20)
+    params, tokens = np.geomspace(1e8, 1e7, 20), np.geomspace(1e11, 1e10, 20)
+    for name, values in (("first", loss), ("second", second)):
+        pd.DataFrame({"params": params, "tokens": tokens, "loss": values}).to_csv(tmp_path / f"{name}.csv", index=False)
+    arguments = ("translate", "--data", tmp_path / "first.csv", "--to", tmp_path / "second.csv", "--columns", COLUMNS)
+    code, _, error = predict(capsys, *arguments, "--floors", "none", "--at", 1.0)
+    assert code == 2
+    assert "at or below the floor E_from" in error
+    code, out, error = predict(capsys, *arguments, "--floors", "none", "--at", 1.0, "--at", 2.5, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert [one["from"] for one in report["translated"]] == [2.5]
+    assert report["left_out"][0]["what"] == "--at 1"
+    assert "--at 1 is left out" in error
+    assert predict(capsys, *arguments, "--floors", "zero", "--at", 1.0)[0] == 0
+
+
+def test_the_best_floors_are_those_nearer_to_the_lowest_losses_held_out():
+    loss = np.linspace(2.2, 4.0, 20)
+    straight = 0.9 * loss**1.02
+    bent = 0.9 * np.maximum(loss - 1.8, 0) ** 0.5 + 1.5
+    assert fit_best_floors(loss, straight).floor_from == 0.0
+    assert fit_best_floors(loss, bent).floor_from == pytest.approx(1.8, abs=0.05)
+
+
+def test_the_interval_of_a_link_grows_below_the_lowest_loss_with_the_way_that_was_held_out():
+    rng = np.random.default_rng(0)
+    loss = np.geomspace(2.0, 4.0, 20)
+    second = 1.1 * loss * np.exp(0.01 * rng.normal(size=20))
+    link = loss_link(fit_known_floors(loss, second, 0.0, 0.0), loss, second)
+    held = np.log(loss[4] / loss[0])
+    assert link.half_width(2.0, 2.0) == link.half_width(2.0, 3.0) == link.half_width(2.0)
+    assert link.half_width(2.0, 2.0 * np.exp(-held)) == pytest.approx(np.sqrt(2) * link.half_width(2.0))

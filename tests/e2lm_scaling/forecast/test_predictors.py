@@ -36,18 +36,19 @@ def forecast_of(name: str, table: LossTable, params: float, tokens: float, seed:
     return predictor(name).fitted(table, np.random.default_rng(seed)).predict(params, tokens)
 
 
-#: Loss, low and high ten times beyond the largest N and D of the runs, as they came out when predictors were a noun
-#: beside the hook's; then, of its backtest, the error on folds, the mean error on the large runs, and the half-width.
+#: Loss ten times beyond the largest N and D of the runs, as it came out when predictors were a noun beside the hook's,
+#: with low and high by today's rule; then, of its backtest, the error on folds, the mean error on the large runs, and
+#: the half-width.
 BEFORE = {
-    "chinchilla": ((1.9105309, 1.7104744, 2.133986), (0.005032946, 0.001346338, 0.02880752)),
-    "chinchilla-tied": ((1.9127829, 1.7122805, 2.1367635), (0.003999864, 0.001267788, 0.028404854)),
-    "skaling": ((1.9120216, 1.6651355, 2.195513), (0.005564932, 0.003151262, 0.03568423)),
-    "kaplan": ((1.4042809, 0.9844175, 2.0032201), (0.044271367, 0.043456316, 0.112943706)),
-    "kaplan-floor": ((1.8920798, 1.6288459, 2.1978542), (0.037045118, 0.021593688, 0.069920414)),
-    "average": ((1.7698711, 1.6730042, 1.8723466), (0.013093534, 0.010096025, 0.024595093)),
-    "persistence": ((2.4197189, 1.4537646, 4.0275017), (0.137425031, 0.114341643, 0.312960819)),
-    "single-scale": ((2.4516148, 1.5038675, 3.9966388), (0.113623876, 0.134600073, 0.280413803)),
-    "log-linear": ((1.4204372, 0.9923074, 2.033283), (0.036416898, 0.046543062, 0.105315513)),
+    "chinchilla": ((1.9105309, 1.7101218, 2.134426), (0.005032946, 0.001346338, 0.028189061)),
+    "chinchilla-tied": ((1.9127829, 1.7116591, 2.1375393), (0.003999864, 0.001267788, 0.028222967)),
+    "skaling": ((1.9120216, 1.6647075, 2.1960775), (0.005564932, 0.003151262, 0.035089626)),
+    "kaplan": ((1.4042809, 0.95564734, 2.0635278), (0.044271367, 0.043456316, 0.106796799)),
+    "kaplan-floor": ((1.8920798, 1.5693281, 2.2812093), (0.037045118, 0.021593688, 0.070462420)),
+    "average": ((1.7698711, 1.6295127, 1.9223193), (0.013093534, 0.010096025, 0.024656964)),
+    "persistence": ((2.4197189, 1.2413687, 4.7166), (0.137425031, 0.114341643, 0.385653600)),
+    "single-scale": ((2.4516148, 1.2817706, 4.6891503), (0.113623876, 0.134600073, 0.360019136)),
+    "log-linear": ((1.4204372, 0.96784689, 2.0846705), (0.036416898, 0.046543062, 0.101223449)),
 }
 
 
@@ -102,7 +103,8 @@ def test_a_law_has_its_parameters_and_minimises_what_it_is_told():
     table = runs()
     forecaster = law_predictor("chinchilla-tied").minimising(Objective("l1")).fitted(table, np.random.default_rng(0))
     assert dict(forecaster.parameters) == dict(fit(table, "chinchilla-tied", Objective("l1")).params)
-    assert predictor("average").fitted(table, np.random.default_rng(0)).parameters == {}
+    of_average = predictor("average").fitted(table, np.random.default_rng(0)).parameters
+    assert {name.partition(".")[0] for name in of_average} == {"chinchilla", "chinchilla-tied", "skaling", "kaplan"}
 
 
 TRUE_LOSS = 1.2 + 20 / 8e5**0.3 + 300 / 1e6**0.45

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from e2lm_scaling.laws.fit import Bootstrap, _weights, bootstrap, fit, floor_profile
+from e2lm_scaling.laws.fit import Bootstrap, bootstrap, fit, floor_profile, redrawn_weights
 from e2lm_scaling.laws.power_sum import A
 from tests.e2lm_scaling.laws.test_fit import isoflop_table
 
@@ -44,7 +44,7 @@ def test_standard_errors_are_as_large_as_parameters_differ_between_tables_with_o
 
 
 def test_all_checkpoints_of_a_run_are_drawn_together() -> None:
-    weights_BR = _weights(("a", "b", "a", "c"), 2_000, np.random.default_rng(0))
+    weights_BR = redrawn_weights(("a", "b", "a", "c"), 2_000, np.random.default_rng(0))
     assert (weights_BR[:, 0] == weights_BR[:, 2]).all()
     assert weights_BR[:, [0, 1, 3]].sum(axis=1).tolist() == [3.0] * 2_000
     assert weights_BR.mean(axis=0) == pytest.approx(1.0, abs=0.06)
