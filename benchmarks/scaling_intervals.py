@@ -51,12 +51,14 @@ class Measured:
     own: float
 
     def half_R(self, factor: float, drift: float) -> np.ndarray:
+        """Half-width of ln L on every held-out run."""
         parts = (
             normal_quantile() * self.noise, factor * self.own * np.hypot(1, self.reach_R), drift * self.reach_R,
         )  # fmt: skip
         return np.sqrt(sum(np.square(part) for part in parts))
 
     def inside_R(self, factor: float, drift: float) -> np.ndarray:
+        """Whether each held-out run lies in its interval."""
         return np.abs(self.error_R) <= self.half_R(factor, drift)
 
 
@@ -196,10 +198,10 @@ def main():
                 f"{one['coverage']:.2f}   +- {one['median_half_width_percent']:.1f} %" if one["forecasts"] else "-"
             )
             print(f"{name:14} {one['forecasts']:4}   {covered}{tail}")
-    total = report["all"]
+    total, unseen = report["all"], report["all, each family by constants of the others"]
+    width = total["median_half_width_percent"]
     print(
-        f"{'all':14} {total['forecasts']:4}   {total['coverage']:.2f}   +- {total['median_half_width_percent']:.1f} %   "
-        f"by the others' constants {report['all, each family by constants of the others']:.2f}"
+        f"{'all':14} {total['forecasts']:4}   {total['coverage']:.2f}   +- {width:.1f} %   by the others' {unseen:.2f}"
     )
 
 
