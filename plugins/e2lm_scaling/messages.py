@@ -43,6 +43,7 @@ say = Catalogue(
             "{series}: {last_value:.4f} at {last:.4g}, {value:.4f} ({low:.4f} to {high:.4f}) at {end:.4g}"
         ),
         # -- from one loss to another
+        "below_floor": "it lies at or below the floor E_from = {floor:.4g} of the translation; use --floors zero",
         "link_title": "from the first loss to the second",
         "first_loss": "first loss",
         "second_loss": "second loss",

@@ -185,7 +185,7 @@ def _possible(wanted: list[float], link: LossLink, others: bool) -> tuple[list[f
     above = [loss for loss in wanted if loss > link.floor]
     if not above and not others:
         above = wanted  # refused with its reason
-    why = f"it lies at or below the floor E_from = {link.floor:.4g}; use --floors zero"
+    why = say("below_floor", floor=link.floor)
     return above, [{"what": f"--at {loss:g}", "why": why, "file": None} for loss in wanted if loss not in above]
 
 
