@@ -183,7 +183,8 @@ def _check_falling(loss_K: Array) -> None:
     """Raise a :class:`UserError` where the last third lies above the one before, beyond what its noise explains."""
     before_K, last_K = np.array_split(np.log(loss_K), 3)[1:]
     rise = float(np.median(last_K) - np.median(before_K))
-    noise = float(np.median(np.abs(np.diff(np.log(loss_K))))) / np.sqrt(len(last_K))
+    # Second differences leave a trend out; the median of |normal| is .6745, the variance of a second difference 6.
+    noise = float(np.median(np.abs(np.diff(np.log(loss_K), 2)))) / 0.6745 / np.sqrt(6 * len(last_K))
     if rise > max(RISE_NOISES * noise, SMALLEST_RISE):
         raise UserError(
             f"the loss rises over the last third of the curve (by {np.expm1(rise):.1%}): the run diverges, and no "
