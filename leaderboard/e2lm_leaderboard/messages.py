@@ -19,7 +19,8 @@ say = Catalogue(
         # -- the ranking
         "ranking_note": (
             "By the part of <code>{score}</code> above its null, {split} scores with 90 % intervals. Rank = 1 + number "
-            "of rows whose lower bound lies above your upper bound: equal ranks are what the data cannot tell apart."
+            "of rows whose lower bound lies above your upper bound: equal ranks are what the data cannot tell apart. "
+            "Below it the ranks that are possible, for all rows at once with 90 % confidence."
         ),
         "split.published": "published",
         "split.public": "public",
@@ -36,6 +37,7 @@ say = Catalogue(
             "Checkpoints after {tokens:g} tokens are hidden until then: a score that needs them is shown then."
         ),
         "ranking_table": "Ranking table",
+        "ranks": "{best}–{worst}",
         "filter": "Show rows with",
         "range": "Picture",
         "more_columns": "A wider window shows the other scores.",

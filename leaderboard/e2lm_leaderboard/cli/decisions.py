@@ -95,7 +95,7 @@ def configure_pick(parser: ArgumentParser) -> None:
 
 
 def run_pick(arguments: Namespace) -> int:
-    """Let these compete in the end."""
+    """Let these compete in the end, before private scores are shown."""
     from e2lm_leaderboard.ranking.table import FINALS, is_over
     from e2lm_leaderboard.season.season import utc_now
 

@@ -3,7 +3,7 @@
 One row a team. Entries that lie above their null come before all others; within such a group a rank is 1 plus the
 number of rows whose lower bound lies above your upper bound. The tie rule is that of LMArena
 (lmarena/arena-rank). Undefined entries have no rank and come last; an entry without an interval counts as the point it
-is. Order within a rank: higher value first, then the earlier submission.
+is. Order within a rank: the one whose rank can fall least first, then the higher value, then the earlier submission.
 
 Shape suffixes: N entries, M series.
 
@@ -22,7 +22,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.interval import Interval, normal_interval
+from e2lm.arrays import Values
+from e2lm.interval import Interval, normal_interval, normal_quantile
 from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.store.store import Entry, Result
 
@@ -43,7 +44,7 @@ FLAGS = ("", "not_controlled", "not_above_null")
 @dataclass(frozen=True, slots=True)
 class RankedEntry:
     """The row of a team: the entry that stands for it, its rank (None where its score is undefined), how many the
-    team has scored so far, and what its score is worth (one of :data:`FLAGS`).
+    team has scored so far, what its score is worth (one of :data:`FLAGS`), and the ranks that it may truly have.
     """
 
     entry: Entry
@@ -51,6 +52,7 @@ class RankedEntry:
     rank: int | None
     tries: int
     flag: str = ""
+    ranks: tuple[int, int] | None = None
 
 
 def group_of(result: Result) -> int:
@@ -76,6 +78,23 @@ def ranks_N(low_N: NDArray[np.float64], high_N: NDArray[np.float64]) -> NDArray[
     sorted_low = np.sort(low_N[known_N])
     above_N = len(sorted_low) - np.searchsorted(sorted_low, high_N, side="right")
     return np.where(known_N, 1 + above_N, 0)
+
+
+def rank_ranges_N2(values_N: Values, low_N: Values, high_N: Values) -> NDArray[np.int64]:
+    """The best and the worst rank that each may truly have, all of them together with 90 % confidence.
+
+    The intervals are widened until all hold at once (Bonferroni); whoever lies wholly above you is above you. Source:
+    Klein, Wright and Wieczorek 2020, A joint confidence region for an overall ranking of populations.
+
+    >>> rank_ranges_N2(*np.array([[0.9, 0.5, 0.1], [0.88, 0.1, 0.08], [0.92, 0.9, 0.12]])).tolist()
+    [[1, 2], [1, 3], [2, 3]]
+    """
+    count = len(values_N)
+    wider = normal_quantile(1.0 - 0.1 / max(count, 1)) / normal_quantile()
+    low_N, high_N = values_N - (values_N - low_N) * wider, values_N + (high_N - values_N) * wider
+    above_N = count - np.searchsorted(np.sort(low_N), high_N, side="right")
+    below_N = np.searchsorted(np.sort(high_N), low_N, side="left")
+    return np.stack([1 + above_N, count - below_N], axis=1)
 
 
 def ranked(entries: Sequence[Entry], results: Mapping[str, Result]) -> list[RankedEntry]:
@@ -115,10 +134,15 @@ def _ranked_group(group: Sequence[Entry], results: Mapping[str, Result], before:
     found = [results[entry.id] for entry in group]
     low_N = np.array([_bound(one.value, one.low) for one in found], dtype=np.float64)
     high_N = np.array([_bound(one.value, one.high) for one in found], dtype=np.float64)
-    rank_N = ranks_N(low_N, high_N) if group else np.zeros(0, dtype=np.int64)
+    if not group:
+        return []
+    values_N = np.array([one.value for one in found], dtype=np.float64)
+    ranges = before + rank_ranges_N2(values_N, low_N, high_N)
     rows = [
-        RankedEntry(entry, result, before + int(rank), 0, FLAGS[group_of(result)])
-        for entry, result, rank in zip(group, found, rank_N.tolist(), strict=True)
+        RankedEntry(entry, result, before + rank, 0, FLAGS[group_of(result)], (best, worst))
+        for entry, result, rank, (best, worst) in zip(
+            group, found, ranks_N(low_N, high_N).tolist(), ranges.tolist(), strict=True
+        )
     ]
     return sorted(rows, key=_place)
 
@@ -128,9 +152,11 @@ def _bound(value: float | None, bound: float | None) -> float:
     return float("nan") if value is None or known is None else known
 
 
-def _place(row: RankedEntry) -> tuple[float, float, int]:
+def _place(row: RankedEntry) -> tuple[float, float, float, int]:
+    """Of equal ranks the one that can fall least comes first: a wide interval is no reason to stand above a narrow."""
     value = row.result.value
-    return (row.rank or float("inf"), float("inf") if value is None else -value, row.entry.number)
+    worst = float("inf") if row.ranks is None else row.ranks[1]
+    return (row.rank or float("inf"), worst, float("inf") if value is None else -value, row.entry.number)
 
 
 PUBLISHED = "published"

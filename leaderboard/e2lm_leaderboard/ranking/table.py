@@ -192,7 +192,7 @@ def _named(names: Sequence[str], count: int) -> str:
 
 COLUMNS = (
     *("rank", "name", "title", "team", "value", "low", "high", "split", "score", "reason", "tries"),
-    *("number", "received_at", "id", "flag"),
+    *("number", "received_at", "id", "flag", "rank_best", "rank_worst"),
 )
 TEXTS = frozenset({"name", "title", "team", "split", "score", "reason", "received_at", "id", "flag"})
 NUMBER_PARTS = ("value", "low", "high", "reason")
@@ -219,6 +219,8 @@ def table_records(table: SeasonTable, rows: Sequence[RankedEntry] | None = None)
             "received_at": row.entry.received_at,
             "id": row.entry.id,
             "flag": row.flag,
+            "rank_best": None if row.ranks is None else row.ranks[0],
+            "rank_worst": None if row.ranks is None else row.ranks[1],
             "scores": {name: _number(table.other(row.entry.id, name)) for name in other_scores(table)},
         }
         for row in (table.rows if rows is None else rows)
@@ -269,7 +271,7 @@ def table_parquet(table: SeasonTable) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    integers = {"rank", "tries", "number"}
+    integers = {"rank", "tries", "number", "rank_best", "rank_worst"}
     texts = {name for name in columns(table) if name in TEXTS or name.endswith("_reason")}
     schema = pa.schema(
         [

@@ -118,6 +118,8 @@ class RankingRow(Answer):
     received_at: str
     id: str
     flag: str
+    rank_best: int | None
+    rank_worst: int | None
     scores: dict[str, ScoreAnswer]
 
 

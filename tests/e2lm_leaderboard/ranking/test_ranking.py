@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2lm_leaderboard.ranking.ranking import ABOVE_NULL, pair_test, published_results, ranked, ranks_N
+from e2lm_leaderboard.ranking.ranking import ABOVE_NULL, pair_test, published_results, rank_ranges_N2, ranked, ranks_N
 from e2lm_leaderboard.store.store import Entry, Result
 
 NUMBERS = st.floats(-1, 1).map(lambda value: round(value, 3))
@@ -168,3 +168,27 @@ def test_the_interval_of_a_difference_covers_the_truth() -> None:
         assert test.high is not None
         covered += test.low <= 0.1 <= test.high
     assert 0.88 <= covered / runs <= 0.92
+
+
+def test_the_true_ranks_lie_in_their_ranges_all_at_once_nine_times_in_ten() -> None:
+    rng = np.random.default_rng(2)
+    truth_N, error_N = np.linspace(0.2, 0.8, 8), np.linspace(0.02, 0.2, 8)
+    rank_N = 1 + (truth_N[:, None] < truth_N[None, :]).sum(axis=1)
+    held = 0
+    for _ in range(400):
+        values_N = rng.normal(truth_N, error_N)
+        ranges = rank_ranges_N2(values_N, values_N - 1.6448536 * error_N, values_N + 1.6448536 * error_N)
+        held += bool(((ranges[:, 0] <= rank_N) & (rank_N <= ranges[:, 1])).all())
+    assert held >= 0.9 * 400
+    assert rank_ranges_N2(truth_N, truth_N - 1e-6, truth_N + 1e-6).tolist() == [[rank, rank] for rank in rank_N]
+
+
+def test_a_wide_interval_does_not_stand_above_a_narrow_better_one() -> None:
+    entries = [entry(1, "wide"), entry(2, "narrow"), entry(3, "low")]
+    found = [result(0.91, 0.2, 1.0), result(0.9, 0.88, 0.92), result(0.5, 0.48, 0.52)]
+    table = ranked(entries, {one.id: number for one, number in zip(entries, found, strict=True)})
+    assert [(row.entry.team, row.rank, row.ranks) for row in table] == [
+        ("narrow", 1, (1, 2)),
+        ("wide", 1, (1, 3)),
+        ("low", 2, (2, 3)),
+    ]
