@@ -68,6 +68,8 @@ DRAWN = ("dare_linear", "dare_ties", "della", "della_linear")
 PARTS = ("mlp", "attn", "norm", "embed", "layers.1.", "h.1.", "q_proj", "weight", "nowhere")
 
 TOLERANCE = 2.4e-7
+#: Where weights are not divided by their sum, mergekit's float32 norms, dots and sines grow with it; ours are float64.
+LOUD = 4.0
 #: One place more or less of bfloat16, where the last float32 place decides.
 HALF_TOLERANCE = {torch.bfloat16: 2**-7, torch.float16: 2**-10}
 
@@ -279,6 +281,7 @@ def _compared(
         if drawn:
             continue
         scale = max(1.0, float(one.double().abs().max())) if one.numel() else 1.0
+        scale *= LOUD if data["merge_method"] == "multislerp" else 1.0
         off = float((one.double() - other.double()).abs().max()) / scale if one.numel() else 0.0
         if not off <= HALF_TOLERANCE.get(one.dtype, TOLERANCE):
             return f"DIFFER: {name} by {off:.3g}"
