@@ -150,7 +150,10 @@ def chosen_items(values_MKI: ItemValues, keep: int, method: str) -> NDArray[np.i
 
 #: Two models to choose on and two to order are the least that can be split.
 LEAST_MODELS = 4
-ARMS = ("all", "random", "chosen")
+#: Checkpoints that items are chosen from, at least.
+LEAST_CHOSEN_FROM = 4
+#: Ways to choose that take one line each: what a better one must beat.
+BASELINES = ("item-snr", "slope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutReport:
-    """``measures``: name -> arm (all, random, chosen) -> spread over splits; every number from held-out models."""
+    """``measures``: name -> arm (all, random, chosen, baselines) -> spread over splits; all from held-out models.
+
+    ``tested``: the held-out models of every split.
+    """
 
     measures: dict[str, dict[str, Spread]]
     gains: dict[str, Spread]
@@ -180,6 +186,7 @@ class HeldOutReport:
     chosen_on: int
     tested_on: int
     overlap: float
+    tested: tuple[tuple[int, ...], ...] = ()
 
 
 def measured(
@@ -243,8 +250,12 @@ def distilled(
     repeats: int,
     rng: np.random.Generator,
     quiet: bool = True,
+    choose_until: float = 1.0,
 ) -> HeldOutReport:
-    """What choosing ``keep`` of the items by ``method`` gains, over random halves of the models."""
+    """What choosing ``keep`` of the items by ``method`` gains, over random halves of the models.
+
+    ``choose_until``: the items are chosen from this share of the run, and measured over all of it.
+    """
     models, _, items = table.shape
     count = kept_count(items, keep)
     if models < LEAST_MODELS:
@@ -254,20 +265,53 @@ def distilled(
         )
     found: list[dict[str, dict[str, float]]] = []
     picks: list[NDArray[np.int64]] = []
+    tested: list[tuple[int, ...]] = []
     with progress_bar(repeats, "splits", "distil", quiet=quiet) as bar:
         for _ in range(repeats):
             order = rng.permutation(models)
             chosen_on, tested_on = order[: models // 2].tolist(), order[models // 2 :].tolist()
-            pick = chosen_items(table.rising_MKI[chosen_on], count, method)
+            seen_MKI = chosen_from(table, choose_until)[chosen_on]
+            pick = chosen_items(seen_MKI, count, method)
             arms = {"all": np.arange(items), "random": np.sort(rng.permutation(items)[:count]), "chosen": pick}
+            arms |= {name: chosen_items(seen_MKI, count, name) for name in BASELINES if name != method}
             found.append(
                 {name: held_out_measures(table, arm, chosen_on, tested_on, target, early) for name, arm in arms.items()}
             )
             picks.append(pick)
+            tested.append(tuple(tested_on))
             bar.update()
-    measures = {name: {arm: _spread([one[arm][name] for one in found]) for arm in ARMS} for name in found[0]["all"]}
+    measures = {name: {arm: _spread([one[arm][name] for one in found]) for arm in found[0]} for name in found[0]["all"]}
     gains = {name: _spread([one["chosen"][name] - one["random"][name] for one in found]) for name in found[0]["all"]}
-    return HeldOutReport(measures, gains, repeats, models // 2, models - models // 2, _overlap(picks))
+    overlap = _overlap(picks)
+    return HeldOutReport(measures, gains, repeats, models // 2, models - models // 2, overlap, tuple(tested))
+
+
+def chosen_from(table: ItemTable, share: float) -> NDArray[np.float32]:
+    """What items are chosen from: the checkpoints of this share of the run, 4 of them at least."""
+    if not 0 < share <= 1:
+        raise UserError(f"--choose-until: found {share:g}; a share of the run above 0 and up to 1 is expected")
+    positions_K = positions_of(table)
+    count = int((positions_K <= share * positions_K[-1] + 1e-9).sum())
+    if count < min(LEAST_CHOSEN_FROM, len(positions_K)):
+        raise UserError(
+            f"--choose-until: {count} checkpoints lie in the first {share:.0%} of the run of {table.task}; at least "
+            f"{LEAST_CHOSEN_FROM} are needed to choose items by"
+        )
+    return np.asarray(table.rising_MKI[:, :count])
+
+
+def whole_measures(
+    values_MK: Values, tested: Sequence[Sequence[int]], target: Target, early: Mapping[str, int]
+) -> dict[str, Spread]:
+    """SNR and decision accuracy of a curve per series, such as another metric of all items, on the held-out models."""
+    found: dict[str, list[float]] = {}
+    for models in tested:
+        at_M = np.asarray(models, dtype=np.int64)
+        found.setdefault("SNR", []).append(late_snr(values_MK[at_M]))
+        for label, at in early.items():
+            accuracy = decision_accuracy(values_MK[at_M, at], target.values_M[at_M])
+            found.setdefault(f"DA at {label}", []).append(accuracy)
+    return {name: _spread(values) for name, values in found.items()}
 
 
 def kept_count(items: int, keep: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 from e2lm import ItemMetric, UserError
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
-from e2lm.results.direction import Directions
-from e2lm_signal.cli.input import print_notes, read_source, reading_of
+from e2lm_signal.cli.input import print_notes
 from e2lm_signal.distillation import (
+    BASELINES,
     HeldOutReport,
     Spread,
     Target,
+    chosen_from,
     chosen_items,
     distilled,
     early_checkpoints,
@@ -32,6 +34,7 @@ from e2lm_signal.distilled_files import (
     reported_metric,
     write_benchmark,
 )
+from e2lm_signal.distilled_rivals import advice_on, all_items_by, other_tables, target_rows
 from e2lm_signal.item_group import ItemGroup, joined, single
 from e2lm_signal.item_table import ItemTable, read_item_tables
 from e2lm_signal.official_score import official_selection_K
@@ -52,7 +55,8 @@ def run_distil(arguments: Namespace) -> int:
             f"{option}: {arguments.path} holds {len(tables)} tasks; give --group NAME to distil them as one benchmark, "
             "or the Samples of one"
         )
-    reports = [_of_group(group, arguments, metrics, notes) for group in groups]
+    others = other_tables(arguments, metrics)
+    reports = [_of_group(group, arguments, metrics, others, notes) for group in groups]
     if arguments.json:
         print(json.dumps({"tasks": reports}, indent=1, allow_nan=False))
     else:
@@ -61,16 +65,30 @@ def run_distil(arguments: Namespace) -> int:
     return 0
 
 
-def _of_group(group: ItemGroup, arguments: Namespace, metrics: list[ItemMetric], notes: list[str]) -> dict[str, Any]:
+def _of_group(
+    group: ItemGroup,
+    arguments: Namespace,
+    metrics: list[ItemMetric],
+    others: Sequence[ItemTable],
+    notes: list[str],
+) -> dict[str, Any]:
     rng, table = np.random.default_rng(arguments.seed), group.table
     target = _target(table, arguments, metrics)
     early = early_checkpoints(table, arguments.early_tokens)
-    report = distilled(table, arguments.keep, arguments.method, target, early, arguments.repeats, rng, quiet=False)
+    report = distilled(
+        table, arguments.keep, arguments.method, target, early, arguments.repeats, rng, False, arguments.choose_until
+    )
     keep = kept_count(table.shape[2], arguments.keep)
     card = card_of(table, report, target, arguments.method, keep, arguments.seed)
+    card["choose_until"] = arguments.choose_until
+    rivals = all_items_by(table, report, target, early, others, arguments, metrics)
+    card["all_items_by"] = {
+        name: {measure: _spread(spread) for measure, spread in measures.items()} for name, measures in rivals.items()
+    }
+    card["advice"] = advice_on(card)
     if not arguments.out and not arguments.group:
         return card
-    kept = group.kept_by_task(chosen_items(table.rising_MKI, keep, arguments.method))
+    kept = group.kept_by_task(chosen_items(chosen_from(table, arguments.choose_until), keep, arguments.method))
     if arguments.group:
         card["kept_by_task"] = {task: len(ids) for task, ids in kept.items()}
         if dropped := [task for task in group.tasks if task not in kept]:
@@ -102,26 +120,13 @@ def _benchmark(kept: dict[str, list[int]], arguments: Namespace, metric: str) ->
 def _target(table: ItemTable, arguments: Namespace, metrics: list[ItemMetric]) -> Target:
     if arguments.target is None:
         return own_target(table)
-    source = read_source(Path(arguments.target), reading_of(arguments))
-    frame = source.scores.frame
-    for column, wanted in (("task", arguments.target_task), ("metric", arguments.target_metric)):
-        present = sorted(frame[column].unique())
-        if wanted is None and len(present) > 1:
-            several = nearest_names("", present)
-            raise UserError(f"--target: {arguments.target} has several: give --target-{column}. {several}")
-        if wanted is not None and wanted not in present:
-            raise UserError(
-                f"--target-{column}: {arguments.target} has no {wanted!r}. {nearest_names(wanted, present)}"
-            )
-        frame = frame[frame[column] == (wanted or present[0])]
+    frame, sign, named = target_rows(arguments, metrics)
     last = frame.sort_values("step").groupby("series")["value"].last()
     missing = [name for name in table.series_M if name not in last.index]
     if missing:
         nearest = nearest_names(missing[0], last.index)
         raise UserError(f"--target: {arguments.target} has no series {missing[0]!r}. {nearest}")
-    metric, task = str(frame["metric"].iloc[0]), str(frame["task"].iloc[0])
-    sign = 1.0 if Directions(source.directions, tuple(metrics)).is_higher_better(task, metric) else -1.0
-    return Target(sign * last.loc[list(table.series_M)].to_numpy(np.float64), f"final {metric} of {task}")
+    return Target(sign * last.loc[list(table.series_M)].to_numpy(np.float64), f"final {named}")
 
 
 def card_of(
@@ -170,11 +175,19 @@ def as_text(card: dict[str, Any]) -> str:
         f"decisions are held against the {card['target']}",
         f"{'measure':<22}" + "".join(f"{name:>26}" for name in ("all items", "random items", "chosen items", "gain")),
     ]
+    rivals = [name for name in BASELINES if name in next(iter(card["held_out"].values()), {})]
+    lines[-1] += "".join(f"{name:>26}" for name in rivals)
     for name, arms in card["held_out"].items():
         cells = [_shown(arms[arm]) for arm in ("all", "random", "chosen")] + [_shown(card["gain_over_random"][name])]
+        cells += [_shown(arms[arm]) for arm in rivals]
         lines.append(f"{name:<22}" + "".join(f"{cell:>26}" for cell in cells))
     if card.get("sq_over"):
         lines.append(f"SQ {card['sq_over']}")
+    for metric, measures in card.get("all_items_by", {}).items():
+        shown = ", ".join(f"{name} {_shown(spread)}" for name, spread in measures.items())
+        lines.append(f"all items by {metric}: {shown}")
+    if "advice" in card:
+        lines.append(f"advice: {card['advice']}")
     if card["overlap_of_choices"] is not None:
         lines.append(f"two choices on different halves share {card['overlap_of_choices']:.0%} of their items")
     lines.append(f"note: {card['note']}; gain is chosen minus random")

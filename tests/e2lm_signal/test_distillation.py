@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from e2lm.command_line import main
 from e2lm.item_metric import ItemChoices
 from e2lm_signal.distillation import (
     METHODS,
+    chosen_from,
     chosen_items,
     distilled,
     early_checkpoints,
@@ -55,7 +57,7 @@ def test_chosen_items_beat_random_ones_on_models_that_had_no_say():
 
 def test_a_spread_is_the_mean_and_the_middle_90_percent_of_the_splits_that_have_a_number(monkeypatch):
     splits = [*map(float, np.random.default_rng(0).permutation(101)), float("nan"), float("nan")]
-    numbers = iter([one for one in splits for _arm in range(3)])
+    numbers = iter([one for one in splits for _arm in range(4)])
     monkeypatch.setattr("e2lm_signal.distillation.held_out_measures", lambda *given: {"SNR": next(numbers)})
     report = distilled(made(), 0.2, "slope", own_target(made()), {}, len(splits), np.random.default_rng(0))
     for spread in report.measures["SNR"].values():
@@ -130,7 +132,7 @@ def test_the_command_writes_ids_and_card_and_prints_held_out_numbers_only(npz, t
     [card] = json.loads(capsys.readouterr().out)["tasks"]
     assert card["kept"] == 40
     assert card["tested_on"] == 6
-    assert set(card["held_out"]["SNR"]) == {"all", "random", "chosen"}
+    assert set(card["held_out"]["SNR"]) == {"all", "random", "chosen", "item-snr", "slope"}
     ids = json.loads((out / "items.json").read_text())["made"]
     assert len(ids) == 40
     assert sum(i < GOOD for i in ids) > 28
@@ -253,3 +255,40 @@ def test_the_signal_to_noise_of_an_item_is_spread_between_models_over_noise_betw
     values_MKI[:, ::2] += 0.25
     expected = np.std([1.0, 2.0, 4.0], ddof=1) / (0.25 / np.sqrt(2))
     assert item_snr_I(values_MKI.astype(np.float32), 1) == pytest.approx([expected], rel=1e-5)
+
+
+def test_the_card_holds_the_chosen_items_against_one_line_baselines_and_the_users_own_better_metric(tmp_path, capsys):
+    table = made()
+    path, target = tmp_path / "made_margin.npz", tmp_path / "scores.csv"
+    np.savez(path, margin=table.values_MKI, models=np.array(table.series_M), steps=table.steps_K)
+    skill_M = table.rising_MKI[:, -5:, :GOOD].mean(axis=(1, 2))
+    rng = np.random.default_rng(1)
+    lines = ["series,step,task,metric,value"]
+    for name, skill in zip(table.series_M, skill_M, strict=True):
+        for step in table.steps_K:  # an accuracy that hardly shakes between checkpoints
+            lines.append(f"{name},{step},made,acc,{0.5 + 0.1 * skill + 1e-4 * rng.normal()}")
+    target.write_text("\n".join(lines))
+    assert main(["signal", "distil", str(path), "--repeats", "4", "--target", str(target), "--json"]) == 0
+    [card] = json.loads(capsys.readouterr().out)["tasks"]
+    assert set(card["held_out"]["SNR"]) == {"all", "random", "chosen", "item-snr", "slope"}
+    assert card["all_items_by"]["acc of made"]["SNR"]["mean"] > card["held_out"]["SNR"]["chosen"]["mean"]
+    assert card["advice"].startswith("do not distil: all items by acc of made")
+    assert main(["signal", "distil", str(path), "--repeats", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "advice:" in said
+    assert "do not distil" not in said
+
+
+def test_items_may_be_chosen_from_the_first_half_of_training_alone():
+    table, rng = made(), np.random.default_rng(0)
+    assert chosen_from(table, 0.5).shape[1] == CHECKPOINTS // 2
+    report = distilled(table, 0.2, "slope", own_target(table), {}, 3, rng, choose_until=0.5)
+    late_MKI = table.values_MKI.copy()
+    late_MKI[:, CHECKPOINTS // 2 :] = late_MKI[:, CHECKPOINTS // 2 :][:, :, ::-1]
+    assert np.array_equal(
+        chosen_items(chosen_from(table, 0.5), GOOD, "slope"),
+        chosen_items(chosen_from(replace(table, values_MKI=late_MKI), 0.5), GOOD, "slope"),
+    )
+    assert report.measures["SNR"]["chosen"].mean > report.measures["SNR"]["random"].mean
+    with pytest.raises(UserError, match="checkpoints lie in the first"):
+        chosen_from(table, 0.1)

@@ -89,6 +89,10 @@ def _distil(parser: ArgumentParser) -> None:
     _items_source(parser)
     parser.add_argument("--keep", type=SHARE, default=0.2, help="share of items to keep (default: 0.2)")
     parser.add_argument("--method", default="group-snr", help="group-snr, item-snr, slope, discrimination or irt")
+    parser.add_argument(
+        "--choose-until", type=SHARE, default=1.0, metavar="SHARE",
+        help="choose the items from this first share of the run, e.g. 0.5, and measure them over all (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--repeats", type=COUNT, default=20, help="random halves of the models (default: 20)")
     parser.add_argument(
         "--target", metavar="SCORES", help="a Scores table whose final values say who won (default: the items' own)"
