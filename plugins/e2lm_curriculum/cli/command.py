@@ -1,4 +1,4 @@
-"""``e2lm train`` and its actions: plan, compare, export."""
+"""``e2lm train`` and its actions: plan, compare, export, seen."""
 
 from __future__ import annotations
 
@@ -98,6 +98,14 @@ def _export(parser: CommandParser) -> None:
     _common(parser, "say what would be copied; write nothing")
 
 
+def _seen(parser: CommandParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of one size, with its series.json")
+    parser.add_argument("--step", type=COUNT_OR_NONE, help="up to which optimiser step (the last)")
+    parser.add_argument("--query", action="append", metavar="TEXT", help="text to look for; may be given several times")
+    parser.add_argument("--queries", type=Path, metavar="FILE", help="texts to look for, one on each line")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 _ACTIONS = {
     "plan": Action(
         "Show, or write for another trainer, what a curriculum would show when; nothing is trained. With a CONFIG or "
@@ -116,6 +124,12 @@ _ACTIONS = {
         "Copy the checkpoints of a trained size that lie on BabyLM's grid of words to OUT/chck_<n>M.",
         _export,
         "e2lm_curriculum.cli.export:run_export",
+    ),
+    "seen": Action(
+        "Say what a model had been shown by a step, and which step and checkpoint saw a text first: examples, "
+        "documents and passages, from the plan of the run. Nothing is loaded but its tokens.",
+        _seen,
+        "e2lm_curriculum.cli.seen:run_seen",
     ),
 }
 
