@@ -62,7 +62,7 @@ class SeenText:
         self.step = last if step is None else step
         if not 0 <= self.step <= last:
             raise UserError(f"--step: found {step}; {run} has checkpoints up to step {last}")
-        #: Whether a curriculum of the vocabulary showed some tokens as unknown, so that less was seen than is told here.
+        #: Whether a curriculum of the vocabulary showed some tokens as unknown, so less was seen than told.
         self.is_limited = plan.vocabulary_shares_S is not None
         drawn_N = np.asarray(plan.indices_SB[: self.step]).reshape(-1)
         self.draws = len(drawn_N)
