@@ -145,7 +145,7 @@ class SeenText:
         special = set(tokenizer.get_added_tokens_decoder())
         letters = _byte_of_letter()
         return [
-            NO_TEXT if number in special else bytes(letters[one] for one in tokenizer.id_to_token(number))
+            NO_TEXT if number in special else bytes(letters[one] for one in str(tokenizer.id_to_token(number)))
             for number in range(tokenizer.get_vocab_size())
         ]
 
