@@ -26,7 +26,7 @@ NO_TEXT = b"\xff"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TextPlace:
     """Where a query stands in the training text: its first and its last example."""
 
     first_example: int
@@ -115,7 +115,7 @@ class SeenText:
         held_out = text in (self._out / HELD_OUT_FILE).read_text(encoding="utf-8")
         return QuerySeen(text, len(places), len(first_steps), times, first, min(after, default=None), held_out)
 
-    def _places(self, text: bytes) -> Iterator[Place]:
+    def _places(self, text: bytes) -> Iterator[TextPlace]:
         """Every place of ``text``, by its tokens, part by part with an overlap in which a place may lie."""
         length = self._prepared.sequence_length
         total = len(self._tokens_K)
@@ -129,7 +129,7 @@ class SeenText:
                 first = int(np.searchsorted(ends_K, place, side="right"))
                 last = int(np.searchsorted(ends_K, place + len(text) - 1, side="right"))
                 if first < TOKENS_AT_ONCE:  # else it is found again in the next part
-                    yield Place((start + first) // length, (start + last) // length)
+                    yield TextPlace((start + first) // length, (start + last) // length)
                 place = joined.find(text, place + 1)
 
     @cached_property
