@@ -152,7 +152,9 @@ say = Catalogue(
         ),
         "token": "Token of the team",
         "bundle": "Bundle",
-        "daily_limit": ("{count} {count:plural submission|submissions} within 24 hours; refused ones do not count."),
+        "daily_limit": (
+            "{count} {count:plural submission|submissions} within 24 hours; refused ones do not count, but copies do."
+        ),
         "no_such_token": "No team has this token.",
         "refused": "Refused:",
         # -- charts

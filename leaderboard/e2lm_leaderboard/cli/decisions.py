@@ -13,6 +13,15 @@ from e2lm.errors import UserError, nearest_names
 from e2lm_leaderboard.cli.organiser import add_season_argument, opened
 
 
+#: What a team is told where the organiser says no more, by state.
+REASONS = {
+    "refused": "refused by the organiser; the try is free",
+    "withdrawn": "withdrawn by its team",
+    "disqualified": "disqualified by the organiser",
+    "queued": "",
+}
+
+
 def configure_decision(parser: ArgumentParser) -> None:
     """Arguments of ``refuse``, ``withdraw``, ``disqualify`` and ``rerun``."""
     add_season_argument(parser)
@@ -34,7 +43,7 @@ def run_decision(arguments: Namespace) -> int:
         if not arguments.dry_run:
             if state == State.QUEUED and (notes := store.notes(entry.id)):
                 store.note(entry.id, f"accepted by rerun: {notes.removeprefix('accepted by rerun: ')}", utc_now())
-            entry = store.move(entry.id, state, utc_now(), arguments.why or f"by the organiser: {arguments.action}")
+            entry = store.move(entry.id, state, utc_now(), arguments.why or REASONS[state])
         print(f"{entry.name} ({entry.id[:12]}) of {entry.team}: {'would be ' * arguments.dry_run}{state.value}")
     return EXIT_OK
 

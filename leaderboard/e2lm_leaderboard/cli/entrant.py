@@ -268,7 +268,7 @@ def _stored(arguments: Namespace, report: Any, archive: bytes) -> dict[str, Any]
         try:
             entry, is_new = store.submit(incoming, season.rules.submissions_per_day, utc_now(), season.admission)
         except LimitReachedError as error:
-            raise UserError(f"{error}; refused ones do not count, try again tomorrow") from error
+            raise UserError(f"{error}; refused ones do not count, but copies do") from error
         except NotOpenError as error:
             raise UserError(str(error)) from error
     return {"id": entry.id, "name": entry.name, "state": entry.state, "new": is_new}
