@@ -12,7 +12,6 @@ from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
 from e2lm.errors import UserError, nearest_names
 from e2lm_leaderboard.cli.organiser import add_season_argument, opened
 
-
 #: What a team is told where the organiser says no more, by state.
 REASONS = {
     "refused": "refused by the organiser; the try is free",
