@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -140,7 +140,7 @@ def _rows(
     logged: _Logged | None,
     metrics: Sequence[ItemMetric],
 ) -> list[ScoreRow]:
-    rows = [replace(like, metric=metric, value=value, stderr=stderr) for metric, value, stderr in values]
+    rows = [_valued(like, *told) for told in values]
     if logged is not None and logged.samples is not None:
         rows += scored_samples(logged.samples, metrics, like, {row.metric for row in rows})
     return rows
@@ -294,9 +294,13 @@ def unfiltered_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, f
 
 def plain_rows(values: Mapping[str, Any], like: ScoreRow) -> list[ScoreRow]:
     """A row for each of :func:`unfiltered_values`, the rest as in ``like``."""
-    return [
-        replace(like, metric=metric, value=value, stderr=stderr) for metric, value, stderr in unfiltered_values(values)
-    ]
+    return [_valued(like, *told) for told in unfiltered_values(values)]
+
+
+def _valued(like: ScoreRow, metric: str, value: float, stderr: float) -> ScoreRow:
+    """``like`` with a value; ``replace`` takes five times as long."""
+    where, cost = (like.series, like.step, like.task), (like.params, like.tokens, like.flops)
+    return ScoreRow(*where, metric, value, *cost, stderr, like.n, like.chance, like.params_active, like.key)
 
 
 def item_count(values: Mapping[str, Any]) -> int:
