@@ -58,11 +58,14 @@ say = Catalogue(
         "of_model": "N={params:.3g}, D={tokens:.3g}: {translated}",
         "translated": "{first:.4f} -> {second:.4f} ({interval})",
         # -- decisions
+        "trillion": "{count:.3g} trillion",
+        "billion": "{count:.3g} billion",
+        "million": "{count:.3g} million",
         "option_stop": "stop here",
-        "option_continue": "continue the run of {params:.3g} parameters to {tokens:.3g} tokens",
-        "option_larger": "start a larger model of {params:.3g} parameters on {tokens:.3g} tokens",
-        "option_smaller": "start a smaller model of {params:.3g} parameters on {tokens:.3g} tokens",
-        "option_data": "train on {name} instead: {params:.3g} parameters from scratch on {tokens:.3g} tokens",
+        "option_continue": "continue the run of {params} parameters to {tokens} tokens",
+        "option_larger": "start a larger model of {params} parameters on {tokens} tokens",
+        "option_smaller": "start a smaller model of {params} parameters on {tokens} tokens",
+        "option_data": "train on {name} instead: {params} parameters from scratch on {tokens} tokens",
         "observed": "observed",
         "forecast_from": "{predictor} of {rows} rows",
         "carried_on": "its loss now, {loss:.4f}, carried on by {predictor}",
@@ -70,24 +73,24 @@ say = Catalogue(
             "the loss now times the forecast ratio; error as of public runs replayed from half to the end"
         ),
         "matched_runs": "{before}; matched runs of {name}",
-        "experiment": "a run of {flops:.3g} FLOPs ({share:.1%} of the budget) in the manner of '{option}'",
+        "experiment": "a run of {flops} FLOPs ({share:.1%} of the budget) in the manner of '{option}'",
         "decided": "Do this: {best}.",
         "undecided": (
             "The data cannot decide. Leaning: {best}; but '{second}' may be as good ({share:.0%} against "
             "{second_share:.0%})."
         ),
         "gain": (
-            "Expected gain over stopping, after cost: {gain:,.4g} (90 % interval {low:,.4g} to {high:,.4g}). Chance "
-            "that another option would have been better: {regret:.0%}, expected loss by that: {expected:,.4g}."
+            "Expected gain over stopping, after cost: {gain} (90 % interval {low} to {high}). Chance "
+            "that another option would have been better: {regret:.0%}, expected loss by that: {expected}."
         ),
         "option": (
-            "- {name}: {words}; cost {cost:,.4g}, loss {loss:.4f} ({low:.4f} to {high:.4f}), gain {gain:,.4g}; best "
+            "- {name}: {words}; cost {cost}, loss {loss:.4f} ({low:.4f} to {high:.4f}), gain {gain}; best "
             "with probability {share:.0%}; from {origin}."
         ),
         "no_experiment": "No small experiment is worth its cost: its result would rarely change the choice.",
-        "cheapest_experiment": "Cheapest way to know better: {words}; cost {cost:,.4g}, worth {worth:,.4g}.",
+        "cheapest_experiment": "Cheapest way to know better: {words}; cost {cost}, worth {worth}.",
         "assumptions": (
-            "A point is 0.01 of loss, worth {point:,.4g} each; budget {flops:.3g} FLOPs; losses are those of {model} "
+            "A point is 0.01 of loss, worth {point} each; budget {flops} FLOPs; losses are those of {model} "
             "on {data}, with its intervals: {method}."
         ),
         "independent_errors": (
@@ -101,3 +104,42 @@ say = Catalogue(
         "how_sure": "how sure",
     },
 )
+
+#: Numbers that have a word, largest first.
+WORDS = {"trillion": 1e12, "billion": 1e9, "million": 1e6}
+#: Amounts of money from here on are whole.
+WHOLE_MONEY = 100.0
+
+
+def counted(number: float) -> str:
+    """How many parameters or tokens, as people say it.
+
+    >>> counted(6.84e9), counted(4.92e11), counted(1234.0)
+    ('6.84 billion', '492 billion', '1,234')
+    """
+    for key, unit in WORDS.items():
+        if 0.9995 * unit <= number < 9.995e2 * unit:
+            return say(key, count=number / unit)
+    return f"{number:,.0f}" if number < 1e6 else powers_of_ten(number)
+
+
+def powers_of_ten(number: float) -> str:
+    """A large number without the e of computers.
+
+    >>> powers_of_ten(1.2e22), powers_of_ten(5000.0)
+    ('1.2 x 10^22', '5,000')
+    """
+    if number < 1e6:
+        return f"{number:,.4g}" if number < 1e3 else f"{number:,.0f}"
+    mantissa, exponent = f"{number:.2e}".split("e")
+    return f"{float(mantissa):g} x 10^{int(exponent)}"
+
+
+def money(amount: float, currency: str = "") -> str:
+    """An amount, whole where it is not small.
+
+    >>> money(-103820.4, "EUR"), money(0.25)
+    ('-103,820 EUR', '0.25')
+    """
+    number = f"{amount:,.0f}" if abs(amount) >= WHOLE_MONEY or amount == 0 else f"{amount:.3g}"
+    return f"{number} {currency}".rstrip()

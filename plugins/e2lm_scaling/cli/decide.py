@@ -20,7 +20,7 @@ from e2lm_scaling.cli.input import (
     source_report,
     write_plots,
 )
-from e2lm_scaling.messages import say
+from e2lm_scaling.messages import money, powers_of_ten, say
 
 if TYPE_CHECKING:
     from e2lm.scaling_predictor import LossTable
@@ -37,6 +37,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--cost-per-gpu-hour", type=Number(least=0), help="price of a GPU hour")
     parser.add_argument("--cost-per-token", type=Number(least=0), help="price of a token of the current model")
     parser.add_argument("--value-per-point", type=Number(least=0), required=True, help="what 0.01 less loss is worth")
+    parser.add_argument("--currency", default="", metavar="NAME", help="currency of costs and values, to be shown")
     parser.add_argument("--current", metavar="N=...,D=...", help="the run that could go on (default: most compute)")
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=FILE", help="runs on other data with the same N and D"
@@ -83,6 +84,7 @@ def run(arguments: Namespace) -> int:
             "budget_flops": flops,
             "cost_per_flop": cost_per_flop,
             "value_per_point": arguments.value_per_point,
+            "currency": arguments.currency,
             "left_out": [*said["left_out"], *decision_left_out(found)],
         }
     )
@@ -180,8 +182,10 @@ def decision_report(found: Decision) -> dict[str, Any]:
 
 def decision_words(report: dict[str, Any]) -> list[str]:
     """One page in plain words."""
-    lines = [_choice(report), _gain(report), *map(_option, report["options"]), _experiment(report["experiment"])]
-    point, flops = report["value_per_point"], report["budget_flops"]
+    currency = report["currency"]
+    options = [_option(one, currency) for one in report["options"]]
+    lines = [_choice(report), _gain(report), *options, _experiment(report["experiment"], currency)]
+    point, flops = money(report["value_per_point"], currency), powers_of_ten(report["budget_flops"])
     told = {"model": report["model"], "data": report["data"], "method": _method(report)}
     lines.append(say("assumptions", point=point, flops=flops, **told))
     if report["errors"] == "independent":
@@ -201,27 +205,29 @@ def _choice(report: dict[str, Any]) -> str:
 def _gain(report: dict[str, Any]) -> str:
     best = report["options"][0]
     low, high = best["gain_interval"]
-    regret = {"regret": report["regret_probability"], "expected": report["expected_regret"]}
-    return say("gain", gain=best["gain"], low=low, high=high, **regret)
+    amounts = {"gain": best["gain"], "low": low, "high": high, "expected": report["expected_regret"]}
+    told = {name: money(amount, report["currency"]) for name, amount in amounts.items()}
+    return say("gain", regret=report["regret_probability"], **told)
 
 
-def _option(one: dict[str, Any]) -> str:
+def _option(one: dict[str, Any], currency: str) -> str:
     low, high = one["loss_interval"]
-    told = {name: one[name] for name in ("name", "words", "cost", "loss", "gain")}
+    told = {name: one[name] for name in ("name", "words", "loss")}
+    told |= {name: money(one[name], currency) for name in ("cost", "gain")}
     return say("option", low=low, high=high, share=one["best_probability"], origin=one["traced_to"], **told)
 
 
-def _experiment(experiment: dict[str, Any] | None) -> str:
+def _experiment(experiment: dict[str, Any] | None, currency: str) -> str:
     if experiment is None:
         return say("no_experiment")
-    worth = experiment["value_of_information"]
-    return say("cheapest_experiment", words=experiment["words"], cost=experiment["cost"], worth=worth)
+    cost, worth = (money(experiment[name], currency) for name in ("cost", "value_of_information"))
+    return say("cheapest_experiment", words=experiment["words"], cost=cost, worth=worth)
 
 
 def _method(report: dict[str, Any]) -> str:
-    """How the interval of the best option with a forecast was made."""
+    """How the intervals of the options with a forecast were made, each way once."""
     methods = [one["loss_method"] for one in report["options"] if one["name"] != "stop" and one["loss_method"]]
-    return methods[0] if methods else say("no_method")
+    return "; or ".join(dict.fromkeys(methods)) or say("no_method")
 
 
 def _figures(found: Decision) -> list[Any]:

@@ -29,7 +29,7 @@ from e2lm_scaling.forecast.table import check_split, flops_of
 from e2lm_scaling.laws.fit import fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
-from e2lm_scaling.messages import say
+from e2lm_scaling.messages import counted, powers_of_ten, say
 
 #: A point is a hundredth of the unit of the loss.
 POINT = 0.01
@@ -219,7 +219,7 @@ def _continued(question: Question) -> list[Option]:
         more = tokens + share * whole
         then = question.forecaster.predict(params, worth(more, question.limits))
         forecast = _carried_on(seen, now, then)
-        words = say("option_continue", params=params, tokens=more)
+        words = say("option_continue", params=counted(params), tokens=counted(more))
         traced_to = say("carried_on", loss=seen, predictor=question.forecaster.predictor.name)
         cost = share * question.flops * question.cost_per_flop
         found.append(Option(name, words, params, more, cost, forecast, *_parts(forecast), traced_to))
@@ -228,6 +228,7 @@ def _continued(question: Question) -> list[Option]:
 
 def _carried_on(seen: float, now: Forecast, then: Forecast) -> Forecast:
     """The loss seen now times the predictor's ratio; what sets this run apart from others stays as it is."""
+    _ends(then)  # a predictor that does not say how sure it is decides nothing
     ratio = then.value / now.value
     total = float(np.hypot(CONTINUED_DOUBT * np.log(ratio), CONTINUED_NOISE))
     value, drawn_S = seen * ratio, None
@@ -255,10 +256,8 @@ def _from_scratch(question: Question, name: str, words: str, params: float) -> O
     traced_to = say(
         "forecast_from", predictor=question.forecaster.predictor.name, rows=len(question.forecaster.table.loss_R)
     )
-    return Option(
-        name, say(words, params=params, tokens=tokens), params, tokens, question.flops * question.cost_per_flop,
-        forecast, *_parts(forecast), traced_to,
-    )  # fmt: skip
+    said, cost = say(words, params=counted(params), tokens=counted(tokens)), question.flops * question.cost_per_flop
+    return Option(name, said, params, tokens, cost, forecast, *_parts(forecast), traced_to)
 
 
 def _parts(forecast: Forecast) -> tuple[float, float]:
@@ -304,7 +303,7 @@ def _other_data(question: Question, name: str, other: LossTable) -> Option:
     method = f"{before.method or 'own interval'}; difference of matched runs, its error added in squares"
     interval = ratio_interval(before.value * ratio, half)
     forecast = Forecast(before.value * ratio, *interval, method=method, draws_S=moved)
-    words = say("option_data", name=name, params=base.params, tokens=base.tokens)
+    words = say("option_data", name=name, params=counted(base.params), tokens=counted(base.tokens))
     traced_to = say("matched_runs", before=base.traced_to, name=name)
     return replace(base, name=f"data-{name}", words=words, forecast=forecast, traced_to=traced_to, difference=found)
 
@@ -355,7 +354,7 @@ def _experiment(question: Question, two: list[Valued]) -> Experiment | None:
         ratio = mean / removed
         value = removed * float(norm.pdf(ratio) - ratio * norm.sf(ratio))
         cost = flops * question.cost_per_flop
-        words = say("experiment", flops=flops, share=share, option=two[1].option.name)
+        words = say("experiment", flops=powers_of_ten(flops), share=share, option=two[1].option.name)
         if value > cost and (best is None or value - cost > best.value - best.cost):
             best = Experiment(words, flops, cost, value)
     return best

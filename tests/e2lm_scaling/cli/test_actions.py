@@ -173,11 +173,12 @@ def test_a_backtest_of_few_runs_shows_no_number_that_was_not_measured(tmp_path, 
     params = np.geomspace(1e7, 1e10, 8)
     frame = pd.DataFrame({"params": params, "tokens": 20 * params, "loss": 1.7 + 400 / params**0.34})
     frame.to_csv(tmp_path / "few.csv", index=False)
-    arguments = ("backtest", "--data", tmp_path / "few.csv", "--columns", COLUMNS)
+    arguments = ("backtest", "--data", tmp_path / "few.csv", "--columns", COLUMNS, "--ratio", 1000)
     report = json.loads(predict(capsys, *arguments, "--json")[1])
-    assert {(one["inner_error"], one["coverage_90"], one["half_width"]) for one in report["models"]} == {(None,) * 3}
+    assert {one["inner_error"] for one in report["models"]} == {None}
+    assert all(one["half_width"] > 0.05 for one in report["models"])  # that of small tables
     _, text, _ = predict(capsys, *arguments)
-    assert re.search(r"^log-linear +- +\d.* - +- \(baseline\)$", text, re.MULTILINE)
+    assert re.search(r"^log-linear +- +\d.*\(baseline\)$", text, re.MULTILINE)
     assert "the training part alone chooses none, for it has too few runs" in text
     assert "inf" not in text
     assert "nan" not in text
