@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2lm.argument import AMOUNT, PORTION, Number
 from e2lm.errors import UserError
+from e2lm_scaling.amounts import money, powers_of_ten
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
@@ -20,7 +21,7 @@ from e2lm_scaling.cli.input import (
     source_report,
     write_plots,
 )
-from e2lm_scaling.messages import money, powers_of_ten, say
+from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     from e2lm.scaling_predictor import LossTable

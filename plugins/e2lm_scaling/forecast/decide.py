@@ -22,6 +22,7 @@ from scipy.stats import t as student
 from e2lm.errors import UserError
 from e2lm.interval import Interval, normal_quantile, percentile_interval, ratio_interval
 from e2lm.scaling_predictor import Forecast, Forecaster, LossTable
+from e2lm_scaling.amounts import counted, powers_of_ten
 from e2lm_scaling.forecast.calibration import DRAWS
 from e2lm_scaling.forecast.comparison import RECIPE_DRIFT, LossDifference, compare_recipes
 from e2lm_scaling.forecast.plan import Constraints, tokens_for, worth
@@ -29,7 +30,7 @@ from e2lm_scaling.forecast.table import check_split, flops_of
 from e2lm_scaling.laws.fit import fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
-from e2lm_scaling.messages import counted, powers_of_ten, say
+from e2lm_scaling.messages import say
 
 #: A point is a hundredth of the unit of the loss.
 POINT = 0.01
