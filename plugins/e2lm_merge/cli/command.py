@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -60,6 +59,7 @@ def run_merge(options: Namespace) -> int:
     """Plan what the config says, and unless it is a dry run, merge; where it is to be scored, that first."""
     from e2lm.merge_strategy import ScoredMerge
     from e2lm_merge.output.folder import check_output
+    from e2lm_merge.plan.compatibility import tell
     from e2lm_merge.plan.merge_plan import check_whole_numbers, find_strategy, plan_merge
     from e2lm_merge.plan.recipe import recipe_from_data
 
@@ -78,8 +78,7 @@ def run_merge(options: Namespace) -> int:
             recipe = recipe_from_data(dict(found), strategy.name)
         plan = plan_merge(recipe, options.config.parent)
         check_whole_numbers(plan)
-    for finding in plan.findings:
-        print(f"e2lm: warning: {finding.model}: {finding.message}", file=sys.stderr)
+    tell(plan.findings)
     return _merge(plan, options, searched)
 
 

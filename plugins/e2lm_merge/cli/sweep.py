@@ -10,10 +10,10 @@ import io
 import itertools
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,12 +23,16 @@ from e2lm.command import CommandParser
 from e2lm.errors import UserError, nearest_names
 from e2lm.merge_strategy import MergeStrategy, Value, parse_merge_spec
 from e2lm.progress import progress_bar
+from e2lm_merge.plan.compatibility import tell
 from e2lm_merge.plan.merge_plan import MergePlan, find_strategy, plan_merge
-from e2lm_merge.plan.recipe import Recipe, RecipeModel, read_recipe
+from e2lm_merge.plan.recipe import Recipe, RecipeModel, RecipeSlice, RecipeSource, read_recipe
 from e2lm_merge.search.items import UNIT, build_scoring, interval_of, paired_interval, score_field
 
 #: More candidates than this are surely a slip, and the best of so many is best by luck.
 MOST_CANDIDATES = 1000
+
+
+Entry = TypeVar("Entry", RecipeModel, RecipeSource, RecipeSlice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +74,25 @@ def candidates(recipe: Recipe, strategy: MergeStrategy, grid: dict[str, list[Val
     found = []
     for point in points:
         values = dict(zip(grid, point, strict=True))
-        # A model's own entry would win over the shared one.
-        models = tuple(
-            RecipeModel(
-                model=entry.model,
-                parameters={name: value for name, value in entry.parameters.items() if name not in values},
-            )
-            for entry in recipe.models
-        )
-        changed = {"parameters": {**recipe.parameters, **values}, "models": models, "score": None}
+        changed = {
+            "parameters": {**recipe.parameters, **values},
+            "models": tuple(_without(entry, values) for entry in recipe.models),
+            "slices": tuple(
+                _without(one, values).model_copy(
+                    update={"sources": tuple(_without(source, values) for source in one.sources)}
+                )
+                for one in recipe.slices
+            ),
+            "score": None,
+        }
         found.append(Candidate(values, recipe.model_copy(update=changed)))
     return found
+
+
+def _without(entry: Entry, names: Mapping[str, Value]) -> Entry:
+    """``entry`` without parameters of these names: its own would win over the shared ones that are swept."""
+    kept = {name: value for name, value in entry.parameters.items() if name not in names}
+    return entry.model_copy(update={"parameters": kept})
 
 
 def _unmerged(plan: MergePlan) -> list[tuple[str, Recipe]]:
@@ -115,6 +127,7 @@ def sweep(recipe: Recipe, grid: dict[str, list[Value]], near: Path | None, quiet
     strategy = find_strategy(recipe.merge_method)
     listed = candidates(recipe, strategy, grid)
     plans = [plan_merge(one.recipe, near) for one in listed]
+    tell(plans[0].findings)
     singles = _unmerged(plans[0])
     single_plans = [plan_merge(one, near) for _, one in singles]
     scoring = build_scoring(score_field(recipe), plans[0], near, pooled=True)

@@ -10,6 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from e2lm.errors import UserError
 from e2lm.merge_strategy import Value, parse_merge_spec
 from e2lm_merge.output.in_memory import merged_model
+from e2lm_merge.plan.compatibility import tell
 from e2lm_merge.plan.merge_plan import MergePlan, plan_merge
 from e2lm_merge.plan.recipe import Recipe, read_recipe, recipe_from_data
 
@@ -75,6 +76,7 @@ class E2lmMerge(HFLM):  # type: ignore[misc]
         recipe = recipe_of_arguments(config, strategy, models, fields)
         near = None if config is None else Path(config).parent
         self.merge_plan: MergePlan = plan_merge(recipe, near)
+        tell(self.merge_plan.findings)
         model = merged_model(self.merge_plan)
         model = model.to(usable_device(device))
         kwargs.setdefault("tokenizer", str(self.merge_plan.donor.folder))

@@ -7,6 +7,7 @@ held against the donor.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -65,6 +66,12 @@ class ModelFinding:
     severity: Severity
     model: str
     message: str
+
+
+def tell(findings: Sequence[ModelFinding]) -> None:
+    """A line each on standard error."""
+    for one in findings:
+        print(f"e2lm: warning: {one.model}: {one.message}", file=sys.stderr)
 
 
 def compare_models(models: Sequence[ModelSource], donor: ModelSource) -> list[ModelFinding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import WEIGHT, MergeStrategy, ScoredMerge, TrajectoryMerge
+from e2lm.merge_strategy import WEIGHT, MergeStrategy, ScoredMerge, TrajectoryMerge, WeightedSum
 from e2lm.plugin_manager import plugin_manager
 from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
@@ -413,11 +413,12 @@ class _MergePlanner:
         order = list(range(len(sources)))
         if not self.strategy.ordered:
             order.sort(key=lambda index: (sources[index][0].model.place, sources[index][0].first_layer))
+        settled = self.strategy.settled(parameters)
         merge = TensorMerge(
             name=tensor.output,
             shape=inputs[0].shape,
             dtype=_output_type(self.recipe.output_type, inputs),
-            strategy=self.strategy.settled(parameters),
+            strategy=settled,
             sources=tuple(sources[index][1] for index in order),
             base=base,
             weights=tuple(weights[index] for index in order),
@@ -427,7 +428,7 @@ class _MergePlanner:
             layer=tensor.layer,
             layers=tensor.layers,
             allow_nonfinite=self.recipe.allow_nonfinite,
-            identities=tuple(one.sources[index].model.digest for index in order),
+            identities=() if isinstance(settled, WeightedSum) else tuple(sources[i][0].model.digest for i in order),
         )
         if self.strategy.check is not None:
             self.strategy.check(merge.group())

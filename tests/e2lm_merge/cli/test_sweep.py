@@ -87,3 +87,21 @@ def test_a_grid_that_is_none_is_refused(
     config.write_text(json.dumps(data))
     assert main(["merge", "sweep", str(config), "--grid", grid]) == 2
     assert "densi" in capsys.readouterr().err
+
+
+def test_a_swept_number_counts_whatever_stands_beside_sources_and_slices(models: Any) -> None:
+    from e2lm_merge.cli.sweep import candidates
+    from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
+    from e2lm_merge.plan.recipe import recipe_from_data
+
+    base, one = models(1)
+    source = {"model": one, "layer_range": [0, 2], "parameters": {"weight": 0.9}}
+    given = {"model": base, "layer_range": [0, 2]}
+    data = {
+        "merge_method": "task_arithmetic",
+        "base_model": base,
+        "slices": [{"sources": [given, source], "parameters": {"weight": 0.8}}],
+    }
+    listed = candidates(recipe_from_data(data, "test"), find_strategy("task_arithmetic"), {"weight": [0.1, 0.2]})
+    weights = [plan_merge(candidate.recipe).merges[0].weights for candidate in listed]
+    assert weights == [(0.1,), (0.2,)]
