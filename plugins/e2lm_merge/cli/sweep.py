@@ -32,7 +32,7 @@ from e2lm_merge.search.items import UNIT, build_scoring, interval_of, paired_int
 MOST_CANDIDATES = 1000
 
 
-Entry = TypeVar("Entry", RecipeModel, RecipeSource, RecipeSlice)
+WithParameters = TypeVar("WithParameters", RecipeModel, RecipeSource, RecipeSlice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def candidates(recipe: Recipe, strategy: MergeStrategy, grid: dict[str, list[Val
     return found
 
 
-def _without(entry: Entry, names: Mapping[str, Value]) -> Entry:
+def _without(entry: WithParameters, names: Mapping[str, Value]) -> WithParameters:
     """``entry`` without parameters of these names: its own would win over the shared ones that are swept."""
     kept = {name: value for name, value in entry.parameters.items() if name not in names}
     return entry.model_copy(update={"parameters": kept})

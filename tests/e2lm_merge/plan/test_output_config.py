@@ -86,6 +86,51 @@ def test_what_the_class_knows_and_the_config_leaves_out_is_written(
     assert stacked((folder, 1, 4)).config["layer_types"] == [full, sliding, full]
 
 
+TINY: dict[str, Any] = {
+    "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 32, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2,
+}  # fmt: skip
+GPT2 = {"vocab_size": 32, "n_positions": 32, "n_embd": 16, "n_layer": 4, "n_head": 2}
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [
+        ("qwen2", {**TINY, "use_sliding_window": True, "sliding_window": 3, "max_window_layers": 2}),
+        ("gemma3_text", {**TINY, "sliding_window": 3, "layer_types": [KINDS[0], KINDS[0], KINDS[1], KINDS[0]]}),
+        ("smollm3", {**TINY, "no_rope_layers": [1, 0, 1, 0]}),
+        ("cohere2", {**TINY, "sliding_window": 3}),
+        ("gpt2", GPT2),
+    ],
+)
+def test_stacked_layers_give_the_logits_of_a_model_stacked_by_hand(
+    family: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from e2lm_merge.output.in_memory import merged_model
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **config)).eval()
+    with torch.no_grad():
+        for one in model.parameters():
+            one.normal_(0, 0.3)
+    model.save_pretrained(tmp_path)
+    order = [2, 3, 0, 1, 2]
+    merged = merged_model(stacked((tmp_path, 2, 4), (tmp_path, 0, 3)), 1).eval()
+    inner = model.base_model
+    name = next(name for name, one in inner.named_children() if isinstance(one, torch.nn.ModuleList) and len(one) == 4)
+    setattr(inner, name, torch.nn.ModuleList([getattr(inner, name)[layer] for layer in order]))
+    inner.config.num_hidden_layers = len(order)
+    if getattr(inner.config, "layer_types", None):
+        inner.config.layer_types = [inner.config.layer_types[layer] for layer in order]
+    tokens = torch.arange(12)[None]
+    with torch.no_grad():
+        expected, found = (one(tokens, use_cache=False).logits for one in (model, merged))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 @pytest.fixture
 def two_stacks(tmp_path: Path, tiny_tensors: Any, write_model: Any) -> Any:
     """A model with three language layers and two of a second stack, the latter under the names ``part``."""
