@@ -157,6 +157,9 @@ class SeasonRun:
         corpus = corpus_sequences(self.season.corpora)
         if corpus and (share := share_found(own, corpus)) > 0:
             remarks.append(f"{share:.0%} of the items stand in the declared corpora")
+        for key in self.store.without_fingerprints(entry.number):  # others may be at work on it, or an earlier e2lm was
+            tasks = check_archive(self.store.archive(key), self.season.rules).tasks
+            self.store.keep_fingerprints(key, fingerprints(flat([task.items or () for task in tasks])))
         prints = fingerprints(own)
         found = shares(self.store.found_fingerprints(prints), len(own))
         self.store.keep_fingerprints(entry.id, prints)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from e2lm_leaderboard.store.tables import AUDIT, BUNDLES, DETAILS, RESULTS, SETTINGS, SUBMISSIONS, TEAMS
+from e2lm_leaderboard.store.tables import AUDIT, BUNDLES, DETAILS, RESULTS, SETTINGS, SUBMISSIONS, TEAMS, VERSION_KEY
 
 FIRST_HASH = "0" * 64
 
@@ -74,6 +74,7 @@ def verified(connection: Connection) -> list[str]:
     told: dict[str, dict[str, Any]] = {}
     teams: dict[str, tuple[str, ...]] = {}
     settings: dict[str, str] = {}
+    knows_settings = False
     previous, expected = FIRST_HASH, 1
     for row in connection.execute(select(AUDIT).order_by(AUDIT.c.seq)):
         problems += _entry_problems(row, previous, expected)
@@ -87,12 +88,14 @@ def verified(connection: Connection) -> list[str]:
             teams[row.subject] = (str(payload.get("token_sha256")), str(payload.get("role")), finals)
         elif row.event == "finals" and row.subject in teams:
             teams[row.subject] = (*teams[row.subject][:2], str(payload.get("finals")))
+        elif row.event == "season":
+            knows_settings = True  # what opens a season, or takes over one of an earlier e2lm, logs them
         elif row.event == "setting":
             settings[row.subject] = str(payload.get("sha256"))
         elif row.event in ("submitted", "moved", "scored"):
             told.setdefault(row.subject, {}).update(payload)
     problems += _team_problems(connection, teams)
-    problems += _setting_problems(connection, settings)
+    problems += _setting_problems(connection, settings, knows_settings)
     problems += _submission_problems(connection, told)
     return problems
 
@@ -122,12 +125,14 @@ def setting_hash(value: str) -> str:
     return sha256(value.encode()).hexdigest()
 
 
-def _setting_problems(connection: Connection, settings: dict[str, str]) -> Iterator[str]:
-    """Settings that the log tells of: of a season opened by an earlier e2lm, those set since."""
+def _setting_problems(connection: Connection, settings: dict[str, str], knows_all: bool) -> Iterator[str]:
+    """Settings that the log tells of: of a season that an earlier e2lm opened, those set since."""
     stored = {row.key: setting_hash(row.value) for row in connection.execute(select(SETTINGS))}
     for key, told in sorted(settings.items()):
         if stored.get(key) != told:
             yield f"settings row {key}: {'missing' if key not in stored else 'it is not what the log says'}"
+    for key in sorted(stored.keys() - settings.keys() - {VERSION_KEY}) if knows_all else ():
+        yield f"settings row {key}: unknown to the log"
 
 
 def _submission_problems(connection: Connection, told: dict[str, dict[str, Any]]) -> Iterator[str]:

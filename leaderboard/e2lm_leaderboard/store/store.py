@@ -105,6 +105,8 @@ class Admission:
 
 
 ALWAYS = Admission()
+#: Stands for an entry of which no item has a fingerprint.
+NO_ITEM = (-1, 0)
 #: Hashes of one question to the database.
 HASHES_AT_ONCE = 500
 #: Set by ``e2lm leaderboard close``: an end before the one that was planned.
@@ -219,12 +221,12 @@ class Store:
 
     def keep_fingerprints(self, key: str, fingerprints: Sequence[tuple[int, int]]) -> None:
         """Keep item and hash of a submission, by which others find it."""
-        rows = [{"hash": value, "submission": key, "item": item} for item, value in dict.fromkeys(fingerprints)]
+        known = dict.fromkeys(fingerprints) or {NO_ITEM: None}
+        rows = [{"hash": value, "submission": key, "item": item} for item, value in known]
 
         def change(connection: Connection, _: AuditHead) -> None:
             connection.execute(FINGERPRINTS.delete().where(FINGERPRINTS.c.submission == key))
-            if rows:
-                connection.execute(FINGERPRINTS.insert(), rows)
+            connection.execute(FINGERPRINTS.insert(), rows)
 
         self.writer.run(change)
 
@@ -279,6 +281,13 @@ class Store:
         with self._reads() as connection:
             found = connection.execute(query.order_by(AUDIT.c.seq.desc()).limit(1)).scalar()
         return None if found is None else dict(json.loads(found))
+
+    def without_fingerprints(self, before: int) -> list[str]:
+        """Submissions that came before number ``before`` and were never looked at, or by an earlier e2lm."""
+        looked_at = select(FINGERPRINTS.c.submission).where(FINGERPRINTS.c.submission == SUBMISSIONS.c.id).exists()
+        query = select(SUBMISSIONS.c.id).where(SUBMISSIONS.c.number < before, ~looked_at).order_by(SUBMISSIONS.c.number)
+        with self._reads() as connection:
+            return list(connection.execute(query).scalars())
 
     def found_fingerprints(self, fingerprints: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str, int]]:
         """Own item, submission and its item, for every hash that is shared."""

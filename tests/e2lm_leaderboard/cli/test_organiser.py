@@ -187,6 +187,11 @@ def test_an_edited_season_a_shorter_log_and_a_lost_database_are_named(
     assert "ranking_score" in said(capsys, "doctor", season, code=1)
     assert "accepted: ranking_score" in said(capsys, "rules", season, "--accept")
     assert "agree" in said(capsys, "verify", season)
+    store = Store(database_url(str(season)))
+    with store._writing.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO settings VALUES ('closed_at', '2026-01-01T00:00:00+00:00')")
+    store.close()
+    assert "settings row closed_at: unknown to the log" in said(capsys, "verify", season, code=1)
     for name in ("leaderboard.db-wal", "leaderboard.db-shm"):
         (season / name).unlink(missing_ok=True)
     (season / "leaderboard.db").write_bytes(before)

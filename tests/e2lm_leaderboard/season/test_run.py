@@ -18,6 +18,7 @@ import pytest
 from e2lm.errors import E2LMError, UserError
 from e2lm.run_record import LeftOut, RunRecord
 from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.bundle.check import check_archive
 from e2lm_leaderboard.bundle.intake import take_in
 from e2lm_leaderboard.bundle.items import TaskItem
 from e2lm_leaderboard.cli.demo import demo_submissions
@@ -329,12 +330,23 @@ def test_a_copy_is_refused_the_organiser_told_all_and_the_entrant_nothing(
     assert run.store.verify() == []
 
 
+def test_an_earlier_entry_that_nobody_has_looked_at_yet_is_known_too(season_of: Make) -> None:
+    run = season_of()
+    sent(run, {"counting.jsonl": jsonl(stories(1, "On day"))}, "victims")
+    copy = run.store.entry(sent(run, {"counting.jsonl": jsonl(stories(1, "On day")[:150])}, "thieves"))
+    report = check_archive(run.store.archive(copy.id), run.season.rules)
+    items = [task.items or () for task in report.tasks]
+    assert [one.check for one in run._similarity(copy, items)[1]] == ["similarity"]
+    assert run.store.without_fingerprints(9) == []
+
+
 def test_items_that_code_made_are_known_too(season_of: Make) -> None:
     run = season_of()
     items = [
         TaskItem(f"The {k}th day of the old harbour was long and grey", ("calm", "stormy"), 0, k) for k in range(9)
     ]
     first, second = (run.store.submit(Incoming(key * 64, b"", "n", "t", key), 9, NOW)[0] for key in "ab")
+    run.store.keep_fingerprints(first.id, [])
     assert run._similarity(first, [items])[1] == []
     assert [one.check for one in run._similarity(second, [items[:5]])[1]] == ["similarity"]
 
@@ -363,7 +375,6 @@ def test_a_metric_that_is_not_installed_is_told(season_of: Make) -> None:
 
 
 def test_the_five_of_the_demo_pass_the_door_and_two_fail_the_check(tmp_path: Path) -> None:
-    from e2lm_leaderboard.bundle.check import check_archive
     from e2lm_leaderboard.season.season import SeasonRules
 
     for name in ("shuffled.jsonl", "cloze.jsonl", "swapped.jsonl"):
