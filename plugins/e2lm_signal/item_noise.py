@@ -246,8 +246,8 @@ def in_segments_K(values_K: Values, variance_K: Values) -> Values:
     ends_S = np.arange(1, len(values_K) + 1)
     while len(mean_S) > 1:
         apart_S = np.abs(np.diff(mean_S)) / np.sqrt(1.0 / weight_S[:-1] + 1.0 / weight_S[1:])
-        at = int(apart_S.argmin())
-        if apart_S[at] > TOLD_APART:
+        at = int(apart_S.round(9).argmin())  # of equal ones the first, whatever rounding made of them
+        if apart_S[at] > TOLD_APART + 1e-9:
             break
         both = weight_S[at] + weight_S[at + 1]
         mean_S[at + 1] = (mean_S[at] * weight_S[at] + mean_S[at + 1] * weight_S[at + 1]) / both

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from e2lm_signal.curves import curve_of_values
-from e2lm_signal.item_noise import item_noise
+from e2lm_signal.item_noise import in_segments_K, item_noise
 from e2lm_signal.item_table import ItemTable
 
 ITEMS_KI = np.random.default_rng(0).normal(size=(3, 300)) + np.random.default_rng(1).normal(size=300)
@@ -54,3 +54,10 @@ def test_an_error_of_nothing_is_no_certainty():
 def test_an_accuracy_of_none_or_all_is_as_unsure_as_one_item_more_on_each_side(edge):
     noise = item_noise(curve_of_values([edge, 0.5], n_items_K=np.array([98, 100])))
     assert np.diag(noise.covariance_KK) == pytest.approx([0.01 * 0.99 / 100, 0.0025])
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.1, 3.0, 1e6])
+def test_segments_of_a_straight_line_do_not_depend_on_how_its_steps_are_rounded(scale):
+    line_K, variance_K = np.arange(1.0, 8.0), np.full(7, 0.49)
+    plain, scaled = in_segments_K(line_K, variance_K), in_segments_K(line_K * scale, variance_K * scale**2)
+    assert scaled == pytest.approx(plain * scale)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import erf, ndtri
 
@@ -131,6 +131,7 @@ curves = st.lists(st.integers(0, 8), min_size=4, max_size=24)
 
 @settings(max_examples=40)
 @given(curves, st.floats(0.01, 100), st.floats(-50, 50))
+@example([1, 2, 3, 4], 0.01, 0.0)
 def test_rescaling_values_and_their_errors_changes_nothing(values, scale, shift):
     y = np.asarray(values, float)
     plain, scaled = quality(y, metric="m"), quality(np.round(y * scale + shift, 9), metric="m")
