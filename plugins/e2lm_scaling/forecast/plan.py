@@ -16,7 +16,7 @@ from e2lm.errors import UserError
 from e2lm.interval import Interval, percentile_interval
 from e2lm.scaling_predictor import Forecast, Forecaster
 from e2lm_scaling.forecast.predictors import FittedAverage, FittedLaw
-from e2lm_scaling.forecast.table import TOKENS_PER_PARAM, check_split, flops_of
+from e2lm_scaling.forecast.table import check_split, flops_of
 from e2lm_scaling.laws.fit import Bootstrap, Fit, redrawn_weights, refitted
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN, Law
 from e2lm_scaling.laws.objective import Array
@@ -33,6 +33,8 @@ SIZES_REFINED = 41
 SIZES_DRAWN = 2_301
 #: Forward pass only: FLOPs per parameter and token of inference (Kaplan et al. 2020, section 2.1).
 INFERENCE_FLOPS_PER_PARAMETER_TOKEN = 2.0
+#: Tokens per parameter of a best model without constraints; about 20 is usual, and nothing near these was ever best.
+BEST_TOKENS_PER_PARAM = (0.1, 1e5)
 #: An interval of N* that spans more than this factor says nothing.
 WIDEST_INTERVAL = 1000.0
 #: Loss given up for the sizes that count as equally good.
@@ -120,8 +122,11 @@ def plan(
 def _check_determined(split: _Split, forecaster: Forecaster, flops: float) -> None:
     """Raise a :class:`UserError` where the answer is none: a size nobody could mean, or any of a thousandfold range."""
     low, high = split.params_interval
-    possible = TOKENS_PER_PARAM[0] <= split.tokens / split.params <= TOKENS_PER_PARAM[1]
-    if possible and SMALLEST_SIZE < split.params < LARGEST_SIZE and high / low <= WIDEST_INTERVAL:
+    free = split.free_params
+    with np.errstate(all="ignore"):  # a size of nothing, or of no end
+        ratio = float(np.float64(flops) / FLOPS_PER_PARAMETER_TOKEN / free / free)
+    possible = BEST_TOKENS_PER_PARAM[0] <= ratio <= BEST_TOKENS_PER_PARAM[1]
+    if possible and SMALLEST_SIZE < free < LARGEST_SIZE and high / low <= WIDEST_INTERVAL:
         return
     table = forecaster.table
     largest = int(np.argmax(flops_of(table)))
@@ -238,11 +243,10 @@ class AverageDraws:
 
     def log_loss(self, params_M: Array, tokens_M: Array) -> Array:
         """The mean of ln L over the laws that have an optimum, shape (B, M); NaN where none has."""
-        found = [
-            law.log_loss(theta_BT, params_M, tokens_M) for law, theta_BT in zip(self.laws, self.theta_LBT, strict=True)
-        ]
+        laws = zip(self.laws, self.theta_LBT, strict=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a draw that no law could be fitted to
+            warnings.simplefilter("ignore", RuntimeWarning)  # a draw that no law, or not every law, could be fitted to
+            found = [law.log_loss(theta_BT, params_M, tokens_M) for law, theta_BT in laws]
             mean_BM: Array = np.nanmean(found, axis=0)
         return mean_BM
 

@@ -51,7 +51,8 @@ def optimum(theta_BT: Array, flops: float) -> Optimum:
             theta_BT, log_params_B[:, None], log_tokens_B[:, None], strict=True
         )]
     )  # fmt: skip
-    return Optimum(np.exp(log_params_B), np.exp(log_tokens_B), np.exp(log_loss_B))
+    with np.errstate(over="ignore"):  # no end of parameters or tokens
+        return Optimum(np.exp(log_params_B), np.exp(log_tokens_B), np.exp(log_loss_B))
 
 
 def flops_for_loss(theta_T: Array, loss: float) -> float:
