@@ -84,7 +84,7 @@ def test_the_official_scores_of_a_season_come_with_intervals() -> None:
     for name in names:
         assert told[name].value is not None, told[name].reason
         assert told[name].low is not None
-    assert "2 checkpoints, 1 pairs" in told["e2lmc_rc"].reason
+    assert "from 2 checkpoints after 7e+06 tokens and 1 pair of series" in told["e2lmc_rc"].reason
     without = {one.score: one for one in submission_results("x", curves, scores, 0) if not one.series}
     assert "no control series" in without["e2lmc_cs"].reason
     assert without["e2lmc_global"].reason == "undefined: RC, CS"
