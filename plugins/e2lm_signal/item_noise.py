@@ -242,10 +242,13 @@ def in_segments_K(values_K: Values, variance_K: Values) -> Values:
     [1.1, 1.1, 1.1, 5.0]
     """
     mean_S = values_K.astype(np.float64)
-    weight_S = 1.0 / np.maximum(variance_K, np.finfo(float).tiny)
+    spread = float(np.ptp(mean_S))
+    if spread == 0.0:
+        return mean_S
+    weight_S = 1.0 / np.maximum(variance_K / spread / spread, ROUNDING**2)
     ends_S = np.arange(1, len(values_K) + 1)
     while len(mean_S) > 1:
-        apart_S = np.abs(np.diff(mean_S)) / np.sqrt(1.0 / weight_S[:-1] + 1.0 / weight_S[1:])
+        apart_S = np.abs(np.diff(mean_S)) / spread / np.sqrt(1.0 / weight_S[:-1] + 1.0 / weight_S[1:])
         at = int(apart_S.round(9).argmin())  # of equal ones the first, whatever rounding made of them
         if apart_S[at] > TOLD_APART + 1e-9:
             break

@@ -61,3 +61,10 @@ def test_segments_of_a_straight_line_do_not_depend_on_how_its_steps_are_rounded(
     line_K, variance_K = np.arange(1.0, 8.0), np.full(7, 0.49)
     plain, scaled = in_segments_K(line_K, variance_K), in_segments_K(line_K * scale, variance_K * scale**2)
     assert scaled == pytest.approx(plain * scale)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 1.0, 1e100])
+def test_a_curve_without_noise_is_its_own_segments_whatever_its_size(scale):
+    steps_K = np.repeat([1.0, 2.0, 4.0], 40) * scale
+    assert in_segments_K(steps_K, np.zeros(120)) == pytest.approx(steps_K)
+    assert in_segments_K(np.full(9, scale), np.zeros(9)).tolist() == [scale] * 9
