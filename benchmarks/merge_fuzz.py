@@ -5,8 +5,8 @@
 
 Tiny models of eight families; every method that both sides have, in slices or whole, with gradients, filters, anchors
 and merge keys of YAML, weights of zero, scales and weights beside a source, slices of one layer, output types. Both
-sides get the same text. What is drawn at random on either side (DARE, DELLA) is compared where nothing is dropped, else by names,
-shapes and types alone.
+sides get the same text. What is drawn at random on either side (DARE, DELLA) is compared where nothing is dropped, else
+by names, shapes and types alone.
 """
 
 from __future__ import annotations
