@@ -102,7 +102,8 @@ def read_losses(
     if is_score:
         return found
     check_falls(found.table, found.source)
-    return _one_per_size(replace(found, warnings=(*found.warnings, *_contradictions(found.table))))
+    found = _one_per_size(found)
+    return replace(found, warnings=(*found.warnings, *_contradictions(found.table)))
 
 
 # -- a table with named columns -----------------------------------------------------------------------------------
