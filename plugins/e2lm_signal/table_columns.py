@@ -26,7 +26,7 @@ from e2lm import Scores, UserError
 from e2lm.errors import nearest_names, one_line
 from e2lm.results import ScoreSource
 from e2lm.scores import ALL_COLUMNS, COLUMNS
-from e2lm.step_name import UNITS
+from e2lm.step_name import UNITS, step_of
 
 #: Column of a Scores table -> other names it goes by, best first.
 ALIASES = {
@@ -163,7 +163,9 @@ def _recognised(frame: pd.DataFrame, wanted: Mapping) -> Mapping:
         before = [column for column in SPLITTING if column in frame.columns]
         after = [one for one in SPLITTING_AFTER if one in frame.columns and one not in used]
         after = [one for one in after if one != "seed" or frame[one].astype(str).nunique() > 1]
+        steps = frame[mapping["step"][0]] if "step" in mapping else None
         texts = [one for one in _varying_texts(frame, used) if one not in (*before, *after)]
+        texts = [one for one in texts if steps is None or not _names_steps(frame[one], steps)]
         parts = [*before, *mapping.get("series", []), *texts, *_sizes(frame, mapping, texts), *after]
         if parts:
             mapping["series"] = parts
@@ -176,6 +178,13 @@ def _varying_texts(frame: pd.DataFrame, used: set[str]) -> list[str]:
         return []
     rest = [column for column in frame.columns if column not in used and not _is_number(frame[column])]
     return [column for column in rest if frame[column].astype(str).nunique() > 1]
+
+
+def _names_steps(column: pd.Series, steps: pd.Series) -> bool:
+    """Whether a column of text, of revisions say, says in other words which step a row is of."""
+    pairs = pd.DataFrame({"name": column.astype(str), "step": steps.astype(str)}).drop_duplicates()
+    found = [(step_of(name), step) for name, step in pairs.itertuples(index=False) if name not in ("main", "")]
+    return bool(found) and all(named and not named.track and str(named.step) == step for named, step in found)
 
 
 def _sizes(frame: pd.DataFrame, mapping: Mapping, texts: Sequence[str]) -> list[str]:

@@ -154,6 +154,22 @@ def test_what_varies_and_nobody_named_tells_series_apart(tmp_path, ending):
     assert len(curves(named)) == 8
 
 
+@pytest.mark.parametrize(
+    ("names", "series"),
+    [
+        (("step_00010", "step_00020", "main"), {"tiny"}),
+        # What it says besides, or other than, the step tells series apart.
+        (("stage1-step10", "stage2-step20", "main"), {"tiny/stage1-step10", "tiny/stage2-step20", "tiny/main"}),
+        (("step10", "step40", "main"), {"tiny/step10", "tiny/step40", "tiny/main"}),
+    ],
+)
+def test_a_revision_that_only_names_the_step_makes_no_series(tmp_path, names, series):
+    file = tmp_path / "scores.csv"
+    rows = "".join(f"tiny,{name},{step},arc,0.{step}\n" for name, step in zip(names, (10, 20, 30), strict=True))
+    file.write_text("model,revision,step,task,acc\n" + rows, encoding="utf-8")
+    assert set(read_mapped_table(file).scores.frame["series"]) == series
+
+
 def test_standard_errors_and_several_metrics_are_kept(tmp_path):
     path = tmp_path / "cols.tsv"
     path.write_text("model\tcheckpoint\ttask\tfewshot\tacc\tacc_stderr\tbpb\na\t1\tarc\t0\t.25\t.01\t1.5\n", "utf-8")
