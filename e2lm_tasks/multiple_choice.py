@@ -22,8 +22,8 @@ from lm_eval.api import task
 from lm_eval.api.registry import get_aggregation
 
 from e2lm import ItemMetric
-from e2lm.errors import NotFiniteError, one_line
-from e2lm.item_metric import ItemChoices
+from e2lm.errors import NotFiniteError
+from e2lm.item_metric import ItemChoices, MetricFailedError
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.lm_eval_items import LiveTask
 from e2lm_tasks.local_task import LocalTask
@@ -92,14 +92,10 @@ class MultipleChoice(LocalTask, *THEIR_KIND):  # type: ignore[misc]
     def _value(self, metric: ItemMetric, choices: ItemChoices) -> float:
         try:
             return float(metric.values(choices)[0])
-        except Exception as error:
+        except MetricFailedError as error:
             if metric.name not in self._failed_metrics:
                 self._failed_metrics.add(metric.name)
-                warnings.warn(
-                    f"task {self.config.task!r}: item metric {metric.name!r} failed and is NaN: "
-                    f"{type(error).__name__}: {one_line(error)}",
-                    stacklevel=2,
-                )
+                warnings.warn(f"task {self.config.task!r}: {error}; it is NaN", stacklevel=2)
             return math.nan
 
     def _item_choices(self, doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> ItemChoices | None:

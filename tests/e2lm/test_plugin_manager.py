@@ -194,7 +194,7 @@ def test_restricting_leaves_the_others_disabled_and_unimported(install) -> None:
     manager = loaded("one, signal")
     assert [record.name for record in manager.records if record.status == "active"] == ["signal", "one"]
     assert {record.status for record in manager.records} == {"active", "disabled"}
-    assert set(commands_of(manager)) == {"signal", "one"}
+    assert set(commands_of(manager)) == {"signal", "results", "one"}
 
 
 def test_restricting_to_nothing_loads_nothing() -> None:

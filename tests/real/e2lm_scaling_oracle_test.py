@@ -221,9 +221,9 @@ def test_multi_power_law_on_six_held_out_schedules(size, constants, wanted):
 
 def test_weights_of_a_bootstrap_start_at_the_fit():
     best = fit(chinchilla_points(5))
-    theta, converged = refitted(best, np.ones((1, len(best.table.loss_R))))
-    assert converged.all()
-    assert theta[0] == pytest.approx(best.theta_T, rel=1e-6)
+    found = refitted(best, np.ones((1, len(best.table.loss_R))))
+    assert found.usable_B.all()
+    assert found.theta_BT[0] == pytest.approx(best.theta_T, rel=1e-6)
 
 
 def test_four_starts_find_the_same_optimum_as_sixteen():

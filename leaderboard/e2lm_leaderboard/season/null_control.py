@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm import Curve, Samples, ScoreValue, SignalScore
+from e2lm.interval import percentile_interval
 from e2lm.signal_score import SeriesRoles
 from e2lm_leaderboard.bundle.items import TaskItem
 from e2lm_leaderboard.messages import say
@@ -250,13 +251,8 @@ def _told(split: str, real: Mapping[str, Result], way: str, draws: Sequence[Mapp
     above = {series: _above(split, one, [draw[series] for draw in draws]) for series, one in real.items()}
     whole, of_all = real[""], above[""]
     null_D = np.array([draw[""] for draw in draws])
-    null = Result(split, NULL_SCORE, "", float(null_D.mean()), *_ends(null_D), None, reason)
+    null = Result(split, NULL_SCORE, "", float(null_D.mean()), *percentile_interval(null_D), None, reason)
     return [*above.values(), null, _share(split, whole, of_all)]
-
-
-def _ends(values_D: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(values_D, [0.05, 0.95])
-    return float(low), float(high)
 
 
 def _above(split: str, real: Result, draws: Sequence[float]) -> Result:
@@ -264,7 +260,7 @@ def _above(split: str, real: Result, draws: Sequence[float]) -> Result:
     if real.value is None:
         return Result(split, ABOVE_NULL, real.series, None, reason=real.reason)
     null_D = np.array(draws)
-    mean, (q05, q95) = float(null_D.mean()), _ends(null_D)
+    mean, (q05, q95) = float(null_D.mean()), percentile_interval(null_D)
     value, p = real.value - mean, (1 + int((null_D >= real.value).sum())) / (1 + len(draws))
     if real.low is None or real.high is None:
         return Result(split, ABOVE_NULL, real.series, value, None, None, p, real.reason)

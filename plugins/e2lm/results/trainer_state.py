@@ -15,6 +15,7 @@ from e2lm.results.result import TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat
 from e2lm.results.subject import named_subject
 from e2lm.scores import ScoreRow
+from e2lm.step_name import step_of
 
 #: What counts or measures speed.
 _NO_METRIC = frozenset({"step", "epoch", "learning_rate", "num_input_tokens_seen", "total_flos", "num_tokens"})
@@ -63,11 +64,8 @@ def _newer_of_run(file: ResultFile) -> Any:
     run = file.path.parent.parent
     if not isinstance(own, int) or file.alone or not file.path.parent.name.startswith("checkpoint-"):
         return None
-    steps = {
-        int(number): other
-        for other in run.glob("checkpoint-*/trainer_state.json")
-        if (number := other.parent.name.removeprefix("checkpoint-")).isdecimal()
-    }
+    named = ((step_of(other.parent.name), other) for other in run.glob("checkpoint-*/trainer_state.json"))
+    steps = {name.step: other for name, other in named if name is not None}
     return steps[max(steps)] if steps and max(steps) > own else None
 
 

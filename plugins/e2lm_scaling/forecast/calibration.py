@@ -24,7 +24,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.interval import normal_quantile, ratio_interval
+from e2lm.interval import normal_quantile, percentile_interval, ratio_interval
 from e2lm.scaling_predictor import Forecast, LossTable
 from e2lm_scaling.forecast.table import flops_of, subset
 from e2lm_scaling.laws.objective import Array
@@ -91,7 +91,8 @@ class Fold:
     @property
     def scale(self) -> float:
         """What nine in ten errors stay below, at no distance."""
-        return float(np.quantile(np.abs(self.error_R) / np.hypot(1.0, self.distance_R), COVERAGE))
+        # The upper end of the middle 80 % is what 90 % stay below.
+        return percentile_interval(np.abs(self.error_R) / np.hypot(1.0, self.distance_R), 2 * COVERAGE - 1).high
 
 
 def folds_of(learn: Learn, table: LossTable) -> list[Fold]:

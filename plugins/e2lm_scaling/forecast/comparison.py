@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from e2lm.errors import UserError
-from e2lm.interval import Interval
+from e2lm.interval import Interval, student_quantile
 from e2lm.scaling_predictor import Forecaster, LossTable
 from e2lm_scaling.forecast.table import flops_of
 from e2lm_scaling.laws.objective import Array
@@ -55,7 +55,7 @@ class LossDifference:
     @property
     def interval(self) -> Interval:
         """90 % interval of the difference."""
-        half = float(student.ppf(0.95, self.degrees)) * self.stderr
+        half = float(student_quantile(self.degrees)) * self.stderr
         return Interval(self.difference - half, self.difference + half)
 
 

@@ -297,8 +297,8 @@ def _other_data(question: Question, name: str, other: LossTable) -> Option:
         bases.append(_from_scratch(question, name, "option_smaller", _best_size(question)))
     base = min(bases, key=lambda one: one.forecast.value)
     found = compare_recipes(other, question.table, FLOPS_PER_PARAMETER_TOKEN * base.params * base.tokens)
-    quantile = found.interval[1] - found.difference  # of Student's t
-    half = float(np.hypot(normal_quantile() * np.hypot(base.common, base.own), quantile))
+    of_recipes = found.interval[1] - found.difference  # by Student's t
+    half = float(np.hypot(normal_quantile() * np.hypot(base.common, base.own), of_recipes))
     ratio, before = float(np.exp(found.difference)), base.forecast
     moved = None if before.draws_S is None else before.draws_S * ratio
     method = f"{before.method or 'own interval'}; difference of matched runs, its error added in squares"

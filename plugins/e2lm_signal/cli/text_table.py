@@ -19,7 +19,7 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int, w
     """Lines of at most ``width`` characters: the first ``names`` columns to the left, numbers to the right.
 
     >>> text_table(["task", "acc"], [["arc", "0.25"], ["a_very_long_name", "0.5"]], 1, 18)
-    ['task            acc', 'arc            0.25', 'a_very_          0.5', 'long_name']
+    ['task           acc', 'arc           0.25', 'a_very_long_   0.5', 'name']
     """
     columns = list(zip(head, *rows, strict=True))
     keys, numbers = columns[:names], columns[names:]

@@ -340,8 +340,8 @@ def pcb(merge: Merge) -> Array:
 STEPS = (100, 250, 300, 500)
 
 
-def window(merge: Merge, checkpoints: int) -> list[Array]:
-    """The checkpoints averaged at the last one that is far enough from the one taken before it."""
+def window_places(merge: Merge, checkpoints: int) -> list[int]:
+    """Which checkpoints are averaged at the last one that is far enough from the one taken before it."""
     steps = STEPS[: len(merge.models)]
     far_apart: list[int] = []
     for place, step in enumerate(steps):
@@ -349,7 +349,12 @@ def window(merge: Merge, checkpoints: int) -> list[Array]:
             far_apart.append(place)
     taken = int(merge.get("window", checkpoints)) or len(steps)
     first = (1 - merge.get("fraction", 1.0)) * steps[far_apart[-1]]
-    return [merge.models[place] for place in far_apart[-taken:] if steps[place] >= first]
+    return [place for place in far_apart[-taken:] if steps[place] >= first]
+
+
+def window(merge: Merge, checkpoints: int) -> list[Array]:
+    """Those checkpoints."""
+    return [merge.models[place] for place in window_places(merge, checkpoints)]
 
 
 def mean_of(checkpoints: int) -> Callable[[Merge], Array]:
@@ -378,12 +383,22 @@ CURVES: dict[str, Callable[[float], float]] = {
 
 
 def wsm(merge: Merge) -> Array:
-    """What training would have come to, had the steps between checkpoints decayed by the curve (theorem 3.1)."""
-    taken = window(merge, 10)
+    """What training would have come to, had the steps between checkpoints decayed by the curve (theorem 3.1).
+
+    The decay begins half a stretch before the oldest and ends half a stretch after the newest; each stretch of training
+    is decayed by what the curve says at its middle.
+    """
+    places = window_places(merge, 10)
     curve = CURVES[merge.get("curve", "1-sqrt")]
-    decayed = taken[0].copy()
-    for place, (before, after) in enumerate(itertools.pairwise(taken), start=1):
-        decayed += curve(place / len(taken)) * (after - before)
+    decayed = merge.models[places[0]].copy()
+    if len(places) == 1:
+        return decayed
+    steps = [STEPS[place] for place in places]
+    begin = steps[0] - (steps[1] - steps[0]) / 2
+    end = steps[-1] + (steps[-1] - steps[-2]) / 2
+    for before, after in itertools.pairwise(places):
+        middle = (STEPS[before] + STEPS[after]) / 2
+        decayed += curve((middle - begin) / (end - begin)) * (merge.models[after] - merge.models[before])
     return decayed
 
 

@@ -83,9 +83,9 @@ def test_weights_count_rows():
     table = isoflop_table(noise=0.01)
     keep = np.arange(len(table.loss_R)) % 3 != 0
     whole = fit(table)
-    theta, converged = refitted(whole, keep.astype(float)[None])
-    assert converged.all()
-    assert whole.law.natural(theta[0]) == pytest.approx(fit(subset(table, keep)).params, rel=1e-6)
+    found = refitted(whole, keep.astype(float)[None])
+    assert found.usable_B.all()
+    assert whole.law.natural(found.theta_BT[0]) == pytest.approx(fit(subset(table, keep)).params, rel=1e-6)
 
 
 def test_dropping_the_largest_losses_follows_the_published_rule():
