@@ -50,8 +50,9 @@ def test_ninety_percent_intervals_cover_what_they_say_at_a_useful_width(judged):
     average = [ones["average"] for _, ones in judged.values()]
     covered = float(np.mean([one.covered for one in average]))
     half_width = float(np.median([one.half_width_R.mean() for one in average]))
-    assert 0.85 <= covered <= 0.97
-    assert half_width <= 0.035
+    # At .035 they covered .87 where 90 % was said; they grow with reach since, and cover .92 at .043.
+    assert 0.88 <= covered <= 0.97
+    assert half_width <= 0.045
 
 
 @pytest.mark.slow
