@@ -321,7 +321,6 @@ def test_an_engine_with_a_format_of_its_own_gets_folders_or_the_merge(is_merged:
         (without_config, "no config.json"),
         (with_half_a_config, "no JSON with a model_type"),
         (without_tokenizer, "no tokenizer"),
-        (without_a_weight, "refused"),
     ],
 )
 def test_a_checkpoint_that_an_engine_cannot_load_costs_itself(change: Change, why: str, run: Path) -> None:
@@ -329,21 +328,29 @@ def test_a_checkpoint_that_an_engine_cannot_load_costs_itself(change: Change, wh
     shutil.copytree(run / "checkpoint-0", run / "checkpoint-20")
     points = [Checkpoint(step=step, path=str(run / f"checkpoint-{step}")) for step in (0, 10, 20)]
     seen: list[object] = []
-    engine = Engine(seen)
-
-    def load(folder: Path) -> None:
-        if "model.norm.weight" not in load_file(folder / SINGLE_FILE):
-            raise UserError(f"{folder}: refused")
-        seen.append(folder)
-
-    engine.load_checkpoint = load
-    live = LiveModel(lambda folder: engine, CheckpointSource(), {}, False)
+    live = LiveModel(lambda folder: Engine(seen), CheckpointSource(), {}, False)
     with Reader() as reader:
         live.bring(points[0], reader)
         with pytest.raises(UnusableCheckpointError, match=f"checkpoint-10.*{why}"):
             live.bring(points[1], reader)
         live.bring(points[2], reader)
     assert seen == [points[2].folder]
+
+
+def test_an_engine_that_fails_for_good_ends_the_series(run: Path) -> None:
+    engine = Engine([])
+
+    def died(folder: Path) -> None:
+        raise UserError("the engine died 2 times")
+
+    engine.load_checkpoint = died
+    points = [Checkpoint(step=step, path=str(run / f"checkpoint-{step}")) for step in (0, 10)]
+    live = LiveModel(lambda folder: engine, CheckpointSource(), {}, False)
+    with Reader() as reader:
+        live.bring(points[0], reader)
+        with pytest.raises(UserError, match="died 2 times") as caught:
+            live.bring(points[1], reader)
+    assert not isinstance(caught.value, UnusableCheckpointError)
 
 
 def test_a_merge_that_comes_with_another_configuration_gets_an_engine_of_its_own(run: Path) -> None:
