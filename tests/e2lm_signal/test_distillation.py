@@ -14,6 +14,7 @@ from e2lm_signal.distillation import (
     distilled,
     early_checkpoints,
     held_out_measures,
+    irt_discrimination_I,
     item_snr_I,
     own_target,
     slope_I,
@@ -100,6 +101,12 @@ def test_irt_finds_the_items_with_the_steepest_answer_curves():
     right_MKI = 1 / (1 + np.exp(-(slope_I * ability_MK[:, :, None] + easiness_I)))
     found = chosen_items((rng.random(right_MKI.shape) < right_MKI).astype(np.float32), 20, "irt")
     assert np.mean(found < 20) >= 0.9
+
+
+def test_irt_gives_one_discrimination_per_item_whatever_the_number_of_checkpoints():
+    rng = np.random.default_rng(3)
+    values_MKI = (rng.random((6, 10, 7)) < np.linspace(0.3, 0.7, 7)).astype(np.float32)
+    assert irt_discrimination_I(values_MKI, 3).shape == (7,)
 
 
 def test_irt_needs_answers_that_are_right_or_wrong():
