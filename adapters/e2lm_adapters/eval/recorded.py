@@ -51,7 +51,9 @@ def recorded_rows(
     done = {(piece.series.name, piece.checkpoint.step) for piece in work}
     beside = [row for row in before if row.task not in asked]
     same_tasks = [row for row in before if row.task in asked and (row.series, row.step) not in done]
-    fits = _Fitting(request, tasks, store, work)
+    if not same_tasks:  # as of most finished commands: no unit need be read again
+        return Recorded(tuple(beside), ())
+    fits = _Fitting(request, tasks, store, work, sorted({row.series for row in same_tasks}))
     kept = [row for row in same_tasks if fits.row(row)]
     gone = {series: sorted({row.step for row in kept if row.series == series}) for series, _ in sorted(done)}
     notes = [
@@ -77,7 +79,12 @@ class _Fitting:
     """Whether units of tasks that were asked for now were scored by the same things, weights and their files apart."""
 
     def __init__(
-        self, request: EvaluationRequest, tasks: TaskIdentities, store: EvaluationStore, work: Sequence[Work]
+        self,
+        request: EvaluationRequest,
+        tasks: TaskIdentities,
+        store: EvaluationStore,
+        work: Sequence[Work],
+        all_series: Sequence[str],
     ) -> None:
         self._limit = request.limit
         self._groups = {group.name: group.tasks for group in tasks.groups}
@@ -87,7 +94,7 @@ class _Fitting:
             {name: _common(parts_of(request, work[0].weights, tasks, name)) for name in tasks.names} if work else {}
         )
         now = {(piece.series.name, piece.checkpoint.step): piece.weights.sha256 for piece in work}
-        for series in store.series():
+        for series in all_series:
             units = store.recorded(series)
             for unit in units:
                 self._units.setdefault((series, unit.step, unit.task), []).append(unit)

@@ -120,10 +120,6 @@ class EvaluationStore:
                     found.append(Unit.from_json_file(file))
         return found
 
-    def series(self) -> list[str]:
-        """Names of all series that have units."""
-        return sorted(place.name for place in (self.folder / UNITS_FOLDER).glob("*") if place.is_dir())
-
     def recorded(self, series: str) -> list[Unit]:
         """Every unit of a series, oldest first; damaged ones are no units."""
         found = []
