@@ -22,6 +22,8 @@ PARTIAL_MARK = ".partial-"
 _WRITER = re.compile(re.escape(PARTIAL_MARK) + r"([0-9a-f]{8})\.(\d+)\.(\d+)-")
 #: Whether a process of another machine lives cannot be asked; nothing is written for longer.
 _WRITTEN_ELSEWHERE_S = 24 * 3600.0
+#: States of a process that was killed and that its parent has not asked for yet.
+_ENDED = ("Z", "X")
 
 
 def partial_prefix() -> str:
@@ -63,13 +65,14 @@ def _is_being_written(partial: Path) -> bool:
 
 
 def _began(process: int) -> int:
-    """When a process began, in the system's ticks; 0 where it does not tell, -1 if there is none of that number.
+    """When a process began, in the system's ticks; 0 where it does not tell, -1 if none of that number lives.
 
     A number is used again, in a container that starts anew at once.
     """
     if Path("/proc/self/stat").exists():
         try:
-            return int(Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+            state, *others = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            return -1 if state in _ENDED else int(others[18])
         except (OSError, ValueError, IndexError):
             return -1
     try:

@@ -164,6 +164,24 @@ def test_what_a_live_process_writes_stays_and_what_a_dead_one_left_goes(tmp_path
     assert not left.exists()
 
 
+def test_a_killed_process_that_nobody_has_waited_for_writes_no_more(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom e2lm.atomic_file import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as partial:\n"
+        "    partial.touch()\n    print('written', flush=True)\n    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "file.txt")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        remove_leftovers(tmp_path)
+        assert len(names(tmp_path)) == 1
+        writer.kill()
+        os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)  # it stays in the table of processes
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == []
+
+
 def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
     write_text(tmp_path / "file.txt", "Grüße\n→\n")
     assert (tmp_path / "file.txt").read_bytes() == "Grüße\n→\n".encode()

@@ -240,6 +240,7 @@ def _evaluate(plan: _Plan) -> None:
         else:
             way = evaluate_in_processes if request.jobs > 1 and len(todo) > 1 else evaluate_here
         way(request, tasks, store, todo, report)
+    store.remove_leftovers()  # of workers that were killed on the way, or that a killed command had left
 
 
 def _tell(plan: _Plan, piece: Work) -> None:

@@ -16,10 +16,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from e2lm import hookimpl
+from e2lm.atomic_file import partial_prefix
 from e2lm.plugin_manager import PluginRecord, plugin_manager
 from e2lm.results import read_scores
 from e2lm.samples import read_samples
 from e2lm.weights import SINGLE_FILE
+from e2lm_adapters.eval.store import EvaluationStore
 from tests.e2lm_adapters.conftest import ITEMS, ROOT, STEPS, Run, no_model_is_built, write_task
 
 
@@ -218,6 +220,21 @@ def test_a_run_killed_at_any_moment_ends_with_the_bytes_of_a_straight_run(
     assert evaluate(tiny_series, "--quiet", out=out) == 0, told
     assert (out / "scores.csv").read_bytes() == expected, told
     assert not [file for file in out.rglob("*") if ".partial-" in file.name], told
+
+
+def test_what_a_worker_that_died_on_the_way_was_writing_is_gone_when_the_command_ends(
+    tiny_series: Path, tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = EvaluationStore.keep
+    left = f"{partial_prefix().rpartition('.')[0]}.1-checkpoint-10.parquet"  # a process of our number, long ago
+
+    def kept(store: EvaluationStore, units: Any) -> None:
+        keep(store, units)
+        (store.folder / "samples" / "tiny-run" / left).touch()
+
+    monkeypatch.setattr(EvaluationStore, "keep", kept)
+    assert evaluate(tiny_series, "--quiet") == 0
+    assert not [file for file in (tmp_path / "out").rglob("*") if ".partial-" in file.name]
 
 
 # -- plugins ------------------------------------------------------------------------------------------------------
