@@ -44,10 +44,10 @@ def number_of(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number of ``least`` to ``most``.
+    """A whole number of ``least`` to ``most``, written in any way of :func:`number_of`.
 
-    >>> Whole(1)("12")
-    12
+    >>> Whole(1)("12"), Whole(1)("1.5M"), Whole(1)("2e3")
+    (12, 1500000, 2000)
     >>> Whole(1)("0")
     Traceback (most recent call last):
     ...
@@ -59,14 +59,24 @@ class Whole:
 
     def __call__(self, text: str) -> int:
         """The number; an :class:`argparse.ArgumentTypeError` for anything else."""
-        try:
-            number = int(text)
-        except ValueError:
-            number = None
+        number = _whole(text)
         if number is None or not self.least <= number <= self.most:
             bounds = f"{self.least} or more" if self.most == LARGEST else f"{self.least} to {self.most}"
             raise ArgumentTypeError(f"found {_shown(text)}, expected a whole number, {bounds}")
         return number
+
+
+def _whole(text: str) -> int | None:
+    """Digits alone are exact whatever their number; None for what is no whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = number_of(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ class CommandParser(ArgumentParser):
         self.actions = actions
         self._default = default
 
+    @property
+    def has_default(self) -> bool:
+        """Whether a first word that is no action belongs to one of them."""
+        return self._default is not None
+
     def action_parser(self, name: str | None) -> CommandParser:
         """The parser of the action ``name``, ``None`` for the default one."""
         action = self.actions[name] if name is not None else self._default

@@ -17,6 +17,7 @@ from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
 
+from e2lm._core import completion
 from e2lm.command import Command
 from e2lm.errors import E2LMError, MachineError, UserError, nearest_names, one_line, system_error
 from e2lm.plugin_manager import PluginManager, PluginRecord, plugin_manager
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 a check or a plugin failed, 2 the user's mistake, 3 the machine's (disk, rights, network).
     """
+    if completion.is_asked():
+        completion.answer(_unclaimed_commands(plugin_manager()))  # which ends the process
     arguments = list(sys.argv[1:] if argv is None else argv)
     with _warnings_in_one_line():
         return _guarded(arguments)
@@ -147,6 +150,8 @@ def _run_with(manager: PluginManager, rest: Sequence[str]) -> int:
         print(f"e2lm {__version__}")
         return EXIT_OK
     name, *own = rest
+    if name == "help":
+        return _run_with(manager, [*own, "--help"])
     if name.startswith("-"):
         raise UserError(f"unknown option {name!r} before the command; see e2lm --help")
     command = _command(name, manager)
@@ -193,7 +198,7 @@ def _taken_plugin_files(arguments: list[str]) -> tuple[list[Path], list[str]]:
 def _own_commands() -> list[Command]:
     from e2lm._core.plugins_command import PLUGINS_COMMAND
 
-    return [PLUGINS_COMMAND]
+    return [completion.COMPLETION_COMMAND, PLUGINS_COMMAND]
 
 
 def _command(name: str, manager: PluginManager) -> Command:
@@ -204,9 +209,17 @@ def _command(name: str, manager: PluginManager) -> Command:
     if name not in registered:
         failed = [record for record in manager.records if record.status == "failed"]
         hint = f" Failed plugins: {', '.join(record.name for record in failed)} (e2lm plugins list)." if failed else ""
-        raise UserError(f"unknown command {name!r}. {nearest_names(name, [*own, *registered])}{hint}")
+        nearest = nearest_names(name, ["help", *own, *registered])
+        raise UserError(f"unknown command {name!r}. {nearest}{hint}")
     found: Command = manager.find("e2lm_register_commands", Command, name, "command")
     return found
+
+
+def _unclaimed_commands(manager: PluginManager) -> dict[str, Command]:
+    """Every command that one plugin alone brings, by name."""
+    registered = manager.registered("e2lm_register_commands", Command)
+    found = {name: claims[0].item for name, claims in registered.items() if len(claims) == 1}
+    return {**found, **{command.name: command for command in _own_commands()}}
 
 
 def _overview(manager: PluginManager) -> str:
@@ -224,6 +237,6 @@ def _overview(manager: PluginManager) -> str:
             "",
             *lines,
             "",
-            "e2lm COMMAND --help tells more about one.",
+            "e2lm help COMMAND tells more about one.",
         ]
     )

@@ -22,7 +22,7 @@ from e2lm.errors import MachineError
     ("kind", "good", "bad"),
     [
         (COUNT, ["1", "7", "1_000", str(2**63 - 1)], ["0", "-1", "1.5", "nan", "inf", "", "x", "9" * 30, "9" * 5000]),
-        (COUNT_OR_NONE, ["0", "1"], ["-1", "1e3"]),
+        (COUNT_OR_NONE, ["0", "1"], ["-1", "1e-3", "0.2k9"]),
         (SEED, ["0", str(2**32 - 1)], ["-1", str(2**32)]),
         (Number(), ["-1.5", "0", "1e308"], ["nan", "inf", "-inf", "1e309", "x", ""]),
         (Number(least=0), ["0", "2"], ["-0.1"]),
@@ -40,6 +40,15 @@ def test_what_is_in_bounds_is_read_and_nothing_else(
         with pytest.raises(ArgumentTypeError, match=r"expected a .*number") as refused:
             kind(text)
         assert len(str(refused.value)) < 120
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1e3", 1000), ("1k", 1000), ("1.5M", 1_500_000), ("7B", 7 * 10**9), ("57,735,027", 57_735_027)]
+)
+def test_whole_numbers_are_read_as_amounts_are(text: str, number: int) -> None:
+    assert COUNT(text) == number
+    assert isinstance(COUNT(text), int)
+    assert Number(least=0)(text) == number
 
 
 @given(st.integers(-(10**20), 10**20))

@@ -184,14 +184,22 @@ def test_help_lists_the_commands_with_what_they_do(only, capsys, arguments: list
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("usage: e2lm [--plugin FILE.py] COMMAND ...")
-    assert "  work     Runs work." in printed
-    assert "  plugins  List the installed plugins" in printed
+    assert "  work        Runs work." in printed
+    assert "  plugins     List the installed plugins" in printed
 
 
-def test_the_help_of_a_command_shows_its_options(only, capsys) -> None:
+@pytest.mark.parametrize("words", [["help"], ["help", "--help"]])
+def test_help_alone_lists_the_commands(only, capsys, words: list[str]) -> None:
+    only(command("work", lambda arguments: 0))
+    assert main(words) == 0
+    assert "  work        Runs work." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["work", "--help"], ["help", "work"]])
+def test_the_help_of_a_command_shows_its_options(only, capsys, words: list[str]) -> None:
     only(command("work", lambda arguments: 0))
     with pytest.raises(SystemExit) as ended:
-        main(["work", "--help"])
+        main(words)
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert printed.startswith("usage: e2lm work")
@@ -212,7 +220,7 @@ def test_a_command_claimed_by_two_plugins_is_refused_but_the_others_work(capsys)
     with pytest.raises(UserError, match=r"'bringer' \(bringer-distribution 1\) and 'other' \(other-distribution 2\)"):
         run_command(["shared"], manager)
     assert run_command([], manager) == 0
-    assert "shared   (claimed by two plugins: see e2lm plugins list)" in capsys.readouterr().out
+    assert "shared      (claimed by two plugins: see e2lm plugins list)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -277,5 +285,5 @@ def test_without_any_plugin_the_command_still_tells_what_it_is() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "plugins  List the installed plugins" in done.stdout
+    assert "plugins     List the installed plugins" in done.stdout
     assert "signal" not in done.stdout.replace("early signal", "")
