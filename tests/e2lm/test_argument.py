@@ -43,7 +43,8 @@ def test_what_is_in_bounds_is_read_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("1e3", 1000), ("1k", 1000), ("1.5M", 1_500_000), ("7B", 7 * 10**9), ("57,735,027", 57_735_027)]
+    ("text", "number"),
+    [("1e3", 1000), ("1k", 1000), ("1.5M", 1_500_000), ("7B", 7 * 10**9), ("57,735,027", 57_735_027)],
 )
 def test_whole_numbers_are_read_as_amounts_are(text: str, number: int) -> None:
     assert COUNT(text) == number
