@@ -69,9 +69,9 @@ def _configure(parser: CommandParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["e2lm"], shell=arguments.shell), end="")
+    print(shellcode(["e2lm"], shell=arguments.shell), end="")
     return 0
 
 
