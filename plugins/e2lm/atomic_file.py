@@ -90,7 +90,12 @@ def is_partial(path: Path) -> bool:
     >>> is_partial(Path("out/.partial-0a-checkpoint-10/results.json"))
     True
     """
-    return any(part.startswith(PARTIAL_MARK) for part in path.parts)
+    return any(map(is_partial_name, path.parts))
+
+
+def is_partial_name(name: str) -> bool:
+    """Whether a file or folder called ``name`` is what a killed command left behind."""
+    return name.startswith(PARTIAL_MARK)
 
 
 @contextmanager

@@ -124,10 +124,14 @@ class Scores:
     def from_rows(cls, rows: Iterable[ScoreRow]) -> Self:
         """The table of ``rows``."""
         listed = list(rows)
-        columns = {column: [getattr(row, column) for row in listed] for column in ALL_COLUMNS}
+        return cls.from_columns({column: [getattr(row, column) for row in listed] for column in ALL_COLUMNS})
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, list[Any]]) -> Self:
+        """The table of ``columns``, all of :data:`ALL_COLUMNS`, without the optional ones of which nothing is known."""
         unknown = [name for name in OPTIONAL_COLUMNS if all(one == "" or pd.isna(one) for one in columns[name])]
         for name in unknown:
-            del columns[name]
+            columns = {column: values for column, values in columns.items() if column != name}
         return cls.from_frame(pd.DataFrame(columns), "rows")
 
     @classmethod

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from e2lm.errors import UserError
 from e2lm.results.identity import Identified, identified
 from e2lm.results.result import Notes, Reading, TaskResult
 from e2lm.samples import Samples
-from e2lm.scores import Layout, ScoreRow, Scores, ScoreSource
+from e2lm.scores import ALL_COLUMNS, Layout, ScoreRow, Scores, ScoreSource
 
 RowKey = tuple[str, str, str, int]
 
@@ -29,18 +30,20 @@ def collected(results: Iterable[TaskResult], layout: Layout, reading: Reading, n
     samples: dict[tuple[str, str, int], Samples] = {}
     repeated: list[tuple[_Kept, _Kept]] = []
     for one in members:
-        for row in _named_rows(one):
-            place = (row.series, row.task, row.metric, row.step)
-            if place in kept:
-                repeated.append((kept[place], _Kept(row, one)))
-            kept[place] = _Kept(row, one)
-        if one.result.samples is not None:
-            named = replace(one.result.samples, series=one.series, step=one.result.step, task=one.task)
-            samples[one.series, one.task, one.result.step] = named
+        variant, result = one.variant, one.result
+        for row in result.rows:
+            place = (variant.series, variant.task, row.metric, result.step)
+            here = _Kept(row, one)
+            if (there := kept.get(place)) is not None:
+                repeated.append((there, here))
+            kept[place] = here
+        if result.samples is not None:
+            named = replace(result.samples, series=variant.series, step=result.step, task=variant.task)
+            samples[variant.series, variant.task, result.step] = named
     _say_repeated(repeated, reading, notes)
     _say_stepless(members, notes)
     return ScoreSource(
-        Scores.from_rows(one.row for one in kept.values()),
+        _table(kept),
         layout,
         notes.lines(),
         directions=_directions(members),
@@ -69,16 +72,15 @@ def _about_of(key: str, path: Path) -> dict[str, str]:
         raise UserError(f"{path}: column 'key' holds {key[:60]!r}; an object of JSON is expected") from error
 
 
-def _named_rows(one: Identified) -> list[ScoreRow]:
-    """The rows under the names and the key of ``one``; made anew, as ``replace`` takes five times as long."""
-    series, task, step, key = one.series, one.task, one.result.step, one.key
-    return [
-        ScoreRow(
-            *(series, step, task, row.metric, row.value, row.params, row.tokens, row.flops, row.stderr, row.n),
-            *(row.chance, row.params_active, key),
-        )
-        for row in one.result.rows
-    ]
+def _table(kept: Mapping[RowKey, _Kept]) -> Scores:
+    """The rows under the names by which they are kept, with their keys."""
+    rows = [one.row for one in kept.values()]
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in ALL_COLUMNS}
+    columns |= {name: [place[k] for place in kept] for k, name in enumerate(("series", "task", "metric", "step"))}
+    variants = {id(one.by.variant): one.by.variant for one in kept.values()}
+    keys = {place: variant.key for place, variant in variants.items()}
+    columns["key"] = [keys[id(one.by.variant)] for one in kept.values()]
+    return Scores.from_columns(columns)
 
 
 def _say_repeated(repeated: Sequence[tuple[_Kept, _Kept]], reading: Reading, notes: Notes) -> None:
@@ -92,7 +94,8 @@ def _say_repeated(repeated: Sequence[tuple[_Kept, _Kept]], reading: Reading, not
         differing = [one for one in values if one[0].row.value != one[1].row.value]
         agree = "all equal" if not differing else _difference(*differing[0])
         what = f"{len(values)} values of {old}"
-        why = f"{older.row.series} at step {older.row.step} was evaluated more than once; {new} is newer ({agree})"
+        what_of = f"{older.by.variant.series} at step {older.by.result.step}"
+        why = f"{what_of} was evaluated more than once; {new} is newer ({agree})"
         notes.leave_out(what, why, older.by.result.file)
     if len(pairs) > _SHOWN:
         notes.say(
@@ -109,7 +112,7 @@ _SHOWN = 5
 
 
 def _difference(older: _Kept, newer: _Kept) -> str:
-    return f"{newer.row.task} {newer.row.metric}: {newer.row.value:.6g}, not {older.row.value:.6g}"
+    return f"{newer.by.variant.task} {newer.row.metric}: {newer.row.value:.6g}, not {older.row.value:.6g}"
 
 
 def _refuse_different_things(older: _Kept, newer: _Kept) -> None:
@@ -117,15 +120,15 @@ def _refuse_different_things(older: _Kept, newer: _Kept) -> None:
     one, two = older.by.result, newer.by.result
     for name in sorted({*one.about, *two.about}):
         first, second = one.about.get(name), two.about.get(name)
-        if name not in older.by.about and first != second and None not in (first, second):
+        if name not in older.by.variant.about and first != second and None not in (first, second):
             raise UserError(
-                f"{two.file}: {name} {second}, and {one.file}: {name} {first}, are both {newer.row.task} of "
-                f"{newer.row.series} at step {newer.row.step}; add {name} to --split-by"
+                f"{two.file}: {name} {second}, and {one.file}: {name} {first}, are both {newer.by.variant.task} of "
+                f"{newer.by.variant.series} at step {two.step}; add {name} to --split-by"
             )
 
 
 def _say_stepless(members: Sequence[Identified], notes: Notes) -> None:
-    stepless = sorted({one.series for one in members if not one.result.has_step})
+    stepless = sorted({one.variant.series for one in members if not one.result.has_step})
     if len(stepless) > 1:
         shown = ", ".join(stepless[:3])
         notes.say(
@@ -138,9 +141,10 @@ def _directions(members: Sequence[Identified]) -> dict[tuple[str, str], bool]:
     told: dict[tuple[str, str], bool] = {}
     for one in members:
         for metric, higher in one.result.higher_is_better.items():
-            if told.setdefault((one.task, metric), higher) != higher:
+            if told.setdefault((one.variant.task, metric), higher) != higher:
                 raise UserError(
-                    f"{one.result.file}: higher_is_better of {one.task} {metric} is {str(higher).lower()}, in other "
-                    f"files {str(not higher).lower()}; --lower {metric} or --higher {metric} needs files that agree"
+                    f"{one.result.file}: higher_is_better of {one.variant.task} {metric} is {str(higher).lower()}, "
+                    f"in other files {str(not higher).lower()}; --lower {metric} or --higher {metric} needs files "
+                    "that agree"
                 )
     return told

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from e2lm.atomic_file import is_partial
+from e2lm.atomic_file import is_partial_name
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.lighteval import LIGHTEVAL
@@ -39,7 +39,8 @@ def known_formats() -> list[ResultFormat]:
 
 def results_in_file(path: Path, reading: Reading, notes: Notes) -> list[TaskResult] | None:
     """What the file at ``path`` says; None where no format knows it."""
-    return _read(ResultFile(path, path.parent, reading, notes, alone=True), known_formats())
+    owners = [one for one in known_formats() if one.looked_at.match(path.name)]
+    return _read(ResultFile(path, path.parent, reading, notes, alone=True), owners)
 
 
 def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult] | None:
@@ -47,44 +48,58 @@ def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult
 
     None where no file is of a known format; an empty list where all that is in them was left out.
     """
-    formats = known_formats()
+    formats = [(one, one.looked_at) for one in known_formats()]
     results: list[TaskResult] = []
     damaged: list[UserError] = []
-    read: Counter[str] = Counter()
-    for path in _files(root):
-        owners = [one for one in formats if one.looks_at(path)]
+    is_known = False
+    for path, beside in _files(root, notes):
+        name = path.name
+        owners = [one for one, looked_at in formats if looked_at.match(name)]
         if not owners:
             continue
-        file = ResultFile(path, root, reading, notes)
+        file = ResultFile(path, root, reading, notes, beside=beside)
         try:
             found = _read(file, owners)
         except UserError as error:
-            if not any(one.owns(path) for one in owners):
+            if not any(one.owned.match(name) for one in owners):
                 continue
             damaged.append(error)
             notes.say(f"{error}; left out")
-            notes.leave_out(path.name, str(error), path)
+            notes.leave_out(name, str(error), path)
             continue
         if found is not None:
-            read[path.suffix] += 1
+            is_known = True
             results += found
-    if damaged and not read:
+    if damaged and not is_known:
         raise damaged[0]
-    return results if read else None
+    return results if is_known else None
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Files below ``root`` in order of their paths, without what is not whole and what was logged per item."""
-    for path in sorted(root.rglob("*")):
-        if not path.name.startswith("samples_") and not is_partial(path.relative_to(root)) and path.is_file():
-            yield path
+def _files(root: Path, notes: Notes) -> Iterator[tuple[Path, frozenset[str]]]:
+    """Files below ``root`` in order of their paths, without what is not whole and what was logged per item.
+
+    With each the names of files with lines beside it, which may be what was logged.
+    """
+    try:
+        with os.scandir(root) as entries:  # a tenth of the time of Path.rglob
+            there = sorted(entries, key=lambda one: one.name)
+    except OSError as error:
+        notes.say(f"{root}: cannot be read ({error.strerror}); left out")
+        notes.leave_out(f"folder {root.name}", f"cannot be read ({error.strerror})", root)
+        return
+    beside = frozenset(one.name for one in there if one.name.endswith(".jsonl"))
+    for one in there:
+        if is_partial_name(one.name):
+            continue
+        if one.is_dir(follow_symlinks=False):
+            yield from _files(root / one.name, notes)
+        elif not one.name.startswith("samples_") and one.is_file():
+            yield root / one.name, beside
 
 
 def _read(file: ResultFile, formats: Sequence[ResultFormat]) -> list[TaskResult] | None:
-    for one in formats:
-        if one.looks_at(file.path) and (found := one.read(file)) is not None:
-            return list(found)
-    return None
+    """What the first of ``formats`` that knows the file makes of it."""
+    return next((list(found) for one in formats if (found := one.read(file)) is not None), None)
 
 
 def nothing_there(root: Path) -> UserError:

@@ -19,10 +19,13 @@ Fields = dict[str, str]
 
 
 @dataclass(slots=True)
-class Identified:
-    """A result with the names under which it is kept; ``about`` is completed by what the others of its curve tell."""
+class Variant:
+    """Results of one series and task that say the same of how they were made, with the names under which they are kept.
 
-    result: TaskResult
+    ``about`` is completed by what the others of its curve tell; ``own_task`` is what the files call it.
+    """
+
+    own_task: str
     series: str
     task: str
     about: Fields
@@ -30,7 +33,15 @@ class Identified:
     @property
     def key(self) -> str:
         """What is known of it as JSON text, without what moves with training."""
-        return key_text({**self.about, "task": self.result.task})
+        return key_text({**self.about, "task": self.own_task})
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A result and what it is a variant of."""
+
+    result: TaskResult
+    variant: Variant
 
 
 def key_text(fields: Mapping[str, str]) -> str:
@@ -44,28 +55,41 @@ def key_text(fields: Mapping[str, str]) -> str:
 
 def identified(results: Sequence[TaskResult], reading: Reading, notes: Notes) -> list[Identified]:
     """Every result with names that no result of another model or another way to evaluate has."""
-    one_by_one = [Identified(one, one.series, one.task, dict(one.about)) for one in _counted(results, notes)]
-    _check_fields(reading, one_by_one)
-    _complete_models(one_by_one)
+    members, variants = _variants(_counted(results, notes))
+    _check_fields(reading, variants)
+    _complete_models(variants)
     extra = tuple(one for one in reading.split_by or () if one not in (*SERIES_FIELDS, *TASK_FIELDS))
-    for name in ("revision", "dtype", "settings", *extra):
-        _complete(one_by_one, name, lambda one: (one.series, one.about.get("model", "")))
-    for name in TASK_FIELDS:
-        _complete(one_by_one, name, lambda one: one.result.task)
-    _name_series(one_by_one, _splitting((*SERIES_FIELDS, *extra), reading), notes)
-    _name_tasks(one_by_one, _splitting(TASK_FIELDS, reading), notes)
+    _complete(variants, ("revision", "dtype", "settings", *extra), lambda one: (one.series, one.about.get("model")))
+    _complete(variants, TASK_FIELDS, lambda one: one.own_task)
+    _name_series(variants, _splitting((*SERIES_FIELDS, *extra), reading), notes)
+    _name_tasks(variants, _splitting(TASK_FIELDS, reading), notes)
     if reading.split_by is not None:
-        _say_joined(one_by_one, reading.split_by, notes)
-    return one_by_one
+        _say_joined(variants, reading.split_by, notes)
+    return members
+
+
+def _variants(results: Iterable[TaskResult]) -> tuple[list[Identified], list[Variant]]:
+    """The results with their variants, of which there are far fewer: what follows looks at each of those once."""
+    found: dict[tuple[object, ...], Variant] = {}
+    members = []
+    for one in results:
+        place = (one.series, one.task, *one.about.items())
+        variant = found.get(place)
+        if variant is None:
+            variant = found[place] = Variant(one.task, one.series, one.task, dict(one.about))
+        members.append(Identified(one, variant))
+    return members, list(found.values())
 
 
 def _splitting(fields: Sequence[str], reading: Reading) -> list[str]:
     return [one for one in fields if reading.split_by is None or one in reading.split_by]
 
 
-def _check_fields(reading: Reading, members: Sequence[Identified]) -> None:
+def _check_fields(reading: Reading, members: Sequence[Variant]) -> None:
+    if not reading.split_by:
+        return
     known = {*SERIES_FIELDS, *TASK_FIELDS, *(name for one in members for name in one.about)}
-    for name in reading.split_by or ():
+    for name in reading.split_by:
         if name not in known:
             raise UserError(f"--split-by: results have no field {name!r}. {nearest_names(name, known)}")
 
@@ -101,36 +125,39 @@ def _as_counted(one: TaskResult, told: Mapping[tuple[str, str, str], object]) ->
 # -- what is not told by every file -------------------------------------------------------------------------------
 
 
-def _complete(members: Iterable[Identified], name: str, scope: Callable[[Identified], object]) -> None:
-    """Where all who tell ``name`` within a scope agree, the others are taken to be the same."""
-    known: dict[object, set[str]] = {}
+def _complete(members: Iterable[Variant], names: Iterable[str], scope: Callable[[Variant], object]) -> None:
+    """Where all who tell one of ``names`` within a scope agree, the others are taken to be the same."""
+    scopes: dict[object, list[Fields]] = {}
     for one in members:
-        if one.about.get(name):
-            known.setdefault(scope(one), set()).add(one.about[name])
-    for one in members:
-        values = known.get(scope(one), set())
-        if not one.about.get(name) and len(values) == 1:
-            one.about[name] = next(iter(values))
+        scopes.setdefault(scope(one), []).append(one.about)
+    for group in scopes.values():
+        for name in names:
+            values = {about.get(name, "") for about in group}
+            if len(values) == 2 and "" in values:
+                told = max(values)
+                for about in group:
+                    about[name] = told
 
 
-def _complete_models(members: Sequence[Identified]) -> None:
+def _complete_models(members: Sequence[Variant]) -> None:
     """One address per model: that from the root where there is one."""
-    by_series: dict[str, set[str]] = {}
+    by_series: dict[str, dict[str, list[Variant]]] = {}
     for one in members:
-        by_series.setdefault(one.series, set()).add(one.about.get("model", ""))
-    for one in members:
-        there = by_series[one.series]
-        longer = {other for other in there if f"/{other}".endswith(f"/{one.about.get('model', '')}")}
-        longest = {other for other in longer if not any(f"/{more}".endswith(f"/{other}") for more in longer - {other})}
-        if len(longest) == 1 and (model := next(iter(longest))):
-            one.about["model"] = model
-    _complete(members, "model", lambda one: one.series)
+        by_series.setdefault(one.series, {}).setdefault(one.about.get("model", ""), []).append(one)
+    for there in by_series.values():
+        for own, group in there.items():
+            longer = {other for other in there if f"/{other}".endswith(f"/{own}")}
+            longest = [one for one in longer if not any(f"/{more}".endswith(f"/{one}") for more in longer - {one})]
+            if len(longest) == 1 and longest[0] not in ("", own):
+                for one in group:
+                    one.about["model"] = longest[0]
+    _complete(members, ("model",), lambda one: one.series)
 
 
 # -- names --------------------------------------------------------------------------------------------------------
 
 
-def _name_series(members: Sequence[Identified], fields: Sequence[str], notes: Notes) -> None:
+def _name_series(members: Sequence[Variant], fields: Sequence[str], notes: Notes) -> None:
     for name, group in _grouped(members, lambda one: one.series):
         models = sorted({one.about.get("model", "") for one in group}) if "model" in fields else []
         if len(models) > 1:
@@ -144,15 +171,13 @@ def _name_series(members: Sequence[Identified], fields: Sequence[str], notes: No
             one.series += label
 
 
-def _name_tasks(members: Sequence[Identified], fields: Sequence[str], notes: Notes) -> None:
-    for name, group in _grouped(members, lambda one: one.result.task):
+def _name_tasks(members: Sequence[Variant], fields: Sequence[str], notes: Notes) -> None:
+    for name, group in _grouped(members, lambda one: one.own_task):
         for one, label in zip(group, _labels(group, fields, f"task {name!r}", notes), strict=True):
             one.task += label
 
 
-def _grouped(
-    members: Sequence[Identified], name_of: Callable[[Identified], str]
-) -> Iterator[tuple[str, list[Identified]]]:
+def _grouped(members: Sequence[Variant], name_of: Callable[[Variant], str]) -> Iterator[tuple[str, list[Variant]]]:
     for name, group in groupby(sorted(members, key=name_of), key=name_of):
         yield name, list(group)
 
@@ -175,7 +200,7 @@ def _shortest_ends(addresses: Sequence[str]) -> dict[str, str]:
     return shown
 
 
-def _labels(group: Sequence[Identified], fields: Sequence[str], what: str, notes: Notes) -> list[str]:
+def _labels(group: Sequence[Variant], fields: Sequence[str], what: str, notes: Notes) -> list[str]:
     """What is put behind a name so that whatever differs in ``fields`` differs in name: as few fields as do that."""
     whole = [tuple(one.about.get(name, "") for name in fields) for one in group]
     if len(set(whole)) == 1:
@@ -197,7 +222,7 @@ def _said(name: str, value: str) -> str:
     return f"{name}={value}" if value else f"{name} unknown"
 
 
-def _say_joined(members: Sequence[Identified], split_by: Sequence[str], notes: Notes) -> None:
+def _say_joined(members: Sequence[Variant], split_by: Sequence[str], notes: Notes) -> None:
     for (series, task), group in groupby(
         sorted(members, key=lambda one: (one.series, one.task)), key=lambda one: (one.series, one.task)
     ):

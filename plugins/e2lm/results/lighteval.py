@@ -25,7 +25,7 @@ _TASK = re.compile(r"(?:(?P<suite>[^|]+)\|)?(?P<task>[^|]+)\|(?P<shots>\d+)(?:\|
 
 def read_lighteval(file: ResultFile) -> list[TaskResult] | None:
     """One result per task."""
-    if not file.says('"config_general"', '"results"') or not isinstance(file.data, dict):
+    if not file.has_keys("config_general", "results"):
         return None
     general, results = file.data.get("config_general"), file.data.get("results")
     if not isinstance(general, dict) or not isinstance(results, dict):

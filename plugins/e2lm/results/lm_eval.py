@@ -18,18 +18,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from e2lm.errors import NotFiniteError, UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
+from e2lm.results.lm_eval_about import ModelArguments, model_about, model_arguments, protocol
 from e2lm.results.lm_eval_items import logged_records, logged_samples
-from e2lm.results.result import Notes, Reading, TaskResult
+from e2lm.results.result import Reading, TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat
 from e2lm.results.subject import NAMED_AND_DATED, PLAIN_READING, Subject, named_subject
 from e2lm.samples import Samples
@@ -38,50 +38,40 @@ from e2lm.scores import ScoreRow, scored_samples
 #: Keys that results of every version have, and hardly another JSON file.
 RESULT_KEYS = ("results", "versions")
 DATED = "results_"
-#: Model arguments that say where the weights are: adapters before the model that they change.
-PLACES = ("peft", "delta", "pretrained", "model", "path")
-#: Those that say which of the weights there.
-INSIDE = ("revision", "subfolder", "gguf_file")
-#: Those that change numbers, beside ``dtype``; what only says where or how fast is none of them.
-SETTINGS = (
-    *("load_in_8bit", "load_in_4bit", "bnb_4bit_quant_type", "quantization", "autogptq", "gptqmodel"),
-    *("add_bos_token", "prefix_token_id", "max_length", "max_model_len", "softmax_dtype", "enable_thinking"),
-)
 DATE = re.compile(r"\d{4}-\d\d-\d\d(T[\d.:-]*\d)?")
 
 
-def sample_files(results: Path, data: dict[str, Any]) -> dict[str, Path]:
-    """The samples that were logged with ``results`` (its contents are ``data``), by task."""
+def sample_files(results: Path, data: dict[str, Any], beside: Collection[str] | None = None) -> dict[str, Path]:
+    """The samples that were logged with ``results`` (its contents are ``data``), by task; ``beside`` names files there.
+
+    Without ``beside`` the folder is asked.
+    """
+    if beside is not None and not beside:
+        return {}
     tasks = [str(task) for task in data.get("configs") or {}]
     match = NAMED_AND_DATED.fullmatch(results.stem)
     if match or results.name.startswith(DATED):
         date = match[1] if match else results.stem.removeprefix(DATED)
-        named = {task: results.with_name(f"samples_{task}_{date}.jsonl") for task in tasks}
+        named = {task: f"samples_{task}_{date}.jsonl" for task in tasks}
     else:
         arguments = re.sub("/|=", "__", str(data.get("config", {}).get("model_args", "")))
-        named = {task: results.with_name(f"{arguments}_{task}.jsonl") for task in tasks}
-    return {task: file for task, file in named.items() if file.is_file()}
+        named = {task: f"{arguments}_{task}.jsonl" for task in tasks}
+    files = {task: results.with_name(name) for task, name in named.items() if beside is None or name in beside}
+    return {task: file for task, file in files.items() if file.is_file()}
 
 
 def subject_of(data: dict[str, Any], file: Path, root: Path, reading: Reading = PLAIN_READING) -> Subject:
     """What the results in ``file`` (below ``root``) are of, by the model's arguments, else by the names around it."""
-    described = data.get("e2lm") or {}
-    if "series" in described and "step" in described:
+    return _subject_by(model_arguments(data), data, file, root, reading)
+
+
+def _subject_by(
+    arguments: ModelArguments, data: Mapping[str, Any], file: Path, root: Path, reading: Reading
+) -> Subject:
+    described = data.get("e2lm")
+    if described and "series" in described and "step" in described:
         return Subject(str(described["series"]), int(described["step"]), number_or_nan(described.get("tokens")), "")
-    arguments = _model_arguments(data)
-    place = next((arguments[name] for name in PLACES if arguments.get(name)), str(data.get("model_name") or ""))
-    inside = [arguments[name] for name in INSIDE if arguments.get(name)]
-    return named_subject(place, inside, file, root, reading)
-
-
-def _model_arguments(data: dict[str, Any]) -> dict[str, str]:
-    config = data.get("config") or {}
-    arguments = config.get("model_args") or {}
-    if isinstance(arguments, str):
-        arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
-    revision = {} if config.get("model_revision") in (None, "", "main") else {"revision": config["model_revision"]}
-    found = {str(name): str(value) for name, value in {**revision, **arguments}.items()}
-    return {name: value for name, value in found.items() if (name, value) != ("revision", "main")}
+    return named_subject(arguments.place or str(data.get("model_name") or ""), arguments.inside, file, root, reading)
 
 
 def read_lm_eval(file: ResultFile) -> list[TaskResult] | None:
@@ -92,37 +82,46 @@ def read_lm_eval(file: ResultFile) -> list[TaskResult] | None:
     data = file.data
     needed = RESULT_KEYS[:1] if is_dated else RESULT_KEYS
     if isinstance(data, dict) and all(isinstance(data.get(key), dict) for key in needed):
-        return lm_eval_results(file.path, data, file.root, file.reading, file.notes)
+        return _results(file, data)
     if is_dated:
         raise UserError(f"{file.path}: not lm-eval results (no key 'results')")
     return None
 
 
-def lm_eval_results(file: Path, data: dict[str, Any], root: Path, reading: Reading, notes: Notes) -> list[TaskResult]:
-    """What lm-eval's results in ``file`` (``data``) say, one for each task, and item metrics of the samples with them.
+def _results(file: ResultFile, data: dict[str, Any]) -> list[TaskResult]:
+    """What ``data``, which is in ``file``, says: one result for each task, with item metrics of the samples beside it.
 
     Values of a task whose log-likelihoods are not finite are left out: lm-eval takes NaN for the likeliest choice.
     """
     values_of = reported_values if _has_filters(data["results"]) else unfiltered_values
-    subject = subject_of(data, file, root, reading)
-    logged = _logged(file, data, subject, notes)
+    arguments = model_arguments(data)
+    subject = _subject_by(arguments, data, file.path, file.root, file.reading)
+    logged = _logged(file, data, subject)
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric") if logged else []
-    model, when = _model_about(data, subject), evaluation_time(file, data)
+    model, when = model_about(data, arguments, subject), evaluation_time(file.path, data)
+    cost = (_params(data), subject.tokens, number_or_nan((data.get("e2lm") or {}).get("flops")))
+    counts = data.get("n-samples") or {}
     found = []
     for name, values in data["results"].items():
         task, own = str(name), logged.get(str(name))
         if (own is not None and own.is_damaged) or not isinstance(values, dict):
             continue
-        rows = _rows(_row_like(data, subject, task, own), values_of(values), own, metrics)
-        _say_no_number(values, task, file, notes)
+        # Before 0.4.3 only the samples tell how many there were.
+        n = int((counts.get(task) or {}).get("effective") or (0 if own is None else own.count))
+        place = (subject.series, subject.step, task)
+        rows = [ScoreRow(*place, metric, value, *cost, stderr, n) for metric, value, stderr in values_of(values)]
+        if own is not None and own.samples is not None:
+            like = ScoreRow(*place, "", math.nan, *cost, n=n)
+            rows += scored_samples(own.samples, metrics, like, {row.metric for row in rows})
+        _say_no_number(values, task, file)
         found.append(
             TaskResult(
                 tuple(rows),
                 task,
                 subject.series,
                 subject.step,
-                file,
-                about={**model, **_protocol(data, task)},
+                file.path,
+                about={**model, **protocol(data, task)},
                 higher_is_better=_told_directions(data, task),
                 samples=None if own is None else own.samples,
                 when=when,
@@ -134,43 +133,18 @@ def lm_eval_results(file: Path, data: dict[str, Any], root: Path, reading: Readi
     return found
 
 
-def _rows(
-    like: ScoreRow,
-    values: Iterable[tuple[str, float, float]],
-    logged: _Logged | None,
-    metrics: Sequence[ItemMetric],
-) -> list[ScoreRow]:
-    rows = [_valued(like, *told) for told in values]
-    if logged is not None and logged.samples is not None:
-        rows += scored_samples(logged.samples, metrics, like, {row.metric for row in rows})
-    return rows
+def _params(data: Mapping[str, Any]) -> float:
+    told = (data.get("e2lm") or {}).get("params") or (data.get("config") or {}).get("model_num_parameters")
+    return float(told or math.nan)
 
 
-def _row_like(data: dict[str, Any], subject: Subject, task: str, logged: _Logged | None) -> ScoreRow:
-    """A row without metric and value."""
-    described, config = data.get("e2lm") or {}, data.get("config") or {}
-    counted = (data.get("n-samples") or {}).get(task) or {}
-    return ScoreRow(
-        series=subject.series,
-        step=subject.step,
-        task=task,
-        metric="",
-        value=math.nan,
-        params=float(described.get("params") or config.get("model_num_parameters") or math.nan),
-        tokens=subject.tokens,
-        flops=number_or_nan(described.get("flops")),
-        # Before 0.4.3 only the samples tell how many there were.
-        n=int(counted.get("effective") or (0 if logged is None else logged.count)),
-    )
-
-
-def _say_no_number(values: Mapping[str, Any], task: str, file: Path, notes: Notes) -> None:
+def _say_no_number(values: Mapping[str, Any], task: str, file: ResultFile) -> None:
     """Metrics whose value is a list or a text are no Scores."""
     for key, value in values.items():
-        metric = str(key).partition(",")[0]
-        if "," in str(key) and not metric.endswith("_stderr") and not _is_number(value):
-            notes.count(f"{task}: {metric} is no number ({str(value)[:20]!r}); left out")
-            notes.leave_out(f"{task} {metric}", "no number", file)
+        metric, comma, _ = str(key).partition(",")
+        if comma and not _is_number(value) and not metric.endswith("_stderr"):
+            file.notes.count(f"{task}: {metric} is no number ({str(value)[:20]!r}); left out")
+            file.notes.leave_out(f"{task} {metric}", "no number", file.path)
 
 
 def _told_directions(data: dict[str, Any], task: str) -> dict[str, bool]:
@@ -184,80 +158,6 @@ def evaluation_time(file: Path, data: dict[str, Any]) -> str:
         return dated[0]
     date = data.get("date")
     return datetime.fromtimestamp(date, tz=UTC).isoformat() if isinstance(date, int | float) else ""
-
-
-def _model_about(data: dict[str, Any], subject: Subject) -> dict[str, str]:
-    """What is known of the model and of how it was run."""
-    config, arguments = data.get("config") or {}, _model_arguments(data)
-    base = arguments.get("pretrained", "") if arguments.get("peft") or arguments.get("delta") else ""
-    dtype = str(config.get("model_dtype") or arguments.get("dtype") or "").removeprefix("torch.")
-    settings = ",".join(f"{name}={arguments[name]}" for name in SETTINGS if name in arguments)
-    told = {
-        "model": "+".join(filter(None, [subject.model, base])),
-        "revision": subject.revision,
-        "dtype": dtype,
-        "settings": settings,
-        "backend": str(config.get("model") or ""),
-        "harness": "lm-eval",
-        "harness_version": str(data.get("lm_eval_version") or ""),
-    }
-    if arguments:  # what they do not say is lm-eval's default, which differs from what they may say elsewhere
-        defaults = {"revision": "none", "dtype": "auto", "settings": "none"}
-        told = {name: value or defaults.get(name, "") for name, value in told.items()}
-    return {name: value for name, value in told.items() if value}
-
-
-def _protocol(data: dict[str, Any], task: str) -> dict[str, str]:
-    """What is known of how ``task`` was evaluated; of a group, what all its tasks share."""
-    members = [one for one in (data.get("group_subtasks") or {}).get(task) or () if one != task]
-    if members and task not in (data.get("configs") or {}):
-        first, *others = [_protocol(data, str(one)) for one in members]
-        return {name: value for name, value in first.items() if all(one.get(name) == value for one in others)}
-    config, own = data.get("config") or {}, (data.get("configs") or {}).get(task) or {}
-    shots = next(
-        (one[task] for one in (data.get("n-shot") or {},) if task in one),
-        own["num_fewshot"] if own.get("num_fewshot") is not None else config.get("num_fewshot"),
-    )
-    told = {"shots": _text(shots), "version": _text((data.get("versions") or {}).get(task))}
-    told["hash"] = _text((data.get("task_hashes") or {}).get(task))[:12]
-    return {name: value for name, value in {**told, **_items(data, task), **_prompting(data)}.items() if value}
-
-
-def _items(data: dict[str, Any], task: str) -> dict[str, str]:
-    """How many items there are, and the limit, where one took effect."""
-    counted, limit = (data.get("n-samples") or {}).get(task) or {}, (data.get("config") or {}).get("limit", "unknown")
-    if counted.get("original") and counted.get("effective"):
-        cut = counted["effective"] < counted["original"]
-        return {"items": _text(counted["original"]), "limit": _text(counted["effective"]) if cut else "none"}
-    return {} if limit == "unknown" else {"limit": "none" if limit is None else _text(limit)}
-
-
-def _prompting(data: dict[str, Any]) -> dict[str, str]:
-    """Chat template, system prompt and arguments of generation; ``none`` where the file says that there are none."""
-    told = {}
-    if "chat_template" in data:
-        turns = " as several turns" if data.get("fewshot_as_multiturn") and data["chat_template"] else ""
-        told["chat_template"] = _short_hash(data["chat_template"]) + turns
-    if "system_instruction" in data:
-        told["system_prompt"] = _short_hash(data["system_instruction"])
-    if "gen_kwargs" in (data.get("config") or {}):
-        told["gen_kwargs"] = _text(data["config"]["gen_kwargs"]) or "none"
-    return told
-
-
-def _short_hash(text: object) -> str:
-    return sha256(str(text).encode()).hexdigest()[:8] if text else "none"
-
-
-def _text(value: object) -> str:
-    """``1`` and ``1.0`` are one version.
-
-    >>> _text(1.0), _text(5), _text(None), _text("Yaml")
-    ('1', '5', '', 'Yaml')
-    """
-    if value is None or value == "":
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def reported_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
@@ -318,25 +218,25 @@ class _Logged:
     is_damaged: bool = False
 
 
-def _logged(file: Path, data: dict[str, Any], subject: Subject, notes: Notes) -> dict[str, _Logged]:
+def _logged(file: ResultFile, data: dict[str, Any], subject: Subject) -> dict[str, _Logged]:
     """By task; a file that cannot be read costs itself."""
     found = {}
-    for task, samples in sample_files(file, data).items():
+    for task, samples in sample_files(file.path, data, file.beside).items():
         try:
             records = logged_records(samples)
             read = logged_samples(samples, records, task, data["configs"][task], subject.series, subject.step)
         except NotFiniteError as error:
-            notes.say(f"{samples}: {error}; the scores of {task} there are left out")
-            notes.leave_out(f"scores of {task}", str(error), samples)
+            file.notes.say(f"{samples}: {error}; the scores of {task} there are left out")
+            file.notes.leave_out(f"scores of {task}", str(error), samples)
             found[task] = _Logged(None, 0, is_damaged=True)
         except UserError as error:
-            notes.say(f"{error}; no item metrics of {task}")
-            notes.leave_out(f"item metrics of {task}", str(error), samples)
+            file.notes.say(f"{error}; no item metrics of {task}")
+            file.notes.leave_out(f"item metrics of {task}", str(error), samples)
         else:
             found[task] = _Logged(read.samples, len(records))
             for line in read.left_out:
-                notes.count(f"{task}: {line}")
-                notes.leave_out(f"items of {task}", line, samples)
+                file.notes.count(f"{task}: {line}")
+                file.notes.leave_out(f"items of {task}", line, samples)
     return found
 
 

@@ -25,14 +25,16 @@ _KEYS = ("task_name", "metrics", "model_config")
 
 def read_olmes(file: ResultFile) -> list[TaskResult] | None:
     """One result per task in the file."""
-    if not file.says('"task_name"', '"metrics"', '"model_config"'):
-        return None
     if file.path.suffix == ".jsonl":
+        if not file.says(*(f'"{key}"' for key in _KEYS)):
+            return None
         if not file.alone and any(True for _ in file.path.parent.glob(ONE)):
             return []
         tasks = _lines(file)
-    else:
+    elif file.has_keys(*_KEYS):
         tasks = [file.data]
+    else:
+        return None
     if not all(isinstance(one, dict) and all(key in one for key in _KEYS) for one in tasks):
         return None
     return [_task_result(one, file) for one in tasks]

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import cached_property
+from fnmatch import translate
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from e2lm.errors import UserError, one_line
 from e2lm.kind import checked_name
 from e2lm.results.result import Notes, Reading, TaskResult
+
+#: Bytes up to which reading JSON is as cheap as looking for words in it.
+_SMALL = 2**16
 
 
 @dataclass(frozen=True)
 class ResultFile:
     """A file that may hold results, found below ``root``; it is read once, whatever number of formats look at it.
 
-    ``alone``: the user named this very file, so whatever lies around it was not meant.
+    ``alone``: the user named this very file, so whatever lies around it was not meant. ``beside``: the names of
+    ``.jsonl`` files in its folder, None where nobody has looked.
     """
 
     path: Path
@@ -27,18 +35,25 @@ class ResultFile:
     reading: Reading = field(default_factory=Reading)
     notes: Notes = field(default_factory=Notes)
     alone: bool = False
+    beside: frozenset[str] | None = None
 
     @cached_property
     def content(self) -> bytes:
         """What is in it; a :class:`UserError` where it cannot be read."""
         try:
-            return self.path.read_bytes()
+            return _read(str(self.path))
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read ({error.strerror})") from error
 
     @cached_property
     def data(self) -> Any:
         """The JSON in it; a :class:`UserError` where it is none."""
+        try:
+            return from_json(self.content, cache_strings="keys")  # twice as fast as ``json``, to the same bits
+        except ValueError:  # or what only ``json`` takes: a byte order mark, half a surrogate pair
+            return self._data_by_json()
+
+    def _data_by_json(self) -> Any:
         try:
             return json.loads(self.content)
         except (ValueError, RecursionError) as error:
@@ -47,6 +62,13 @@ class ResultFile:
     def says(self, *words: str) -> bool:
         """Whether all ``words`` stand in it, which is found out sooner than what they mean there."""
         return all(word.encode() in self.content for word in words)
+
+    def has_keys(self, *keys: str) -> bool:
+        """Whether it is an object of JSON with all ``keys``; a large file of somebody else is not parsed for that."""
+        if "data" not in self.__dict__ and len(self.content) > _SMALL and not self.says(*(f'"{one}"' for one in keys)):
+            return False
+        data = self.data
+        return isinstance(data, dict) and all(key in data for key in keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +89,30 @@ class ResultFormat:
     def __post_init__(self) -> None:
         checked_name(self.name, "result format")
 
-    def looks_at(self, path: Path) -> bool:
-        """Whether files of this name are shown to it."""
-        return any(fnmatchcase(path.name, pattern) for pattern in (*self.patterns, *self.own))
+    @property
+    def looked_at(self) -> re.Pattern[str]:
+        """Names of files that are shown to it."""
+        return _pattern((*self.patterns, *self.own))
 
-    def owns(self, path: Path) -> bool:
-        """Whether a file of this name is surely meant to be one of this format."""
-        return any(fnmatchcase(path.name, pattern) for pattern in self.own)
+    @property
+    def owned(self) -> re.Pattern[str]:
+        """Names of files that are surely meant to be of this format."""
+        return _pattern(self.own)
+
+
+def _read(path: str) -> bytes:
+    """What is in the file, in half the time that ``open`` takes for a small one."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        parts = [os.read(opened, os.fstat(opened).st_size + 1)]
+        while parts[-1]:
+            parts.append(os.read(opened, _SMALL))
+    finally:
+        os.close(opened)
+    return b"".join(parts)
+
+
+@cache
+def _pattern(shell: tuple[str, ...]) -> re.Pattern[str]:
+    """Names that fit one of the ``shell`` patterns; none of them fits nothing."""
+    return re.compile("|".join(map(translate, shell)) if shell else r"(?!)")

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from e2lm.results.result import Reading
@@ -43,7 +44,9 @@ def named_subject(
     place: str, inside: Sequence[str], file: Path, root: Path, reading: Reading = PLAIN_READING
 ) -> Subject:
     """What the model at ``place`` is; ``inside`` are its revision, sub-folder and file, as far as they are given."""
-    plain = _by_names(place, inside, file, root)
+    plain = _by_address(place, tuple(inside)) or _by_names(place, inside, file, root)
+    if not reading.step_pattern and not reading.series_pattern:
+        return plain
     names = ("@".join([place, *inside]), _relative(file, root).as_posix())
     step, series = reading.step_in(*names), reading.series_in(*names)
     if step is not None:
@@ -71,17 +74,27 @@ def _without_step(subject: Subject, reading: Reading) -> Subject:
     return replace(subject, series=left or PurePosixPath(parent).name or subject.series, model=model)
 
 
-def _by_names(place: str, inside: Sequence[str], file: Path, root: Path) -> Subject:
-    short = PurePosixPath(place).name
-    address = posixpath.normpath(place).removeprefix("./") if place else ""
+@lru_cache(4096)
+def _by_address(place: str, inside: tuple[str, ...]) -> Subject | None:
+    """The checkpoint by what the model's arguments say alone; several files are of one."""
+    short, address = PurePosixPath(place).name, _normal(place)
     for text in inside:
         if (found := step_in_path(text)) is not None:
             others = "@".join(one for one in inside if one != text)
             series = f"{short}-{found[0]}" if found[0] else short
             return _subject(series, found[1], "@".join(filter(None, [address, found[0]])), others)
-    revision = "@".join(inside)
-    if (found := step_in_path(place)) is not None:
-        return _subject(found[0] or short or root.name, found[1], _address_of_run(address, found[0]), revision)
+    if (found := step_in_path(place)) is not None and (series := found[0] or short):
+        return _subject(series, found[1], _address_of_run(address, found[0]), "@".join(inside))
+    return None
+
+
+def _normal(place: str) -> str:
+    return posixpath.normpath(place).removeprefix("./") if place else ""
+
+
+def _by_names(place: str, inside: Sequence[str], file: Path, root: Path) -> Subject:
+    """The checkpoint by the names around the file, where the model's arguments tell no step."""
+    short, address, revision = PurePosixPath(place).name, _normal(place), "@".join(inside)
     if (around := _around(file, root)) is not None:
         name, named, folder = around
         return _subject(name or short or root.name, named, "@".join(filter(None, [address, folder])), revision)

@@ -24,7 +24,7 @@ _SPEED = ("_runtime", "_per_second")
 
 def read_trainer_state(file: ResultFile) -> list[TaskResult] | None:
     """One result per logged step."""
-    if not file.says('"log_history"', '"global_step"') or not isinstance(file.data, dict):
+    if not file.has_keys("log_history", "global_step"):
         return None
     history = file.data.get("log_history")
     if not isinstance(history, list):
