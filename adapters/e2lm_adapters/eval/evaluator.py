@@ -19,13 +19,13 @@ from e2lm.errors import NotFiniteError, UserError, nearest_names, one_line
 from e2lm.results.lm_eval import reported_values
 from e2lm.results.lm_eval_items import LiveTask, item_samples
 from e2lm.samples import Samples
-from e2lm_adapters.eval.loading import LiveModel, UnusableCheckpointError, built
+from e2lm_adapters.eval.loading import LiveModel, built
 from e2lm_adapters.eval.merged import MergeAhead
 from e2lm_adapters.eval.request import EvaluationRequest, Work, new_unit, not_finite_units, units_of
 from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
 from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles, without_tasks
 from e2lm_adapters.lm_eval.tasks import LoadedTasks, set_seeds
-from e2lm_adapters.scoring.swap import ReadAhead
+from e2lm_adapters.scoring.swap import ReadAhead, UnusableCheckpointError
 from e2lm_adapters.scoring.transformers_import import collection_paused
 
 

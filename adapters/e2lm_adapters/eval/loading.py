@@ -20,7 +20,7 @@ from e2lm.weights import read_weight_index
 from e2lm_adapters.checkpoints.difference import difference, entries, tokenizer_place
 from e2lm_adapters.checkpoints.identity import TOKENIZERS
 from e2lm_adapters.checkpoints.source import CheckpointSource
-from e2lm_adapters.scoring.swap import ReadAhead
+from e2lm_adapters.scoring.swap import ReadAhead, UnusableCheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -39,10 +39,6 @@ MORE_THAN_WEIGHTS = (
     "quantization_config",
     "tp_plan",
 )
-
-
-class UnusableCheckpointError(UserError):
-    """A checkpoint that cannot be loaded for a reason of its own; others of the series may be."""
 
 
 class LiveModel:
@@ -107,7 +103,7 @@ class LiveModel:
             reader.take(checkpoint)  # waits until it has been fetched
         folder = self._source.folder(checkpoint)
         require_loadable(folder, self._arguments)
-        self.lm.load_checkpoint(folder)  # what an engine says may be about the engine: it is no checkpoint's fault
+        self.lm.load_checkpoint(folder)  # what it says of the checkpoint is an error of its own
         return ""  # it decides, and tells, by itself
 
     def _tell(self, why: str) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import torch
 
 
+class UnusableCheckpointError(UserError):
+    """A checkpoint that cannot be loaded for a reason of its own; others of the series may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedWeights:
     """A checkpoint whose numbers have been looked at; ``not_finite`` says where one is none, and is empty otherwise.

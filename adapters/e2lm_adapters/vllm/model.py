@@ -27,7 +27,7 @@ from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.check import NOT_SCORED, Loglikelihood, ScoringDifference, checked_sample, compared
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
 from e2lm_adapters.scoring.requests import RequestEncoder, scorable
-from e2lm_adapters.scoring.swap import require_same_shapes
+from e2lm_adapters.scoring.swap import UnusableCheckpointError, require_same_shapes
 from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 from e2lm_adapters.vllm.engine import VllmEngine
 from e2lm_adapters.vllm.scoring import PromptScoring, Way, fitted
@@ -114,11 +114,17 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     def _start(self, folder: Path) -> None:
         """Begin with the checkpoint in ``folder``: its configuration, tokenizer and type."""
+        self._not_started = folder.name
         options = dict(self._options)
         if self._own_tokenizer:
             self._tokenizer_place = tokenizer_place(folder) or self._tokenizer_place
             options["tokenizer"] = str(self._tokenizer_place)
-        self._start_stock(folder, options)
+        try:
+            self._start_stock(folder, options)
+        except UserError:
+            self._transformers.require_all_weights(folder)  # vLLM says it in words of every version's own, or not here
+            raise
+        self._not_started = ""
         # As lm-eval's vllm cuts them: one token for the context and one for the token vLLM must generate.
         self._encoder = RequestEncoder(self, self.max_length - 2)
         plain = (Way.PLAIN, "prefix_sharing=False")
@@ -190,7 +196,8 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
     @property
     def built_anew(self) -> str:
         """Why the checkpoint of the moment did not come into the engine in place, or what else is to be told of it."""
-        return "; ".join(self._swaps.loadings.notes)
+        plainly = [f"scored plainly: {self._why_plain}"] if self._why_plain and self._prefix_sharing else []
+        return "; ".join(dict.fromkeys([*self._swaps.loadings.notes, *plainly]))
 
     @property
     def fallbacks(self) -> list[str]:
@@ -198,19 +205,32 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
         return self._swaps.fallbacks
 
     def load_checkpoint(self, folder: Path) -> None:
-        """Go on with another checkpoint of the same model; a :class:`UserError` where tensors or shapes differ.
+        """Go on with another checkpoint of the same model.
+
+        An :class:`UnusableCheckpointError` where a tensor's shape differs or a parameter has no weight: the engine is
+        then as it was, or starts afresh with the next.
 
         Where its configuration, tokenizer, generation settings or (with ``dtype=auto``) type differ, all of it is
         started afresh: weights alone do not make one model the other.
         """
-        require_same_shapes(self._first_index(), read_weight_index(folder))
+        self._require_fitting(folder)
         before, self._folder = self._folder, folder
         lacks_tokenizer = self._own_tokenizer and tokenizer_place(folder) is None
         settled = {"dtype": self._options.get("dtype"), "tokenizer": lacks_tokenizer or not self._own_tokenizer}
-        self._load(folder, difference(before, folder, settled))
+        failed = f"{self._not_started} did not start" if self._not_started else ""
+        self._load(folder, difference(before, folder, settled) or failed)
         self._forget_merged()
         if lacks_tokenizer:
             self._swaps.note(f"{folder.name} has no tokenizer; it is read with that of {self._tokenizer_place.name}")
+
+    def _require_fitting(self, folder: Path) -> None:
+        first, other = self._first_index(), read_weight_index(folder)
+        try:
+            require_same_shapes(first, other)
+        except UserError as error:
+            raise UnusableCheckpointError(str(error)) from error
+        if not set(first.shapes) <= set(other.shapes):  # of no consequence where the model does without
+            self._transformers.require_all_weights(folder)
 
     def _load(self, folder: Path, why_afresh: str) -> None:
         if not why_afresh:
@@ -218,10 +238,12 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
             return
         self._swaps.anew()
         kept = {name: getattr(self, name) for name in ("cache_hook", "_rank", "_world_size")}
-        self._swaps.load_fresh(f"{folder.name}: {why_afresh}", lambda: self._start(folder))
-        # lm-eval sets these from outside, and its constructor has just been called again.
-        for name, value in kept.items():
-            setattr(self, name, value)
+        try:
+            self._swaps.load_fresh(f"{folder.name}: {why_afresh}", lambda: self._start(folder))
+        finally:
+            # lm-eval sets these from outside, and its constructor has just been called again.
+            for name, value in kept.items():
+                setattr(self, name, value)
 
     def swap(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on with ``tensors``, named and shaped as in the checkpoint's files: a merge, say.

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from e2lm.errors import E2LMError, one_line
 from e2lm.weights import read_weight_index
 from e2lm_adapters.scoring.check import Loglikelihood
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
+from e2lm_adapters.scoring.swap import UnusableCheckpointError
 
 #: Bytes of a number in float32, and what transformers needs besides.
 BYTES_PER_NUMBER = 4 * 1.2
@@ -69,7 +71,8 @@ class Transformers:
     def truth(self, folder: Path, requests: Sequence[TokenRequest], half: str | None = None) -> Truth:
         """What transformers says of ``requests`` with the weights in ``folder``; ``half``: also in that precision.
 
-        :class:`UnprovableError` where it cannot load them, has no room, or says what is no number.
+        :class:`UnprovableError` where it cannot load them, has no room, or says what is no number; an
+        :class:`UnusableCheckpointError` where a parameter of the model has no weight.
         """
         question = {
             "folder": str(folder),
@@ -78,12 +81,22 @@ class Transformers:
             "trust_remote_code": self._trust_remote_code,
         }
         reply = self._asked(json.dumps(question))
+        if "lacking" in reply:
+            raise UnusableCheckpointError(reply["lacking"])
         if "error" in reply:
             raise UnprovableError(reply["error"])
         logprobs = tuple(tuple(one) for one in reply["logprobs"])
         if not all(abs(value) < float("inf") for one in logprobs for value in one):
             raise UnprovableError(f"{folder.name}: transformers' own answers are NaN or infinite")
         return Truth(logprobs, tuple(reply["greedy"]), reply["spread"])
+
+    def require_all_weights(self, folder: Path) -> None:
+        """An :class:`UnusableCheckpointError` where a parameter of the model in ``folder`` has no weight.
+
+        Nothing where transformers cannot tell.
+        """
+        with suppress(UnprovableError):
+            self.truth(folder, ())
 
     def close(self) -> None:
         """End the process."""
@@ -135,6 +148,8 @@ def _reply(question: Mapping[str, Any]) -> dict[str, Any]:
     try:
         exact = _scored(question, requests, "float32")
         coarse = _scored(question, requests, question["half"]) if question["half"] else None
+    except UnusableCheckpointError as error:
+        return {"lacking": str(error)}
     except UnprovableError as error:
         return {"error": str(error)}
     except Exception as error:  # whatever transformers does not like about this model
@@ -158,9 +173,16 @@ def _loaded(folder: Path, dtype: str, trust_remote_code: bool) -> Any:
     free = _free_memory_bytes()
     if free is not None and needed > free:
         raise UnprovableError(f"transformers needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, attn_implementation="eager"
+    model, told = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype),
+        trust_remote_code=trust_remote_code,
+        attn_implementation="eager",
+        output_loading_info=True,
     )
+    parameters = {name for name, _ in model.named_parameters()}
+    for name in sorted(parameters & set(told["missing_keys"])):  # it would be drawn at random
+        raise UnusableCheckpointError(f"{folder}: no tensor is stored for the parameter {name!r} of the model")
     return model.eval()
 
 

@@ -22,8 +22,8 @@ from e2lm.samples import read_samples
 from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.checkpoints.difference import difference
 from e2lm_adapters.checkpoints.source import CheckpointSource
-from e2lm_adapters.eval.loading import LiveModel, UnusableCheckpointError, require_loadable
-from e2lm_adapters.scoring.swap import ReadAhead
+from e2lm_adapters.eval.loading import LiveModel, require_loadable
+from e2lm_adapters.scoring.swap import ReadAhead, UnusableCheckpointError
 from e2lm_testing.tiny_checkpoint import tokenizer_files
 from tests.e2lm_adapters.conftest import write_task
 from tests.families.architectures import model, write_checkpoint

@@ -457,6 +457,48 @@ def test_the_command_gives_the_scores_that_e2lm_hf_gives(
         assert tables[0][metric].to_dict() == tables[1][metric].to_dict()
 
 
+def without_a_weight(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("own_process", [False, True], ids=["in this process", "in a process of its own"])
+def test_a_checkpoint_that_lacks_a_weight_costs_itself_first_or_later(
+    own_process: bool, run: Path, tmp_path: Path, evaluate: Callable[..., int], tiny_tokenizer_files: dict[str, str]
+) -> None:
+    lacking = tmp_path / "run"
+    for step in (0, 10, 20, 30):
+        shutil.copytree(run / f"checkpoint-{step}", lacking / f"checkpoint-{step}")
+    for step in (0, 20):
+        without_a_weight(lacking / f"checkpoint-{step}")
+    # The engine is started afresh for this one, and does not come up.
+    changed(lacking / "checkpoint-20" / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 500.0})
+    assert evaluate(lacking, extra=f",engine_process={own_process}") == 0
+    left_out = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["left_out"]
+    assert [one["what"] for one in left_out] == ["run step 0", "run step 20"]
+    assert all("no tensor is stored for the parameter 'model.norm.weight'" in one["why"] for one in left_out)
+    ours = {one.step: one for one in read_samples(tmp_path / "out" / "samples")}
+    assert sorted(ours) == [10, 30]
+    assert evaluate(run, out=tmp_path / "whole") == 0
+    whole = {one.step: one for one in read_samples(tmp_path / "whole" / "samples")}
+    for step, samples in ours.items():
+        np.testing.assert_array_equal(samples.choices.loglik_IC, whole[step].choices.loglik_IC)
+
+
+def test_that_and_why_contexts_are_not_shared_is_in_the_record_of_every_checkpoint(
+    run: Path, tmp_path: Path, evaluate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(run, extra=",enable_prefix_caching=False") == 0
+    notes = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["notes"]
+    assert [(one["what"], one["why"]) for one in notes] == [
+        ("run, steps 0, 10, 20, 30, 40", "scored plainly: the prefix cache is off")
+    ]
+    assert "scored plainly: the prefix cache is off" in capsys.readouterr().err
+
+
 class Killer:
     """Kills the engine's process after some checkpoints."""
 

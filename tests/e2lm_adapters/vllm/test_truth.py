@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
+from e2lm_adapters.scoring.swap import UnusableCheckpointError
 from e2lm_adapters.vllm import truth as vllm_truth
 from e2lm_adapters.vllm.truth import Transformers, UnprovableError
 
@@ -71,6 +72,24 @@ def test_what_cannot_be_asked_is_a_line_and_the_next_question_is_answered(
     with pytest.raises(UnprovableError, match=r"transformers cannot run .*no_such_model"):
         transformers.truth(odd, REQUESTS)
     assert len(transformers.truth(tiny_llama, REQUESTS).logprobs) == 2
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["asked for answers", "asked for this alone"])
+def test_a_checkpoint_that_lacks_a_weight_says_nothing_and_is_told_from_one_that_cannot_be_asked(
+    is_asked: bool, transformers: Transformers, tiny_llama: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    lacking = tmp_path / "checkpoint-7"
+    shutil.copytree(tiny_llama, lacking)
+    tensors = load_file(lacking / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, lacking / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UnusableCheckpointError, match=r"checkpoint-7: no tensor is stored.*'model.norm.weight'"):
+        transformers.truth(lacking, REQUESTS) if is_asked else transformers.require_all_weights(lacking)
+    transformers.require_all_weights(tiny_llama)
+    (lacking / "config.json").write_text("{}", encoding="utf-8")
+    transformers.require_all_weights(lacking)  # nobody can tell
 
 
 def test_numbers_that_are_none_prove_nothing(transformers: Transformers, tiny_llama: Path, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from e2lm.atomic_file import partial_prefix
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_adapters.eval.ray.cluster import RayCluster
 from e2lm_adapters.eval.ray.queue import ATTEMPTS, Span, UnitQueue, dispatch
-from e2lm_adapters.eval.ray.worker import SHARED_TEMPORARY, UnitCall
+from e2lm_adapters.eval.ray.worker import UnitCall
 from e2lm_adapters.eval.request import EvaluationRequest, Work, key_of, unit_count, unit_of
 from e2lm_adapters.eval.store import EvaluationStore
 from e2lm_adapters.lm_eval.tasks import LoadedTasks
@@ -58,21 +59,32 @@ def evaluate_on_ray(
 
     plugin_files = tuple(record.path.resolve() for record in plugin_manager().records if record.path is not None)
     threads = max(int(request.ray.worker_cpus), 1)
-    arguments = (as_seen_from_anywhere(request), tasks.hashes, plugin_files, threads)
+    shared = temporary_files_of_engines(request)
+    arguments = (as_seen_from_anywhere(request), tasks.hashes, plugin_files, threads, shared)
     queue = UnitQueue((number, count) for number in range(len(work)))
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    with RayCluster(request.ray, arguments, calls_of, following_of, say, len(work) * count) as ray:
-        given_up = dispatch(queue, ray, finished)
-    shutil.rmtree(request.out / SHARED_TEMPORARY, ignore_errors=True)
+    try:
+        with RayCluster(request.ray, arguments, calls_of, following_of, say, len(work) * count) as ray:
+            given_up = dispatch(queue, ray, finished)
+    finally:
+        if shared is not None:
+            shutil.rmtree(shared, ignore_errors=True)
     if given_up:
         first = work[given_up[0].piece]
         raise UserError(
             f"{first.checkpoint.location}: {ATTEMPTS} workers died over it (out of memory?), {len(given_up)} units in "
             "all are missing; everything else is kept, the same command tries them again"
         )
+
+
+def temporary_files_of_engines(request: EvaluationRequest) -> Path | None:
+    """Where in ``--out`` workers on several nodes share files: this command's own, so that no other deletes them."""
+    if request.ray is None or not request.ray.engine_on_ray:
+        return None
+    return request.out.resolve() / f"{partial_prefix()}engines"
 
 
 def as_seen_from_anywhere(request: EvaluationRequest) -> EvaluationRequest:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from e2lm.atomic_file import PARTIAL_MARK
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_adapters.eval.request import EvaluationRequest, Work, key_of
@@ -21,10 +20,6 @@ from e2lm_adapters.scoring.swap import CheckedWeights, ReadAhead
 
 if TYPE_CHECKING:
     from e2lm_adapters.eval.evaluator import LiveEvaluator
-
-
-#: In ``--out``: temporary files that workers on several nodes read; nothing else ever does.
-SHARED_TEMPORARY = f"{PARTIAL_MARK}of-engines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +32,36 @@ class UnitCall:
     tasks: tuple[str, ...]
 
 
-def share_temporary_files(out: Path) -> None:
-    """From now on Python's temporary files of this process lie in ``out``.
+def share_temporary_files(shared: Path) -> None:
+    """From now on Python's temporary files of this process lie in ``shared``.
 
     The workers of an engine on Ray read weights from them on nodes of their own. Sockets stay on the local disk.
     """
     os.environ.setdefault("VLLM_RPC_BASE_PATH", tempfile.gettempdir())
-    shared = out / SHARED_TEMPORARY
     shared.mkdir(exist_ok=True)
     tempfile.tempdir = str(shared)
 
 
 class RayWorker:
-    """Scores units; the results go into the output folder, which every node sees."""
+    """Scores units; the results go into the output folder, which every node sees.
+
+    ``shared`` is the driver's folder for temporary files that workers on several nodes read, where they do.
+    """
 
     def __init__(
-        self, request: EvaluationRequest, task_hashes: dict[str, str], plugin_files: tuple[Path, ...], threads: int
+        self,
+        request: EvaluationRequest,
+        task_hashes: dict[str, str],
+        plugin_files: tuple[Path, ...],
+        threads: int,
+        shared: Path | None = None,
     ) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._request = request
         self._task_hashes = task_hashes
         self._plugin_files = plugin_files
         self._threads = threads
+        self._shared = shared
         self._store = EvaluationStore(request.out)
         self._series = {series.name: series for series in request.series}
         self._checkpoints = {(one.name, point.step): point for one in request.series for point in one.checkpoints}
@@ -77,8 +80,8 @@ class RayWorker:
             raise UserError(
                 f"--out {self._request.out}: not seen by the worker on {node}; give a folder that all nodes share"
             )
-        if self._request.ray is not None and self._request.ray.engine_on_ray:
-            share_temporary_files(self._request.out)
+        if self._shared is not None:
+            share_temporary_files(self._shared)
         torch.set_num_threads(self._threads)
         quiet_libraries(quiet=True)
         for path in self._plugin_files:

@@ -8,17 +8,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from e2lm.atomic_file import is_partial
+from e2lm.atomic_file import is_partial, remove_leftovers
 from e2lm_adapters.eval.ray import cluster as ray_cluster
 from e2lm_adapters.eval.ray.cluster import RayCluster, WorkerSize
+from e2lm_adapters.eval.ray.executor import temporary_files_of_engines
 from e2lm_adapters.eval.ray.queue import Ready
 from e2lm_adapters.eval.ray.worker import share_temporary_files
 from e2lm_adapters.eval.request import RayOptions
 
+#: Larger than the number of any process.
+NO_PROCESS = 2**22 + 1
 NODES = [{"CPU": 8.0, "GPU": 3.0}, {"CPU": 2.0, "GPU": 3.0}, {"CPU": 8.0}]
 
 
@@ -122,10 +126,19 @@ def test_temporary_files_of_an_engine_on_ray_are_seen_by_all_nodes(
     monkeypatch.setenv("VLLM_RPC_BASE_PATH", "set so that it is put back")
     monkeypatch.delenv("VLLM_RPC_BASE_PATH")
     local = tempfile.gettempdir()
-    share_temporary_files(tmp_path)
+    request: Any = SimpleNamespace(ray=RayOptions(engine_on_ray=True), out=tmp_path)
+    shared = temporary_files_of_engines(request)
+    assert shared is not None
+    share_temporary_files(shared)
     with tempfile.TemporaryDirectory() as made:
         assert tmp_path in Path(made).parents
         assert is_partial(Path(made))
+        remove_leftovers(tmp_path)  # as another command on the same folder does
+        assert Path(made).is_dir()
+    name = shared.name.replace(f".{os.getpid()}.", f".{NO_PROCESS}.")
+    shared.rename(tmp_path / name)
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
     assert os.environ["VLLM_RPC_BASE_PATH"] == local
 
 
