@@ -4,7 +4,9 @@
 # make test-vllm   install vLLM for CPUs into .venv-vllm and run its tests
 # make families-vllm  every family through vLLM: swapped = fresh = transformers (a quarter of an hour)
 # make test-next   install the newest lm-eval that the index has, pre-releases too, into .venv-next and run the
-#                tests of what we put into it
+#                tests of what we put into it; skipped where that is the one in .venv
+# make test-lm-eval LM_EVAL=DIR   lm-eval's own tests of its model hf, held by e2lm-hf; DIR is a checkout of lm-eval,
+#                and nothing is fetched
 # make mutants   wrong numbers planted in formulas, in copies of the tree; fails if no test notices one
 #                (MUTANTS="--sample 15", "--only e2lm_signal", "--jobs 4"; a killed run goes on)
 # make families   tiny models of 76 configurations: swapped from disk and scored, against transformers and lm-eval
@@ -20,11 +22,12 @@ VENV_VLLM ?= .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 VENV_NEXT ?= .venv-next
 BIN_NEXT := $(VENV_NEXT)/bin
+LM_EVAL_VERSION := import importlib.metadata; print(importlib.metadata.version('lm_eval'))
 # Test files at a time; with 0 in this process, for a debugger.
 TEST_JOBS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm families-vllm test-next lint check mutants families docs tutorial picture clean
+.PHONY: demo test test-vllm families-vllm test-next test-lm-eval lint check mutants families docs tutorial picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
@@ -39,7 +42,13 @@ families-vllm: $(VENV_VLLM)/.ready
 	E2LM_FAMILIES=all $(BIN_VLLM)/python -m pytest tests/e2lm_adapters/vllm/test_families.py
 
 test-next: $(VENV_NEXT)/.ready
-	$(BIN_NEXT)/python -m pytest tests/e2lm_adapters/lm_eval
+	$(BIN_NEXT)/python -m pip install --quiet --pre --upgrade lm-eval
+	@ours=$$($(BIN)/python -c "$(LM_EVAL_VERSION)"); next=$$($(BIN_NEXT)/python -c "$(LM_EVAL_VERSION)"); \
+	  if [ "$$ours" = "$$next" ]; then echo "skipped: the index has no lm-eval after $$ours"; \
+	  else echo "lm-eval $$next"; $(BIN_NEXT)/python -m pytest tests/e2lm_adapters/lm_eval; fi
+
+test-lm-eval: $(VENV)/.ready
+	$(BIN)/python -m tests.e2lm_adapters.lm_eval.own_model_tests $(LM_EVAL)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -85,9 +94,7 @@ $(VENV_NEXT)/.ready: $(VENV)/.ready
 	$(PYTHON) -m venv $(VENV_NEXT)
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 	  > "$$($(BIN_NEXT)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/borrowed.pth"
-	$(BIN_NEXT)/python -m pip install --quiet --pre --upgrade lm-eval
 	$(BIN_NEXT)/python -m pip install --quiet --no-deps --no-build-isolation --ignore-installed --editable .
-	$(BIN_NEXT)/python -c "import lm_eval, importlib.metadata as m; print('lm-eval', m.version('lm_eval'))"
 	touch $@
 
 clean:

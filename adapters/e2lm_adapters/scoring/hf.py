@@ -30,7 +30,7 @@ from e2lm_adapters.scoring.check import NOT_SCORED, Loglikelihood, ScoringDiffer
 from e2lm_adapters.scoring.packed import PackedScorer
 from e2lm_adapters.scoring.prefix_tree import ScoringPlan, TokenRequest, planned
 from e2lm_adapters.scoring.proof import Prover, StockScoring, looked_at, random_requests, weights_mark
-from e2lm_adapters.scoring.requests import RequestEncoder, scorable
+from e2lm_adapters.scoring.requests import RequestEncoder, refuse_thinking, scorable
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -150,6 +150,7 @@ class E2lmHf(HFLM):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Loglikelihood]:
         """Log-likelihood in nats and greedy flag per request."""
+        refuse_thinking(self, requests)
         pairs = [request.args for request in requests]
         tokens = self._encoder.pairs(pairs)
         answers = self._answers("pairs", tokens, disable_tqdm)

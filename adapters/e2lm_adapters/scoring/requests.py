@@ -7,8 +7,23 @@ from typing import Any
 
 from lm_eval import utils as lm_eval_utils
 
-from e2lm.errors import one_line
+from e2lm.errors import UserError, one_line
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
+
+
+class ThinkingError(UserError, ValueError):
+    """Log-likelihoods were asked of a model that is to think first; lm-eval's own models raise a ``ValueError``."""
+
+
+def refuse_thinking(lm: Any, requests: Sequence[Any]) -> None:
+    """A :class:`ThinkingError` with the tasks' names where ``lm`` has ``enable_thinking=True``; lm-eval refuses it too."""
+    if not getattr(lm, "enable_thinking", None):
+        return
+    names = sorted({name for request in requests if (name := getattr(request, "task_name", None))})
+    asked = f" (asked for by {', '.join(names)})" if names else ""
+    raise ThinkingError(
+        f"enable_thinking=True: log-likelihoods have no room for thinking{asked}; take tasks that generate text"
+    )
 
 
 def scorable(requests: Sequence[TokenRequest], max_length: int) -> tuple[list[int], str]:

@@ -26,7 +26,7 @@ from e2lm_adapters.lm_eval.release import whole_text_answers
 from e2lm_adapters.lm_eval.tasks import cache_templates
 from e2lm_adapters.scoring.check import NOT_SCORED, Loglikelihood, ScoringDifference, checked_sample, compared
 from e2lm_adapters.scoring.prefix_tree import TokenRequest
-from e2lm_adapters.scoring.requests import RequestEncoder, scorable
+from e2lm_adapters.scoring.requests import RequestEncoder, refuse_thinking, scorable
 from e2lm_adapters.scoring.swap import UnusableCheckpointError, require_same_shapes
 from e2lm_adapters.vllm.devices import engine_gpus, workers_are_on_ray
 from e2lm_adapters.vllm.engine import VllmEngine
@@ -276,8 +276,7 @@ class E2lmVllm(StockVllm):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Loglikelihood]:
         """Log-likelihood in nats and greedy flag per request."""
-        if self.enable_thinking:
-            raise UserError("enable_thinking=True: log-likelihoods have no room for thinking; generation tasks only")
+        refuse_thinking(self, requests)
         pairs = [request.args for request in requests]
         answers = self._answers(self._encoder.pairs(pairs), disable_tqdm)
         for pair, answer in zip(pairs, answers, strict=True):

@@ -434,6 +434,15 @@ def test_an_empty_choice_after_an_empty_context_is_named(tokenizer: Any) -> None
         scored(ours, [("", "")])
 
 
+def test_log_likelihoods_of_a_model_that_is_to_think_are_refused_as_by_stock_lm_eval(tokenizer: Any) -> None:
+    asked = instances("loglikelihood", [("a b", " c")])
+    asked[0].task_name = "arc_easy"
+    for lm in both(built("llama", **GROUPED), tokenizer):
+        lm.enable_thinking = True
+        with pytest.raises(ValueError, match="enable_thinking=True.*arc_easy"):
+            lm.loglikelihood(asked, disable_tqdm=True)
+
+
 def test_no_requests_give_no_answers(tokenizer: Any) -> None:
     ours, _ = both(built("llama", **FAMILIES["llama"][1]), tokenizer)
     assert ours.loglikelihood([], disable_tqdm=True) == []
