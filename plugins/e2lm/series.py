@@ -14,7 +14,7 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.noun import Noun
 from e2lm.step_name import NamedStep, step_in_path, step_of
-from e2lm.weights import WeightIndex, holds_weights, read_weight_index
+from e2lm.weights import OTHER_LAYOUTS, WeightIndex, holds_weights, read_weight_index
 
 log = logging.getLogger("e2lm")
 
@@ -111,7 +111,8 @@ class Series(Noun):
         if not series.checkpoints:
             raise UserError(
                 f"{folder}: the series is empty; expected sub-folders named checkpoint-<step>, iter_<step> or "
-                f"step<step>, each with model.safetensors, or a {SERIES_FILE} that lists some{_without_step(folder)}"
+                f"step<step>, each with model.safetensors, or a {SERIES_FILE} that lists some{_without_step(folder)}; "
+                f"{OTHER_LAYOUTS}"
             )
         if tokens_per_step is None:
             return series

@@ -22,6 +22,8 @@ CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+#: What helps whoever has a run that another program wrote.
+OTHER_LAYOUTS = "`e2lm checkpoints RUN --write DIR` writes such folders of other layouts, or names what converts them"
 
 _SHARD = re.compile(r"model-([0-9]+)-of-([0-9]+)\.safetensors")
 
@@ -110,9 +112,9 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         if (folder / pickle).is_file():
             raise UserError(
                 f"{folder}: only {pickle} was found, and pickled weights can run code; convert them to safetensors "
-                "(e2lm eval --allow-pickle does so)"
+                "(e2lm eval --allow-pickle does so, and `e2lm checkpoints RUN --allow-pickle --write DIR`)"
             )
-    raise UserError(f"{folder}: no weights; expected {SINGLE_FILE} or {SHARD_INDEX}")
+    raise UserError(f"{folder}: no weights; expected {SINGLE_FILE} or {SHARD_INDEX}; {OTHER_LAYOUTS}")
 
 
 def _numbered_files(folder: Path, shards: list[Path]) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ class ThinkingError(UserError, ValueError):
 
 
 def refuse_thinking(lm: Any, requests: Sequence[Any]) -> None:
-    """A :class:`ThinkingError` with the tasks' names where ``lm`` has ``enable_thinking=True``; lm-eval refuses it too."""
+    """A :class:`ThinkingError` with the tasks' names where ``lm`` has ``enable_thinking=True``, as in lm-eval."""
     if not getattr(lm, "enable_thinking", None):
         return
     names = sorted({name for request in requests if (name := getattr(request, "task_name", None))})

@@ -16,7 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2lm import UserError
+from e2lm import Series, UserError
+from e2lm.command_line import main
 from e2lm.weights import SINGLE_FILE
 from e2lm_adapters.checkpoints import run as room
 from e2lm_adapters.checkpoints import settling
@@ -488,6 +489,42 @@ def test_the_command_tells_people_and_programs(tmp_path: Path) -> None:
         (20, "unfinished", "safetensors"),
         (30, "convert", "litgpt"),
     ]
+
+
+MERGE = "{{merge_method: linear, models: [{{model: {run}@10}}, {{model: {run}@20}}], parameters: {{weight: 0.5}}}}"
+
+
+def test_what_is_written_is_a_run_that_every_command_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, run, out = tiny_config(tmp_path / "base"), tmp_path / "tuned", tmp_path / "plain"
+    for step in (10, 20):
+        write_lora(run / f"checkpoint-{step}")
+    write_litgpt(run / "step-30")
+    config, merged = tmp_path / "merge.yaml", str(tmp_path / "merged")
+    config.write_text(MERGE.format(run=run), encoding="utf-8")
+    for refused in (["hub", "push", str(run), "owner/name", "--dry-run"], ["merge", str(config), merged]):
+        assert main(refused) == 2
+        assert "`e2lm checkpoints RUN --write DIR`" in capsys.readouterr().err
+    wanted = ["--base", base, "--write", out, "--hub-cache", tmp_path / "cache", "--json"]
+    assert main(["checkpoints", str(run), *map(str, wanted)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["written"] == [{"series": "tuned", "folder": str(out), "checkpoints": 2}]
+    assert [one["state"] for one in told["runs"][0]["checkpoints"]] == ["ready", "duplicate", "convert"]
+    shutil.rmtree(run)
+    shutil.rmtree(tmp_path / "cache")
+    series = Series.read(out)
+    assert [(one.step, one.path) for one in series.checkpoints] == [
+        (step, str(out / f"checkpoint-{step}")) for step in (10, 20)
+    ]
+    config.write_text(MERGE.format(run=out), encoding="utf-8")
+    assert main(["merge", str(config), merged]) == 0
+    assert {one.state for one in listed(out).pieces} == {"ready", "same-bytes"}
+
+
+def test_nothing_is_written_into_the_run_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = hf_run(tmp_path / "wide", "checkpoint-10")
+    assert main(["checkpoints", str(run), "--write", str(run / "plain")]) == 2
+    assert "lies in the run" in capsys.readouterr().err
+    assert [one.name for one in run.iterdir()] == ["checkpoint-10"]
 
 
 def test_the_command_needs_no_torch(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``python -m tests.e2lm_adapters.lm_eval.own_model_tests CHECKOUT``: lm-eval's own tests of ``hf``, held by ``e2lm-hf``.
+"""``python -m tests.e2lm_adapters.lm_eval.own_model_tests CHECKOUT``: lm-eval's tests of ``hf``, held by ``e2lm-hf``.
 
 CHECKOUT is lm-eval's repository, at the release that is installed; its packages on the index have no model tests. They
 run as they are, on stand-ins, so that nothing is fetched: a GPT-NeoX with random weights, a tokenizer that gives the
@@ -83,7 +83,7 @@ def _page(number: int) -> dict[str, Any]:
 
 
 class StandIns:
-    """Puts ``e2lm-hf`` where lm-eval's tests look for ``hf``, and what lm-eval's ``hf`` says where they expect Pythia."""
+    """Puts ``e2lm-hf`` where lm-eval's tests look for ``hf``, and what ``hf`` says where they expect Pythia."""
 
     def __init__(self, folder: Path) -> None:
         import datasets

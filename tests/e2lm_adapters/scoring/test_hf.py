@@ -439,7 +439,7 @@ def test_log_likelihoods_of_a_model_that_is_to_think_are_refused_as_by_stock_lm_
     asked[0].task_name = "arc_easy"
     for lm in both(built("llama", **GROUPED), tokenizer):
         lm.enable_thinking = True
-        with pytest.raises(ValueError, match="enable_thinking=True.*arc_easy"):
+        with pytest.raises(ValueError, match=r"enable_thinking=True.*arc_easy"):
             lm.loglikelihood(asked, disable_tqdm=True)
 
 
