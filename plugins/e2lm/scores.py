@@ -162,18 +162,18 @@ class Scores:
             table = table.astype(kinds)
         except (ValueError, TypeError, OverflowError) as error:
             raise UserError(f"{source}: {error}; series, task and metric are text, the rest numbers") from error
-        table = table.sort_values(_key(table), kind="stable", ignore_index=True)
+        table = table.sort_values(key_columns(table), kind="stable", ignore_index=True)
         return cls(table)
 
     def duplicate_keys(self) -> int:
         """Rows beyond the first of their series, task, metric and step (and ``key``)."""
-        return int(self.frame.duplicated(_key(self.frame)).sum())
+        return int(self.frame.duplicated(key_columns(self.frame)).sum())
 
     def mean_of_duplicates(self) -> Self:
         """One row per key: the mean value of rows that share one (stderr and n of the first)."""
         if not self.duplicate_keys():
             return self
-        key = _key(self.frame)
+        key = key_columns(self.frame)
         grouped = self.frame.groupby(key, sort=True, as_index=False)
         table = grouped.agg(
             {column: "mean" if column == "value" else "first" for column in self.frame if column not in key}
@@ -222,7 +222,7 @@ class Scores:
         ]
 
 
-def _key(frame: pd.DataFrame) -> list[str]:
+def key_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of which no two rows share all values."""
     return [*KEY, "key"] if "key" in frame else KEY
 

@@ -16,8 +16,9 @@ import pandas as pd
 from e2lm import ItemMetric, UserError
 from e2lm.arrays import Values
 from e2lm.errors import nearest_names
+from e2lm.results import read_scores
 from e2lm.results.direction import Directions
-from e2lm_signal.cli.input import read_source, reading_of
+from e2lm_signal.cli.input import reading_of
 from e2lm_signal.distillation import BASELINES, HeldOutReport, Spread, Target, whole_measures
 from e2lm_signal.item_group import joined
 from e2lm_signal.item_table import ItemTable, read_item_tables
@@ -42,7 +43,7 @@ def other_tables(arguments: Namespace, metrics: Sequence[ItemMetric]) -> list[It
 
 def target_rows(arguments: Namespace, metrics: Sequence[ItemMetric]) -> tuple[pd.DataFrame, float, str]:
     """The rows of ``--target``, 1 or -1 as more or less is better, and what it is called."""
-    source = read_source(Path(arguments.target), reading_of(arguments))
+    source = read_scores(Path(arguments.target), reading_of(arguments))
     frame = source.scores.frame
     for column, wanted in (("task", arguments.target_task), ("metric", arguments.target_metric)):
         present = sorted(frame[column].unique())

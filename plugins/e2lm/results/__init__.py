@@ -10,6 +10,7 @@ from e2lm.results.collection import collected
 from e2lm.results.competition import competition_rows
 from e2lm.results.formats import known_formats, nothing_there, results_below, results_in_file
 from e2lm.results.result import Notes, Reading
+from e2lm.results.table_file import TABLES, is_table
 from e2lm.results.tables import loaded_json, read_table, without_duplicates
 from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm.samples import Samples, read_samples
@@ -18,28 +19,29 @@ from e2lm.scores import Scores, ScoreSource
 __all__ = ["Reading", "ScoreSource", "read_all_samples", "read_lm_eval_samples", "read_scores"]
 
 PLAIN = Reading()
+#: Lines of JSON, which are a table where its columns are named, else results of some program.
+LINES = (".jsonl", ".ndjson")
 
 
 def read_scores(path: Path, reading: Reading = PLAIN) -> ScoreSource:
     """The Scores at ``path``: a Parquet or CSV table, the competition's JSON, an ``e2lm eval`` or lm-eval folder."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; give a Scores table, an lm-eval output folder or a JSON")
-    if path.is_dir():
+    if path.is_dir() and not reading.columns:
         return _read_folder(path, reading)
-    suffixes = "".join(path.suffixes).lower()
-    if suffixes.endswith(".parquet"):
-        return read_table(path, "parquet")
-    if suffixes.endswith((".csv", ".csv.gz")):
-        return read_table(path, "csv")
-    if suffixes.endswith((".json", ".jsonl")):
+    if path.is_file() and is_table(path) and (reading.columns or not path.name.lower().endswith(LINES)):
+        return read_table(path, reading)
+    if reading.columns:
+        raise UserError(f"--columns: {path} is no table; only the columns of one ({', '.join(TABLES)}) can be named")
+    if path.suffix.lower() in (".json", *LINES):
         return _read_json(path, reading)
-    raise UserError(f"{path}: unknown kind of file; expected .parquet, .csv, .csv.gz, .json, .jsonl or a folder")
+    raise UserError(f"{path}: unknown kind of file; expected {', '.join(TABLES)}, .json or a folder")
 
 
 def _read_folder(path: Path, reading: Reading) -> ScoreSource:
     for name in ("scores.parquet", "scores.csv"):
         if (path / name).is_file():
-            source = read_table(path / name, "parquet" if name.endswith("parquet") else "csv")
+            source = read_table(path / name, reading)
             return replace(source, notes=(*source.notes, *_left_out_of(path)))
     results = results_below(path, reading, notes := Notes())
     if results is None:

@@ -1,49 +1,25 @@
-"""Tables of scores: Parquet and CSV; and any JSON file."""
+"""Tables of scores, each of their curves under a name of its own; and any JSON file."""
 
 from __future__ import annotations
 
 import json
-import math
-import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import Any
 
 from e2lm.errors import UserError, one_line
-from e2lm.scores import ALL_COLUMNS, Layout, Scores, ScoreSource
+from e2lm.results.collection import kept_apart
+from e2lm.results.result import Notes, Reading
+from e2lm.results.table_columns import read_mapped_table
+from e2lm.scores import Layout, Scores, ScoreSource
 
 
-def read_table(path: Path, kind: Literal["parquet", "csv"]) -> ScoreSource:
-    """The table at ``path``; a :class:`UserError` names what is damaged."""
-    try:
-        frame = pd.read_parquet(path) if kind == "parquet" else _read_csv(path)
-    except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file
-        raise UserError(f"{path}: cannot be read as {kind} ({one_line(error)})") from error
-    return without_duplicates(Scores.from_frame(frame, str(path)), "table", path)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Text stays as it is written (``007``, ``None``), and every float comes back to the last bit."""
-    with warnings.catch_warnings():
-        # Rows longer than the header would be shifted, or cut with no more than a warning.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    numbers = [column for column, kind in ALL_COLUMNS.items() if kind != "str" and column in frame]
-    return frame.assign(**{column: [_csv_number(text, column) for text in frame[column]] for column in numbers})
-
-
-def _csv_number(text: str, column: str) -> int | float:
-    if text.strip().lower() in ("", "na", "n/a", "none", "null"):
-        return math.nan
-    try:
-        return int(text)
-    except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            raise ValueError(f"column {column!r}: {text[:80]!r} is no number") from None
+def read_table(path: Path, reading: Reading) -> ScoreSource:
+    """The Scores in the table at ``path``, as ``reading`` says; what ``key`` tells apart has its own name."""
+    source = read_mapped_table(path, reading.columns)
+    scores = kept_apart(source.scores, reading, path, notes := Notes())
+    return replace(source, scores=scores, notes=(*source.notes, *notes.lines()))
 
 
 def without_duplicates(scores: Scores, layout: Layout, path: Path, notes: Sequence[str] = ()) -> ScoreSource:

@@ -76,17 +76,19 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
     """Columns series, metric, step, at (tokens or steps), value."""
     import pandas as pd
 
+    from e2lm.results.table_file import number_in, read_frame
+
     if arguments.columns:
         names = arguments.columns.split(",")
-        table = pd.read_csv(arguments.data) if arguments.data.is_file() else None
-        if table is None:
+        if not arguments.data.is_file():
             raise UserError(f"{arguments.data}: no such file")
+        table = read_frame(arguments.data)
         for name in names:
             if name not in table.columns:
                 raise UserError(f"{arguments.data}: column {name!r} is missing. {nearest_names(name, table.columns)}")
         if len(names) != 2:
             raise UserError(f"--columns {arguments.columns!r}: give two columns, the step (or tokens) and the loss")
-        at, value = table[names[0]], table[names[1]]
+        at, value = ([number_in(cell, name, arguments.data) for cell in table[name]] for name in names)
         data = {"series": "run", "metric": "loss", "step": at, "at": at, "value": value}
         return pd.DataFrame(data).dropna(), str(arguments.data)
     from e2lm.results import read_scores

@@ -6,7 +6,7 @@ Shape suffix: R rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.argument import number_of
-from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.errors import UserError, nearest_names
 from e2lm.interval import percentile_interval
 from e2lm.scaling_predictor import LossTable
 from e2lm_scaling.forecast.table import FEWEST_PARAMS, FEWEST_TOKENS, TOKENS_PER_PARAM, checked, subset, table_of
@@ -95,10 +95,7 @@ def read_losses(
 
     ``is_score``: L may rise with compute (an accuracy), and nothing is done that only losses allow.
     """
-    if columns is not None:
-        found = _from_columns(path, _column_names(columns, path), units or Units())
-    else:
-        found = _from_scores(path, task, metric)
+    found = _from_scores(path, task, metric) if columns is None else _from_columns(path, columns, units or Units())
     if is_score:
         return found
     check_falls(found.table, found.source)
@@ -109,56 +106,41 @@ def read_losses(
 # -- a table with named columns -----------------------------------------------------------------------------------
 
 
-def _column_names(text: str, path: Path) -> dict[str, str]:
-    parts = re.split(r",(?=[A-Za-z]+=)", text)
-    names: dict[str, str] = {}
-    for part in parts:
-        letter, equals, column = part.partition("=")
-        if not equals or letter not in LETTERS:
+def _named_cells(path: Path, text: str) -> tuple[pd.DataFrame, dict[str, str], dict[str, pd.Series]]:
+    """The table, what each letter of ``--columns`` is called in it, and the cells of each letter."""
+    from e2lm.results.table_file import SKIP, named_columns, read_frame
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; --columns needs a CSV, Parquet or JSON-lines table")
+    texts = re.split(r",(?=[A-Za-z]+=)", text)
+    _check_letters(texts, (*LETTERS, SKIP), text, path)
+    frame = read_frame(path)
+    named = named_columns(texts, LETTERS, frame, path)
+    names = {letter: "+".join(parts) for letter, parts in named.mapping.items()} | named.constants
+    return frame.drop(columns=named.skipped), names, named.cells(frame)
+
+
+def _check_letters(texts: Sequence[str], known: Sequence[str], text: str, path: Path) -> None:
+    letters = [part.partition("=") for part in texts]
+    for (letter, equals, _), part in zip(letters, texts, strict=True):
+        if not equals or letter not in known:
             raise UserError(
                 f"--columns {text!r}: {part!r} is not understood; write N=...,D=...,L=... with letters "
                 + ", ".join(f"{key} ({meaning})" for key, meaning in LETTERS.items())
             )
-        names[letter] = column
-    if "L" not in names:
+    given = {letter for letter, *_ in letters}
+    if "L" not in given:
         raise UserError(f"--columns {text!r}: L (the loss) is missing; add L=<column of {path.name}>")
-    if len({"N", "D", "C"} & set(names)) < 2:
+    if len({"N", "D", "C"} & given) < 2:
         raise UserError(f"--columns {text!r}: two of N, D and C are needed (the third is from C = 6 N D)")
-    return names
 
 
-def _read_frame(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; --columns needs a CSV, Parquet or JSON-lines table")
-    suffixes = "".join(path.suffixes).lower()
-    try:
-        if suffixes.endswith(".parquet"):
-            return pd.read_parquet(path)
-        if suffixes.endswith((".jsonl", ".ndjson")):
-            return pd.read_json(path, lines=True)
-        return pd.read_csv(path)
-    except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file
-        raise UserError(f"{path}: cannot be read as a table ({one_line(error)})") from error
-
-
-def _numbers(frame: pd.DataFrame, column: str, letter: str, path: Path) -> Array:
-    import pandas as pd
-
-    if column not in frame.columns:
-        raise UserError(
-            f"{path}: column {column!r} ({letter}, {LETTERS[letter]}) is missing. "
-            + nearest_names(column, [str(name) for name in frame.columns])
-        )
-    if pd.api.types.is_numeric_dtype(frame[column]):
-        numbers: Array = frame[column].to_numpy(dtype=np.float64)
-        return numbers
-    read = [_number(value, letter) for value in frame[column]]
+def _numbers(cells: pd.Series, name: str, letter: str, path: Path) -> Array:
+    read = [_number(value, letter) for value in cells]
     bad = next((row for row, number in enumerate(read) if number is None), None)
     if bad is not None:
         raise UserError(
-            f"{path}: {column} is {str(frame[column].iloc[bad])!r} in row {bad + 1}; a number is expected"
+            f"{path}: {name} is {str(cells.iloc[bad])!r} in row {bad + 1}; a number is expected"
             + (", with a decimal point" if letter == "L" else ", such as 7e9, 7B or 7,000,000,000")
         )
     return np.array(read, dtype=np.float64)
@@ -175,16 +157,10 @@ def _number(value: object, letter: str) -> float | None:
         return None
 
 
-def _from_columns(path: Path, names: dict[str, str], units: Units) -> LossSource:
-    frame = _read_frame(path)
+def _from_columns(path: Path, columns: str, units: Units) -> LossSource:
+    frame, names, cells = _named_cells(path, columns)
     source = str(path)
-    for letter in ("S", "V"):
-        if letter in names and names[letter] not in frame.columns:
-            raise UserError(
-                f"{source}: column {names[letter]!r} ({letter}) is missing. "
-                f"{nearest_names(names[letter], frame.columns)}"
-            )
-    found = {letter: _numbers(frame, column, letter, path) for letter, column in names.items() if letter in "NDCLU"}
+    found = {letter: _numbers(cells[letter], name, letter, path) for letter, name in names.items() if letter in "NDCLU"}
     keep_R, left_out = _usable(found, names, source)
     if not keep_R.any():
         raise UserError(f"{source}: no row has all of {', '.join(names[letter] for letter in found)}")
@@ -206,13 +182,13 @@ def _from_columns(path: Path, names: dict[str, str], units: Units) -> LossSource
         warnings += [*_level_warnings(float(np.median(ratio_R)), names, source), *_count_warnings(ratio_R, "N")]
     elif "C" in found:
         _check_compute(found, params_R, tokens_R, names, source)
-    series = tuple(str(name) for name in frame[names["S"]]) if "S" in names else None
+    series = tuple(str(name) for name in cells["S"][keep_R]) if "S" in names else None
     loss_R = found["L"]
     if re.search("ppl|perplexit", names["L"], re.IGNORECASE) and (loss_R > 0).all():
         loss_R = np.log(loss_R)
         warnings.append(f"{names['L']} is taken for perplexities: L is their natural logarithm, in nats")
     table = checked(table_of(params_R, tokens_R, loss_R, series), source)
-    warnings += _tokenizer_warnings(frame, names)
+    warnings += _tokenizer_warnings(frame, names.get("V"), cells.get("V"))
     warnings += checkpoint_warnings(table, named=series is not None)
     warnings += _repeat_warnings(table, found.get("U"))
     return LossSource(table, source, tuple(warnings), found.get("U"), tuple(left_out))
@@ -363,12 +339,15 @@ def _count_warnings(ratio_R: Array, what: str) -> list[str]:
     ]
 
 
-def _tokenizer_warnings(frame: pd.DataFrame, names: dict[str, str]) -> list[str]:
-    column = names.get("V") or next((c for c in ("tokenizer", "vocab_size", "vocab") if c in frame.columns), None)
-    if column is None or column not in frame.columns or frame[column].nunique() < 2:
+def _tokenizer_warnings(frame: pd.DataFrame, name: str | None, cells: pd.Series | None) -> list[str]:
+    known = name or next((one for one in ("tokenizer", "vocab_size", "vocab") if one in frame.columns), None)
+    if known is None:
+        return []
+    count = (frame[known] if cells is None else cells[frame.index]).nunique()
+    if count < 2:
         return []
     return [
-        f"{column} has {frame[column].nunique()} values: losses per token of different tokenizers are not comparable; "
+        f"{known} has {count} values: losses per token of different tokenizers are not comparable; "
         "give L in bits per byte"
     ]
 

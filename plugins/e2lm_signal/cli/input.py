@@ -10,15 +10,12 @@ from pathlib import Path
 
 from e2lm import Curve, ItemMetric, Scores, UserError
 from e2lm.plugin_manager import PluginManager
-from e2lm.results import Reading, ScoreSource, read_scores
-from e2lm.results.collection import kept_apart
+from e2lm.results import Reading, read_scores
 from e2lm.results.competition import COMPETITION_RAMP, RUNS, BatchRamp
 from e2lm.results.direction import Directions
-from e2lm.results.result import Notes
 from e2lm.scores import ScoreRow
 from e2lm_signal.curves import Wanted, chosen_scores, curve_groups, official_selection, with_tokens
 from e2lm_signal.item_table import SampleIndex, read_item_tables
-from e2lm_signal.table_columns import TABLES, is_table, read_mapped_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ def read_input(arguments: Namespace, manager: PluginManager) -> ScoreInput:
     chances = parsed_levels(arguments.chance)
     if path.suffix == ".npz":
         return _from_items(path, arguments, metrics, chances)
-    source = read_source(path, reading_of(arguments))
+    source = read_scores(path, reading_of(arguments))
     table = chosen_scores(source.scores, Wanted(arguments.series, arguments.tasks, arguments.metrics))
     table, said = _with_tokens(table, arguments)
     notes, unselected = [*source.notes, *said], None
@@ -143,20 +140,6 @@ def parsed_ramp(texts: Sequence[str]) -> BatchRamp:
     if min(ramp.start, ramp.increment, ramp.length) < 1 or (ramp.batch - ramp.start) % ramp.increment:
         raise UserError("--batch-ramp: the batch must grow from start to batch by whole increments of at least 1")
     return ramp
-
-
-def read_source(path: Path, reading: Reading) -> ScoreSource:
-    """The scores at ``path``; of a table with columns of its own, ``reading`` says which is what."""
-    if is_table(path) and path.is_file() and (reading.columns or path.suffix.lower() != ".jsonl"):
-        source = read_mapped_table(path, reading.columns)
-    elif reading.columns:
-        raise UserError(f"--columns: {path} is no table; only the columns of one ({', '.join(TABLES)}) can be named")
-    else:
-        source = read_scores(path, reading)
-    if source.layout != "table":
-        return source
-    scores = kept_apart(source.scores, reading, path, notes := Notes())
-    return replace(source, scores=scores, notes=(*source.notes, *notes.lines()))
 
 
 def parsed_levels(texts: Sequence[str]) -> dict[str, float]:

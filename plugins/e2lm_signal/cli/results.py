@@ -12,15 +12,15 @@ import pandas as pd
 
 from e2lm import ItemMetric
 from e2lm.plugin_manager import plugin_manager
-from e2lm.results import ScoreSource
+from e2lm.results import ScoreSource, read_scores
 from e2lm.results.direction import Directions
-from e2lm_signal.cli.input import print_notes, read_source, reading_of
+from e2lm_signal.cli.input import print_notes, reading_of
 from e2lm_signal.cli.text_table import text_table
 
 
 def run_results(arguments: Namespace) -> int:
     """Print every curve with what is known of it; returns the exit code."""
-    source = read_source(Path(arguments.path), reading_of(arguments))
+    source = read_scores(Path(arguments.path), reading_of(arguments))
     curves = list(_curves(source))
     left_out = [one.model_dump(mode="json") for one in source.left_out]
     if arguments.json:

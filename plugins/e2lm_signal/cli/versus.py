@@ -19,8 +19,9 @@ from e2lm import ItemMetric, Samples, UserError
 from e2lm.arrays import Values
 from e2lm.errors import nearest_names, one_line
 from e2lm.plugin_manager import plugin_manager
+from e2lm.results import read_scores
 from e2lm.results.direction import Directions
-from e2lm_signal.cli.input import print_notes, read_source, reading_of
+from e2lm_signal.cli.input import print_notes, reading_of
 from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.item_table import SampleIndex
 from e2lm_signal.versus import PairedDifference, paired, unpaired
@@ -87,7 +88,7 @@ def _is_wanted(key: Key, arguments: Namespace) -> bool:
 def side_of(text: str, arguments: Namespace, metrics: Sequence[ItemMetric]) -> Side:
     """``PATH``, ``PATH@SERIES`` or ``PATH@SERIES@STEP``; the last step where none is said."""
     path, series, step = _parts(text)
-    source = read_source(path, reading_of(arguments))
+    source = read_scores(path, reading_of(arguments))
     frame = source.scores.frame
     names = sorted(frame["series"].unique())
     if series and series not in names:

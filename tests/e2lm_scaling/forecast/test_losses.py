@@ -125,3 +125,21 @@ def test_sizes_with_many_numbers_of_tokens_and_no_series_may_be_checkpoints(read
     table = pd.DataFrame({"N": params, "D": tokens, "L": losses(params, tokens)})
     assert any("checkpoints of one run" in one for one in read(table).warnings)
     assert not any("checkpoints of one run" in one for one in read(frame()).warnings)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl", "semicolons"])
+def test_a_table_of_any_kind_is_read_in_the_one_grammar(tmp_path, kind):
+    table = frame(size=np.where(PARAMS > 1e8, "01", "1"), seed="a", junk="x")
+    path = tmp_path / f"runs.{'csv' if kind == 'semicolons' else kind}"
+    if kind == "parquet":
+        table.to_parquet(path)
+    elif kind == "jsonl":
+        table.to_json(path, orient="records", lines=True, double_precision=15)
+    else:
+        table.to_csv(path, index=False, sep={"tsv": "\t", "semicolons": ";"}.get(kind, ","))
+    found = read_losses(path, "N=N,D=D,L=L,S=size+seed,skip=junk").table
+    assert found.loss_R == pytest.approx(losses(), rel=1e-12)
+    assert set(found.series_R) == {"01/a", "1/a"}
+    assert set(read_losses(path, "N='1e9',D=D,L=L").table.params_R) == {1e9}
+    with pytest.raises(UserError, match="has no column 'Lss'"):
+        read_losses(path, "N=N,D=D,L=Lss")

@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from e2lm import UserError
-from e2lm_signal.table_columns import read_mapped_table
+from e2lm.results import Reading, read_scores
+from e2lm.results.table_columns import read_mapped_table
 
 
 def written(tmp_path, frame):
@@ -201,3 +202,35 @@ def test_what_lacks_is_told_by_the_columns_of_the_file(tmp_path):
     path.write_text("step,acc\n1,good\n", encoding="utf-8")
     with pytest.raises(UserError, match="no column of numbers is left to be the value"):
         read_mapped_table(path)
+
+
+# -- one reader, whoever reads ------------------------------------------------------------------------------------
+
+
+def test_curves_that_their_key_tells_apart_are_apart_for_whoever_reads_a_table(tmp_path):
+    path = tmp_path / "scores.csv"
+    rows = [f"run,{step},arc,acc,{value},{key}" for step in STEPS for value, key in ((0.2, 0), (0.5, 25))]
+    written_rows = [one.rpartition(",") for one in rows]
+    lines = [f'{head},"{{""shots"": ""{shots}"", ""task"": ""arc""}}"' for head, _, shots in written_rows]
+    path.write_text("\n".join(["series,step,task,metric,value,key", *lines]), encoding="utf-8")
+    source = read_scores(path)
+    assert set(curves(source)) == {("run", "arc (shots=0)", "acc"), ("run", "arc (shots=25)", "acc")}
+    assert [row.value for row in source.scores.rows()] == [0.2] * 3 + [0.5] * 3
+    assert any("kept apart" in one for one in source.notes)
+
+
+def test_a_row_that_is_longer_than_the_header_is_refused(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("model,step,task,acc\na,1,arc,0.1\na,2,arc,0.2,0.3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be read as csv"):
+        read_mapped_table(path)
+
+
+def test_the_core_names_columns_as_the_command_does(tmp_path):
+    path = tmp_path / "runs.tsv"
+    path.write_text("who\twhen\tmuch\nm\t3\t0.5\n", encoding="utf-8")
+    columns = ("series=who", "step=when", "value=much", "task='arc'", "metric='acc'")
+    [row] = read_scores(path, Reading(columns=columns)).scores.rows()
+    assert (row.series, row.step, row.task, row.metric, row.value) == ("m", 3, "arc", "acc", 0.5)
+    with pytest.raises(UserError, match="is no table; only the columns of one"):
+        read_scores(tmp_path, Reading(columns=columns))

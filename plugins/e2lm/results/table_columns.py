@@ -13,19 +13,15 @@ so have DataDecide's tables (allenai/DataDecide, ``params`` such as ``150M``) an
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from e2lm import Scores, UserError
-from e2lm.errors import nearest_names, one_line
-from e2lm.results import ScoreSource
-from e2lm.scores import ALL_COLUMNS, COLUMNS
+from e2lm.errors import UserError
+from e2lm.results.table_file import Mapping, joined_columns, named_columns, number_in, read_frame
+from e2lm.scores import ALL_COLUMNS, COLUMNS, Scores, ScoreSource, key_columns
 from e2lm.step_name import UNITS, step_of
 
 #: Column of a Scores table -> other names it goes by, best first.
@@ -45,7 +41,6 @@ SPLITTING = ("suite",)
 SPLITTING_AFTER = ("shots", "num_fewshot", "n_shot", "fewshot", "seed")
 #: Number columns that are no metrics: they count, or tell when.
 NO_METRICS = frozenset({"_timestamp", "_runtime", "epoch", "learning_rate", "lr", "index", ""})
-TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".jsonl")
 #: Endings of names of metrics behind a task: ``arc_easy_acc_norm``.
 _METRIC = re.compile(
     r"(?P<task>.+?)_(?P<metric>acc(?:uracy)?(?:_(?:norm|raw|bytes|per_\w+|uncond))?|length_normalized_accuracy|bpb|f1|em"
@@ -53,12 +48,6 @@ _METRIC = re.compile(
 )
 _STEMS = ("eval", "val", "test", "downstream", "downstream_bpb", "metrics")
 _CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<band>__M(?:IN|AX))?")
-Mapping = dict[str, list[str]]
-
-
-def is_table(path: Path) -> bool:
-    """Whether a file of this name is a table, whose columns may be named."""
-    return path.name.lower().endswith(TABLES)
 
 
 def read_mapped_table(path: Path, columns: Sequence[str] = ()) -> ScoreSource:
@@ -67,12 +56,13 @@ def read_mapped_table(path: Path, columns: Sequence[str] = ()) -> ScoreSource:
     notes: list[str] = []
     if columns or not set(frame.columns) <= set(ALL_COLUMNS) or not _is_whole(frame):
         frame = _long_of_chart(frame, notes) if not columns else frame
-        frame, constants, wanted = _parsed(columns, frame, path)
+        named = named_columns(columns, COLUMNS, frame, path)
+        frame, wanted = frame.drop(columns=named.skipped), named.mapping
         mapping = {**wanted, **_recognised(frame, wanted)}
         told = ", ".join(f"{name} = {' / '.join(parts)}" for name, parts in mapping.items() if [name] != parts)
         if told:
             notes.append(f"{path}: columns read as {told}")
-        frame = _mapped(frame, mapping, constants, path, notes)
+        frame = _mapped(frame, mapping, named.constants, path, notes)
     scores = Scores.from_frame(_numbers(frame, path, notes), str(path))
     if scores.duplicate_keys():
         scores, note = _merged(scores, path)
@@ -84,69 +74,7 @@ def _is_whole(frame: pd.DataFrame) -> bool:
     return {"series", "task", "metric", "value"} <= set(frame.columns)
 
 
-# -- files --------------------------------------------------------------------------------------------------------
-
-
-def read_frame(path: Path) -> pd.DataFrame:
-    """The table at ``path`` as text, by its ending; separators are found out, names are stripped."""
-    name = path.name.lower()
-    try:
-        if name.endswith(".parquet"):
-            frame = pd.read_parquet(path)
-        elif name.endswith(".jsonl"):
-            lines = path.read_text(encoding="utf-8").split("\n")
-            frame = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-        else:
-            frame = pd.read_csv(
-                path, sep=_separator(path), dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-            )
-    except Exception as error:  # pandas raises many kinds for a damaged file
-        raise UserError(f"{path}: cannot be read as {path.suffix.lstrip('.')} ({one_line(error)})") from error
-    frame.columns = [str(column).strip() for column in frame.columns]
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise UserError(f"{path}: two columns are called {twice[0]!r}; rename one")
-    return frame
-
-
-def _separator(path: Path) -> str:
-    if path.name.endswith(".gz"):
-        with gzip.open(path, "rt", encoding="utf-8-sig") as lines:
-            first = lines.readline()
-    else:
-        with path.open(encoding="utf-8-sig") as lines:
-            first = lines.readline()
-    counts = {one: len(next(csv.reader([first], delimiter=one), [])) for one in ",;\t"}
-    return max(counts, key=lambda one: counts[one])
-
-
 # -- what the columns are -----------------------------------------------------------------------------------------
-
-
-def _parsed(texts: Sequence[str], frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, dict[str, str], Mapping]:
-    """``--columns``: the table without what is skipped, constants, and columns by name."""
-    mapping: Mapping = {}
-    constants: dict[str, str] = {}
-    skipped: list[str] = []
-    for text in texts:
-        name, equals, told = text.partition("=")
-        if not equals or name not in (*COLUMNS, "skip"):
-            raise UserError(f"--columns: {text!r} is not NAME=COLUMN. {nearest_names(name, (*COLUMNS, 'skip'))}")
-        if len(told) > 1 and told[0] == told[-1] and told[0] in "'\"":
-            constants[name] = told[1:-1]
-            continue
-        parts = [told] if told in frame.columns else told.split("+")
-        for column in parts:
-            if column not in frame.columns:
-                raise UserError(
-                    f"--columns: {path} has no column {column!r}. {nearest_names(column, frame.columns)} "
-                    f"(a constant is {name}='{told}', with its quotes)"
-                )
-        if name == "skip":
-            skipped += parts
-        else:
-            mapping[name] = parts
-    return frame.drop(columns=skipped), constants, mapping
 
 
 def _recognised(frame: pd.DataFrame, wanted: Mapping) -> Mapping:
@@ -215,7 +143,7 @@ def _mapped(
     frame: pd.DataFrame, mapping: Mapping, constants: dict[str, str], path: Path, notes: list[str]
 ) -> pd.DataFrame:
     values = mapping.pop("value", [])
-    named = pd.DataFrame({name: _joined(frame, parts) for name, parts in mapping.items()}, index=frame.index)
+    named = pd.DataFrame({name: joined_columns(frame, parts) for name, parts in mapping.items()}, index=frame.index)
     for name, told in constants.items():
         named[name] = told
     used = {column for parts in (*mapping.values(), values) for column in parts}
@@ -227,7 +155,8 @@ def _mapped(
         notes.append(f"{path}: no column names the series; {named['series'].iloc[0] if len(named) else ''!r} stands in")
     errors = {_error_column(one, frame) for one in values} - {None}
     if "step" not in named or not values:
-        lacking = "column 'step' is missing" if "step" not in named else "no column of numbers is left to be the value"
+        missing = [f"column {name!r} is missing" for name in ("step", "task") if name not in named]
+        lacking = " and ".join(missing[:1] + ["no column of numbers is left to be the value"] * (not values))
         found = ", ".join(map(str, frame.columns))[:200]
         raise UserError(f"{path}: {lacking}; found {found}; --columns step=COLUMN value=COLUMN says which they are")
     left = [one for one in frame.columns if one not in used and one not in values and one not in errors]
@@ -323,24 +252,9 @@ def _numbers(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
         if name in ("params", "params_active"):
             changed[name] = _amounts(frame[name], path, notes)
         elif not pd.api.types.is_numeric_dtype(frame[name].dtype):
-            changed[name] = [_number(cell, name, path) for cell in frame[name]]
+            changed[name] = [number_in(cell, name, path) for cell in frame[name]]
     texts = {name: frame[name].astype(str) for name in ("series", "task", "metric") if name in frame}
     return frame.assign(**changed, **texts)
-
-
-def _number(cell: object, name: str, path: Path) -> float:
-    text = "" if cell is None else str(cell).strip()
-    if text.lower() in ("", "na", "n/a", "none", "null", "<na>", "nan"):
-        return float("nan")
-    try:
-        return int(text)
-    except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            raise UserError(
-                f"{path}: column {name!r} holds {text[:80]!r}, no number; --columns {name}=COLUMN names another"
-            ) from None
 
 
 def _amounts(column: pd.Series, path: Path, notes: list[str]) -> list[float]:
@@ -357,24 +271,14 @@ def _amounts(column: pd.Series, path: Path, notes: list[str]) -> list[float]:
     return found
 
 
-def _joined(frame: pd.DataFrame, parts: Sequence[str]) -> pd.Series:
-    """One column as it is; several as text with ``/`` between."""
-    if len(parts) == 1:
-        return frame[parts[0]]
-    joined = frame[parts[0]].astype("str")
-    for part in parts[1:]:
-        joined = joined + "/" + frame[part].astype("str")
-    return joined
-
-
 def _merged(scores: Scores, path: Path) -> tuple[Scores, str]:
     """One row per key by the mean of repeated values, and how far they disagreed."""
-    key = ["series", "task", "metric", "step"]
+    key = key_columns(scores.frame)
     spread = scores.frame.groupby(key)["value"].agg(["size", "min", "max"])
     repeated = spread[spread["size"] > 1]
     differing = int((repeated["min"] != repeated["max"]).sum())
     note = (
-        f"{path}: {len(repeated)} keys (series, task, metric, step) have {int(repeated['size'].sum())} rows; "
+        f"{path}: {len(repeated)} keys ({', '.join(key)}) have {int(repeated['size'].sum())} rows; "
         f"{len(repeated) - differing} agree exactly, {differing} differ (by up to "
         f"{float((repeated['max'] - repeated['min']).max()):.3g}); the mean of each key is used"
     )
