@@ -95,8 +95,7 @@ class CheckpointEvaluator:
         self._request = request
         self._tasks = tasks
         self._store = store
-        self._merge = request.merge_of(first.series)
-        merged = self._merge is not None
+        merged = request.merge_of(first.series) is not None
         self._live = LiveModel(partial(_built_model, request), request.source, request.model_arguments, merged)
         self._files: LmEvalFiles
 
@@ -127,7 +126,7 @@ class CheckpointEvaluator:
         kept = [(told.noted(unit), samples) for unit, samples in self._all_kept(piece, results, wall_s)]
         refused = {unit.task for unit, _ in kept if unit.not_finite}
         if self._request.write_lm_eval_files and len(refused) < len(kept):
-            shown = piece.checkpoint if self._merge is None else self._merge.shown(piece.checkpoint)
+            shown = self._request.shown(piece.series, piece.checkpoint)
             self._files.write(piece.series, shown, without_tasks(results, refused))
         self._store.keep(kept)
 
@@ -250,7 +249,8 @@ def _built_model(request: EvaluationRequest, folder: Path) -> Any:
         "device": request.device or _best_device(),
     }
     make = model_class(request.model).create_from_arg_obj
-    lm = built(folder, lambda given: make(given, options), arguments)
+    live = request.in_memory
+    lm = built(folder, lambda given: make(given, options) if live is None else live.build(folder), arguments)
     if not hasattr(lm, "model"):
         raise UserError(
             f"--model {request.model}: its weights cannot be swapped; e2lm eval takes e2lm-hf and models built on hf"

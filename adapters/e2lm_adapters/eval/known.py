@@ -22,9 +22,9 @@ UNRECORDED = "an earlier release did not record its tokenizer, configuration and
 class RememberedTasks:
     """The tasks of a command: as they are remembered, or loaded by lm-eval where there is a doubt or work."""
 
-    def __init__(self, request: EvaluationRequest, memory: Memory) -> None:
+    def __init__(self, request: EvaluationRequest, memory: Memory | None = None) -> None:
         self._request = request
-        self._memory = memory
+        self._memory = memory = memory or Memory(request.out)
         paths = [str(Path(path).absolute()) for path in request.include_paths]
         settings = sorted((name, repr(value)) for name, value in request.model_arguments.items())
         self._key = surroundings_key(
@@ -51,6 +51,10 @@ class RememberedTasks:
         before = (self.facts, self._model)
         self._load()
         return before != (self.facts, self._model)
+
+    def keep(self) -> None:
+        """Let later commands remember them too."""
+        self._memory.write()
 
     def loaded(self) -> LoadedTasks:
         """The tasks, ready for lm-eval."""

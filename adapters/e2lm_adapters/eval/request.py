@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,21 @@ class RayOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class InMemory:
+    """A model that is in this process already: ``build(folder)`` gives it as lm-eval's, with the weights of ``folder``.
+
+    ``folder`` holds them for the moment only; ``run`` is where its trainer keeps its checkpoints.
+    """
+
+    build: Callable[[Path], Any]
+    run: Path
+
+    def shown(self, checkpoint: Checkpoint) -> Checkpoint:
+        """``checkpoint`` for people: where its trainer would save it."""
+        return checkpoint.model_copy(update={"path": str(self.run / checkpoint.label)})
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationRequest:
     """What ``e2lm eval`` was asked for; the series of ``merged`` are among ``series``.
 
@@ -73,6 +88,8 @@ class EvaluationRequest:
     surroundings: Parts = field(default_factory=dict)
     #: Of the tasks, for processes that load them again.
     task_hashes: dict[str, str] = field(default_factory=dict)
+    #: The model of a training that goes on; None: models are read from the folders of the checkpoints.
+    in_memory: InMemory | None = None
 
     @property
     def adapter(self) -> str:
@@ -83,6 +100,13 @@ class EvaluationRequest:
     def merge_of(self, series: Series) -> MergedSeries | None:
         """How ``series`` is made of a run; None for a run itself."""
         return next((one for one in self.merged if one.series.name == series.name), None)
+
+    def shown(self, series: Series, checkpoint: Checkpoint) -> Checkpoint:
+        """``checkpoint`` as people know it: merged, or where its trainer saves it."""
+        merge = self.merge_of(series)
+        if merge is not None:
+            return merge.shown(checkpoint)
+        return checkpoint if self.in_memory is None else self.in_memory.shown(checkpoint)
 
 
 @dataclass(frozen=True, slots=True)

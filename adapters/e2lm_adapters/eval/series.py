@@ -39,19 +39,21 @@ class Evaluation:
     notes: tuple[Note, ...] = ()
 
 
-def evaluate_series(request: EvaluationRequest) -> Evaluation:
+def evaluate_series(request: EvaluationRequest, tasks: RememberedTasks | None = None) -> Evaluation:
     """The Scores of every checkpoint; all of them are also on disk under ``request.out``.
+
+    ``tasks`` are those of an earlier call that asked for the same: they need not be loaded again.
 
     Everything that can be known to be wrong is found before anything is written. A checkpoint whose numbers are not
     finite costs itself. Where nothing is left to do, neither lm-eval nor torch is imported.
     """
     with disk_errors_told(request.out):
-        return _evaluated(request)
+        return _evaluated(request, tasks)
 
 
-def _evaluated(request: EvaluationRequest) -> Evaluation:
+def _evaluated(request: EvaluationRequest, tasks: RememberedTasks | None) -> Evaluation:
     started = time.monotonic()
-    plan = _planned(request)
+    plan = _planned(request, tasks)
     superseded = superseded_units(plan.request, plan.tasks.facts, plan.store, plan.work)
     record = _record(plan.request, plan.tasks.facts, plan.weights)
     record = record.model_copy(update={"notes": same_weights(plan.weights), "superseded": superseded})
@@ -117,10 +119,10 @@ class _Plan:
         return [unit for unit in units if unit is not None]
 
 
-def _planned(request: EvaluationRequest) -> _Plan:
+def _planned(request: EvaluationRequest, tasks: RememberedTasks | None) -> _Plan:
     """Everything that was asked for, looked at; tasks are loaded only where that is needed."""
     memory = Memory(request.out)
-    tasks = RememberedTasks(request, memory)
+    tasks = tasks or RememberedTasks(request, memory)
     metrics = _wanted_metrics(request.metrics)
     weights = _checked_series(request, memory)
     store = EvaluationStore(request.out)
@@ -134,6 +136,7 @@ def _planned(request: EvaluationRequest) -> _Plan:
     if request.ray is None and todo:
         gpus_of_processes(request, min(request.jobs, len(todo)))
     memory.write()
+    tasks.keep()
     maker = RowMaker(store, metrics, _wanted_metrics(None), tasks.facts.groups)
     return _Plan(request, tasks, store, weights, work, maker)
 
