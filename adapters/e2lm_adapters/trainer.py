@@ -141,7 +141,7 @@ class E2lmCallback(TrainerCallback):  # type: ignore[misc]
                 self._tasks = RememberedTasks(request)
             found = evaluate_series(request, self._tasks)
         for one in found.left_out:
-            log.warning("e2lm: %s", one)
+            log.warning("e2lm: left out: %s: %s", one.what, one.why)
 
     def _series(self, name: str, folder: Path, state: Any) -> Series:
         """The series as ``e2lm eval`` reads it of a folder that this trainer writes."""

@@ -187,6 +187,8 @@ def _seen(request: EvaluationRequest, checkpoint: Checkpoint, memory: Memory) ->
         return found.sha256, found.not_finite
 
     sha, not_finite = memory.weights(index.files, look)
+    if request.in_memory is not None:  # the folder is there for the moment only
+        not_finite = not_finite.replace(str(folder), request.in_memory.shown(checkpoint).location)
     return CheckedWeights(index, sha, not_finite, files)
 
 
