@@ -102,5 +102,111 @@ say = Catalogue(
         "worth": "what it is worth",
         "best_axis": "probability of being best",
         "how_sure": "how sure",
+        # -- the page for who signs
+        "page_heading": "Continue, stop, or move the budget?",
+        "recommend_spend": (
+            "Recommendation: {best}. It costs {cost}, is expected to be worth {gain} more than stopping after that "
+            "cost, and is the best of the options below with {share:.0%} probability."
+        ),
+        "recommend_stop": (
+            "Recommendation: stop here. The best way to spend more, to {rival}, is expected to bring {gain} after its "
+            "cost; stopping is the best of the options below with {share:.0%} probability."
+        ),
+        "recommend_undecided": (
+            "Recommendation: do not sign yet, for the runs so far cannot tell. First in expectation is to {best} (cost "
+            "{cost}, expected to be worth {gain} after that; best with {share:.0%} probability), but to {second} may "
+            "be as good."
+        ),
+        "page_experiment": (
+            "A small test comes first: it costs {cost} and is worth {worth}, for it may change this recommendation."
+        ),
+        "page_stages": "In three stages",
+        "stages_lead": (
+            "The money for the plan to {option} is let go in three parts; each is opened by a measured loss."
+        ),
+        "stages_note": (
+            "A stage that does not open ends the plan, and the later money is saved. Losses are those of training "
+            "that is wound down at that point; before it is wound down a run lies a little higher."
+        ),
+        "stage.name": "stage",
+        "stage.opens": "opens",
+        "model_done": "a model of {params} parameters on {tokens} tokens",
+        "stage.done": "what is done",
+        "stage.cost": "cost of this stage",
+        "stage.expected": "expected loss at its end (90 % range)",
+        "stage.proof": "1. proof of concept",
+        "stage.limited": "2. limited: the first half",
+        "stage.full": "3. full: the rest",
+        "opens_now": "not needed: no small run is worth its cost; as a rehearsal, a hundredth of the plan",
+        "opens_for": "now: its result is worth {worth}, it costs {cost}",
+        "opens_below": "when the loss is at most {loss:.4f} after {tokens} tokens",
+        "opens_never": "never: no loss would earn the cost",
+        "loss_alone": "{loss:.4f}",
+        "loss_between": "{loss:.4f} [{low:.4f}, {high:.4f}]",
+        "amounts_between": "{low} to {high}",
+        "share": "{share:.0%}",
+        "days": "{days:,.1f}",
+        "page_run": "The run so far, and where it is going",
+        "run_title": "Loss of the run of {params} parameters, now {loss:.4f}; shaded: 90 % range",
+        "tokens_axis": "tokens",
+        "seen": "measured",
+        "fan_continue": "this run of {params} goes on",
+        "fan_new": "a new model of {params}",
+        "even_mark": "earns its cost: {loss:.4f}",
+        "even": "To {option} earns its cost where it ends at a loss of {loss:.4f} or less.",
+        "even_never": "No loss would make it earn its cost to {option}.",
+        "page_turns": "What would change this",
+        "turn_now": "A point, which is 0.01 of loss, was said to be worth {value}. All else unchanged:",
+        "turn_less": (
+            "Worth {value} or less a point, or with computing at {factor:.3g} times its price or more, the first in "
+            "expectation would be to {best}."
+        ),
+        "turn_more": (
+            "Worth {value} or more a point, or with computing at {factor:.3g} times its price or less, the first in "
+            "expectation would be to {best}."
+        ),
+        "no_turn": "Neither a hundredth nor a hundredfold of that value would change what is first in expectation.",
+        "not_judged": "Not judged: {what}; {why}.",
+        "not_forecast": (
+            "Not among the options, since nothing forecasts them from such a table: winding down the learning rate now "
+            "('e2lm predict curve --schedule' forecasts it from the run's own curve), and averaging checkpoints "
+            "instead of winding down ('e2lm merge' makes the average, and 'e2lm eval' measures it)."
+        ),
+        "page_wrong": "What it costs to be wrong",
+        "wrong": (
+            "With {share:.0%} probability another option turns out better; over everything that may happen, choosing "
+            "as recommended loses {regret} on average against knowing in advance."
+        ),
+        "page_options": "Options",
+        "head.option": "option",
+        "head.option_cost": "cost",
+        "head.loss_at_end": "loss at its end (90 % range)",
+        "head.gain_after": "gain over stopping, after cost",
+        "head.gain_ends": "in nine cases of ten",
+        "head.best_share": "best with probability",
+        "head.days": "days of training",
+        "head.serving": "of the cost, serving",
+        "page_words": "What the words mean",
+        "page_made": (
+            "The budget is {budget}, which trains the current model on {tokens} tokens; a point is worth {value}. The "
+            "forecasts are those of the method '{model}' from {rows} rows of {data}; the ranges are as wide as such "
+            "forecasts were wrong on larger runs that had been held back."
+        ),
+        "word_head": "word",
+        "meaning_head": "meaning",
+        "word.loss": "loss",
+        "meaning.loss": "how badly the model predicts text that it has not seen; lower is better",
+        "word.point": "point",
+        "meaning.point": "0.01 of loss",
+        "word.parameters": "parameters",
+        "meaning.parameters": "the numbers that a model is made of: its size",
+        "word.tokens": "tokens",
+        "meaning.tokens": "pieces of words; how much text a model is trained on",
+        "word.interval": "90 % range",
+        "meaning.interval": "where the number ends up in nine cases of ten",
+        "word.gain": "gain over stopping",
+        "meaning.gain": "points of loss saved against stopping now, times the value of a point, less the cost",
+        "word.half": "first half",
+        "meaning.half": "half of the tokens that the plan still pays for",
     },
 )

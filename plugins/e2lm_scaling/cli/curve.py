@@ -79,15 +79,10 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
     from e2lm.results.table_file import number_in, read_frame
 
     if arguments.columns:
-        names = arguments.columns.split(",")
         if not arguments.data.is_file():
             raise UserError(f"{arguments.data}: no such file")
         table = read_frame(arguments.data)
-        for name in names:
-            if name not in table.columns:
-                raise UserError(f"{arguments.data}: column {name!r} is missing. {nearest_names(name, table.columns)}")
-        if len(names) != 2:
-            raise UserError(f"--columns {arguments.columns!r}: give two columns, the step (or tokens) and the loss")
+        names = _two_columns(arguments.columns, [str(name) for name in table.columns], arguments.data)
         at, value = ([number_in(cell, name, arguments.data) for cell in table[name]] for name in names)
         data = {"series": "run", "metric": "loss", "step": at, "at": at, "value": value}
         return pd.DataFrame(data).dropna(), str(arguments.data)
@@ -107,6 +102,19 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
     if frame["at"].isna().any():
         frame = frame.assign(at=frame["step"].astype(float))
     return frame[["series", "metric", "step", "at", "value"]], str(arguments.data)
+
+
+def _two_columns(text: str, known: list[str], data: Path) -> tuple[str, str]:
+    """The two names in ``text``; either may hold commas itself, as names of runs do."""
+    parts = text.split(",")
+    for cut in range(1, len(parts)):
+        both = ",".join(parts[:cut]).strip(), ",".join(parts[cut:]).strip()
+        if both[0] in known and both[1] in known:
+            return both
+    for name in parts:
+        if name not in known:
+            raise UserError(f"{data}: column {name!r} is missing. {nearest_names(name, known)}")
+    raise UserError(f"--columns {text!r}: give two columns, the step (or tokens) and the loss")
 
 
 def _run_of(frame: pd.DataFrame, name: str | None, option: str) -> tuple[str, pd.DataFrame]:

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2lm.argument import AMOUNT, PORTION, Number
+from e2lm.argument import AMOUNT, COUNT, PORTION, Number, file_to_write
 from e2lm.errors import UserError
 from e2lm_scaling.amounts import money, powers_of_ten
 from e2lm_scaling.cli.input import (
@@ -25,7 +25,7 @@ from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
     from e2lm.scaling_predictor import LossTable
-    from e2lm_scaling.forecast.decide import Decision
+    from e2lm_scaling.forecast.decide import Decision, Question
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -51,6 +51,8 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--peak-flops", type=AMOUNT, default=989e12, help="FLOP/s of one GPU (default: H100, bf16)")
     parser.add_argument("--utilisation", type=PORTION, default=0.4, help="share of the peak reached (default 0.4)")
     parser.add_argument("--model", default="average", help="predictor of the forecasts (default average)")
+    parser.add_argument("--gpus", type=COUNT, help="how many GPUs train at once, for days of training")
+    parser.add_argument("--page", type=file_to_write, metavar="FILE.html", help="write the page for who signs")
     add_plot_arguments(parser)
 
 
@@ -62,6 +64,7 @@ def run(arguments: Namespace) -> int:
     from e2lm_scaling.forecast.plan import Constraints
     from e2lm_scaling.forecast.table import checked
 
+    _check_page(arguments.page)
     source = read_input(arguments)
     table = checked(source.table, source.source)
     current = _current(arguments, table)
@@ -89,15 +92,57 @@ def run(arguments: Namespace) -> int:
             "left_out": [*said["left_out"], *decision_left_out(found)],
         }
     )
+    more = _options_of(question, found, _flops_per_day(arguments))
+    report["options"] = [one | told for one, told in zip(report["options"], more, strict=True)]
     for one in decision_left_out(found):
         print(f"e2lm: option {one['what']} is left out: {one['why']}", file=sys.stderr)
-    page = decision_words(report)
-    write_plots(arguments, "decide", lambda: _figures(found), tuple(page))
+    lines = decision_words(report)
+    write_plots(arguments, "decide", lambda: _figures(found), tuple(lines))
+    _write_page(arguments, question, found, source.source)
     if arguments.json:
         print_json(report)
     else:
-        print("\n".join(page))
+        print("\n".join(lines))
     return 0
+
+
+def _check_page(path: Path | None) -> None:
+    if path is not None and path.suffix.lower() != ".html":
+        raise UserError(f"--page {path}: give a file that ends in .html")
+
+
+def _write_page(arguments: Namespace, question: Question, found: Decision, data: str) -> None:
+    """The page for who signs, or in a dry run what would be written."""
+    from e2lm.atomic_file import write_text
+    from e2lm_scaling.cli.decision_page import Paper
+
+    if arguments.page is None:
+        return
+    if arguments.dry_run:
+        print(f"e2lm: would write {arguments.page}", file=sys.stderr)
+        return
+    paper = Paper(question, found, data, arguments.model, arguments.currency, _flops_per_day(arguments))
+    write_text(arguments.page, paper.html())
+
+
+def _flops_per_day(arguments: Namespace) -> float | None:
+    from e2lm_scaling.cli.plan import HardwarePrice
+
+    per_hour = HardwarePrice(arguments.peak_flops, arguments.utilisation).flops_per_gpu_hour
+    return None if arguments.gpus is None else 24 * arguments.gpus * per_hour
+
+
+def _options_of(question: Question, found: Decision, flops_per_day: float | None) -> list[dict[str, Any]]:
+    """What the report says of every option beside its forecast: compute, days, and what of the cost is serving."""
+    from e2lm_scaling.forecast.gates import training_flops
+
+    told = []
+    for one in found.valued:
+        flops = training_flops(question, one.option)
+        days = None if flops_per_day is None else flops / flops_per_day
+        serving = max(one.option.cost - flops * question.cost_per_flop, 0.0)
+        told.append({"training_flops": flops, "days": days, "serving_cost": serving})
+    return told
 
 
 def decision_left_out(found: Decision) -> list[dict[str, Any]]:

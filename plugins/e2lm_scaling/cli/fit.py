@@ -22,6 +22,7 @@ from e2lm_scaling.cli.input import (
 if TYPE_CHECKING:
     from e2lm.scaling_predictor import Forecaster
     from e2lm_scaling.forecast.losses import LossSource
+    from e2lm_scaling.forecast.predictors import FittedAverage
     from e2lm_scaling.laws.fit import Bootstrap, Fit
 
 #: Above this condition number some combination of parameters is not determined to single digits.
@@ -56,7 +57,7 @@ def fit_report(forecaster: Forecaster, source: LossSource, arguments: Namespace)
     """Everything about the fit as plain values; what only the fit of a law has is None for other predictors."""
     from dataclasses import replace
 
-    from e2lm_scaling.forecast.predictors import FittedLaw
+    from e2lm_scaling.forecast.predictors import FittedAverage, FittedLaw
     from e2lm_scaling.forecast.table import flops_of
 
     table, predictor, own = forecaster.table, forecaster.predictor, forecaster.own
@@ -68,7 +69,7 @@ def fit_report(forecaster: Forecaster, source: LossSource, arguments: Namespace)
         "units": {},
         **dict.fromkeys(("stderr", "objective", "objective_kind", "delta", "converged")),
         "rows": len(table.loss_R),
-        **dict.fromkeys(("starts_at_optimum", "condition", "identifiable")),
+        **dict.fromkeys(("starts_at_optimum", "condition", "identifiable", "split_known")),
         "at_bound": [],
         "range": {
             name: [float(values.min()), float(values.max())]
@@ -80,9 +81,18 @@ def fit_report(forecaster: Forecaster, source: LossSource, arguments: Namespace)
         draws = _bootstrap(own.fit, arguments)
         report |= _law_report(own.fit) | _bootstrap_report(draws, arguments)
         forecaster = replace(forecaster, own=replace(own, draws=draws))
+    if isinstance(own, FittedAverage):
+        report |= _average_report(own)
     if arguments.at:
         report["forecast"] = _forecast(forecaster, named_numbers(arguments.at, "--at", ("N", "D")))
     return report
+
+
+def _average_report(own: FittedAverage) -> dict[str, Any]:
+    """Which parameters of its laws the table does not determine; the mean of their losses may be sound all the same."""
+    at_bound = [f"{fit.law.name}.{name}" for fit in own.fits for name in fit.at_bound]
+    apart = all(_split_known(fit) for fit in own.fits)
+    return {"at_bound": at_bound, "identifiable": apart and not at_bound, "split_known": apart}
 
 
 def _law_report(best: Fit) -> dict[str, Any]:
@@ -98,6 +108,7 @@ def _law_report(best: Fit) -> dict[str, Any]:
         "condition": best.condition,
         "identifiable": best.condition < LARGEST_CONDITION and not best.at_bound and _split_known(best),
         "at_bound": list(best.at_bound),
+        "split_known": _split_known(best),
     }
     profile = floor_profile(best)
     if profile is not None:
@@ -163,6 +174,8 @@ def _print_text(report: dict[str, Any]) -> None:
         print(f"  {name:<6} {value:.6g}{error}{f'   ({unit})' if unit else ''}")
     if report["converged"]:
         _print_quality(report)
+    if report["params"]:
+        _print_undetermined(report)
     if "forecast" in report:
         forecast = report["forecast"]
         at = f"N={forecast['N']:.3g}, D={forecast['D']:.3g}"
@@ -174,12 +187,17 @@ def _print_text(report: dict[str, Any]) -> None:
 def _print_quality(report: dict[str, Any]) -> None:
     print(f"objective {report['objective']:.10g} ({report['objective_kind']}), converged")
     print(f"{report['starts_at_optimum']:.0%} of starts ended here; condition number {report['condition']:.2g}")
-    if not report["identifiable"] and not report["at_bound"]:
-        print("not identifiable: N and D move together in the data; parameters and N* are not determined")
     found = report.get("bootstrap")
     if found is not None and (found["on_bound"] or found["converged_share"] < 1):
         failed = round((1 - found["converged_share"]) * found["draws"])
         print(f"of {found['draws']} draws {found['on_bound']} lie on a bound, and are kept; {failed} did not converge")
+
+
+def _print_undetermined(report: dict[str, Any]) -> None:
+    if report["split_known"] is False:
+        print("not identifiable: N and D move together in the data; parameters and N* are not determined")
+    elif report["identifiable"] is False and not report["at_bound"]:
+        print("not identifiable: some parameters make up for each other (see the condition number)")
     if report["at_bound"]:
         print(f"at its bound, so not determined by the data: {', '.join(report['at_bound'])}")
     if "floor_profile" in report and not report["floor_profile"]["determined"]:

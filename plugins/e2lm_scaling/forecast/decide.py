@@ -140,6 +140,11 @@ class Question:
         """The runs so far, to which the forecaster was fitted."""
         return self.forecaster.table
 
+    @property
+    def observed(self) -> float:
+        """The loss that the current run has now; :class:`e2lm.UserError` where no row is that of the run."""
+        return _observed(self.table, *self.current)
+
 
 def decide(question: Question, rng: np.random.Generator) -> Decision:
     """The decision of highest expected gain, its chance of regret, and the experiment most worth making."""
@@ -204,7 +209,7 @@ def _losses_MO(question: Question, options: list[Option], rng: np.random.Generat
 
 def _stop(question: Question) -> Option:
     params, tokens = question.current
-    seen = _observed(question.table, params, tokens)
+    seen = question.observed
     known = Forecast(seen, seen, seen, method="observed")
     return Option("stop", say("option_stop"), params, tokens, 0.0, known, 0.0, 0.0, say("observed"))
 
@@ -212,14 +217,14 @@ def _stop(question: Question) -> Option:
 def _continued(question: Question) -> list[Option]:
     """To go on, from the loss that the run has now, for all of the budget or a part."""
     params, tokens = question.current
-    seen = _observed(question.table, params, tokens)
+    seen = question.observed
     whole = tokens_for(question.flops, params, question.limits)
     now = question.forecaster.predict(params, worth(tokens, question.limits))
     found = []
     for name, share in CONTINUED_SHARES.items():
         more = tokens + share * whole
         then = question.forecaster.predict(params, worth(more, question.limits))
-        forecast = _carried_on(seen, now, then)
+        forecast = carried_on(seen, now, then)
         words = say("option_continue", params=counted(params), tokens=counted(more))
         traced_to = say("carried_on", loss=seen, predictor=question.forecaster.predictor.name)
         cost = share * question.flops * question.cost_per_flop
@@ -227,7 +232,7 @@ def _continued(question: Question) -> list[Option]:
     return found
 
 
-def _carried_on(seen: float, now: Forecast, then: Forecast) -> Forecast:
+def carried_on(seen: float, now: Forecast, then: Forecast) -> Forecast:
     """The loss seen now times the predictor's ratio; what sets this run apart from others stays as it is."""
     _ends(then)  # a predictor that does not say how sure it is decides nothing
     ratio = then.value / now.value

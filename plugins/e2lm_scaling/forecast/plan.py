@@ -241,14 +241,21 @@ class AverageDraws:
     laws: tuple[Law, ...]
     theta_LBT: Array
 
-    def log_loss(self, params_M: Array, tokens_M: Array) -> Array:
-        """The mean of ln L over the laws that have an optimum, shape (B, M); NaN where none has."""
+    def best_sizes(self, sizes_M: Array, worth_M: Array) -> tuple[Array, Array]:
+        """The best size of every draw: of the mean of ln L over the laws, and of each law with a floor by itself."""
         laws = zip(self.laws, self.theta_LBT, strict=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a draw that no law, or not every law, could be fitted to
-            found = [law.log_loss(theta_BT, params_M, tokens_M) for law, theta_BT in laws]
+            found = [law.log_loss(theta_BT, sizes_M, worth_M) for law, theta_BT in laws]
             mean_BM: Array = np.nanmean(found, axis=0)
-        return mean_BM
+        own = [log_loss_BM for law, log_loss_BM in zip(self.laws, found, strict=True) if law.has_floor]
+        return _lowest(sizes_M, mean_BM), np.concatenate([_lowest(sizes_M, one) for one in own] or [sizes_M[:0]])
+
+
+def _lowest(sizes_M: Array, log_loss_BM: Array) -> Array:
+    """The size of lowest loss of every draw that has a loss at all of them."""
+    known_BM = log_loss_BM[np.isfinite(log_loss_BM).all(axis=1)]
+    return sizes_M[known_BM.argmin(axis=1)]
 
 
 def average_draws(own: FittedAverage, draws: int, rng: np.random.Generator) -> AverageDraws:
@@ -264,16 +271,19 @@ def average_draws(own: FittedAverage, draws: int, rng: np.random.Generator) -> A
 def _with_draws(split: _Split, draws: AverageDraws, flops: float, constraints: Constraints, coverage: float) -> _Split:
     whole_M = np.geomspace(SMALLEST_SIZE, LARGEST_SIZE, SIZES_DRAWN)
     sizes_M, _, worth_M = _affordable(flops, constraints, whole_M)
-    log_loss_BM = draws.log_loss(sizes_M, worth_M)
-    known_BM = log_loss_BM[np.isfinite(log_loss_BM).all(axis=1)]
-    if not len(known_BM):
+    drawn, of_laws = draws.best_sizes(sizes_M, worth_M)
+    if not len(drawn):
         return split
-    drawn_n = percentile_interval(sizes_M[known_BM.argmin(axis=1)], coverage)
+    interval = percentile_interval(drawn, coverage)
+    if len(of_laws):  # which law is right is not known either
+        interval = interval.holding(percentile_interval(of_laws, coverage).low)
+        interval = interval.holding(percentile_interval(of_laws, coverage).high)
     low, high = split.equally_good
     method = (
-        f"{coverage:.0%} bootstrap of {len(known_BM)} draws, widened by sizes whose loss is within {EQUALLY_GOOD:.1%}"
+        f"{coverage:.0%} bootstrap of {len(drawn)} draws of the average and of its laws with a floor, widened by sizes "
+        f"whose loss is within {EQUALLY_GOOD:.1%}"
     )
-    return replace(split, params_interval=drawn_n.holding(low).holding(high).holding(split.params), method=method)
+    return replace(split, params_interval=interval.holding(low).holding(high).holding(split.params), method=method)
 
 
 def _asked(forecaster: Forecaster, flops: float, constraints: Constraints) -> tuple[Array, Array, Array]:

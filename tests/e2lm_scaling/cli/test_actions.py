@@ -197,3 +197,17 @@ def test_every_sentence_of_a_page_comes_from_the_catalogue(runs, tmp_path, capsy
             code, out, _ = predict(capsys, *arguments, "--plot", page)
         assert code == 0
         assert words_outside(page.read_text(encoding="utf-8")) == set(), out
+
+
+def test_the_name_of_a_run_in_a_column_may_hold_commas(tmp_path, capsys):
+    steps = np.arange(0, 5001, 250)
+    losses, column = tmp_path / "chart.csv", "run-a, lr=3e-4 - eval/loss"
+    pd.DataFrame({"Step": steps, column: 3 + 5 / np.maximum(steps, 1) ** 0.4}).to_csv(losses, index=False)
+    code, out, _ = predict(
+        capsys, "curve", "--data", losses, "--columns", f"Step,{column}", "--to", 9000, "--json"
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads(out)["last"] == 5000
+    code, _, err = predict(capsys, "curve", "--data", losses, "--columns", "Step,run-b", "--to", 9000)
+    assert code == 2
+    assert "column 'run-b' is missing" in err

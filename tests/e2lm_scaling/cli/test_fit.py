@@ -186,3 +186,19 @@ def test_a_known_floor_is_fixed_and_three_runs_get_an_interval(tmp_path, capsys)
     assert report["forecast"]["high"] / report["forecast"]["low"] > 1.2
     assert predict("fit", *data, "--law", "power-c", "--fix", "E=1.4") == 2
     assert "law 'power-c' can fix alpha" in capsys.readouterr().err
+
+
+def test_an_average_says_which_parameters_its_runs_leave_open(tmp_path, capsys):
+    """Six runs at 20 tokens per parameter: the forecast along that line stands, exponents and N* do not."""
+    params = np.geomspace(3e7, 1e9, 6)
+    loss = 1.7 + 400 / params**0.34 + 2000 / (20 * params) ** 0.36
+    pd.DataFrame({"N": params, "D": 20 * params, "L": loss}).to_csv(tmp_path / "six.csv", index=False)
+    arguments = ("--data", tmp_path / "six.csv", "--columns", "N=N,D=D,L=L", "--at", "N=2e9,D=4e10")
+    assert predict(*arguments) == 0
+    text = capsys.readouterr().out
+    assert "N and D move together" in text
+    assert "at its bound, so not determined by the data: chinchilla." in text
+    assert predict(*arguments, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["identifiable"] is False
+    assert report["split_known"] is False

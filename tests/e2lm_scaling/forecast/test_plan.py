@@ -8,10 +8,11 @@ import pytest
 
 from e2lm import Forecast, ScalingPredictor, UserError
 from e2lm_scaling.cli.plan import HardwarePrice
-from e2lm_scaling.forecast.plan import Constraints, plan
+from e2lm_scaling.forecast.plan import AverageDraws, Constraints, plan
 from e2lm_scaling.forecast.predictors import FittedLaw, law_predictor
 from e2lm_scaling.forecast.table import table_of
 from e2lm_scaling.laws.fit import Fit, bootstrap, floor_profile
+from e2lm_scaling.laws.law import LAWS
 from e2lm_scaling.laws.objective import Objective
 from e2lm_scaling.laws.optimum import envelope_optima, isoflop_optima, optimum
 from e2lm_scaling.laws.power_sum import A
@@ -201,3 +202,18 @@ def test_a_size_that_nobody_could_mean_is_refused():
     forecaster = law_predictor("chinchilla").fitted(flat, np.random.default_rng(0))
     with pytest.raises(UserError, match="split"):
         plan(forecaster, 1e26, Constraints())
+
+
+def test_the_interval_of_an_average_holds_the_best_sizes_of_its_laws_with_a_floor(best):
+    """The mean of three laws is sure of itself where they are not agreed."""
+    flatter, kaplan = best.theta_T.copy(), best.theta_T.copy()
+    flatter[A] -= 0.7
+    kaplan[A] += 9.0
+    laws = (best.law, best.law, LAWS["kaplan"])
+    draws = AverageDraws(laws, np.stack([np.repeat(one[None], 5, axis=0) for one in (best.theta_T, flatter, kaplan)]))
+    sizes = np.geomspace(1e6, 1e13, 2000)
+    drawn, of_laws = draws.best_sizes(sizes, FLOPS / 6 / sizes)
+    expected = [float(optimum(one[None], FLOPS).params_B[0]) for one in (best.theta_T, flatter)]
+    assert of_laws == pytest.approx(np.repeat(expected, 5), rel=0.01)
+    assert len(drawn) == 5
+    assert drawn.min() > max(expected)  # pulled away by the law without a floor
