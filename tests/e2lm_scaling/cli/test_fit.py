@@ -193,7 +193,7 @@ def test_an_average_says_which_parameters_its_runs_leave_open(tmp_path, capsys):
     params = np.geomspace(3e7, 1e9, 6)
     loss = 1.7 + 400 / params**0.34 + 2000 / (20 * params) ** 0.36
     pd.DataFrame({"N": params, "D": 20 * params, "L": loss}).to_csv(tmp_path / "six.csv", index=False)
-    arguments = ("--data", tmp_path / "six.csv", "--columns", "N=N,D=D,L=L", "--at", "N=2e9,D=4e10")
+    arguments = ("fit", "--data", tmp_path / "six.csv", "--columns", "N=N,D=D,L=L", "--at", "N=2e9,D=4e10")
     assert predict(*arguments) == 0
     text = capsys.readouterr().out
     assert "N and D move together" in text
