@@ -255,7 +255,8 @@ class AverageDraws:
 def _lowest(sizes_M: Array, log_loss_BM: Array) -> Array:
     """The size of lowest loss of every draw that has a loss at all of them."""
     known_BM = log_loss_BM[np.isfinite(log_loss_BM).all(axis=1)]
-    return sizes_M[known_BM.argmin(axis=1)]
+    lowest: Array = sizes_M[known_BM.argmin(axis=1)]
+    return lowest
 
 
 def average_draws(own: FittedAverage, draws: int, rng: np.random.Generator) -> AverageDraws:
