@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from e2lm_testing.merge_contract import MergeContract as MergeContract
     from e2lm_testing.metric_contract import MetricContract as MetricContract
     from e2lm_testing.predictor_contract import PredictorContract as PredictorContract
+    from e2lm_testing.result_format_contract import ResultFormatContract as ResultFormatContract
     from e2lm_testing.signal_score_contract import SignalScoreContract as SignalScoreContract
     from e2lm_testing.task_contract import TaskContract as TaskContract
     from e2lm_testing.verb_contract import VerbContract as VerbContract
@@ -33,6 +34,7 @@ _HOME_OF_NAME = {
     "MergeContract": "e2lm_testing.merge_contract",
     "MetricContract": "e2lm_testing.metric_contract",
     "PredictorContract": "e2lm_testing.predictor_contract",
+    "ResultFormatContract": "e2lm_testing.result_format_contract",
     "SignalScoreContract": "e2lm_testing.signal_score_contract",
     "TaskContract": "e2lm_testing.task_contract",
     "VerbContract": "e2lm_testing.verb_contract",
@@ -45,6 +47,7 @@ __all__ = [
     "MergeContract",
     "MetricContract",
     "PredictorContract",
+    "ResultFormatContract",
     "SignalScoreContract",
     "TaskContract",
     "VerbContract",

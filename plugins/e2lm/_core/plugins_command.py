@@ -93,6 +93,9 @@ KINDS: dict[str, PluginKind] = {
     "checkpoint-format": PluginKind(
         "A checkpoint format", "e2lm_register_checkpoint_formats", "e2lm checkpoints RUN", _MODULE
     ),
+    "result-format": PluginKind(
+        "A format of result files", "e2lm_register_result_formats", "e2lm results PATH", _MODULE
+    ),
     "command": PluginKind("A command", "e2lm_register_commands", "e2lm $name --help", _MODULE),
     "verb": PluginKind(
         "A verb",

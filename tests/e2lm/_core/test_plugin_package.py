@@ -41,11 +41,11 @@ def test_a_new_plugin_is_ten_lines_of_code_and_four_of_pyproject(kind: str) -> N
     assert not any("$" in text for text in files.values())
 
 
-#: Of other programs, which are wrapped and not written anew; files are read by a function, which docs/plugins.md shows.
-WITHOUT_TEMPLATE = {"e2lm_register_models", "e2lm_register_result_formats"}
+#: Of other programs, which are wrapped and not written anew.
+WITHOUT_TEMPLATE = {"e2lm_register_models"}
 
 
-def test_every_register_hook_but_those_of_models_and_result_formats_has_a_kind() -> None:
+def test_every_register_hook_but_that_of_models_has_a_kind() -> None:
     from e2lm._core.plugins_command import REGISTER_HOOKS
 
     assert {kind.hook for kind in KINDS.values()} == set(REGISTER_HOOKS) - WITHOUT_TEMPLATE
