@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from e2lm import CheckpointFormat, Command, EvaluationModel, hookimpl
+from e2lm import CheckpointFormat, Command, EvaluationModel, Verb, hookimpl
 
 
 @hookimpl
@@ -49,3 +49,16 @@ def e2lm_register_checkpoint_formats() -> Iterable[CheckpointFormat]:
     from e2lm_adapters.checkpoints.formats.transformers_folder import PICKLE, SAFETENSORS
 
     return [SAFETENSORS, PICKLE, LORA, *STATE_DICTS, *TRAINERS]
+
+
+@hookimpl
+def e2lm_register_verbs() -> Iterable[Verb]:
+    """What ``e2lm.evaluate(...)`` does from Python."""
+    return [
+        Verb(
+            "evaluate",
+            "(runs, tasks, *, out, **options)",
+            "Evaluate every checkpoint of runs.",
+            "e2lm_adapters.eval.verb:evaluate",
+        )
+    ]

@@ -94,10 +94,29 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF_NAME:
+    if name in _HOME_OF_NAME:
+        return getattr(import_module(_HOME_OF_NAME[name]), name)
+    found = _verbs().get(name) if _may_be_verb(name) else None
+    if found is None:
         raise AttributeError(f"module 'e2lm' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF_NAME[name]), name)
+    return found
+
+
+def _may_be_verb(name: str) -> bool:
+    """Whether plugins are to be asked for ``name``: it is public, and no module of ours."""
+    from importlib.util import find_spec
+
+    return name.isidentifier() and not name.startswith("_") and find_spec(f"e2lm.{name}") is None
+
+
+def _verbs() -> dict[str, Any]:
+    """What one can do, by name: ``e2lm.signal(...)``; plugins bring it (``e2lm_register_verbs``)."""
+    from e2lm.plugin_manager import plugin_manager
+    from e2lm.verb import Verb
+
+    claims = plugin_manager().registered("e2lm_register_verbs", Verb)
+    return {name: own[0].item for name, own in claims.items() if len(own) == 1}
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return [*__all__, *_verbs()]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from argparse import SUPPRESS, ArgumentError, ArgumentParser, Namespace
+from argparse import Action as Argument
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import fill
 from typing import Any, NoReturn, Self
 
+from e2lm.answer import Answer
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.kind import checked_name, imported
 
@@ -75,6 +77,57 @@ class CommandParser(ArgumentParser):
             return super().parse_args(words, namespace)
         name = self._typed_action(words)
         return self.action_parser(name).parse_args(words if name is None else words[1:], namespace)
+
+    def given(self, values: Mapping[str, Any]) -> Namespace:
+        """What :meth:`parse_args` would give for ``values``, by the names of the arguments, ``_`` for ``-``.
+
+        Text, numbers and paths are looked at as if they had been typed; other objects are taken as they are. A list
+        stands for an argument that takes several. None is the default. Raises as :meth:`parse_args` does.
+
+        >>> parser = CommandParser(prog="e2lm work")
+        >>> _ = parser.add_argument("--early-tokens", type=float, nargs="+")
+        >>> parser.given({"early_tokens": 2e9}).early_tokens
+        [2000000000.0]
+        """
+        known = {one.dest: one for one in self._actions if one.default is not SUPPRESS}
+        values = {name: value for name, value in values.items() if value is not None}
+        for name in values:
+            if name not in known:
+                raise UserError(f"{self.prog}: there is no {name!r} here. {nearest_names(name, known)}")
+        missing = [name for name, one in known.items() if one.required and name not in values]
+        groups = [[one.dest for one in group._group_actions] for group in self._mutually_exclusive_groups]
+        missing += ["|".join(one) for one, group in zip(groups, self._mutually_exclusive_groups, strict=True)
+                    if group.required and not set(one) & values.keys()]  # fmt: skip
+        if missing:
+            raise UserError(f"{self.prog}: these are missing: {', '.join(missing)}")
+        for names in groups:
+            if len(set(names) & values.keys()) > 1:
+                raise UserError(f"{self.prog}: give one of {', '.join(names)}")
+        found = {name: one.default for name, one in known.items()} | self._defaults
+        found |= {name: self._given(known[name], value) for name, value in values.items()}
+        texts = ((name, one) for name, one in known.items() if isinstance(found[name], str) and name not in values)
+        found |= {name: self._get_value(one, found[name]) for name, one in texts}
+        return Namespace(**found)
+
+    def _given(self, argument: Argument, value: Any) -> Any:
+        """``value`` as ``argument`` has it after its words were read."""
+        if argument.nargs == 0:
+            return argument.const if value is True else argument.default if value is False else value
+        takes_many = argument.nargs in ("+", "*") or isinstance(argument.nargs, int) or _collects(argument)
+        if not takes_many:
+            return self._looked_at(argument, value)
+        one = isinstance(value, str | int | float | Path) or not isinstance(value, Iterable)
+        return [self._looked_at(argument, item) for item in ([value] if one else value)]
+
+    def _looked_at(self, argument: Argument, value: Any) -> Any:
+        if not isinstance(value, str | int | float | Path):
+            return value
+        try:
+            found = self._get_value(argument, str(value))
+            self._check_value(argument, found)
+        except ArgumentError as error:
+            self.error(str(error))
+        return found
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse has it; what was typed is kept for the hint in a mistake."""
@@ -139,16 +192,22 @@ class CommandParser(ArgumentParser):
         )
 
 
+def _collects(argument: Argument) -> bool:
+    """Whether an option may be typed again and again."""
+    return type(argument).__name__ in ("_AppendAction", "_ExtendAction")
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """What one word of a command does: ``configure`` adds its arguments, ``run`` does the work.
 
-    Each is a function, or ``"module:function"``, which is imported when it is needed.
+    Each is a function, or ``"module:function"``, which is imported when it is needed. ``run`` gives the exit code, or
+    an :class:`e2lm.answer.Answer`, which the command shows and a verb returns.
     """
 
     help: str
     configure: Callable[[CommandParser], None] | str
-    run: Callable[[Namespace], int] | str
+    run: Callable[[Namespace], int | Answer] | str
 
     @staticmethod
     def called(function: Callable[..., Any] | str) -> Callable[..., Any]:
@@ -161,14 +220,15 @@ class Command:
     """``e2lm NAME ...``: ``configure`` adds the arguments, ``run`` does the work and returns the exit code.
 
     ``configure`` is called only when this command was typed, so it must be cheap but need not be instant; heavy
-    imports belong into ``run``. ``run`` reports mistakes of the user by raising :class:`e2lm.UserError`.
+    imports belong into ``run``. ``run`` reports mistakes of the user by raising :class:`e2lm.UserError`. It may return
+    an :class:`e2lm.answer.Answer` instead of an exit code: the command shows it, and a verb can return it.
     A command with ``takes_rest=True`` gets every argument after its name, unparsed, as ``arguments.rest``.
     """
 
     name: str
     help: str
     configure: Callable[[CommandParser], None]
-    run: Callable[[Namespace], int]
+    run: Callable[[Namespace], int | Answer]
     takes_rest: bool = False
 
     def __post_init__(self) -> None:
@@ -190,12 +250,29 @@ class Command:
         def configure(parser: CommandParser) -> None:
             parser.add_actions(actions, default)
 
-        def run(arguments: Namespace) -> int:
+        def run(arguments: Namespace) -> int | Answer:
             action = default if arguments.action is None else actions[arguments.action]
             assert action is not None
-            return int(action.called(action.run)(arguments))
+            found = action.called(action.run)(arguments)
+            return found if isinstance(found, Answer) else int(found)
 
         return cls(name, help, configure, run)
+
+    def answer(self, values: Mapping[str, Any], action: str | None = None) -> Answer:
+        """What the command, or one of its actions, finds for ``values`` (:meth:`CommandParser.given`): a verb's work.
+
+        >>> from e2lm.answer import Answer
+        >>> double = lambda arguments: Answer(2 * arguments.number, lambda: "twice as much")
+        >>> command = Command("double", "Twice.", lambda parser: parser.add_argument("number", type=int), double)
+        >>> command.answer({"number": 4}).json()
+        8
+        """
+        parser = self.parser()
+        own = parser.action_parser(action) if parser.actions else parser
+        found = self.run(own.given(values))
+        if not isinstance(found, Answer):
+            raise TypeError(f"{own.prog} gives an exit code and no answer")
+        return found
 
     def parser(self) -> CommandParser:
         """The parser of ``e2lm NAME``, configured."""

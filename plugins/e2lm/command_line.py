@@ -18,6 +18,7 @@ from traceback import walk_tb
 from types import FrameType
 
 from e2lm._core import completion
+from e2lm.answer import Answer
 from e2lm.command import Command
 from e2lm.errors import E2LMError, MachineError, UserError, nearest_names, one_line, system_error
 from e2lm.plugin_manager import PluginManager, PluginRecord, plugin_manager
@@ -167,9 +168,9 @@ def _run_with(manager: PluginManager, rest: Sequence[str]) -> int:
 
 
 def _run(command: Command, arguments: list[str]) -> int:
-    if command.takes_rest:
-        return command.run(argparse.Namespace(rest=arguments))
-    return command.run(command.parser().parse_args(arguments))
+    parsed = argparse.Namespace(rest=arguments) if command.takes_rest else command.parser().parse_args(arguments)
+    found = command.run(parsed)
+    return found.show(parsed) if isinstance(found, Answer) else found
 
 
 def _taken_plugin_files(arguments: list[str]) -> tuple[list[Path], list[str]]:

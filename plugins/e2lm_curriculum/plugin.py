@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from e2lm import hookimpl
 
 if TYPE_CHECKING:
-    from e2lm import Command, Curriculum
+    from e2lm import Command, Curriculum, Verb
 
 
 @hookimpl
@@ -26,3 +26,18 @@ def e2lm_register_curricula() -> Iterable[Curriculum]:
     from e2lm_curriculum.plan.preset import preset_curricula
 
     return [SHUFFLE, *preset_curricula()]
+
+
+@hookimpl
+def e2lm_register_verbs() -> Iterable[Verb]:
+    """What ``e2lm.train(...)`` does from Python."""
+    from e2lm import Verb
+
+    return [
+        Verb(
+            "train",
+            "(config=None, **options)",
+            "Train a ladder of small models, or compare curricula.",
+            "e2lm_curriculum.verb:train",
+        )
+    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from e2lm import hookimpl
 
 if TYPE_CHECKING:
-    from e2lm import Command, EvaluationModel, MergeStrategy
+    from e2lm import Command, EvaluationModel, MergeStrategy, Verb
 
 
 @hookimpl
@@ -61,3 +61,18 @@ def e2lm_register_commands() -> Iterable[Command]:
     from e2lm_merge.cli.command import MERGE_COMMAND
 
     return [MERGE_COMMAND]
+
+
+@hookimpl
+def e2lm_register_verbs() -> Iterable[Verb]:
+    """What ``e2lm.merge(...)`` does from Python."""
+    from e2lm import Verb
+
+    return [
+        Verb(
+            "merge",
+            "(config, out, **options)",
+            "Merge models as a config in mergekit's YAML says.",
+            "e2lm_merge.verb:merge",
+        )
+    ]

@@ -10,6 +10,7 @@ from e2lm.hookspecs import hookimpl
 if TYPE_CHECKING:
     from e2lm.command import Command
     from e2lm.scaling_predictor import ScalingPredictor
+    from e2lm.verb import Verb
 
 
 @hookimpl
@@ -26,3 +27,11 @@ def e2lm_register_commands() -> Iterable[Command]:
     from e2lm_scaling.cli.command import PREDICT_COMMAND
 
     return [PREDICT_COMMAND]
+
+
+@hookimpl
+def e2lm_register_verbs() -> Iterable[Verb]:
+    """What ``e2lm.NAME(...)`` does from Python."""
+    from e2lm_scaling.verbs import verbs
+
+    return verbs()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from e2lm import ItemMetric, UserError
+from e2lm.answer import Answer
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import print_notes
 from e2lm_signal.distillation import (
     BASELINES,
     HeldOutReport,
@@ -40,8 +39,8 @@ from e2lm_signal.item_table import ItemTable, read_item_tables
 from e2lm_signal.official_score import official_selection_K
 
 
-def run_distil(arguments: Namespace) -> int:
-    """Print the held-out report, and write the task if asked to; returns the exit code."""
+def run_distil(arguments: Namespace) -> Answer:
+    """The held-out report; the task is written if that is asked for."""
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
     notes: list[str] = []
     tables = read_item_tables(Path(arguments.path), metrics, arguments.metric, arguments.tokens_per_step, notes)
@@ -57,12 +56,7 @@ def run_distil(arguments: Namespace) -> int:
         )
     others = other_tables(arguments, metrics)
     reports = [_of_group(group, arguments, metrics, others, notes) for group in groups]
-    if arguments.json:
-        print(json.dumps({"tasks": reports}, indent=1, allow_nan=False))
-    else:
-        print("\n\n".join(as_text(report) for report in reports))
-    print_notes(notes, arguments)
-    return 0
+    return Answer({"tasks": reports}, lambda: "\n\n".join(map(as_text, reports)), tuple(notes), rows="tasks")
 
 
 def _of_group(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from e2lm.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from e2lm import Command, ItemMetric, SignalScore
+    from e2lm import Command, ItemMetric, SignalScore, Verb
 
 
 @hookimpl
@@ -33,3 +33,11 @@ def e2lm_register_commands() -> Iterable[Command]:
     from e2lm_signal.cli.command import RESULTS_COMMAND, SIGNAL_COMMAND
 
     return [SIGNAL_COMMAND, RESULTS_COMMAND]
+
+
+@hookimpl
+def e2lm_register_verbs() -> Iterable[Verb]:
+    """What ``e2lm.NAME(...)`` does from Python."""
+    from e2lm_signal.verbs import verbs
+
+    return verbs()

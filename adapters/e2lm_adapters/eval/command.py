@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from e2lm.answer import Answer
 from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, Number, folder_to_write
 from e2lm.command import Command
 from e2lm.errors import UserError
@@ -89,7 +89,7 @@ def _batch_size(text: str) -> int | str:
     return COUNT(text)
 
 
-def _run(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> Answer:
     from e2lm_adapters.checkpoints.source import CheckpointSource
 
     trackers = _trackers(arguments.log_to)
@@ -132,17 +132,22 @@ def _run(arguments: Namespace) -> int:
         print(one, file=sys.stderr)
     if left_out and not len(scores):
         raise UserError(f"{arguments.out}: no score, since nothing could be used; {arguments.out}/run.json lists why")
-    if arguments.json:
-        told = {"left_out": left_out, "notes": evaluation.notes}
-        lists = {name: [one.model_dump(mode="json") for one in found] for name, found in told.items()}
-        print(json.dumps({"scores": scores.records(), "out": str(arguments.out), **lists}))
-    elif not arguments.quiet:
-        checkpoints = sum(len(one.checkpoints) for one in series)
-        print(f"{checkpoints} checkpoints of {len(series)} series, {len(scores)} scores: {arguments.out}/scores.csv")
-        print(f"next: e2lm signal {arguments.out}")
     for line in evaluation.failed_checks:
         print(line, file=sys.stderr)
-    return 1 if evaluation.failed_checks else 0
+    told = {"left_out": left_out, "notes": evaluation.notes}
+    lists = {name: [one.model_dump(mode="json") for one in found] for name, found in told.items()}
+    checkpoints = sum(len(one.checkpoints) for one in series)
+    words = (
+        f"{checkpoints} checkpoints of {len(series)} series, {len(scores)} scores: {arguments.out}/scores.csv\n"
+        f"next: e2lm signal {arguments.out}"
+    )
+    return Answer(
+        {"scores": scores.records(), "out": str(arguments.out), **lists},
+        lambda: "" if arguments.quiet else words,
+        table=scores.frame.copy,
+        code=1 if evaluation.failed_checks else 0,
+        indent=None,
+    )
 
 
 def _trackers(text: str | None) -> tuple[str, ...]:
@@ -247,7 +252,7 @@ def _value(text: str) -> Any:
     return text
 
 
-def _dry_run(arguments: Namespace, series: list[Any], unread: tuple[Any, ...]) -> int:
+def _dry_run(arguments: Namespace, series: list[Any], unread: tuple[Any, ...]) -> Answer:
     plan: dict[str, Any] = {
         "tasks": list(_names(arguments.tasks, "--tasks")),
         "out": str(arguments.out),
@@ -259,13 +264,9 @@ def _dry_run(arguments: Namespace, series: list[Any], unread: tuple[Any, ...]) -
     }
     for one in unread:
         print(one, file=sys.stderr)
-    if arguments.json:
-        print(json.dumps(plan))
-    else:
-        for one in plan["series"]:
-            print(f"{one['name']}: {one['params']:,} parameters, steps {one['checkpoints']}")
-        print(f"would evaluate {', '.join(plan['tasks'])} into {arguments.out}")
-    return 0
+    lines = [f"{one['name']}: {one['params']:,} parameters, steps {one['checkpoints']}" for one in plan["series"]]
+    words = [*lines, f"would evaluate {', '.join(plan['tasks'])} into {arguments.out}"]
+    return Answer(plan, lambda: "\n".join(words), rows="series", indent=None)
 
 
 EVAL_COMMAND = Command("eval", "Evaluate every checkpoint of a run, in one process.", _configure, _run)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2lm.answer import Answer
 from e2lm.atomic_file import write_json, write_text
-from e2lm.command_line import run_command
+from e2lm.plugin_manager import plugin_manager
 from e2lm_curriculum.compare.analysis import analysed
 from e2lm_curriculum.compare.costs import arm_costs, exposure_by_decile
 from e2lm_curriculum.compare.held_out import HeldOutPassages, score_held_out
@@ -37,17 +35,14 @@ class CompareOptions:
     quiet: bool = False
 
 
-def run_compare(arguments: Namespace) -> int:
-    """Compare the runs in the folders that were given."""
+def run_compare(arguments: Namespace) -> Answer:
+    """The comparison of the runs in the folders that were given."""
     options = CompareOptions(arguments.held_out_tokens, arguments.threshold, arguments.jobs, quiet=arguments.json)
-    compared(arguments.runs, options, arguments.scores, None if arguments.dry_run else arguments.out, arguments.json)
-    return 0
+    return compared(arguments.runs, options, arguments.scores, None if arguments.dry_run else arguments.out)
 
 
-def compared(
-    folders: Sequence[Path], options: CompareOptions, scores: Path | None, out: Path | None, print_json: bool
-) -> dict[str, Any]:
-    """Analyse the runs in ``folders``, print the result, and write the report if ``out`` is given."""
+def compared(folders: Sequence[Path], options: CompareOptions, scores: Path | None, out: Path | None) -> Answer:
+    """What the runs in ``folders`` say of each other; the report is written if ``out`` is given."""
     runs = finished_runs(folders)
     require_comparable(runs)
     if unfinished := unfinished_count(folders):
@@ -66,29 +61,25 @@ def compared(
     if out is not None:
         write_json(out / JSON_FILE, found)
         write_text(out / REPORT_FILE, report_html(analysis, costs, exposure, found, runs))
-    print(json.dumps(found, indent=1) if print_json else as_text(analysis, costs))
-    if out is not None and not print_json:
-        print(f"\nreport: {out / REPORT_FILE}")
-    return found
+    last = "" if out is None else f"\n\nreport: {out / REPORT_FILE}"
+    return Answer(found, lambda: as_text(analysis, costs) + last)
 
 
-def train_and_compare(data: dict[str, Any], source: str, dry_run: bool, as_json: bool) -> int:
+def train_and_compare(data: dict[str, Any], source: str, dry_run: bool, as_json: bool) -> Answer:
     """Train every arm, score the tasks, and write the report into the comparison's folder; each only where missing."""
     study = Study.from_data(data, source)
     if dry_run:
         check_study(study)
-        _print_plan(study, as_json)
-        return 0
+        return _planned(study)
     train_study(study, quiet=as_json)
     section = study.section
     if section.tasks:
         score_tasks(study, quiet=as_json)
     options = CompareOptions(section.held_out_tokens, section.threshold, study.training.run.jobs, quiet=as_json)
-    compared([study.folder], options, None, study.folder, as_json)
-    return 0
+    return compared([study.folder], options, None, study.folder)
 
 
-def _print_plan(study: Study, as_json: bool) -> None:
+def _planned(study: Study) -> Answer:
     rows = [
         {
             "arm": run.arm,
@@ -100,24 +91,22 @@ def _print_plan(study: Study, as_json: bool) -> None:
         }
         for run in study.runs
     ]
-    if as_json:
-        print(json.dumps({"out": str(study.folder), "runs": rows}, indent=1))
-        return
-    for row in rows:
-        state = "finished" if row["finished"] else "to train"
-        print(f"{row['folder']}: {row['tokens']:,} tokens, {state}")
+    lines = [
+        f"{row['folder']}: {row['tokens']:,} tokens, {'finished' if row['finished'] else 'to train'}" for row in rows
+    ]
+    return Answer({"out": str(study.folder), "runs": rows}, lambda: "\n".join(lines), rows="runs")
 
 
 def score_tasks(study: Study, quiet: bool) -> None:
     """``e2lm eval`` over every run; it scores what is missing."""
     section, training = study.section, study.training
-    words = ["eval", *(str(run.training.folder) for run in study.runs), "--tasks", ",".join(section.tasks)]
-    words += ["--out", str(study.folder / SCORES_FOLDER), "--jobs", str(training.run.jobs), "--no-lm-eval-files"]
-    if training.model.family == "roberta":
-        words += ["--model", "e2lm-mlm"]
-    if section.items is not None:
-        words += ["--limit", str(section.items)]
-    if quiet:
-        words += ["--quiet"]
-    with redirect_stdout(io.StringIO()):
-        run_command(words)
+    plugin_manager().verb("evaluate")(
+        [run.training.folder for run in study.runs],
+        section.tasks,
+        out=study.folder / SCORES_FOLDER,
+        jobs=training.run.jobs,
+        no_lm_eval_files=True,
+        model="e2lm-mlm" if training.model.family == "roberta" else None,
+        limit=section.items,
+        quiet=quiet,
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from e2lm.answer import Answer, printed_by
 from e2lm_curriculum.cli.compare import train_and_compare
 from e2lm_curriculum.config.comparison import COMPARISON_SECTION
 from e2lm_curriculum.config.training import TRAINING_FIELDS, TrainingConfig, config_data
@@ -17,7 +17,7 @@ from e2lm_curriculum.train.model_run import FLOAT32_BYTES, ModelRun, model_runs
 from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PreparedCorpus
 
 
-def run_train(arguments: Namespace) -> int:
+def run_train(arguments: Namespace) -> int | Answer:
     """Train what the configuration file and the options over it say, or all arms of its section ``compare``."""
     data, source = chosen_data(arguments)
     if COMPARISON_SECTION in data:
@@ -25,12 +25,9 @@ def run_train(arguments: Namespace) -> int:
     config = TrainingConfig.from_data(data, source)
     if arguments.dry_run:
         require_trainable(config)
-        _print(planned(config), arguments.json)
-        return 0
+        return _answer(planned(config))
     train(config, quiet=arguments.json)
-    if is_main():
-        _print(trained(config), arguments.json)
-    return 0
+    return _answer(trained(config)) if is_main() else 0
 
 
 def chosen_data(arguments: Namespace) -> tuple[dict[str, Any], str]:
@@ -83,10 +80,11 @@ def trained(config: TrainingConfig) -> dict[str, Any]:
     return report
 
 
-def _print(report: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(report, indent=1))
-        return
+def _answer(report: dict[str, Any]) -> Answer:
+    return Answer(report, printed_by(_print, report), rows="series")
+
+
+def _print(report: dict[str, Any]) -> None:
     print(f"{'size':<8} {'params':>12} {'non-embedding':>14} {'tokens':>14} {'checkpoints':>12} {'wall s':>8}  folder")
     for row in report["series"]:
         wall = f"{row['wall_s']:.1f}" if "wall_s" in row else ("done" if row["finished"] else "-")

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from e2lm.answer import Answer
 from e2lm.argument import COUNT, folder_to_write
 from e2lm.command import Action, Command, CommandParser
 from e2lm.errors import UserError, nearest_names
@@ -55,7 +56,7 @@ def _read(options: Namespace) -> Recipe:
     return recipe.model_copy(update={"allow": (*recipe.allow, *options.allow)})
 
 
-def run_merge(options: Namespace) -> int:
+def run_merge(options: Namespace) -> Answer:
     """Plan what the config says, and unless it is a dry run, merge; where it is to be scored, that first."""
     from e2lm.merge_strategy import ScoredMerge
     from e2lm_merge.output.folder import check_output
@@ -71,23 +72,19 @@ def run_merge(options: Namespace) -> int:
         if isinstance(strategy, ScoredMerge):
             search = strategy.search(recipe.model_dump(mode="json"), options.config.parent)
             searched = {"strategy": strategy.name, "cost": dict(search.cost)}
-            _say_cost(options, searched)
+            words = (
+                f"{strategy.name}: at most {searched['cost']['worst_case_total']} evaluations of the selection items"
+            )
             if options.dry_run:
-                return 0
+                return Answer({**searched, "dry_run": True}, lambda: words)
+            if not options.json:
+                print(words)
             found, searched["selection"] = search.run(options.quiet or options.json)
             recipe = recipe_from_data(dict(found), strategy.name)
         plan = plan_merge(recipe, options.config.parent)
         check_whole_numbers(plan)
     tell(plan.findings)
     return _merge(plan, options, searched)
-
-
-def _say_cost(options: Namespace, searched: Mapping[str, Any]) -> None:
-    if not options.json:
-        most = searched["cost"]["worst_case_total"]
-        print(f"{searched['strategy']}: at most {most} evaluations of the selection items")
-    elif options.dry_run:
-        print(json.dumps({**searched, "dry_run": True}, indent=1))
 
 
 @contextmanager
@@ -99,7 +96,7 @@ def _named_after(config: Path) -> Iterator[None]:
         raise UserError(f"{config}: {error}") from error
 
 
-def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> int:
+def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> Answer:
     """Merge into the folder unless it is a dry run, and report; ``more`` joins the report."""
     from e2lm_merge.output.folder import merge_to_folder
     from e2lm_merge.output.layout import DEFAULT_SHARD_BYTES
@@ -121,14 +118,13 @@ def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> int:
         shard_bytes = DEFAULT_SHARD_BYTES if options.shard_size is None else options.shard_size * BYTES_PER_MB
         outcome = merge_to_folder(plan, options.output, options.threads, shard_bytes, options.quiet or options.json)
         report |= {"resumed_tensors": outcome.resumed, "wall_s": round(time.perf_counter() - started, 3)}
-    if options.json:
-        print(json.dumps(report, indent=1, ensure_ascii=False))
-        return 0
     verb = "would merge" if options.dry_run else "merged"
-    print(f"{verb} {', '.join(report['models'])} by {plan.strategy.name} into {options.output}")
-    print(f"{report['params']:,} numbers in {report['tensors']} tensors, {plan.output_bytes / 1e6:,.1f} MB; "
-          f"config and tokenizer of {plan.donor.label}")  # fmt: skip
-    return 0
+    words = (
+        f"{verb} {', '.join(report['models'])} by {plan.strategy.name} into {options.output}\n"
+        f"{report['params']:,} numbers in {report['tensors']} tensors, {plan.output_bytes / 1e6:,.1f} MB; "
+        f"config and tokenizer of {plan.donor.label}"
+    )
+    return Answer(report, lambda: words, ensure_ascii=False)
 
 
 def _configure_check(parser: CommandParser) -> None:
@@ -145,7 +141,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def run_check(options: Namespace) -> int:
+def run_check(options: Namespace) -> Answer:
     """A line per model, and what speaks against their merge; exit code 1 where something leaves it no meaning."""
     from e2lm_merge.plan.compatibility import described
     from e2lm_merge.plan.merge_plan import check_merge
@@ -154,25 +150,20 @@ def run_check(options: Namespace) -> int:
     with _named_after(options.config):
         found = check_merge(recipe, options.config.parent)
     rows = [described(model) for model in found.models]
-    if options.json:
-        report = {
-            "donor": found.donor.label,
-            "models": rows,
-            "findings": [asdict(one) for one in found.findings],
-            "errors": found.errors,
-        }
-        print(json.dumps(report, indent=1, ensure_ascii=False))
-        return 1 if found.errors else 0
-    print(
-        "\n".join(
-            _table([[head for _, head in COLUMNS], *([_cell(row[field]) for field, _ in COLUMNS] for row in rows)])
-        )
-    )
-    print(f"config and tokenizer of {found.donor.label}")
-    for one in found.findings:
-        print(f"{one.severity}: {one.model}: {one.message} [{one.check}]")
-    print(f"{found.errors} errors, {len(found.findings) - found.errors} warnings")
-    return 1 if found.errors else 0
+    report = {
+        "donor": found.donor.label,
+        "models": rows,
+        "findings": [asdict(one) for one in found.findings],
+        "errors": found.errors,
+    }
+    lines = [
+        *_table([[head for _, head in COLUMNS], *([_cell(row[field]) for field, _ in COLUMNS] for row in rows)]),
+        f"config and tokenizer of {found.donor.label}",
+        *(f"{one.severity}: {one.model}: {one.message} [{one.check}]" for one in found.findings),
+        f"{found.errors} errors, {len(found.findings) - found.errors} warnings",
+    ]
+    code = 1 if found.errors else 0
+    return Answer(report, lambda: "\n".join(lines), rows="models", code=code, ensure_ascii=False)
 
 
 def _cell(value: object) -> str:

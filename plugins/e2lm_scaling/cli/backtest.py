@@ -7,13 +7,14 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite, printed_by
 from e2lm.argument import Number
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
+    drawn,
     known_predictors,
     predictor_named,
-    print_json,
     read_input,
     source_report,
     write_plots,
@@ -40,7 +41,7 @@ def configure(parser: ArgumentParser) -> None:
     add_plot_arguments(parser)
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace) -> Answer:
     """Backtest, report."""
     from e2lm_scaling.forecast.backtest import backtest
     from e2lm_scaling.forecast.table import checked
@@ -54,11 +55,7 @@ def run(arguments: Namespace) -> int:
     said = source_report(source)
     report |= said | {"left_out": [*report["left_out"], *said["left_out"]]}
     write_plots(arguments, "backtest", lambda: _figures(result))
-    if arguments.json:
-        print_json(report)
-    else:
-        _print_text(report)
-    return 0
+    return Answer(finite(report), printed_by(_print_text, report), pictures=lambda: drawn(_figures(result)))
 
 
 def _wanted(names: str | None) -> list[ScalingPredictor]:

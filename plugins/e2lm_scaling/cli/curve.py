@@ -7,9 +7,11 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite
 from e2lm.argument import AMOUNT, SEED
+from e2lm.chart import svg
 from e2lm.errors import UserError, nearest_names
-from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, print_json, write_charts
+from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, write_charts
 from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
@@ -48,18 +50,18 @@ def configure(parser: ArgumentParser) -> None:
     add_plot_arguments(parser, "FILE.html or FILE.svg")
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace) -> Answer:
     """Forecast or compare, report."""
     frame, source = _frame(arguments)
     report = _compared(arguments, frame) if arguments.against else _forecast(arguments, frame)
     report["data"] = source
     words = _words(report)
     write_charts(arguments, "curve", lambda: [_chart(arguments, frame, report)], tuple(words))
-    if arguments.json:
-        print_json(report)
-    else:
-        print("\n".join(words))
-    return 0
+    return Answer(
+        finite(report),
+        lambda: "\n".join(words),
+        pictures=lambda: [svg(_chart(arguments, frame, report), standalone=True)],
+    )
 
 
 def _chart(arguments: Namespace, frame: pd.DataFrame, report: dict[str, Any]) -> Chart:

@@ -7,15 +7,16 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite
 from e2lm.argument import AMOUNT, COUNT, PORTION, Number, file_to_write
 from e2lm.errors import UserError
 from e2lm_scaling.amounts import money, powers_of_ten
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
+    drawn,
     fitted,
     named_numbers,
-    print_json,
     read_input,
     read_named,
     source_report,
@@ -56,7 +57,7 @@ def configure(parser: ArgumentParser) -> None:
     add_plot_arguments(parser)
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace) -> Answer:
     """Decide, report."""
     import numpy as np
 
@@ -99,11 +100,7 @@ def run(arguments: Namespace) -> int:
     lines = decision_words(report)
     write_plots(arguments, "decide", lambda: _figures(found), tuple(lines))
     _write_page(arguments, question, found, source.source)
-    if arguments.json:
-        print_json(report)
-    else:
-        print("\n".join(lines))
-    return 0
+    return Answer(finite(report), lambda: "\n".join(lines), pictures=lambda: drawn(_figures(found)))
 
 
 def _check_page(path: Path | None) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite, printed_by
 from e2lm_scaling.cli.input import (
     DRAWS,
     add_input_arguments,
     add_law_arguments,
     add_plot_arguments,
+    drawn,
     fitted,
     interval_words,
     named_numbers,
-    print_json,
     read_input,
     source_report,
     write_plots,
@@ -40,17 +41,13 @@ def configure(parser: ArgumentParser) -> None:
     add_plot_arguments(parser)
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace) -> Answer:
     """Fit, report."""
     source = read_input(arguments)
     forecaster = fitted(arguments, source, arguments.model, thorough=True)
     report = fit_report(forecaster, source, arguments)
     write_plots(arguments, "fit", lambda: _figures(forecaster))
-    if arguments.json:
-        print_json(report)
-    else:
-        _print_text(report)
-    return 0
+    return Answer(finite(report), printed_by(_print_text, report), pictures=lambda: drawn(_figures(forecaster)))
 
 
 def fit_report(forecaster: Forecaster, source: LossSource, arguments: Namespace) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
@@ -217,19 +216,11 @@ def source_report(source: LossSource) -> dict[str, Any]:
     }
 
 
-def print_json(report: Mapping[str, Any]) -> None:
-    """Print ``report`` as JSON; numbers that are not finite become null."""
-    print(json.dumps(_finite(report), indent=1, allow_nan=False))
+def drawn(figures: list[Any]) -> list[str]:
+    """The figures as SVG elements."""
+    from e2lm_scaling.cli.figures import inline_svg
 
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return value if value - value == 0.0 else None
-    return value
+    return [inline_svg(figure) for figure in figures]
 
 
 def named_numbers(text: str, option: str, allowed: tuple[str, ...]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite, printed_by
 from e2lm.argument import AMOUNT, PORTION, Number
 from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
@@ -13,9 +14,9 @@ from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_law_arguments,
     add_plot_arguments,
+    drawn,
     fitted,
     interval_words,
-    print_json,
     read_input,
     source_report,
     write_plots,
@@ -61,7 +62,7 @@ def configure(parser: ArgumentParser) -> None:
     add_plot_arguments(parser)
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace) -> Answer:
     """Plan, report."""
     from e2lm_scaling.forecast.plan import Constraints, plan
 
@@ -80,11 +81,7 @@ def run(arguments: Namespace) -> int:
         **source_report(source),
     }
     write_plots(arguments, "plan", lambda: _figures(forecaster, found))
-    if arguments.json:
-        print_json(report)
-    else:
-        _print_text(report)
-    return 0
+    return Answer(finite(report), printed_by(_print_text, report), pictures=lambda: drawn(_figures(forecaster, found)))
 
 
 def plan_report(found: ComputePlan) -> dict[str, Any]:

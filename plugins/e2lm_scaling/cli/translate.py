@@ -6,7 +6,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite
 from e2lm.argument import AMOUNT, Number
+from e2lm.chart import svg
 from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
     add_input_arguments,
@@ -14,7 +16,6 @@ from e2lm_scaling.cli.input import (
     fitted,
     interval_words,
     named_numbers,
-    print_json,
     read_input,
     read_named,
     write_charts,
@@ -78,7 +79,7 @@ def configure(parser: ArgumentParser) -> None:
     add_plot_arguments(parser, "FILE.html or FILE.svg")
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace) -> Answer:
     """Pair, fit, translate, report."""
     from dataclasses import replace
     from pathlib import Path
@@ -112,11 +113,11 @@ def run(arguments: Namespace) -> int:
     }
     words = _words(report)
     write_charts(arguments, "translate", lambda: [_chart(report, link, from_P, to_P)], tuple(words))
-    if arguments.json:
-        print_json(report)
-    else:
-        print("\n".join(words))
-    return 0
+    return Answer(
+        finite(report),
+        lambda: "\n".join(words),
+        pictures=lambda: [svg(_chart(report, link, from_P, to_P), standalone=True)],
+    )
 
 
 def _error_factor() -> float:

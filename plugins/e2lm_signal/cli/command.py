@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from e2lm import Command
+from e2lm.answer import Answer
 from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, SEED, SHARE, file_to_write, folder_to_write
 from e2lm.command import Action
 
@@ -203,7 +204,7 @@ def _results(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON; notes go to standard error")
 
 
-def _run_results(arguments: Namespace) -> int:
+def _run_results(arguments: Namespace) -> Answer:
     from e2lm_signal.cli.results import run_results
 
     return run_results(arguments)

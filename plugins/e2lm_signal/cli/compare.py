@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from argparse import Namespace
 from collections import Counter
@@ -12,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from e2lm import Curve, UserError
+from e2lm.answer import Answer
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import print_notes, read_input
+from e2lm_signal.cli.input import read_input
 from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.comparison import (
     Contender,
@@ -28,8 +28,8 @@ from e2lm_signal.comparison import (
 from e2lm_signal.decisions import LEAST_REDRAWN, too_few
 
 
-def run_compare(arguments: Namespace) -> int:
-    """Print the ranking of task x metric by decision accuracy; returns the exit code."""
+def run_compare(arguments: Namespace) -> Answer:
+    """The ranking of task x metric by decision accuracy."""
     source = read_input(arguments, plugin_manager())
     groups = list(source.groups())
     contenders, refused = contenders_of(groups, arguments)
@@ -42,13 +42,8 @@ def run_compare(arguments: Namespace) -> int:
         notes.append(f"one group, and intervals that hold all: fewer than {LEAST_REDRAWN} series; {too_few(series)}")
     looked = after_choice(ranking, np.random.default_rng([arguments.seed, len(ranking)]))
     notes += [*_on_seeds(contenders[0]), *_on_choice(ranking, looked)]
-    if arguments.json:
-        found = {"ranking": [_as_json(one) for one in ranking], "first_after_choice": looked}
-        print(json.dumps(found, indent=1, allow_nan=False))
-    else:
-        print(as_text(ranking))
-    print_notes(notes, arguments)
-    return 0
+    found = {"ranking": [_as_json(one) for one in ranking], "first_after_choice": looked}
+    return Answer(found, lambda: as_text(ranking), tuple(notes), rows="ranking")
 
 
 def contenders_of(groups: Sequence[Sequence[Curve]], arguments: Namespace) -> tuple[list[Contender], Counter[str]]:

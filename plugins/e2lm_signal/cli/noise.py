@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from argparse import Namespace
 from pathlib import Path
@@ -11,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from e2lm import ItemMetric, UserError
+from e2lm.answer import Answer
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import print_notes
 from e2lm_signal.item_table import ItemTable, read_item_tables
 from e2lm_signal.noise import NoiseReport, NoiseShares, decomposed, without_control
 from e2lm_signal.signal_and_noise import late_snr
 
 
-def run_noise(arguments: Namespace) -> int:
-    """Print where the noise of each task comes from; returns the exit code."""
+def run_noise(arguments: Namespace) -> Answer:
+    """Where the noise of each task comes from."""
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
 
     notes: list[str] = []
@@ -34,12 +33,7 @@ def run_noise(arguments: Namespace) -> int:
             raise UserError(f"--control: {arguments.control} holds {len(controls)} tasks; give the items of one")
         tables = [one for table in tables for one in (table, without_control(table, controls[0])[0])]
     reports = [_as_json(table, decomposed(table, np.random.default_rng(arguments.seed))) for table in tables]
-    if arguments.json:
-        print(json.dumps({"tasks": reports}, indent=1, allow_nan=False))
-    else:
-        print("\n\n".join(as_text(report) for report in reports))
-    print_notes(notes, arguments)
-    return 0
+    return Answer({"tasks": reports}, lambda: "\n\n".join(map(as_text, reports)), tuple(notes), rows="tasks")
 
 
 def _as_json(table: ItemTable, report: NoiseReport) -> dict[str, Any]:

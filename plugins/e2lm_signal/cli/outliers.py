@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
+from collections.abc import Sequence
 
+from e2lm.answer import Answer
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import print_notes, read_input
+from e2lm_signal.cli.input import read_input
 from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.outliers import ALARM, LEAST_CHECKPOINTS, LEAST_CURVES, Outlier, outliers
 
 
-def run_outliers(arguments: Namespace) -> int:
-    """Print the checkpoints that fit worst into their series; returns the exit code."""
+def run_outliers(arguments: Namespace) -> Answer:
+    """The checkpoints that fit worst into their series."""
     source = read_input(arguments, plugin_manager())
     found = outliers(source.groups())
     alarms = sum(one.is_alarm for one in found)
@@ -22,28 +23,27 @@ def run_outliers(arguments: Namespace) -> int:
         f"were looked at; {alarms} are beyond {ALARM} standard deviations",
     ]
     shown = found[: arguments.top]
-    if arguments.json:
-        rows = [
-            {
-                "series": one.series,
-                "step": one.step,
-                "score": one.score,
-                "mean_z": one.mean_z,
-                "curves": one.curves,
-                "outlier": one.is_alarm,
-            }
-            for one in shown
-        ]
-        print(json.dumps({"checkpoints": rows}, indent=1, allow_nan=False))
-    else:
-        head = ["series", "step", "score", "mean z", "curves", "outlier"]
-        cells = [
-            [one.series, str(one.step), f"{one.score:.1f}", f"{one.mean_z:.2f}", str(one.curves), _verdict(one)]
-            for one in shown
-        ]
-        print("\n".join(text_table(head, cells, 1)))
-    print_notes(notes, arguments)
-    return 0
+    rows = [
+        {
+            "series": one.series,
+            "step": one.step,
+            "score": one.score,
+            "mean_z": one.mean_z,
+            "curves": one.curves,
+            "outlier": one.is_alarm,
+        }
+        for one in shown
+    ]
+    return Answer({"checkpoints": rows}, lambda: _as_text(shown), tuple(notes), rows="checkpoints")
+
+
+def _as_text(shown: Sequence[Outlier]) -> str:
+    head = ["series", "step", "score", "mean z", "curves", "outlier"]
+    cells = [
+        [one.series, str(one.step), f"{one.score:.1f}", f"{one.mean_z:.2f}", str(one.curves), _verdict(one)]
+        for one in shown
+    ]
+    return "\n".join(text_table(head, cells, 1))
 
 
 def _verdict(one: Outlier) -> str:

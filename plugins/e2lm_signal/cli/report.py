@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import numpy as np
 
 from e2lm import Curve, ScoreValue, SignalScore, UserError
+from e2lm.answer import Answer
 from e2lm.errors import one_line
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
 from e2lm_signal.benchmark_rise import NAME as RISES
 from e2lm_signal.benchmark_rise import least_p_after_correction
-from e2lm_signal.cli.input import print_notes, read_input
+from e2lm_signal.cli.input import read_input
 from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
 from e2lm_signal.cli.report_text import BRIEF_OF_CURVE, BRIEF_OF_FAMILY, as_text
 from e2lm_signal.official_score import OFFICIAL_NAMES, TIE_RULE, official_scores
@@ -130,8 +130,8 @@ HOOK = "e2lm_register_signal_scores"
 LEVEL = 0.05
 
 
-def run_signal(arguments: Namespace) -> int:
-    """Print the report; returns the exit code."""
+def run_signal(arguments: Namespace) -> Answer:
+    """Every score of every curve, and means over the series."""
     manager = plugin_manager()
     special = [
         *reconstructed_scores(parsed_rc(arguments.rc), arguments.control),
@@ -150,13 +150,21 @@ def run_signal(arguments: Namespace) -> int:
     turned = sorted({metric for task, metric in pairs if not source.directions.is_higher_better(task, metric)})
     if turned:
         notes.append(f"lower is better, so turned over before scoring: {', '.join(turned)}")
-    if arguments.json:
-        json.dump(report.as_json(), sys.stdout, indent=1, allow_nan=False)
-        print()
-    else:
-        print(as_text(report, scores, brief, arguments.full))
-    print_notes(notes, arguments)
-    return 0
+    return Answer(
+        report.as_json(),
+        lambda: as_text(report, scores, brief, arguments.full),
+        tuple(notes),
+        rows="rows",
+        pictures=lambda: _pictures(arguments, manager),
+    )
+
+
+def _pictures(arguments: Namespace, manager: PluginManager) -> list[str]:
+    from e2lm.chart import svg
+    from e2lm_signal.cli.plot import MOST_CURVES, curve_chart
+
+    groups = islice(read_input(arguments, manager).groups(), MOST_CURVES)
+    return [svg(curve_chart(curves), standalone=True) for curves in groups]
 
 
 def _notes(scores: Sequence[SignalScore], curves: int, brief: bool) -> list[str]:

@@ -11,29 +11,26 @@ from typing import Any
 import pandas as pd
 
 from e2lm import ItemMetric
+from e2lm.answer import Answer
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results import ScoreSource, read_scores
 from e2lm.results.direction import Directions
-from e2lm_signal.cli.input import print_notes, reading_of
+from e2lm_signal.cli.input import reading_of
 from e2lm_signal.cli.text_table import text_table
 
 
-def run_results(arguments: Namespace) -> int:
-    """Print every curve with what is known of it; returns the exit code."""
+def run_results(arguments: Namespace) -> Answer:
+    """Every curve with what is known of it."""
     source = read_scores(Path(arguments.path), reading_of(arguments))
     curves = list(_curves(source))
     left_out = [one.model_dump(mode="json") for one in source.left_out]
-    if arguments.json:
-        told = {"layout": source.layout, "curves": curves, "notes": list(source.notes), "left_out": left_out}
-        print(json.dumps(told, indent=1, allow_nan=False, ensure_ascii=False))
-    else:
-        print(as_text(curves))
-        shown = set(source.notes)
-        for one in source.left_out:
-            if not any(one.what in note or one.why in note for note in shown):
-                print(one)
-    print_notes(source.notes, arguments)
-    return 0
+    told = {"layout": source.layout, "curves": curves, "notes": list(source.notes), "left_out": left_out}
+    unsaid = [one for one in source.left_out if not any(one.what in note or one.why in note for note in source.notes)]
+
+    def text() -> str:
+        return "\n".join([as_text(curves), *map(str, unsaid)])
+
+    return Answer(told, text, tuple(source.notes), table=source.scores.frame.copy, ensure_ascii=False)
 
 
 def _curves(source: ScoreSource) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from e2lm import ItemMetric, Samples, UserError
+from e2lm.answer import Answer
 from e2lm.arrays import Values
 from e2lm.errors import nearest_names, one_line
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results import read_scores
 from e2lm.results.direction import Directions
-from e2lm_signal.cli.input import print_notes, reading_of
+from e2lm_signal.cli.input import reading_of
 from e2lm_signal.cli.text_table import text_table
 from e2lm_signal.item_table import SampleIndex
 from e2lm_signal.versus import PairedDifference, paired, unpaired
@@ -53,8 +53,8 @@ class VersusRow:
     higher_is_better: bool | None
 
 
-def run_versus(arguments: Namespace) -> int:
-    """Print the difference of every task x metric that both have; returns the exit code."""
+def run_versus(arguments: Namespace) -> Answer:
+    """The difference of every task x metric that both have."""
     metrics = {one.name: one for one in plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")}
     first, second = (side_of(text, arguments, tuple(metrics.values())) for text in (arguments.first, arguments.second))
     groups = {} if arguments.groups is None else read_groups(Path(arguments.groups))
@@ -66,16 +66,12 @@ def run_versus(arguments: Namespace) -> int:
         raise UserError(
             f"{arguments.first} and {arguments.second} share no task x metric with items or standard errors"
         )
-    if arguments.json:
-        print(json.dumps({"differences": [_as_json(row) for row in rows]}, indent=1, allow_nan=False))
-    else:
-        print("\n".join(_table(rows)))
     notes.append("p, two-sided: how often no difference would look as large; 90 % intervals; least: what 80 of 100 "
                  "repetitions would show at p < .05")  # fmt: skip
     if len(rows) > 1:
         notes.append(f"{len(rows)} differences were tested: by chance alone about {0.05 * len(rows):.3g} reach p < .05")
-    print_notes(notes, arguments)
-    return 0
+    differences = {"differences": [_as_json(row) for row in rows]}
+    return Answer(differences, lambda: "\n".join(_table(rows)), tuple(notes), rows="differences")
 
 
 def _is_wanted(key: Key, arguments: Namespace) -> bool:
