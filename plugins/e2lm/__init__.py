@@ -111,11 +111,8 @@ def _may_be_verb(name: str) -> bool:
 
 def _verbs() -> dict[str, Any]:
     """What one can do, by name: ``e2lm.signal(...)``; plugins bring it (``e2lm_register_verbs``)."""
-    from e2lm.plugin_manager import plugin_manager
-    from e2lm.verb import Verb
-
-    claims = plugin_manager().registered("e2lm_register_verbs", Verb)
-    return {name: own[0].item for name, own in claims.items() if len(own) == 1}
+    found: dict[str, Any] = import_module("e2lm.plugin_manager").plugin_manager().verbs()
+    return found
 
 
 def __dir__() -> list[str]:

@@ -275,6 +275,13 @@ class PluginManager:
         found: Verb = self.find("e2lm_register_verbs", Verb, name, "verb")
         return found
 
+    def verbs(self) -> dict[str, Verb]:
+        """The verbs by name, without those that two plugins claim."""
+        from e2lm.verb import Verb
+
+        claims = self.registered("e2lm_register_verbs", Verb)
+        return {name: own[0].item for name, own in claims.items() if len(own) == 1}
+
     # -- notify hooks --------------------------------------------------------------------------------------------
 
     def is_heard(self, hook: str) -> bool:
