@@ -20,14 +20,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint, distributions, version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pluggy
 
-import e2lm
 from e2lm import hookspecs
 from e2lm._core.plugin_watch import PluginWatch
 from e2lm.errors import E2LMError, UserError, nearest_names, one_line
@@ -82,7 +81,7 @@ class PluginRecord:
         if isinstance(error, ModuleNotFoundError) and self.entry_point is not None:
             self.error += f"; {self.distribution} needs it: pip install it, or uninstall {self.distribution}"
         elif isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "e2lm":
-            own = f"e2lm {e2lm.__version__} (hook API {hookspecs.HOOK_API})"
+            own = f"e2lm {version('e2lm')} (hook API {hookspecs.HOOK_API})"
             self.error += f"; this is {own}, and {self.distribution} was written for another: upgrade either"
         self.trace = "".join(traceback.format_exception(error))
 
