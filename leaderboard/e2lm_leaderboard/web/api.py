@@ -26,19 +26,19 @@ from e2lm_leaderboard.web.pages import ROWS_PER_PAGE, comparison
 from e2lm_leaderboard.web.website import Website
 
 
-class Answer(BaseModel):
+class ApiAnswer(BaseModel):
     """Base of every answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Problem(Answer):
+class Problem(ApiAnswer):
     """Why a request is refused."""
 
     detail: str
 
 
-class FindingAnswer(Answer):
+class FindingAnswer(ApiAnswer):
     """One fault of a bundle."""
 
     check: str
@@ -49,14 +49,14 @@ class FindingAnswer(Answer):
     fix: str
 
 
-class Refusal(Answer):
+class Refusal(ApiAnswer):
     """All faults that can be seen at once."""
 
     detail: str
     findings: list[FindingAnswer] = []
 
 
-class SubmissionAnswer(Answer):
+class SubmissionAnswer(ApiAnswer):
     """A submission as it stands."""
 
     id: str
@@ -71,7 +71,7 @@ class SubmissionAnswer(Answer):
     updated_at: str
 
 
-class ResultAnswer(Answer):
+class ResultAnswer(ApiAnswer):
     """One number."""
 
     split: str
@@ -91,7 +91,7 @@ class SubmissionPage(SubmissionAnswer):
     results: list[ResultAnswer]
 
 
-class ScoreAnswer(Answer):
+class ScoreAnswer(ApiAnswer):
     """One number beside the one that ranks."""
 
     value: float | None
@@ -100,7 +100,7 @@ class ScoreAnswer(Answer):
     reason: str
 
 
-class RankingRow(Answer):
+class RankingRow(ApiAnswer):
     """One row of the table."""
 
     rank: int | None
@@ -123,7 +123,7 @@ class RankingRow(Answer):
     scores: dict[str, ScoreAnswer]
 
 
-class RankingAnswer(Answer):
+class RankingAnswer(ApiAnswer):
     """A page of the table; ``head`` is the hash of the log it comes from."""
 
     split: str
@@ -132,7 +132,7 @@ class RankingAnswer(Answer):
     ranking: list[RankingRow]
 
 
-class ComparisonAnswer(Answer):
+class ComparisonAnswer(ApiAnswer):
     """A minus B."""
 
     a: str
@@ -147,7 +147,7 @@ class ComparisonAnswer(Answer):
     reason: str
 
 
-class RulesAnswer(Answer):
+class RulesAnswer(ApiAnswer):
     """What a submission is checked against: ``e2lm leaderboard check --season`` reads it."""
 
     rules: dict[str, Any]
@@ -156,7 +156,7 @@ class RulesAnswer(Answer):
     ends_at: str | None
 
 
-class SeasonAnswer(Answer):
+class SeasonAnswer(ApiAnswer):
     """The season."""
 
     title: str
