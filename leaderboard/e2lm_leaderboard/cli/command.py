@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import replace
 
-from e2lm.answer import ApiAnswer
+from e2lm.answer import Answer
 from e2lm.command import Action, Command
 from e2lm.errors import UserError
 
@@ -45,7 +45,7 @@ _ACTIONS = Command.with_actions(
 )
 
 
-def _run(arguments: Namespace) -> int | ApiAnswer:
+def _run(arguments: Namespace) -> int | Answer:
     try:
         return _ACTIONS.run(arguments)
     except ModuleNotFoundError as error:

@@ -10,7 +10,7 @@ import sys
 
 
 def main() -> None:
-    """ApiAnswer until nobody asks."""
+    """Answer until nobody asks."""
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -124,7 +124,7 @@ SCIENCE_JUDGE = Judge(
 
 TIMEOUT_S = 60.0
 QUESTION = (
-    "ApiAnswer with one number from 0 to 100 and nothing else: how much does the following question test knowledge or "
+    "Answer with one number from 0 to 100 and nothing else: how much does the following question test knowledge or "
     "reasoning of science?\n\n"
 )
 NUMBER = re.compile(r"\s*(\d{1,3})(?:\.\d+)?\s*%?\s*")

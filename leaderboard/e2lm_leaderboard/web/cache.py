@@ -40,7 +40,7 @@ class PageCache:
         self._asked_at = 0.0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """ApiAnswer from the cache, or let the application answer and keep that."""
+        """Answer from the cache, or let the application answer and keep that."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
             # The same headers, and no body: what a check of uptime asks for.
             scope, send = {**scope, "method": "GET"}, _without_body(send)
