@@ -9,6 +9,7 @@ import math
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from e2lm.interval import normal_quantile
 from e2lm.messages import Html, interval
 from e2lm.page import Page, drawing, figures, section, table, toggles
 from e2lm.plugin_manager import plugin_manager
-from e2lm_signal.cli.input import read_input
+from e2lm_signal.cli.input import ScoreInput, read_input
 from e2lm_signal.comparison import Contender, Ranked, contender_in_time, ranked
 from e2lm_signal.curves import common_grid
 from e2lm_signal.decisions import EARLY_SHARE, FINAL_CHECKPOINTS, decision_accuracy
@@ -106,6 +107,11 @@ def _null_band(curves: Sequence[Curve]) -> Line:
     span = [ends[0], ends[-1]]
     low, high = [centre - half] * 2, [centre + half] * 2
     return Line(say("null_band"), span, [centre] * 2, low, high, NULL_COLOR, points=False, dashed=True)
+
+
+def curve_pictures(source: ScoreInput) -> list[str]:
+    """The curves of the first task x metrics, an SVG element each."""
+    return [svg(curve_chart(curves), standalone=True) for curves in islice(source.groups(), MOST_CURVES)]
 
 
 def ordering_chart(groups: Sequence[Sequence[Curve]]) -> Chart:

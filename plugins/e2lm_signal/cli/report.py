@@ -6,7 +6,7 @@ import math
 import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -155,16 +155,14 @@ def run_signal(arguments: Namespace) -> Answer:
         lambda: as_text(report, scores, brief, arguments.full),
         tuple(notes),
         rows="rows",
-        pictures=lambda: _pictures(arguments, manager),
+        pictures=partial(_pictures, arguments, manager),
     )
 
 
 def _pictures(arguments: Namespace, manager: PluginManager) -> list[str]:
-    from e2lm.chart import svg
-    from e2lm_signal.cli.plot import MOST_CURVES, curve_chart
+    from e2lm_signal.cli.plot import curve_pictures
 
-    groups = islice(read_input(arguments, manager).groups(), MOST_CURVES)
-    return [svg(curve_chart(curves), standalone=True) for curves in groups]
+    return curve_pictures(read_input(arguments, manager))
 
 
 def _notes(scores: Sequence[SignalScore], curves: int, brief: bool) -> list[str]:
