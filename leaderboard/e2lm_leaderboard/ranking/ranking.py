@@ -193,14 +193,11 @@ def _around(result: Result, value: float, step: float) -> Result:
     if result.value is None or result.low is None or result.high is None:
         return replace(result, split=PUBLISHED, value=value, low=None, high=None, p=None)
     below, above = (_rounded_up(width, step) for width in (result.value - result.low, result.high - result.value))
-    return replace(
-        result,
-        split=PUBLISHED,
-        value=value,
-        low=rounded(value - below, step),
-        high=rounded(value + above, step),
-        p=None,
-    )
+    low, high = rounded(value - below, step), rounded(value + above, step)
+    # Whoever is within -1 and 1, as every score of ours is, stays there; that the width was rounded up is no reason.
+    low = low if result.low < -1.0 else max(low, -1.0)
+    high = high if result.high > 1.0 else min(high, 1.0)
+    return replace(result, split=PUBLISHED, value=value, low=low, high=high, p=None)
 
 
 def _rounded_up(width: float, step: float) -> float:

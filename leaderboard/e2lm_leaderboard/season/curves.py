@@ -36,7 +36,7 @@ class SampleMetric:
     @classmethod
     def of_metric(cls, metric: ItemMetric) -> SampleMetric:
         """Those of an installed metric."""
-        return cls(metric.name, lambda one: metric.per_item(one.choices), metric.higher_is_better, metric.chance)
+        return cls(metric.name, lambda one: metric.values(one.choices), metric.higher_is_better, metric.chance)
 
 
 def item_curves(samples: Sequence[Samples], metric: SampleMetric, facts: Mapping[str, RunFacts]) -> list[Curve]:

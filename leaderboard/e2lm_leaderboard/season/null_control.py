@@ -256,16 +256,19 @@ def _told(split: str, real: Mapping[str, Result], way: str, draws: Sequence[Mapp
 
 
 def _above(split: str, real: Result, draws: Sequence[float]) -> Result:
-    """Real minus null; the half-widths of both add as independent ones do."""
+    """Real minus null; the half-widths of both add as independent ones do.
+
+    A null below 0 counts as 0: a part of the score is never more than the score, and so are the ends of its interval.
+    """
     if real.value is None:
         return Result(split, ABOVE_NULL, real.series, None, reason=real.reason)
     null_D = np.array(draws)
     mean, (q05, q95) = float(null_D.mean()), percentile_interval(null_D)
-    value, p = real.value - mean, (1 + int((null_D >= real.value).sum())) / (1 + len(draws))
+    value, p = real.value - max(mean, 0.0), (1 + int((null_D >= real.value).sum())) / (1 + len(draws))
     if real.low is None or real.high is None:
         return Result(split, ABOVE_NULL, real.series, value, None, None, p, real.reason)
     low = value - math.hypot(real.value - real.low, q95 - mean)
-    high = value + math.hypot(real.high - real.value, mean - q05)
+    high = min(value + math.hypot(real.high - real.value, mean - q05), max(real.high, value))
     return Result(split, ABOVE_NULL, real.series, value, low, high, p, real.reason)
 
 

@@ -192,3 +192,12 @@ def test_a_wide_interval_does_not_stand_above_a_narrow_better_one() -> None:
         ("wide", 1, (1, 3)),
         ("low", 2, (2, 3)),
     ]
+
+
+@pytest.mark.parametrize(("value", "low", "high"), [(0.994, 0.9, 1.0), (-0.994, -1.0, -0.9)])
+def test_a_published_interval_stays_in_the_range_of_its_score(value: float, low: float, high: float) -> None:
+    one = entry(0)
+    shown = published_results([one], {one.id: result(value, low, high)}, 0.02)[one.id]
+    assert shown.low is not None
+    assert shown.high is not None
+    assert -1.0 <= shown.low <= shown.high <= 1.0

@@ -9,13 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from e2lm import ItemMetric, Samples, SignalScore
-from e2lm.item_metric import ItemChoices
+from e2lm.item_metric import ItemChoices, MetricFailedError
 from e2lm.plugin_manager import plugin_manager
 from e2lm.signal_score import SeriesRoles
 from e2lm_leaderboard.bundle.items import TaskItem
 from e2lm_leaderboard.ranking.ranking import ABOVE, ABOVE_NULL, ANSWER_SHARE, NOT_ABOVE, NULL_SCORE, group_of
+from e2lm_leaderboard.season import null_control
 from e2lm_leaderboard.season.curves import RunFacts, SampleMetric, cut, item_curves
-from e2lm_leaderboard.season.null_control import NullCurves, null_results, values_by_truth
+from e2lm_leaderboard.season.null_control import NullCurves, NullDraws, null_results, values_by_truth
 from e2lm_leaderboard.store.store import Result
 
 ITEMS, CHOICES, STEPS = 160, 4, 9
@@ -112,3 +113,25 @@ def test_a_curve_that_never_moves_has_no_rank(score: str) -> None:
     found = numbers("drawn", still, "acc", score)
     assert found[ABOVE_NULL].value is None
     assert "never moves" in found[ABOVE_NULL].reason
+
+
+def test_the_part_above_a_null_below_zero_is_no_more_than_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = [{"": value, "a": value, "b": value} for value in np.linspace(-0.4, 0.0, 20)]
+    monkeypatch.setattr(null_control, "null_draws", lambda *_: NullDraws({"any": draws}))
+    found = numbers("drawn", knowledge, "acc_norm")[ABOVE_NULL]
+    assert found.value is not None
+    assert found.high is not None
+    assert 0.8 < found.value <= found.high <= 1.0
+
+
+@pytest.mark.parametrize("given", [np.zeros(3), None])
+def test_a_metric_of_a_plugin_that_fails_says_so_by_name(given: NDArray[np.float64] | None) -> None:
+    def per_item(choices: ItemChoices) -> NDArray[np.float64]:
+        if given is None:
+            raise ZeroDivisionError("no tokens")
+        return given
+
+    broken = SampleMetric.of_metric(ItemMetric("broken", "A metric that fails.", per_item))
+    samples, _ = entry("drawn", fluency)
+    with pytest.raises(MetricFailedError, match="'broken'"):
+        item_curves(samples, broken, {series: RunFacts(1e6, {}) for series in ("a", "b")})
