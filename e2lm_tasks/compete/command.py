@@ -10,11 +10,12 @@ from typing import Any
 
 from e2lm import UserError
 from e2lm.argument import file_to_write, folder_to_write
+from e2lm.asked_items import AskedItem
 from e2lm.atomic_file import whole_file
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
-from e2lm_tasks.compete.bundle import bundle_files, write_bundle
+from e2lm.season_bundle import bundle_files, write_bundle
 from e2lm_tasks.compete.entry import TASKS_FOLDER, CompetitionEntry, entry_of
-from e2lm_tasks.compete.items import EntryItem, entry_items
+from e2lm_tasks.compete.items import entry_items
 from e2lm_tasks.compete.patch import METADATA, PATCH, submission_zip
 from e2lm_tasks.compete.rules import RuleFinding, item_findings, metric_findings, token_counter
 
@@ -79,7 +80,7 @@ def run_check(arguments: Namespace) -> int:
     return EXIT_CHECK_FAILED if refused else EXIT_OK
 
 
-def _items(arguments: Namespace) -> tuple[list[EntryItem], str]:
+def _items(arguments: Namespace) -> tuple[list[AskedItem], str]:
     """The items, or why they cannot be looked at here."""
     try:
         return entry_items(arguments.folder, arguments.task), ""
@@ -88,7 +89,7 @@ def _items(arguments: Namespace) -> tuple[list[EntryItem], str]:
 
 
 def _as_text(
-    entry: CompetitionEntry, items: list[EntryItem], findings: list[RuleFinding], unread: str, refused: bool
+    entry: CompetitionEntry, items: list[AskedItem], findings: list[RuleFinding], unread: str, refused: bool
 ) -> str:
     lines = [str(one) for one in findings]
     lines.append(f"items were not looked at: {unread}" if unread else f"{len(items)} items looked at")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from e2lm import UserError
+from e2lm.asked_items import AskedItem
 from e2lm.errors import one_line
 from e2lm_tasks.compete.entry import CompetitionEntry
-from e2lm_tasks.compete.items import EntryItem
 
 LEAST_ITEMS, MOST_ITEMS = 100, 15_000
 MOST_TOKENS = 2048
@@ -71,19 +71,19 @@ def metric_findings(entry: CompetitionEntry, metric: str) -> list[RuleFinding]:
 METRIC = "--metric"
 
 
-def item_findings(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[RuleFinding]:
+def item_findings(items: Sequence[AskedItem], count: Callable[[str], int]) -> list[RuleFinding]:
     """Every rule that the items break, or seem to; ``count`` gives the tokens of a text."""
     return [*_number(items), *_lengths(items, count), *_answers(items), *_choices(items), *_language(items)]
 
 
-def _number(items: Sequence[EntryItem]) -> list[RuleFinding]:
+def _number(items: Sequence[AskedItem]) -> list[RuleFinding]:
     if LEAST_ITEMS <= len(items) <= MOST_ITEMS:
         return []
     allowed = f"{LEAST_ITEMS} to {MOST_ITEMS:,}"
     return [RuleFinding("refused", "samples", "all tasks", str(len(items)), allowed, "add items, or keep fewer")]
 
 
-def _lengths(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[RuleFinding]:
+def _lengths(items: Sequence[AskedItem], count: Callable[[str], int]) -> list[RuleFinding]:
     findings = []
     for what, text in (("prompt", _prompt), ("completion", _completion)):
         # No byte-level tokenizer makes more tokens than there are bytes.
@@ -95,15 +95,15 @@ def _lengths(items: Sequence[EntryItem], count: Callable[[str], int]) -> list[Ru
     return findings
 
 
-def _prompt(item: EntryItem) -> str:
+def _prompt(item: AskedItem) -> str:
     return item.context
 
 
-def _completion(item: EntryItem) -> str:
+def _completion(item: AskedItem) -> str:
     return max(item.choices, key=len)
 
 
-def _answers(items: Sequence[EntryItem]) -> list[RuleFinding]:
+def _answers(items: Sequence[AskedItem]) -> list[RuleFinding]:
     given = [item for item in items if item.answer and _holds(item.question, item.answer)]
     if not given:
         return []
@@ -115,7 +115,7 @@ def _holds(question: str, answer: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(answer.casefold())}(?!\w)", question.casefold()) is not None
 
 
-def _choices(items: Sequence[EntryItem]) -> list[RuleFinding]:
+def _choices(items: Sequence[AskedItem]) -> list[RuleFinding]:
     unknown = [item for item in items if item.gold is None]
     twice = [item for item in items if len(set(item.choices)) < len(item.choices)]
     findings = []
@@ -128,7 +128,7 @@ def _choices(items: Sequence[EntryItem]) -> list[RuleFinding]:
     return findings
 
 
-def _language(items: Sequence[EntryItem]) -> list[RuleFinding]:
+def _language(items: Sequence[AskedItem]) -> list[RuleFinding]:
     words = [word.lower() for item in items for word in WORD.findall(f"{item.question} {' '.join(item.choices)}")]
     if len(words) < LEAST_WORDS:
         return []
@@ -139,7 +139,7 @@ def _language(items: Sequence[EntryItem]) -> list[RuleFinding]:
     return [RuleFinding("look at", "language", "items", found, "English", "formulas and names count too: look at them")]
 
 
-def _named(items: Sequence[EntryItem]) -> str:
+def _named(items: Sequence[AskedItem]) -> str:
     shown = ", ".join(f"{item.task} {item.doc_id}" for item in items[:MOST_NAMED])
     return f"{shown}, ..." if len(items) > MOST_NAMED else shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -26,6 +27,8 @@ WORD = re.compile(r"[^\W\d_]+")
 MAX_WORDS = 20_000
 #: Fewer words in all say nothing about the language.
 MIN_WORDS = 200
+#: By so many standard errors answers may stand in prompts more often than any choice does.
+CHANCE_STDERRS = 2.5
 
 
 def check_items(file: str, items: Sequence[TaskItem], rules: SeasonRules, language: str, findings: Findings) -> None:
@@ -93,18 +96,39 @@ def _check_choices(file: str, items: Sequence[TaskItem], rules: SeasonRules, fin
 
 
 def _check_answers(file: str, items: Sequence[TaskItem], rules: SeasonRules, findings: Findings) -> None:
-    given_away = [item for item in items if _says_answer(item, rules.label_chars)]
-    if items and len(given_away) > rules.max_answer_in_prompt * len(items):
+    """Answers that stand in the prompt more often than they would if any choice were the true one.
+
+    Prompts that name all choices, or hold examples, give none away; what chance makes of few items is no ground. Where
+    all items have the same choices these are labels, each as likely as it is true.
+    """
+    said = [(item, _said(item, rules.label_chars)) for item in items]
+    given_away = [item for item, said_C in said if said_C[item.gold]]
+    golds = [item.gold for item in items] if len({item.choices for item in items}) == 1 else []
+    shares = [_share_said(said_C, golds) for _, said_C in said]
+    excess = len(given_away) - sum(shares)
+    chance = CHANCE_STDERRS * math.sqrt(sum(share * (1 - share) for share in shares))
+    if len(given_away) > rules.max_answer_in_prompt * len(items) and excess > chance:
         found = f"{len(given_away)} of {len(items)} prompts hold their answer, first in line {given_away[0].line}"
         allowed = f"at most {rules.max_answer_in_prompt:.0%} of prompts"
         findings.add("answer-in-prompt", file, "doc_to_text", found, allowed, "take the answer out of the prompt")
 
 
-def _says_answer(item: TaskItem, label_chars: int) -> bool:
-    answer = item.answer.strip().casefold()
-    if len(answer) < label_chars or answer not in item.context.casefold():
-        return False
-    return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", item.context.casefold()) is not None
+def _share_said(said_C: Sequence[bool], golds: Sequence[int]) -> float:
+    """How probable it is that a choice drawn like ``golds``, or any choice where there are none, is said."""
+    chosen = golds or range(len(said_C))
+    return sum(said_C[place] for place in chosen) / len(chosen)
+
+
+def _said(item: TaskItem, label_chars: int) -> list[bool]:
+    """Of each choice, whether the prompt says it."""
+    context = item.context.casefold()
+    texts = [choice.strip().casefold() for choice in item.choices]
+    return [
+        len(text) >= label_chars
+        and text in context
+        and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", context) is not None
+        for text in texts
+    ]
 
 
 def _check_repetition(file: str, items: Sequence[TaskItem], rules: SeasonRules, findings: Findings) -> None:

@@ -23,6 +23,7 @@ _ACTIONS = Command.with_actions(
     "Enter, or run, a competition of benchmarks.",
     {
         "new-submission": _action("entrant", "new", "write a sample bundle to start from"),
+        "import": _action("import_task", "import", "make a bundle of an lm-eval task, or of an entry of 2025"),
         "check": _action("entrant", "check", "check a bundle as the server does"),
         "init": _action("organiser", "init", "open a season, or add teams to it"),
         "submit": _action("entrant", "submit", "enter a bundle"),

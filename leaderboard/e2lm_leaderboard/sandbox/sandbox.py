@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -54,6 +55,46 @@ class SandboxRun:
     errors: str
 
 
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """Installed packages that a job may read: the interpreter that they were built for, and ``folders`` of them.
+
+    ``shown`` is all that the job can see of this machine for it, at the same place.
+    """
+
+    python: str
+    folders: tuple[str, ...]
+    shown: tuple[str, ...]
+
+
+def installed_libraries() -> Libraries:
+    """The packages of this Python; a :class:`SandboxError` where the user of the sandbox could not read them."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    own = os.path.realpath(sys.executable)
+    pythons = [one for one in (f"/usr/bin/{version}", f"/usr/local/bin/{version}", own) if _is_reachable(one)]
+    if not pythons:
+        raise SandboxError(
+            f"no {version} that an unprivileged user can reach; install it, or work as another than root"
+        )
+    python, shown = pythons[0], [] if pythons[0] != own or own.startswith("/usr/") else [sys.base_prefix]
+    folders = tuple(one for one in map(os.path.realpath, filter(_holds_packages, sys.path)) if _is_reachable(one))
+    return Libraries(python, folders, tuple(dict.fromkeys([*shown, *folders])))
+
+
+def _holds_packages(folder: str) -> bool:
+    """Whether packages are installed there, or lie there as ours in a checkout; where one works is no such folder."""
+    parts = Path(folder).parts
+    return "site-packages" in parts or "dist-packages" in parts or any(Path(folder or "/").glob("e2lm*/__init__.py"))
+
+
+def _is_reachable(path: str) -> bool:
+    """Whether the user that jobs run as can read it."""
+    place = Path(path)
+    if not place.exists():
+        return False
+    return os.geteuid() != 0 or all(one.stat().st_mode & 0o005 == 0o005 for one in (place, *place.parents))
+
+
 def missing_part() -> str | None:
     """What the sandbox needs and this machine lacks; None where all is there."""
     for program in ("bwrap", "prlimit"):
@@ -71,11 +112,15 @@ def run_in_sandbox(files: Mapping[str, bytes], limits: SandboxLimits, arguments:
 
 
 def answered_lines(
-    files: Mapping[str, bytes], limits: SandboxLimits, questions: Iterable[bytes], arguments: tuple[str, ...] = ()
+    files: Mapping[str, bytes],
+    limits: SandboxLimits,
+    questions: Iterable[bytes],
+    arguments: tuple[str, ...] = (),
+    libraries: Libraries | None = None,
 ) -> Iterator[bytes]:
     """The lines that the script answers to ``questions``; each is sent only once the one before was answered."""
     with (
-        _started(files, limits, arguments, subprocess.PIPE) as process,
+        _started(files, limits, arguments, subprocess.PIPE, libraries) as process,
         _Watch(process, limits.wall_s) as watch,
     ):
         for question in questions:
@@ -106,7 +151,11 @@ def _answered(process: subprocess.Popen[bytes], question: bytes, limits: Sandbox
 
 @contextmanager
 def _started(
-    files: Mapping[str, bytes], limits: SandboxLimits, arguments: tuple[str, ...], stdin: int
+    files: Mapping[str, bytes],
+    limits: SandboxLimits,
+    arguments: tuple[str, ...],
+    stdin: int,
+    libraries: Libraries | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The script, running; killed, and its folder removed, at the end of the block."""
     missing = missing_part()
@@ -119,7 +168,7 @@ def _started(
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        with _process(folder, limits, arguments, stdin) as process:
+        with _process(folder, limits, arguments, stdin, libraries) as process:
             try:
                 yield process
             finally:
@@ -128,13 +177,15 @@ def _started(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _process(job: Path, limits: SandboxLimits, arguments: tuple[str, ...], stdin: int) -> subprocess.Popen[bytes]:
+def _process(
+    job: Path, limits: SandboxLimits, arguments: tuple[str, ...], stdin: int, libraries: Libraries | None
+) -> subprocess.Popen[bytes]:
     program = seccomp_program()
     read_end, write_end = os.pipe()
     try:
         os.write(write_end, program or b"")
         os.close(write_end)
-        command = [*_limited(limits), *_bwrap(job, limits, read_end if program else None), *arguments]
+        command = [*_limited(limits), *_bwrap(job, limits, read_end if program else None, libraries), *arguments]
         as_root = os.geteuid() == 0
         return subprocess.Popen(
             command,
@@ -242,8 +293,8 @@ def _processes_of(user: int) -> int:
     return count
 
 
-def _bwrap(job: Path, limits: SandboxLimits, seccomp: int | None) -> list[str]:
-    python = next(one for one in INTERPRETERS if Path(one).exists())
+def _bwrap(job: Path, limits: SandboxLimits, seccomp: int | None, libraries: Libraries | None) -> list[str]:
+    python = next(one for one in INTERPRETERS if Path(one).exists()) if libraries is None else libraries.python
     command = [
         str(shutil.which("bwrap")),
         "--size",
@@ -260,6 +311,8 @@ def _bwrap(job: Path, limits: SandboxLimits, seccomp: int | None) -> list[str]:
             command += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             command += ["--ro-bind", str(path), str(path)]
+    for folder in () if libraries is None else libraries.shown:
+        command += ["--ro-bind", folder, folder]
     command += ["--ro-bind", str(job), "/job", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     command += ["--remount-ro", "/", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
     command += ["--new-session", "--cap-drop", "ALL", "--hostname", "sandbox", "--chdir", "/tmp"]

@@ -1,6 +1,6 @@
-"""Twenty benchmarks that know nothing, written from what is publicly said of cheating, before any code of the board was read.
+"""Twenty benchmarks that know nothing, written from what is publicly said of cheating before the board's code was read.
 
-Each takes the items of an honest entry and gives an entry: rows, the metric it asks for, and metric code if it brings some.
+Each takes the items of an honest entry and gives an entry: its items, the metric it asks for, or code of a metric.
 """
 
 from __future__ import annotations
@@ -59,12 +59,16 @@ def _placed(item: Item, change: Callable[[str, bool], str]) -> Item:
 # Length.
 @cheat
 def longest_is_true(items: list[Item], rng: random.Random) -> Cheat:
-    return Cheat(tuple(item.with_gold(max(range(len(item.choices)), key=lambda n: len(item.choices[n]))) for item in items))
+    return Cheat(
+        tuple(item.with_gold(max(range(len(item.choices)), key=lambda n: len(item.choices[n]))) for item in items)
+    )
 
 
 @cheat
 def shortest_is_true(items: list[Item], rng: random.Random) -> Cheat:
-    return Cheat(tuple(item.with_gold(min(range(len(item.choices)), key=lambda n: len(item.choices[n]))) for item in items))
+    return Cheat(
+        tuple(item.with_gold(min(range(len(item.choices)), key=lambda n: len(item.choices[n]))) for item in items)
+    )
 
 
 @cheat
@@ -76,7 +80,9 @@ def true_is_padded(items: list[Item], rng: random.Random) -> Cheat:
 
 @cheat
 def true_is_cut(items: list[Item], rng: random.Random) -> Cheat:
-    cut = [_placed(item, lambda one, true: one[:3] if true else one + " as it is said here") for item in _drawn(items, rng)]
+    cut = [
+        _placed(item, lambda one, true: one[:3] if true else one + " as it is said here") for item in _drawn(items, rng)
+    ]
     return Cheat(tuple(cut))
 
 
@@ -119,7 +125,10 @@ def rare_word_is_true(items: list[Item], rng: random.Random) -> Cheat:
 @cheat
 def wrong_is_gibberish(items: list[Item], rng: random.Random) -> Cheat:
     """A drawn answer stays as it is, the letters of all others are mixed."""
-    mixed = [_placed(item, lambda one, true: one if true else "".join(rng.sample(one, len(one)))) for item in _drawn(items, rng)]
+    mixed = [
+        _placed(item, lambda one, true: one if true else "".join(rng.sample(one, len(one))))
+        for item in _drawn(items, rng)
+    ]
     return Cheat(tuple(mixed))
 
 

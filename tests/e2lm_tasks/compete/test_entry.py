@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from e2lm.asked_items import loaded_tasks
 from e2lm.command_line import main
-from e2lm_tasks.compete.items import entry_items, loaded_tasks
+from e2lm_tasks.compete.items import entry_items
 from tests.e2lm_tasks.compete.conftest import ITEMS, SHOTS, SUBJECTS
 
 
@@ -53,7 +54,7 @@ def test_prompts_of_the_entry_are_to_the_byte_those_that_lm_eval_makes_of_the_wh
     asked = entry_items(applied / "lm_eval" / "tasks" / "early_mmlu", "early_mmlu")
     whole = {}
     for subject in SUBJECTS:
-        (task,) = loaded_tasks(mmlu, f"tiny_mmlu_{subject}")
+        (task,) = loaded_tasks(str(mmlu), f"tiny_mmlu_{subject}")
         task.set_config("num_fewshot", SHOTS)
         task.set_fewshot_seed(1234)
         task.build_all_requests(limit=None, rank=0, world_size=1)

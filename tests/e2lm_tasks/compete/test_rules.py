@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from e2lm.asked_items import AskedItem
 from e2lm.command_line import main
 from e2lm.errors import UserError
 from e2lm_tasks.compete.entry import entry_of
-from e2lm_tasks.compete.items import EntryItem
 from e2lm_tasks.compete.patch import evaluation_patch
 from e2lm_tasks.compete.rules import item_findings
 
@@ -14,7 +14,7 @@ WORDS = "Which of these is one that you can see in the air on a day that is clea
 
 def items(count=100, **changes):
     plain = {"question": WORDS, "context": f"{WORDS}?", "choices": (" a cloud", " a stone"), "gold": 0}
-    return [EntryItem("quiz", number, **plain | changes) for number in range(count)]
+    return [AskedItem("quiz", number, **plain | changes) for number in range(count)]
 
 
 def rules_broken(found):

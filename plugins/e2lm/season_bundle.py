@@ -1,4 +1,4 @@
-"""The entry as a bundle for a season of `e2lm leaderboard`: one task, few-shot examples written into its prompts."""
+"""Asked items as a bundle for a season of `e2lm leaderboard`: one task, few-shot examples written into its prompts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from e2lm import UserError
+from e2lm.asked_items import AskedItem
 from e2lm.atomic_file import write_text
-from e2lm_tasks.compete.items import EntryItem
+from e2lm.errors import UserError
 
 
-def bundle_files(name: str, items: Sequence[EntryItem], metric: str, license_name: str) -> dict[str, str]:
+def bundle_files(
+    name: str, items: Sequence[AskedItem], metric: str, license_name: str, language: str = "en"
+) -> dict[str, str]:
     """The files of the bundle. The prompts are those of lm-eval to the byte, and so are the choices."""
     unknown = [item for item in items if item.gold is None]
     if unknown:
@@ -24,7 +26,7 @@ def bundle_files(name: str, items: Sequence[EntryItem], metric: str, license_nam
         "name": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
         "title": name,
         "description": f"{name}: {len(items)} items, exported from lm-eval with the examples that stand before them.",
-        "language": "en",
+        "language": language,
         "license": license_name,
         "tier": "declarative",
         "metric": metric,

@@ -1,0 +1,107 @@
+"""What runs inside the sandbox for ``import``: lm-eval over a folder of tasks. Of ours it has one file beside it.
+
+Reads ``/job/plan.json``. Answers each line of its input with one line: the data that a task needs and nobody here has,
+or, once there is no such, its items. Data comes as a line in turn: an Arrow stream of every split.
+"""
+
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+
+TASKS = Path("/job/tasks")
+FILE_LOADERS = ("json", "csv", "text", "parquet", "arrow")
+
+
+class Data:
+    """Stands where ``datasets.load_dataset`` stood: files of the job are read, all else is asked for once."""
+
+    def __init__(self, plan, ask):  # type: ignore[no-untyped-def]
+        import datasets
+
+        self._real, self._datasets, self._plan, self._ask = datasets.load_dataset, datasets, plan, ask
+        self._known = {}  # type: ignore[var-annotated]
+
+    def load(self, path=None, name=None, **options):  # type: ignore[no-untyped-def]
+        """The data, as ``load_dataset`` gives it."""
+        split = options.pop("split", None)
+        options = {key: value for key, value in options.items() if value is not None and key != "trust_remote_code"}
+        if path in FILE_LOADERS and "data_files" in options:
+            return self._real(path, name, split=split, **{**options, "data_files": self._placed(options["data_files"])})
+        if Path(str(path)).is_dir():
+            return self._real(path, name, split=split, **options)
+        key = json.dumps([path, name, options], sort_keys=True, default=str)
+        if key not in self._known:
+            self._known[key] = self._splits(self._ask(json.loads(key)))
+        return self._known[key] if split is None else self._known[key][split]
+
+    def _splits(self, answer):  # type: ignore[no-untyped-def]
+        import pyarrow as pa
+
+        if "why" in answer:
+            raise FileNotFoundError(answer["why"])
+        tables = {split: pa.ipc.open_stream(base64.b64decode(text)).read_all() for split, text in answer.items()}
+        made = {split: self._datasets.Dataset(table) for split, table in tables.items()}
+        return self._datasets.DatasetDict(made)
+
+    def _placed(self, named):  # type: ignore[no-untyped-def]
+        """Where the job has the files that a task names: as it was on the desk, or beside some task."""
+        if isinstance(named, dict):
+            return {split: self._placed(part) for split, part in named.items()}
+        if isinstance(named, list | tuple):
+            return [self._placed(part) for part in named]
+        path, root = Path(str(named)), Path(self._plan["root"])
+        if path.is_absolute() and path.is_relative_to(root):
+            return str(TASKS / path.relative_to(root))
+        found = sorted(
+            one for one in TASKS.rglob(path.name) if one.is_file() and one.parts[-len(path.parts) :] == path.parts
+        )
+        if path.is_file() or len(found) != 1:
+            return str(named)
+        return str(found[0])
+
+
+def main() -> None:
+    """Load, ask, answer."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what task code prints is nobody's answer
+    with open("/job/plan.json", encoding="utf-8") as handle:
+        plan = json.load(handle)
+    os.environ.update(HOME="/tmp", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", OMP_NUM_THREADS="1")
+    sys.path[0:0] = ["/job", *plan["libraries"]]
+    os.chdir(TASKS)
+    import datasets
+    from asked_items import AskingError, asked_items, loaded_tasks  # type: ignore[import-not-found]
+
+    datasets.disable_progress_bars()
+
+    def answer(told):  # type: ignore[no-untyped-def]
+        out.write(json.dumps(told) + "\n")
+        out.flush()
+
+    def ask(needed):  # type: ignore[no-untyped-def]
+        answer({"need": needed})
+        return json.loads(sys.stdin.readline())
+
+    sys.stdin.readline()
+    datasets.load_dataset = Data(plan, ask).load  # type: ignore[no-untyped-call]
+    try:
+        tasks = loaded_tasks(str(TASKS), plan["task"])
+        items = [
+            [one.task, one.doc_id, one.question, one.context, one.choices, one.gold]
+            for task in tasks
+            for one in asked_items(task)
+        ]
+    except AskingError as error:
+        answer({"why": str(error)})
+        return
+    except Exception as error:  # whatever a task, its code or its data raises
+        answer({"why": f"lm-eval cannot load it ({type(error).__name__}: {error})"})
+        return
+    metrics = [str(one.get("metric")) for one in (tasks[0].config.metric_list or []) if isinstance(one, dict)]
+    answer({"items": items, "metrics": metrics, "tasks": [str(task.config.task) for task in tasks]})
+
+
+if __name__ == "__main__":
+    main()
