@@ -99,12 +99,13 @@ def _check_answers(file: str, items: Sequence[TaskItem], rules: SeasonRules, fin
     """Answers that stand in the prompt more often than they would if any choice were the true one.
 
     Prompts that name all choices, or hold examples, give none away; what chance makes of few items is no ground. Where
-    all items have the same choices these are labels, each as likely as it is true.
+    all items have the same choices these are labels, and each is compared with itself
+    in the prompts of other truths.
     """
     said = [(item, _said(item, rules.label_chars)) for item in items]
     given_away = [item for item, said_C in said if said_C[item.gold]]
-    golds = [item.gold for item in items] if len({item.choices for item in items}) == 1 else []
-    shares = [_share_said(said_C, golds) for _, said_C in said]
+    rates = _label_rates(said) if len({item.choices for item in items}) == 1 else {}
+    shares = [rates.get(item.gold, sum(said_C) / len(said_C)) for item, said_C in said]
     excess = len(given_away) - sum(shares)
     chance = CHANCE_STDERRS * math.sqrt(sum(share * (1 - share) for share in shares))
     if len(given_away) > rules.max_answer_in_prompt * len(items) and excess > chance:
@@ -113,10 +114,14 @@ def _check_answers(file: str, items: Sequence[TaskItem], rules: SeasonRules, fin
         findings.add("answer-in-prompt", file, "doc_to_text", found, allowed, "take the answer out of the prompt")
 
 
-def _share_said(said_C: Sequence[bool], golds: Sequence[int]) -> float:
-    """How probable it is that a choice drawn like ``golds``, or any choice where there are none, is said."""
-    chosen = golds or range(len(said_C))
-    return sum(said_C[place] for place in chosen) / len(chosen)
+def _label_rates(said: Sequence[tuple[TaskItem, Sequence[bool]]]) -> dict[int, float]:
+    """Of each choice how often prompts say it whose truth is another; of one that is always true nothing is known."""
+    rates = {}
+    for place in {item.gold for item, _ in said}:
+        others = [said_C[place] for item, said_C in said if item.gold != place]
+        if others:
+            rates[place] = sum(others) / len(others)
+    return rates
 
 
 def _said(item: TaskItem, label_chars: int) -> list[bool]:

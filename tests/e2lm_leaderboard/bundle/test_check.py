@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from e2lm.errors import UserError
+from e2lm_leaderboard.bundle.bundle import Findings
 from e2lm_leaderboard.bundle.check import CheckReport, check_archive, check_path
+from e2lm_leaderboard.bundle.items import TaskItem
+from e2lm_leaderboard.bundle.rules import check_items
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, TASK_YAML, sample_files, write_sample
 from e2lm_leaderboard.season.season import SeasonRules
 
@@ -187,3 +191,28 @@ def test_parquet_data_give_the_same_items(checked: Check, tmp_path: Path) -> Non
 def test_nothing_at_the_path_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="new-submission"):
         check_path(tmp_path / "nothing", SeasonRules())
+
+
+def labelled(said: Callable[[int, int], str], choices: tuple[str, ...] = (" positive", " negative")) -> list[TaskItem]:
+    """Items with drawn truths, and prompts that say something of them."""
+    rng = np.random.default_rng(0)
+    golds = (rng.random(200) < 0.4).astype(int).tolist()
+    return [TaskItem(f"The film number {n} was {said(n, gold)}.", choices, gold, n + 1) for n, gold in enumerate(golds)]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_given_away"),
+    [
+        (lambda n, gold: "positive or negative?", False),
+        (lambda n, gold: ("positive", "negative", "fine")[n % 3], False),
+        (lambda n, gold: ("positive", "negative")[gold] if n % 20 == 0 else "fine", True),
+        (lambda n, gold: ("positive", "negative")[gold] if n % 3 == 0 else ("positive", "negative")[n % 2], True),
+    ],
+    ids=["names-all", "examples-of-either", "one-in-twenty", "hidden-among-examples"],
+)
+def test_a_prompt_gives_an_answer_away_where_it_says_it_more_often_than_chance(
+    said: Callable[[int, int], str], is_given_away: bool
+) -> None:
+    findings = Findings()
+    check_items("a.jsonl", labelled(said), SeasonRules(), "xx", findings)
+    assert [one.check for one in findings.listed()] == ["answer-in-prompt"] * is_given_away

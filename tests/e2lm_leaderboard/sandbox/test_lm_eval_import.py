@@ -1,0 +1,184 @@
+"""An lm-eval task as people have it becomes a bundle whose requests are lm-eval's own, to the byte."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from e2lm.asked_items import AskingError, asked_items, loaded_tasks
+from e2lm.command_line import main
+from e2lm.errors import UserError
+from e2lm_leaderboard.bundle.check import check_path
+from e2lm_leaderboard.bundle.official_archive import patch_files
+from e2lm_leaderboard.sandbox.check import sandbox_verdict
+from e2lm_leaderboard.sandbox.lm_eval_import import Needed, data_of, source_of
+from e2lm_leaderboard.season.evaluation import write_tasks
+from e2lm_leaderboard.season.season import SeasonRules
+
+ITEMS = 100
+BASE = """\
+dataset_path: owner/quiz
+output_type: multiple_choice
+test_split: test
+fewshot_split: dev
+num_fewshot: 2
+process_docs: !function utils.process
+doc_to_text: "Question: {{question}}\\nAnswer:"
+doc_to_choice: "{{choices}}"
+doc_to_target: answer
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: acc_mutual_info, aggregation: mean, higher_is_better: true}
+"""
+#: Task code that shuffles, as people's does, and that looks for what it must not see.
+UTILS = """\
+import random
+from pathlib import Path
+
+def process(docs):
+    assert not any(Path(one).exists() for one in ("/root", "/home", "/etc/passwd")), "it sees the desk"
+    return docs.map(lambda row: {"question": row["question"].strip(), "choices": random.sample(row["choices"], 4)})
+"""
+#: The same where the test asks lm-eval itself.
+UNFENCED = UTILS.replace("    assert", "    # assert")
+
+
+def tasks(utils: str) -> dict[str, str]:
+    return {
+        "_base": BASE,
+        "utils.py": utils,
+        "a.yaml": 'include: _base\ntask: quiz_a\ndataset_name: a\ndescription: "About the {{question[0]}}.\\n\\n"\n',
+        "deep/b.yaml": "include: ../_base\ntask: quiz_b\ndataset_name: b\ntarget_delimiter: ''\n",
+        "deep/group.yaml": "group: quiz\ntask: [quiz_a, quiz_b]\n",
+    }
+
+
+def rows(config: str, split: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "question": f"  Which is the {config} that was in {split} number {number} then?\u00a0",
+            "choices": [f"the {word} of {number}" for word in ("top", "end", "säde", "back ")],
+            "answer": number * 7 % 4,
+        }
+        for number in range(ITEMS if split == "test" else 5)
+    ]
+
+
+def written(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def archive(folder: Path, files: dict[str, str]) -> Path:
+    """As entrants of 2025 handed it in."""
+    patch = ""
+    for name, text in files.items():
+        lines = text.splitlines()
+        patch += f"diff --git a/lm_eval/tasks/mine/{name} b/lm_eval/tasks/mine/{name}\nnew file mode 100644\n"
+        patch += f"--- /dev/null\n+++ b/lm_eval/tasks/mine/{name}\n@@ -0,0 +1,{len(lines)} @@\n"
+        patch += "".join(f"+{line}\n" for line in lines)
+    path = folder / "submission.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("evaluation.patch", patch)
+        opened.writestr("metadata.yaml", 'task_name: "quiz"\ntask_metric: "acc_norm,none"\nhf_token: "hf_secret"\n')
+    return path
+
+
+def requests(folder: Path, name: str) -> list[tuple[str, str]]:
+    """What lm-eval asks: of mutual information the choices in their context."""
+    found = []
+    for task in loaded_tasks(str(folder), name):
+        task.set_fewshot_seed(1234)
+        task.build_all_requests(limit=None, rank=0, world_size=1)
+        twice = "acc_mutual_info" in task._metric_fn_list
+        by_doc: dict[int, list[tuple[str, str]]] = {}
+        for one in task.instances:
+            by_doc.setdefault(one.doc_id, []).append(one.args)
+        found += [pair for pairs in by_doc.values() for pair in (pairs[: len(pairs) // 2] if twice else pairs)]
+    return found
+
+
+def test_a_task_with_group_includes_shots_and_code_becomes_a_bundle_that_asks_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if (why := sandbox_verdict().reason) is not None:
+        pytest.skip(why)
+    data = {
+        f"owner/quiz/{config}/{split}.jsonl": "".join(json.dumps(row) + "\n" for row in rows(config, split))
+        for config in "ab"
+        for split in ("test", "dev")
+    }
+    stand_in, out = written(tmp_path / "data", data), tmp_path / "bundle"
+    command = ["leaderboard", "import", archive(tmp_path, tasks(UTILS)), "--data", stand_in, "--out", out]
+    assert main([*map(str, command), "--license", "MIT", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["accepted"], told["items"], told["metric"], told["left_out"]) == (True, 2 * ITEMS, "acc_norm", [])
+    assert "hf_secret" not in "".join(path.read_text() for path in out.iterdir())
+
+    report = check_path(out, SeasonRules())
+    (checked,) = report.tasks
+    assert checked.items is not None
+    (name,) = write_tasks(tmp_path / "season", report.content_id, [(checked.task, checked.items)])
+
+    import datasets
+
+    def stood_in(path: str, name: str, **_: object) -> Any:
+        splits = ("dev", "test")
+        return datasets.DatasetDict({split: datasets.Dataset.from_list(rows(name, split)) for split in splits})
+
+    asked = requests(tmp_path / "season", name)
+    monkeypatch.setattr(datasets, "load_dataset", stood_in)
+    own = requests(written(tmp_path / "desk", tasks(UNFENCED)), "quiz")
+    assert asked == own
+    assert len(own) == 2 * ITEMS * 4
+    assert own[0][0].startswith("About the ")
+
+
+def test_a_patch_that_changes_lm_eval_itself_is_refused() -> None:
+    head = b"diff --git a/lm_eval/api/metrics.py b/lm_eval/api/metrics.py\n"
+    with pytest.raises(UserError, match=r"changes lm_eval/api/metrics.py"):
+        patch_files(head + b"index 1..2 100644\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "p")
+    with pytest.raises(UserError, match=r"adds lm_eval/api/new.py"):
+        patch_files(head.replace(b"metrics", b"new") + b"new file mode 100644\n--- /dev/null\n+++ b/x\n", "p")
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("/etc", {}),
+        ("json", {"data_files": "/etc/passwd"}),
+        ("owner/quiz", {"data_files": {"test": ["../../x.json"]}}),
+        ("owner/quiz", {"data_files": "https://elsewhere/x"}),
+        ("owner/quiz", {"storage_options": {}}),
+        ("../quiz", {}),
+    ],
+)
+def test_code_of_others_gets_data_of_the_hub_and_nothing_else_of_the_desk(
+    tmp_path: Path, path: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match="not a data set of the Hub"):
+        data_of(tmp_path)(Needed(path, None, options))
+
+
+def test_a_folder_brings_what_its_tasks_include_from_above(tmp_path: Path) -> None:
+    folder = written(tmp_path / "mine", tasks(UTILS))
+    source = source_of(folder / "deep", "quiz")
+    assert (source.root, sorted(source.files)) == (str(folder), sorted(tasks(UTILS)))
+
+
+def test_a_task_with_a_prompt_for_each_choice_is_refused_and_not_asked_by_its_first() -> None:
+    pairs = [("He left because the dog", " ran."), ("He left because the cat", " ran.")]
+    instances = [SimpleNamespace(doc_id=0, idx=k, args=pair, doc={}) for k, pair in enumerate(pairs)]
+    task = SimpleNamespace(
+        config=SimpleNamespace(task="who"), OUTPUT_TYPE="multiple_choice", _metric_fn_list={"acc": None},
+        set_fewshot_seed=lambda seed: None, build_all_requests=lambda **_: None, instances=instances,
+    )  # fmt: skip
+    with pytest.raises(AskingError, match="2 prompts, one for each choice"):
+        list(asked_items(task))
