@@ -4,11 +4,15 @@ Reads ``/job/plan.json``. Answers each line of its input with one line: the data
 or, once there is no such, its items. Data comes as a line in turn: an Arrow stream of every split.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 TASKS = Path("/job/tasks")
 FILE_LOADERS = ("json", "csv", "text", "parquet", "arrow")
@@ -17,13 +21,13 @@ FILE_LOADERS = ("json", "csv", "text", "parquet", "arrow")
 class Data:
     """Stands where ``datasets.load_dataset`` stood: files of the job are read, all else is asked for once."""
 
-    def __init__(self, plan, ask):  # type: ignore[no-untyped-def]
+    def __init__(self, plan: Mapping[str, Any], ask: Callable[[Any], Any]) -> None:
         import datasets
 
         self._real, self._datasets, self._plan, self._ask = datasets.load_dataset, datasets, plan, ask
-        self._known = {}  # type: ignore[var-annotated]
+        self._known: dict[str, Any] = {}
 
-    def load(self, path=None, name=None, **options):  # type: ignore[no-untyped-def]
+    def load(self, path: Any = None, name: Any = None, **options: Any) -> Any:
         """The data, as ``load_dataset`` gives it."""
         split = options.pop("split", None)
         options = {key: value for key, value in options.items() if value is not None and key != "trust_remote_code"}
@@ -36,7 +40,7 @@ class Data:
             self._known[key] = self._splits(self._ask(json.loads(key)))
         return self._known[key] if split is None else self._known[key][split]
 
-    def _splits(self, answer):  # type: ignore[no-untyped-def]
+    def _splits(self, answer: Mapping[str, str]) -> Any:
         import pyarrow as pa
 
         if "why" in answer:
@@ -45,7 +49,7 @@ class Data:
         made = {split: self._datasets.Dataset(table) for split, table in tables.items()}
         return self._datasets.DatasetDict(made)
 
-    def _placed(self, named):  # type: ignore[no-untyped-def]
+    def _placed(self, named: Any) -> Any:
         """Where the job has the files that a task names: as it was on the desk, or beside some task."""
         if isinstance(named, dict):
             return {split: self._placed(part) for split, part in named.items()}
@@ -76,16 +80,16 @@ def main() -> None:
 
     datasets.disable_progress_bars()
 
-    def answer(told):  # type: ignore[no-untyped-def]
+    def answer(told: Mapping[str, Any]) -> None:
         out.write(json.dumps(told) + "\n")
         out.flush()
 
-    def ask(needed):  # type: ignore[no-untyped-def]
+    def ask(needed: Any) -> Any:
         answer({"need": needed})
         return json.loads(sys.stdin.readline())
 
     sys.stdin.readline()
-    datasets.load_dataset = Data(plan, ask).load  # type: ignore[no-untyped-call]
+    datasets.load_dataset = Data(plan, ask).load
     try:
         tasks = loaded_tasks(str(TASKS), plan["task"])
         items = [

@@ -153,7 +153,10 @@ def imported(source: TaskSource, find_data: FindData) -> Imported:
 
 
 def _imported(source: TaskSource, told: Mapping[str, Any]) -> Imported:
-    asked = [AskedItem(*one[:4], tuple(one[4]), one[5]) for one in told["items"]]
+    asked = [
+        AskedItem(task, doc_id, question, context, tuple(choices), gold)
+        for task, doc_id, question, context, choices, gold in told["items"]
+    ]
     left_out = tuple(
         LeftOut(
             what=f"{one.task} item {one.doc_id}",
