@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from e2lm import Command, TaskSuite, hookimpl
+from e2lm import Command, TaskSuite, Verb, hookimpl
+from e2lm.answer import Answer
 from e2lm.command import Action
 
 
@@ -39,14 +42,6 @@ def e2lm_register_tasks() -> Iterable[TaskSuite]:
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
     """``e2lm tasks`` and ``e2lm compete``."""
-    actions = {
-        name: Action(help, f"e2lm_tasks.building.command:configure_{name}", f"e2lm_tasks.building.command:run_{name}")
-        for name, help in {
-            "list": "list the task suites of the installed plugins",
-            "build": "build multiple-choice tasks from text that no model was trained on",
-            "ladder": "at which checkpoint each rung of the ladder turns on in a run",
-        }.items()
-    }
     entry = {
         name: Action(help, f"e2lm_tasks.compete.command:configure_{name}", f"e2lm_tasks.compete.command:run_{name}")
         for name, help in {
@@ -56,6 +51,34 @@ def e2lm_register_commands() -> Iterable[Command]:
         }.items()
     }
     return [
-        Command.with_actions("tasks", "List task suites, or build one from held-out text.", actions),
+        _tasks_command(),
         Command.with_actions("compete", "Enter the E2LM competition: check and export an entry.", entry),
     ]
+
+
+def _tasks_command() -> Command:
+    actions = {
+        name: Action(help, f"e2lm_tasks.building.command:configure_{name}", f"e2lm_tasks.building.command:run_{name}")
+        for name, help in {
+            "list": "list the task suites of the installed plugins",
+            "build": "build multiple-choice tasks from text that no model was trained on",
+            "ladder": "at which checkpoint each rung of the ladder turns on in a run",
+        }.items()
+    }
+    return Command.with_actions("tasks", "List task suites, or build one from held-out text.", actions)
+
+
+@hookimpl
+def e2lm_register_verbs() -> Iterable[Verb]:
+    """What ``e2lm.build_tasks(...)`` does from Python."""
+    return [
+        Verb("build_tasks", "(corpus, out, **options)", "Tasks from text that no model was trained on.",
+             "e2lm_tasks.plugin:build_tasks"),
+    ]  # fmt: skip
+
+
+def build_tasks(
+    corpus: str | PathLike[str] | Sequence[str | PathLike[str]], out: str | PathLike[str], **options: Any
+) -> Answer:
+    """The card of the tasks that were made of ``corpus`` into the folder ``out``; options are those of the command."""
+    return _tasks_command().answer({"corpus": corpus, "out": out, **options}, "build")

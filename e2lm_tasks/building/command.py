@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm import E2LMError, TaskSuite, UserError
+from e2lm.answer import Answer
 from e2lm.argument import COUNT, SEED, folder_to_write
 from e2lm.atomic_file import whole_folder
 from e2lm.kind import checked_name
@@ -50,49 +51,34 @@ def configure_ladder(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run_ladder(arguments: Namespace) -> int:
-    """Say at which checkpoint each rung turns on; 0."""
+def run_ladder(arguments: Namespace) -> Answer:
+    """At which checkpoint each rung turns on."""
     from e2lm.results import read_scores
     from e2lm_tasks.building.ladder import ladder_report, ladder_text, shown_by_runs
 
     rungs = ladder_report(read_scores(arguments.scores).scores, arguments.name)
-    if arguments.json:
-        found = {"rungs": [rung.as_json() for rung in rungs], "p_over_runs": shown_by_runs(rungs)}
-        print(json.dumps(found, indent=1))
-    else:
-        print(ladder_text(rungs))
-    return 0
+    found = {"rungs": [rung.as_json() for rung in rungs], "p_over_runs": shown_by_runs(rungs)}
+    return Answer(found, lambda: ladder_text(rungs), rows="rungs")
 
 
-def run_list(arguments: Namespace) -> int:
-    """Print the suites of all plugins; 0."""
+def run_list(arguments: Namespace) -> Answer:
+    """The suites of all plugins."""
     suites: list[TaskSuite] = plugin_manager().all("e2lm_register_tasks", TaskSuite, "task suite")
-    if arguments.json:
-        rows = [{"name": one.name, "folder": str(one.folder), "description": one.description} for one in suites]
-        print(json.dumps({"suites": rows}, indent=1))
-        return 0
-    for suite in suites:
-        print(f"{suite.name}  {suite.folder}\n    {suite.description}")
-    return 0
+    rows = [{"name": one.name, "folder": str(one.folder), "description": one.description} for one in suites]
+    lines = [f"{suite.name}  {suite.folder}\n    {suite.description}" for suite in suites]
+    return Answer({"suites": rows}, lambda: "\n".join(lines), rows="suites")
 
 
-def run_build(arguments: Namespace) -> int:
-    """Build a suite and write it, unless it is there already; 0."""
+def run_build(arguments: Namespace) -> Answer:
+    """The card of a suite, which is written unless it is there already."""
     _check_free(arguments.out)
     suite = _suite(arguments)
     state = _state(arguments.out, suite)
     if state != "unchanged" and not arguments.dry_run:
         _write(arguments.out, suite)
-    if arguments.json:
-        print(
-            json.dumps(
-                {"folder": str(arguments.out), "written": state != "unchanged" and not arguments.dry_run} | suite.card,
-                indent=1,
-            )
-        )
-        return 0
-    print(_summary(suite, arguments.out, state, arguments.dry_run))
-    return 0
+    written = state != "unchanged" and not arguments.dry_run
+    found = {"folder": str(arguments.out), "written": written} | suite.card
+    return Answer(found, lambda: _summary(suite, arguments.out, state, arguments.dry_run))
 
 
 def _suite(arguments: Namespace) -> Suite:

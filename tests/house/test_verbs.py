@@ -158,7 +158,7 @@ CASES: dict[str, tuple[Call, Callable[[Inputs], list[object]]]] = {
     ),
 }  # fmt: skip
 #: These write a folder: each has a test of its own below.
-WRITING = {"distil", "decide", "merge", "train"}
+WRITING = {"build_tasks", "distil", "decide", "merge", "train"}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -218,6 +218,16 @@ def test_a_merge_a_training_and_a_decision_are_those_of_their_commands(
     money = {"current": current, "budget_flops": 1e20, "cost_per_flop": 1e-16, "value_per_point": 9}
     found = e2lm.decide(inputs.losses, columns=LAW, **money)
     assert found.json() == told(words, capsys)
+
+
+def test_tasks_are_built_as_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import pydoc_data.topics
+
+    prose = tmp_path / "prose.txt"
+    prose.write_text("\n\n".join(pydoc_data.topics.topics.values()), encoding="utf-8")
+    typed = ["tasks", "build", "--corpus", prose, "--out", tmp_path / "tasks", "--items", "100", "--dry-run"]
+    made = e2lm.build_tasks(prose, tmp_path / "tasks", items=100, dry_run=True)
+    assert made.json() == told(typed, capsys)
 
 
 def test_scores_and_tables_at_hand_are_taken_as_files_are(curves: Path, losses: Path) -> None:
