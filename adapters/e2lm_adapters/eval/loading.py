@@ -60,7 +60,9 @@ class LiveModel:
         self._is_merged = is_merged
         self._always = next((f"--model-args {name}" for name in MORE_THAN_WEIGHTS if arguments.get(name)), "")
         self._swapper: WeightSwapper | None = None
-        self._built_from: Path | None = None
+        #: From this folder the live model differs in its weights at most. Always that of the last checkpoint: an
+        #: earlier one may have been fetched, or arranged, and be gone by now.
+        self._like: Path | None = None
         self._brought: Checkpoint | None = None
         self.lm: Any = None
         #: That and why the model was built anew for the present checkpoint; empty where weights were swapped.
@@ -111,7 +113,7 @@ class LiveModel:
         own, engines = f"the model was built anew: {why}" if why else "", str(getattr(self.lm, "built_anew", ""))
         told = "; ".join(filter(None, (own, engines)))
         if why and told != self.built_anew:
-            log.warning("%s: the model is built anew: %s", self._built_from, why)
+            log.warning("%s: the model is built anew: %s", self._like, why)
         self.built_anew = told
 
     def _load(self, checkpoint: Checkpoint, reader: ReadAhead) -> str:
@@ -123,6 +125,7 @@ class LiveModel:
         if self.lm is not None and not why:
             why = self._why_not_swapped(tensors, folder)
             if not why:
+                self._like = folder
                 return ""
         was_there = self.lm is not None
         self._build_from(folder)
@@ -149,7 +152,7 @@ class LiveModel:
         require_loadable(folder, self._arguments)
         self._release()
         self.lm = self._build(folder)
-        self._built_from = folder
+        self._like = folder
         if self._takes_folders or self._always:
             return
         try:
@@ -164,7 +167,7 @@ class LiveModel:
         """The old model goes before the new one comes."""
         was_there = self.lm is not None
         self.close()
-        self.lm = self._swapper = self._built_from = None
+        self.lm = self._swapper = self._like = None
         if was_there:
             gc.unfreeze()  # what was there when the search for garbage was paused is looked at again
             gc.collect()
@@ -176,9 +179,9 @@ class LiveModel:
     def _why_built_anew(self, folder: Path) -> str:
         if self._always:
             return self._always
-        if self._built_from is None or folder == self._built_from:
+        if self._like is None or folder == self._like:
             return ""
-        return difference(self._built_from, folder, self._arguments)
+        return difference(self._like, folder, self._arguments)
 
 
 # -- before a model is built --------------------------------------------------------------------------------------

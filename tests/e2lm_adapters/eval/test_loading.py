@@ -137,6 +137,23 @@ def test_a_checkpoint_is_scored_with_all_that_is_its_own(
     np.testing.assert_allclose(ours, alone(run / "checkpoint-10", tmp_path / "stock", tasks), rtol=0, atol=1e-4)
 
 
+def test_where_the_first_checkpoints_are_no_more_at_hand_the_next_ones_are_still_swapped(
+    run: Path, tasks: Path, tmp_path: Path
+) -> None:
+    for step in (20, 30, 40):
+        shutil.copytree(run / "checkpoint-10", run / f"checkpoint-{step}")
+    another_rope_base(run / "checkpoint-40")
+    for file in (run / "checkpoint-0").glob("tok*.json"):
+        shutil.copy(file, run)
+    for file in run.glob("checkpoint-*/tok*.json"):
+        file.unlink()  # so that each is put together, and no more than two are kept
+    assert evaluated(run, tmp_path / "out", tasks, "--hub-cache", str(tmp_path / "cache")) == 0
+    built = [(one["what"], one["why"]) for one in record(tmp_path / "out")["notes"] if "built anew" in one["why"]]
+    assert [what for what, _ in built] == ["run, step 40"]
+    assert "rope_parameters in config.json is another" in built[0][1]
+    np.testing.assert_array_equal(logliks(tmp_path / "out", "run", 10), logliks(tmp_path / "out", "run", 30))
+
+
 def test_what_says_only_where_files_come_from_changes_nothing(
     run: Path, tasks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
