@@ -18,7 +18,7 @@ TASKS = Path("/job/tasks")
 FILE_LOADERS = ("json", "csv", "text", "parquet", "arrow")
 
 
-class Data:
+class DataAskedFor:
     """Stands where ``datasets.load_dataset`` stood: files of the job are read, all else is asked for once."""
 
     def __init__(self, plan: Mapping[str, Any], ask: Callable[[Any], Any]) -> None:
@@ -89,7 +89,7 @@ def main() -> None:
         return json.loads(sys.stdin.readline())
 
     sys.stdin.readline()
-    datasets.load_dataset = Data(plan, ask).load
+    datasets.load_dataset = DataAskedFor(plan, ask).load
     try:
         tasks = loaded_tasks(str(TASKS), plan["task"])
         items = [
