@@ -51,7 +51,7 @@ def parsed(line: str) -> None:
     words = shlex.split(line)[1:]
     while words and words[0] == "--plugin":
         words = words[2:]
-    if words[0] in ("--help", "--version"):
+    if words[0] in ("--help", "--version", "help"):
         return
     command: Command = _command(words[0], plugin_manager())
     if command.takes_rest:
