@@ -19,7 +19,7 @@ ROOTS = ("plugins", "adapters", "leaderboard", ".")
 #: In the order in which a stranger asks for them.
 PACKAGES = (
     *("e2lm", "e2lm_adapters", "e2lm_signal", "e2lm_scaling", "e2lm_merge", "e2lm_curriculum"),
-    *("e2lm_tasks", "e2lm_leaderboard", "e2lm_demo", "e2lm_testing"),
+    *("e2lm_tasks", "e2lm_leaderboard", "e2lm_demo", "e2lm_view", "e2lm_testing"),
 )
 
 HEAD = """\

@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "e2lm_adapters": frozenset({"e2lm"}),
     "e2lm_curriculum": frozenset({"e2lm"}),
     "e2lm_demo": frozenset({"e2lm"}),
+    "e2lm_view": frozenset({"e2lm"}),
     "e2lm_leaderboard": frozenset({"e2lm"}),
     "e2lm_merge": frozenset({"e2lm"}),
     "e2lm_scaling": frozenset({"e2lm"}),
