@@ -42,7 +42,7 @@ say = Catalogue(
         # -- the table
         "heading": "e2lm view",
         "task": "task",
-        "metric": "metric",
+        "score": "{value:.3f} ± {half:.3f}",
         "chance": "chance",
         "leads": "leads",
         "beyond": "beyond the interval",

@@ -9,8 +9,8 @@ from typing import Any
 
 from e2lm.chart import CATEGORIES, Chart, Line, Mark
 from e2lm.errors import UserError, nearest_names
-from e2lm.interval import Interval, normal_quantile
-from e2lm.messages import Html, escaped, interval
+from e2lm.interval import normal_quantile
+from e2lm.messages import Html, escaped, number
 from e2lm.page import STYLE, document, figures, note, section, strong, table
 from e2lm_view.items import KEPT
 from e2lm_view.messages import say
@@ -118,27 +118,25 @@ def _chart(seen: Seen, task: str, metric: str) -> Chart:
 
 
 def _standing_table(seen: Seen) -> Html:
-    head = [say("task"), say("metric"), say("chance"), *seen.runs, say("leads")]
+    head = [say("task"), say("leads"), *seen.runs, say("chance")]
     rows = [_standing_row(one, seen.runs) for one in seen.overview["standings"]]
-    return Html(
-        section(say("scores_table")) + table(say("scores_table"), head, rows, set(range(2, 3 + len(seen.runs))))
-    )
+    numbers = set(range(2, 3 + len(seen.runs)))
+    return Html(section(say("scores_table")) + table(say("scores_table"), head, rows, numbers))
 
 
 def _standing_row(one: dict[str, Any], runs: Sequence[str]) -> list[str]:
-    cells = []
-    for run in runs:
-        own = one["runs"].get(run)
-        if own is None or own["value"] is None:
-            cells.append("–")
-        else:
-            half = own["half"]
-            ends = Interval(own["value"] - half, own["value"] + half) if half is not None else None
-            cells.append(f"{own['value']:.3f}" if ends is None else interval(own["value"], ends))
+    cells = [_score(one["runs"].get(run)) for run in runs]
     leader = next(iter(one["runs"])) if len(one["runs"]) > 1 else ""
-    verdict = say("beyond" if one["beyond"] else "not_beyond")
-    lead = Html(f"{strong(leader, good=one['beyond'])} <small>{escaped(verdict)}</small>") if leader else verdict
-    return [one["task"], one["metric"], "–" if one["chance"] is None else f"{one['chance']:.3f}", *cells, lead]
+    verdict = Html(f"<small>{escaped(say('beyond' if one['beyond'] else 'not_beyond'))}</small>")
+    lead = Html(f"{strong(leader, good=one['beyond'])}<br>{verdict}") if leader else verdict
+    task = Html(f"{escaped(one['task'])}<br><small>{escaped(one['metric'])}</small>")
+    return [task, lead, *cells, number(one["chance"])]
+
+
+def _score(own: dict[str, Any] | None) -> str:
+    if own is None or own["value"] is None or own["half"] is None:
+        return number(None if own is None else own["value"])
+    return say("score", value=own["value"], half=own["half"])
 
 
 def _verdict_table(told: dict[str, Any]) -> str:

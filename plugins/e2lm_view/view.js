@@ -103,7 +103,7 @@
     drawn.append(svg("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, xLabel));
     if (mark) {
       drawn.append(svg("line", { class: "chance", x1: left, x2: width - right, y1: py(mark.y), y2: py(mark.y) }));
-      drawn.append(svg("text", { x: width - right, y: py(mark.y) - 4, "text-anchor": "end" }, mark.label));
+      drawn.append(svg("text", { x: left + 5, y: py(mark.y) - 4 }, mark.label));
     }
     const pieces = (x, y) => {
       const found = [[]];
