@@ -69,10 +69,15 @@ def _whole_items(seen: Seen, task: str) -> dict[str, Any]:
 
 
 def _data(data: dict[str, Any]) -> str:
-    words = {key.removeprefix("ui."): say.english[key] for key in say.english if key.startswith("ui.")}
-    own = {**data, "words": words, "colors": CATEGORIES, "quantile": normal_quantile()}
+    own = {**data, "words": _words(), "colors": CATEGORIES, "quantile": normal_quantile()}
     text = json.dumps(own, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="data">{text}</script>'
+
+
+def _words() -> dict[str, str]:
+    """What the script says; where a value belongs stands its name in braces."""
+    keys = [key.removeprefix("ui.") for key in say.fields if key.startswith("ui.")]
+    return {key: say.word("ui", key, **{name: f"{{{name}}}" for name in say.fields[f"ui.{key}"]}) for key in keys}
 
 
 # -- what needs no script -------------------------------------------------------------------------------------------
@@ -94,11 +99,8 @@ def _body(seen: Seen, data: str) -> str:
 
 
 def _charts(seen: Seen) -> list[Chart]:
-    """The task that says most first: the largest lead against its interval."""
-    order = sorted(
-        seen.standings, key=lambda one: (not one.is_beyond, -abs(one.lead) / one.half if one.half > 0 else 0.0)
-    )
-    return [_chart(seen, one.task, one.metric) for one in order[:MOST_PICTURES]]
+    """The task that says most first."""
+    return [_chart(seen, one.task, one.metric) for one in seen.standings[:MOST_PICTURES]]
 
 
 def _chart(seen: Seen, task: str, metric: str) -> Chart:
@@ -145,5 +147,5 @@ def _verdict_table(told: dict[str, Any]) -> str:
     names = ("time", "state", "rule", "series", "step", "value", "threshold")
     rows = [["" if one[name] is None else str(one[name]) for name in names] for one in told["verdicts"]]
     unread = note(say("unread_verdicts", count=told["unread"])) if told["unread"] else ""
-    shown = table(say("verdicts_table"), [say(f"verdict_{name}") for name in names], rows) if rows else ""
+    shown = table(say("verdicts_table"), [say.word("verdict", name) for name in names], rows) if rows else ""
     return f"{section(say('verdicts_table'))}{shown}{unread}"

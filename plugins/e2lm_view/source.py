@@ -26,7 +26,7 @@ from e2lm.scores import Scores
 from e2lm_view.forecasts import fans_of
 from e2lm_view.items import Items, items_of
 from e2lm_view.messages import say
-from e2lm_view.standing import Standing, answer, note, standings
+from e2lm_view.standing import Standing, answer, known_error, note, standings
 
 VERDICTS_FILE = "verdicts.jsonl"
 #: By which a task is judged where it has several, the first that is there; else the first that has a direction.
@@ -106,10 +106,9 @@ class Seen:
 
     @cached_property
     def standings(self) -> list[Standing]:
-        """Where the runs stand on each task."""
-        return standings(
-            self.frame, {task: (names[0], self._is_higher(task, names[0])) for task, names in self.metrics.items()}
-        )
+        """Where the runs stand on each task, the clearest lead first."""
+        judged_by = {task: (names[0], self._is_higher(task, names[0])) for task, names in self.metrics.items()}
+        return sorted(standings(self.frame, judged_by), key=lambda one: (not one.is_beyond, -one.clearness, one.task))
 
     def _is_higher(self, task: str, metric: str) -> bool:
         return self.directions.is_higher_better(task, metric)
@@ -122,7 +121,7 @@ class Seen:
             "answer": answer(self.standings),
             "note": note(self.standings),
             "runs": self.runs,
-            "tasks": self.tasks,
+            "tasks": [one.task for one in self.standings],
             "metrics": self.metrics,
             "standings": [one.as_json() for one in self.standings],
             "verdicts": verdicts,
@@ -139,6 +138,8 @@ class Seen:
             )
             columns = {"s": "step", "t": "tokens", "f": "flops", "v": "value", "e": "stderr"}
             ordered = own.sort_values("step")
+            pairs = zip(ordered["value"].tolist(), ordered["stderr"].tolist(), ordered["n"].tolist(), strict=True)
+            ordered = ordered.assign(stderr=[known_error(*one) for one in pairs])
             lists = {key: [_short(one) for one in ordered[name].tolist()] for key, name in columns.items()}
             entry["runs"][str(run)] = {key: one for key, one in lists.items() if any(x is not None for x in one)}
         return found

@@ -65,6 +65,11 @@ class Standing:
             for one in self.scores[1:]
         )
 
+    @property
+    def clearness(self) -> float:
+        """The lead in lengths of what it has to be larger than; 0 where that is unknown."""
+        return self.lead / self.half if self.half > 0 and math.isfinite(self.lead) else 0.0
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, None where a number is unknown."""
         half = normal_quantile()
@@ -104,10 +109,25 @@ def _standing(task: str, metric: str, higher: bool, rows: pd.DataFrame, quantile
     for run, own in rows.groupby("series"):
         chosen = own[own[axis] == max(shared)] if shared else own
         row = chosen.sort_values(["step"]).iloc[-1]
-        scores.append(RunScore(str(run), float(row["value"]), float(row["stderr"]), float(row[axis])))
+        error = known_error(float(row["value"]), float(row["stderr"]), int(row["n"]))
+        scores.append(RunScore(str(run), float(row["value"]), error, float(row[axis])))
     scores.sort(key=lambda one: (-one.value if higher else one.value, one.run))
     chance = float(rows["chance"].dropna().median()) if "chance" in rows and rows["chance"].notna().any() else math.nan
     return Standing(task, metric, tuple(scores), chance, higher, axis, bool(shared), quantile, comparisons)
+
+
+def known_error(value: float, stderr: float, n: int) -> float:
+    """``stderr``, where it is no certainty of 0: of a share of ``n`` items that of one more right and one more wrong.
+
+    >>> known_error(0.5, 0.1, 25), round(known_error(1.0, 0.0, 8), 6), known_error(2.5, 0.0, 8)
+    (0.1, 0.106066, nan)
+    """
+    if stderr != 0:
+        return stderr
+    if not (n > 0 and 0 <= value <= 1):
+        return math.nan
+    share = (value * n + 1) / (n + 2)
+    return math.sqrt(share * (1 - share) / n)
 
 
 def answer(all_tasks: Sequence[Standing]) -> str:

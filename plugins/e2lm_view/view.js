@@ -345,7 +345,7 @@
   };
 
   build(); fill();
-  const first = [...data.standings].sort((a, b) => Number(b.beyond) - Number(a.beyond) || (b.half ? Math.abs(b.lead || 0) / b.half : 0) - (a.half ? Math.abs(a.lead || 0) / a.half : 0))[0];
+  const first = data.standings[0];
   const withItems = data.served ? null : Object.keys(data.items)[0];
   const usual = ["t", "s"];
   curvesOf(first.task).then((found) => {

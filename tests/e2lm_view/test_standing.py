@@ -51,6 +51,15 @@ def test_an_unknown_error_is_no_lead() -> None:
     assert answer([one]) == "No run leads beyond the interval on any of 1 task; nearest is a on t, by 0.8 ± ?."
 
 
+def test_an_error_of_zero_is_no_certainty() -> None:
+    (one,) = stood([row("a", 10, "t", "acc", 1.0, 0.0, n=8), row("b", 10, "t", "acc", 0.8, 0.0, n=8)])
+    assert one.half > 0.2
+    assert not one.is_beyond
+    (one,) = stood([row("a", 10, "t", "loss", 2.0, 0.0), row("b", 10, "t", "loss", 3.0, 0.0)], t=("loss", False))
+    assert math.isnan(one.half)
+    assert not one.is_beyond
+
+
 def test_the_sentence_names_leaders_the_largest_first_and_what_is_open() -> None:
     rows = []
     for task, first, second in (("t", 0.9, 0.1), ("u", 0.9, 0.1), ("v", 0.1, 0.9), ("w", 0.5, 0.5)):
