@@ -170,16 +170,12 @@ class Seen:
 
 
 def read(place: Path) -> Seen:
-    """What is at ``place``; rows of one task that were evaluated in different ways are tasks of their own."""
+    """What is at ``place``."""
     source = read_scores(place)
     scores: Scores = source.scores.mean_of_duplicates()
     frame = scores.frame
     if not len(frame):
         raise UserError(f"{place}: {say('nothing')}")
-    if "key" in frame and (frame["key"] != "").any():
-        frame = frame.assign(
-            task=[f"{task} {key}".strip() for task, key in zip(frame["task"], frame["key"], strict=True)]
-        )
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
     return Seen(place, frame, Directions(told=source.directions, metrics=metrics), source.samples)
 

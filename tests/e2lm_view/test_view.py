@@ -143,7 +143,7 @@ def test_mistakes_are_one_line(words: list[str], told: str, out: Path) -> None:
 def test_what_was_evaluated_in_two_ways_is_two_tasks(tmp_path: Path) -> None:
     rows = [row("a", 10, "t", "acc", 0.3, key=key) for key in ('{"shots": 0}', '{"shots": 5}')]  # type: ignore[arg-type]
     Scores.from_rows(rows).write(tmp_path)
-    assert ViewSource(tmp_path).overview()["tasks"] == ['t {"shots": 0}', 't {"shots": 5}']
+    assert ViewSource(tmp_path).overview()["tasks"] == ["t (shots=0)", "t (shots=5)"]
 
 
 def test_the_server_answers_what_is_asked_and_nothing_else(out: Path) -> None:
