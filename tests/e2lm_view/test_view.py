@@ -227,6 +227,6 @@ def test_the_server_shows_what_is_new_without_being_asked(browser: Any, tmp_path
         page.wait_for_selector(".item[data-doc='0'] svg")
         table = Scores.from_rows([row(name, 900, "told", "acc", 0.5) for name in RUNS])
         read_scores(out).scores.with_rows_of(table).write(out)
-        page.wait_for_function("document.querySelector('h1').textContent.startsWith('No run leads')", timeout=15000)
+        page.wait_for_selector("h1:has-text('No run leads')", timeout=15000)
         assert [one for one in looked.requests if not one.startswith((place, "data:"))] == []
         assert looked.errors == []
