@@ -48,10 +48,37 @@ def lm_eval(folder: Path) -> Path:
     return path
 
 
+def bloom(folder: Path) -> Path:
+    path = folder / "tr11_lm-eval_global_step10_2022-07-13-11-29-13.json"
+    axb = {"task_name": "axb", "prompt_name": "exam"}
+    path.write_text(json.dumps({"results": [{**axb, "acc": 0.25, "acc_stderr": 0.01}, {**axb, "f1": 0.5}]}))
+    return path
+
+
+def events(folder: Path) -> Path:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    path = folder / "events.out.tfevents.1700000000.host"
+    values = [Summary.Value(tag=tag, simple_value=value) for tag, value in (("eval/arc/acc", 0.25), ("loss", 2.0))]
+    with path.open("wb") as handle:
+        writer = RecordWriter(handle)
+        for event in (
+            Event(wall_time=1.0, file_version="brain.Event:2"),
+            Event(step=10, summary=Summary(value=values)),
+        ):
+            writer.write(event.SerializeToString())
+        writer.flush()
+    return path
+
+
 SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[tuple[str, str], float]]] = {
     "lighteval": (lighteval, {("arc:easy", "acc"): 0.25}),
     "olmes": (olmes, {("arc", "acc"): 0.25}),
     "trainer-state": (trainer_state, {("train", "loss"): 1.5}),
+    "bloom": (bloom, {("axb", "acc"): 0.25, ("axb", "f1"): 0.5}),
+    "tensorboard": (events, {("eval/arc", "acc"): 0.25, ("run", "loss"): 2.0}),
     "lm-eval": (lm_eval, {("arc", "acc"): 0.25}),
 }
 

@@ -9,21 +9,28 @@ from pathlib import Path
 from e2lm.atomic_file import is_partial_name
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
+from e2lm.results.bloom import BLOOM
+from e2lm.results.event_files import EVENT_FILES
 from e2lm.results.lighteval import LIGHTEVAL
 from e2lm.results.lm_eval import LM_EVAL
 from e2lm.results.olmes import OLMES
 from e2lm.results.result import Notes, Reading, TaskResult
-from e2lm.results.result_format import ResultFile, ResultFormat
+from e2lm.results.result_format import ResultFile, ResultFormat, shell_pattern
 from e2lm.results.trainer_state import TRAINER_STATE
 
 #: A file is read by the first that knows it.
-BUILT_IN = (LIGHTEVAL, OLMES, TRAINER_STATE, LM_EVAL)
+BUILT_IN = (LIGHTEVAL, OLMES, TRAINER_STATE, EVENT_FILES, BLOOM, LM_EVAL)
 HOOK = "e2lm_register_result_formats"
 
-#: Files of programs whose results are not read, by a name that only they have.
+_TABLE = "export a table (CSV) of them"
+_SAMPLES = "items are read as lm-eval logs them, with --log_samples"
+#: Files of programs that are not read, by names that only they have, and what to do.
 NOT_READ = {
-    "HELM": ("per_instance_stats.json", "run_spec.json", "scenario_state.json", "stats.json"),
-    "OpenCompass": ("summary_*.txt",),
+    "HELM": (("per_instance_stats.json", "run_spec.json", "scenario_state.json", "stats.json"), _TABLE),
+    "OpenCompass": (("summary_*.txt",), _TABLE),
+    "Weights & Biases": (("*.wandb",), "export the chart or the history as CSV, or log to TensorBoard too"),
+    "lighteval's items": (("details_*.parquet",), _SAMPLES),
+    "OLMES's items": (("task-*-predictions.jsonl", "task-*-requests.jsonl", "task-*-recorded-inputs.jsonl"), _SAMPLES),
 }
 
 
@@ -56,6 +63,7 @@ def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult
         name = path.name
         owners = [one for one, looked_at in formats if looked_at.match(name)]
         if not owners:
+            _say_not_read(name, notes)
             continue
         file = ResultFile(path, root, reading, notes, beside=beside)
         try:
@@ -70,9 +78,17 @@ def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult
         if found is not None:
             is_known = True
             results += found
+        else:
+            _say_not_read(name, notes)
     if damaged and not is_known:
         raise damaged[0]
     return results if is_known else None
+
+
+def _say_not_read(name: str, notes: Notes) -> None:
+    for program, (patterns, instead) in NOT_READ.items():
+        if shell_pattern(patterns).match(name):
+            notes.count(f"files of {program} are not read: {instead}")
 
 
 def _files(root: Path, notes: Notes) -> Iterator[tuple[Path, frozenset[str]]]:
@@ -104,9 +120,9 @@ def _read(file: ResultFile, formats: Sequence[ResultFormat]) -> list[TaskResult]
 
 def nothing_there(root: Path) -> UserError:
     """That no file below ``root`` is known, with what there is instead."""
-    for program, patterns in NOT_READ.items():
+    for program, (patterns, instead) in NOT_READ.items():
         if any(True for name in patterns for _ in root.rglob(name)):
-            return UserError(f"{root}: these are files of {program}, which are not read; export a table (CSV) of them")
+            return UserError(f"{root}: these are files of {program}, which are not read; {instead}")
     tables = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (".csv", ".tsv", ".parquet")]
     if tables:
         return UserError(f"{root}: no results of a known format below it; of tables give one, as {tables[0]}")

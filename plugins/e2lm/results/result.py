@@ -18,7 +18,7 @@ from e2lm.step_name import UNITS, NamedCount
 SERIES_FIELDS = ("model", "revision", "dtype", "settings")
 TASK_FIELDS = (
     *("shots", "limit", "chat_template", "system_prompt", "gen_kwargs", "version", "items", "hash"),
-    *("harness", "harness_version"),
+    *("harness", "harness_version", "prompt"),
 )
 
 

@@ -92,12 +92,12 @@ class ResultFormat:
     @property
     def looked_at(self) -> re.Pattern[str]:
         """Names of files that are shown to it."""
-        return _pattern((*self.patterns, *self.own))
+        return shell_pattern((*self.patterns, *self.own))
 
     @property
     def owned(self) -> re.Pattern[str]:
         """Names of files that are surely meant to be of this format."""
-        return _pattern(self.own)
+        return shell_pattern(self.own)
 
 
 def _read(path: str) -> bytes:
@@ -113,6 +113,6 @@ def _read(path: str) -> bytes:
 
 
 @cache
-def _pattern(shell: tuple[str, ...]) -> re.Pattern[str]:
+def shell_pattern(shell: tuple[str, ...]) -> re.Pattern[str]:
     """Names that fit one of the ``shell`` patterns; none of them fits nothing."""
     return re.compile("|".join(map(translate, shell)) if shell else r"(?!)")

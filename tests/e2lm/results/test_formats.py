@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,93 @@ def test_a_plugin_brings_a_format_of_its_own(tmp_path: Path, capsys: pytest.Capt
     assert main(call) == 0
     told = json.loads(capsys.readouterr().out)["rows"]
     assert [(one["task"], one["n"]) for one in told] == [("arc (shots=0)", 3), ("arc (shots=5)", 3)]
+
+
+# -- BLOOM --------------------------------------------------------------------------------------------------------
+
+
+def bloom_file(folder: Path, step: int, results: object, date: str = "2022-07-13-11-29-13") -> None:
+    write(folder / "bslmevalfiles" / f"tr11b-ml-results_lm-eval_global_step{step}_{date}.json", {"results": results})
+
+
+def test_blooms_prompts_are_tasks_and_its_step_is_in_the_name(tmp_path: Path) -> None:
+    for step in STEPS:
+        prompted = [
+            {"task_name": "axb", "prompt_name": prompt, metric: value}
+            for prompt, value in (("exam", step / 1e4), ("GPT-3", 0.5))
+            for metric in ("acc", "acc_norm")
+        ]
+        bloom_file(tmp_path / "bloom1b3", step, prompted)
+        bloom_file(tmp_path / "bloom1b3", step, {"piqa": {"acc": step / 1e4, "acc_stderr": 0.1}}, "2022-07-14-00-00-00")
+    write(tmp_path / "bloom1b3" / "bslmeval.json", {"results": {"piqa": {"2022-07-14-00-00-00": {"acc": 0.9}}}})
+    found = rows(tmp_path)
+    assert set(found) == {
+        *(("bloom1b3", f"axb (prompt={one})", metric) for one in ("exam", "GPT-3") for metric in ("acc", "acc_norm")),
+        ("bloom1b3", "piqa", "acc"),
+    }
+    assert found["bloom1b3", "axb (prompt=exam)", "acc"] == found["bloom1b3", "piqa", "acc"] == RISING
+
+
+def test_blooms_one_file_for_all_is_read_where_the_others_are_not_there(tmp_path: Path) -> None:
+    dated = {"2022-07-15-11-47-34": {"acc": 0.25, "prompt_name": "exam", "task_name": "axb"}}
+    write(tmp_path / "bloom1b3" / "bslmeval.json", {"results": {"axb+exam": dated}})
+    assert rows(tmp_path) == {("bloom1b3", "axb", "acc"): [(0, 0.25)]}
+
+
+# -- event files --------------------------------------------------------------------------------------------------
+
+
+def event_file(folder: Path, stamp: int, points: list[tuple[str, int, float]]) -> Path:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install 'e2lm[tensorboard]'")
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"events.out.tfevents.{stamp}.host"
+    with path.open("wb") as handle:
+        writer = RecordWriter(handle)
+        writer.write(Event(wall_time=1.0, file_version="brain.Event:2").SerializeToString())
+        for tag, step, value in points:
+            told = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+            writer.write(Event(wall_time=1.0, step=step, summary=told).SerializeToString())
+        writer.flush()
+    return path
+
+
+def test_every_scalar_of_event_files_is_a_value_and_a_resumed_run_goes_on(tmp_path: Path) -> None:
+    for run in ("a", "deep/b"):
+        event_file(tmp_path / run, 1700000000, [("eval/arc/acc", step, 0.25) for step in (1000, 2000)])
+        event_file(tmp_path / run, 1700000500, [("eval/arc/acc", step, 0.5) for step in (2000, 3000)])
+    event_file(tmp_path / "a", 1700000900, [("loss", 1000, 4.0), ("by_tokens/loss", 4096, 4.0), ("loss", 1000, 2.0)])
+    source = read_scores(tmp_path)
+    assert rows(tmp_path) == {
+        **{(run, "eval/arc", "acc"): [(1000, 0.25), (2000, 0.5), (3000, 0.5)] for run in ("a", "deep/b")},
+        ("a", "run", "loss"): [(1000, 2.0)],
+    }
+    assert any("1 values were logged again at the same step" in one for one in source.notes)
+    assert any("was evaluated more than once" in one for one in source.notes)
+
+
+def test_without_tensorboard_event_files_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "events.out.tfevents.1.host").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_file_loader", None)
+    with pytest.raises(UserError, match=r"pip install 'e2lm\[tensorboard\]'"):
+        read_scores(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("run-1/run-1.wandb", "Weights & Biases, which are not read; export the chart or the history as CSV"),
+        ("details/m/details_arc_2025.parquet", "lighteval's items, which are not read"),
+        ("task-000-arc-predictions.jsonl", "OLMES's items, which are not read"),
+    ],
+)
+def test_what_is_not_read_is_named_alone_and_beside_what_is(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(UserError, match=said):
+        read_scores(tmp_path)
+    write(tmp_path / "results_2025-08-01T00-00-00.json", {"results": {"arc": {"acc,none": 0.25}}})
+    assert any("are not read" in one for one in read_scores(tmp_path).notes)

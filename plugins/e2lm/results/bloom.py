@@ -1,0 +1,73 @@
+"""Evaluations of BLOOM: ``MODEL/bslmevalfiles/RUN_lm-eval_global_step340500_DATE.json`` and ``MODEL/bslmeval.json``.
+
+Fields as in bigscience-workshop/bigscience, ``evaluation/results/tr11``: those of their fork of lm-eval have a list
+``results`` with ``task_name``, ``prompt_name`` and one metric each; those of lm-eval 0.2 an object by task.
+``bslmeval.json`` has both by date, and no step; it repeats the files, so it is read only where none lies beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from e2lm.results.lm_eval import plain_rows
+from e2lm.results.result import TaskResult
+from e2lm.results.result_format import ResultFile, ResultFormat
+from e2lm.scores import ScoreRow
+
+ALL, ONE, FOLDER = "bslmeval.json", "*_lm-eval_global_step*.json", "bslmevalfiles"
+_NAME = re.compile(r"(?P<run>.+?)_lm-eval_global_step(?P<step>[0-9]{1,18})_?(?P<date>[0-9-]*)")
+
+
+def read_bloom(file: ResultFile) -> list[TaskResult] | None:
+    """One result for each task and prompt, and of ``bslmeval.json`` for each date."""
+    match = _NAME.fullmatch(file.path.stem)
+    if (match is None and file.path.name != ALL) or not file.has_keys("results"):
+        return None
+    folder = file.path.parent
+    if match is None:
+        if not file.alone and any(True for _ in folder.glob(f"{FOLDER}/{ONE}")):
+            return []
+        return [_result(file, folder.name, 0, date, one) for date, one in _dated(file.data["results"])]
+    series = folder.parent.name if folder.name == FOLDER else match["run"]
+    return [_result(file, series, int(match["step"]), match["date"], one) for one in _entries(file.data["results"])]
+
+
+def _entries(results: Any) -> Iterator[Mapping[str, Any]]:
+    """The values of each task and prompt, under ``task_name`` and ``prompt_name``."""
+    if isinstance(results, Mapping):
+        yield from ({"task_name": task, **values} for task, values in results.items() if isinstance(values, Mapping))
+        return
+    by_prompt: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in results if isinstance(results, list) else ():
+        if isinstance(one, Mapping) and one.get("task_name"):
+            place = (str(one["task_name"]), str(one.get("prompt_name") or ""))
+            by_prompt.setdefault(place, {}).update(one)
+    yield from by_prompt.values()
+
+
+def _dated(results: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, dates in results.items() if isinstance(results, Mapping) else ():
+        task = str(name).partition("+")[0]
+        for date, values in dates.items() if isinstance(dates, Mapping) else ():
+            if isinstance(values, Mapping):
+                yield str(date), {"task_name": task, **values}
+
+
+def _result(file: ResultFile, series: str, step: int, date: str, values: Mapping[str, Any]) -> TaskResult:
+    task, prompt = str(values["task_name"]), str(values.get("prompt_name") or "none")
+    about = {
+        "model": series,
+        "harness": "lm-eval (bigscience)" if "prompt_name" in values else "lm-eval",
+        "prompt": prompt,
+    }
+    rows = plain_rows(values, ScoreRow(series, step, task, "", math.nan))
+    has_step = file.path.name != ALL
+    return TaskResult(tuple(rows), task, series, step, file.path, about=about, when=date, has_step=has_step)
+
+
+BLOOM = ResultFormat(
+    "bloom", "Evaluations of BLOOM, of lm-eval and of BigScience's fork.", read_bloom, patterns=(), own=(ONE, ALL)
+)
