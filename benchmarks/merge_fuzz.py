@@ -5,24 +5,29 @@
 
 Tiny models of eight families; every method that both sides have, in slices or whole, with gradients, filters, anchors
 and merge keys of YAML, weights of zero, scales and weights beside a source, slices of one layer, output types. Both
-sides get the same text. What is drawn at random on either side (DARE, DELLA) is compared where nothing is dropped, else
-by names, shapes and types alone.
+sides get the same text. What is drawn at random (DARE, DELLA) is drawn here for both sides out of the differences
+themselves, so that they drop the same. A method is asked for the parameters that were in fewest equal results so far;
+which there are is read from mergekit, and what this file does not know is told. Spherical means that lie outside of
+the tolerance are held against mergekit in float64: where they equal that, it is mergekit's own rounding in float32.
+Two families have a vocabulary for every model; their embeddings are compared token by token.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import random
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -43,35 +48,61 @@ Numbers = dict[str, tuple[float, float]]
 WEIGHT: Numbers = {"weight": (-0.5, 1.5)}
 DENSITY: Numbers = {**WEIGHT, "density": (0.05, 1.0)}
 DELTAS: Numbers = {"lambda": (0.2, 1.5)}
+#: Density with and less epsilon has to lie between 0 and 1.
+RANKED: Numbers = {"weight": (0.1, 1.5), "density": (0.3, 0.7), "epsilon": (0.02, 0.28)}
+ON_DELTAS = ("normalize", "int8_mask", "rescale")
 METHODS: dict[str, tuple[int, int, bool, Numbers, Numbers, tuple[str, ...]]] = {
     "linear": (1, 3, False, WEIGHT, {}, ("normalize",)),
     "slerp": (1, 1, True, {}, {"t": (0, 1)}, ()),
     "nuslerp": (2, 2, False, {"weight": (0.1, 1.5)}, {}, ("nuslerp_row_wise", "nuslerp_flatten")),
-    "multislerp": (2, 3, False, {"weight": (0.1, 1.5)}, {}, ("normalize_weights",)),
-    "karcher": (2, 3, False, {}, {}, ()),
+    "multislerp": (2, 3, False, {"weight": (0.1, 1.5)}, {"eps": (1e-9, 1e-7)}, ("normalize_weights",)),
+    "karcher": (2, 3, False, {}, {"max_iter": (1, 20), "tol": (1e-6, 1e-3)}, ()),
     "task_arithmetic": (1, 3, True, WEIGHT, DELTAS, ("normalize", "int8_mask")),
-    "ties": (1, 3, True, DENSITY, DELTAS, ("normalize", "int8_mask", "rescale")),
-    "breadcrumbs": (1, 3, True, {**DENSITY, "gamma": (0.01, 0.05)}, DELTAS, ("normalize", "int8_mask")),
-    "breadcrumbs_ties": (1, 3, True, {**DENSITY, "gamma": (0.01, 0.05)}, DELTAS, ("normalize", "int8_mask")),
-    "dare_linear": (1, 2, True, DENSITY, DELTAS, ("normalize", "rescale")),
-    "dare_ties": (1, 2, True, DENSITY, DELTAS, ("normalize", "rescale", "int8_mask")),
-    "della": (1, 2, True, {"weight": (0.1, 1.5)}, DELTAS, ("normalize", "rescale")),
-    "della_linear": (1, 2, True, {"weight": (0.1, 1.5)}, DELTAS, ("normalize", "rescale")),
+    "ties": (1, 3, True, DENSITY, DELTAS, ON_DELTAS),
+    "breadcrumbs": (1, 3, True, {**DENSITY, "gamma": (0.01, 0.05)}, DELTAS, ON_DELTAS),
+    "breadcrumbs_ties": (1, 3, True, {**DENSITY, "gamma": (0.01, 0.05)}, DELTAS, ON_DELTAS),
+    "dare_linear": (1, 3, True, DENSITY, DELTAS, ON_DELTAS),
+    "dare_ties": (1, 3, True, DENSITY, DELTAS, ON_DELTAS),
+    "della": (1, 3, True, RANKED, DELTAS, ON_DELTAS),
+    "della_linear": (1, 3, True, RANKED, DELTAS, ON_DELTAS),
     "sce": (2, 3, True, {}, {"select_topk": (0.1, 1.0)}, ("int8_mask",)),
     "model_stock": (2, 3, True, {}, {}, ("filter_wise",)),
     "nearswap": (1, 1, True, {}, {"t": (0.0001, 0.05)}, ()),
     "passthrough": (1, 1, False, {"scale": (0.2, 1.5)}, {}, ()),
+    "arcee_fusion": (1, 1, True, {}, {}, ()),
+    "ram": (1, 3, True, {}, {"epsilon": (1e-6, 0.02)}, ()),
+    "ramplus_tl": (1, 3, True, {}, {"r": (0, 1), "alpha": (0, 1), "epsilon": (1e-3, 0.02)}, ()),
 }
+#: What mergekit reads and makes no use of, and we refuse: docs/coming-from-mergekit.md.
+REFUSED = (("task_arithmetic", "density"), ("task_arithmetic", "rescale"))
 #: Numbers that mergekit demands.
 DEMANDED = ("weight", "t")
-DRAWN = ("dare_linear", "dare_ties", "della", "della_linear")
+#: Outcomes of configs that were compared number by number.
+EQUAL = ("equal bits", "within the last place", "within the last place of mergekit in float64")
+#: What mergekit computes in float32 and we in float64.
+SPHERICAL = ("slerp", "nuslerp", "multislerp", "karcher", "model_stock")
+WHOLE_NUMBERS = ("max_iter",)
+#: Models with tokenizers, and with vocabularies that differ, by what they are made of.
+WORDED = {"llama-words": "llama", "gpt2-words": "gpt2"}
+SPECIAL = ("<s>", "</s>", "<pad>")
+VOCABULARIES = {
+    "base": (*SPECIAL, *(f"w{n}" for n in range(40))),
+    "a": (*SPECIAL, *(f"w{n}" for n in range(44, 4, -1))),
+    "b": (*SPECIAL, *(f"w{n}" for n in range(30))),
+    "c": (*SPECIAL, *(f"w{n}" for n in range(40))),
+}
+#: Added to the vocabulary of b; c has rows for more tokens than it knows.
+ADDED, ROWS_OF_C = "<tool>", 48
+#: What does not depend on the order of rows, which mergekit leaves to chance for the tokens of a union.
+BY_TOKEN = ("linear", "slerp", "task_arithmetic", "ties", "karcher", "sce", "passthrough", "arcee_fusion", "ram")
 PARTS = ("mlp", "attn", "norm", "embed", "layers.1.", "h.1.", "q_proj", "weight", "nowhere")
 
 TOLERANCE = 2.4e-7
-#: Where weights are not divided by their sum, mergekit's float32 norms, dots and sines grow with it; ours are float64.
-LOUD = 4.0
+#: How often every parameter of every method has to be in equal results.
+LEAST = 20
 #: One place more or less of bfloat16, where the last float32 place decides.
 HALF_TOLERANCE = {torch.bfloat16: 2**-7, torch.float16: 2**-10}
+HALVES = ("bfloat16", "float16")
 
 
 def write_models(root: Path) -> None:
@@ -80,15 +111,44 @@ def write_models(root: Path) -> None:
 
     for name, shape in FAMILIES.items():
         config = transformers.AutoConfig.for_model(name, **shape)
+        _write_family(root / name, lambda part, config=config: transformers.AutoModelForCausalLM.from_config(config))
+    for name, family in WORDED.items():
+
+        def made(part: str, family: str = family) -> Any:
+            rows = ROWS_OF_C if part == "c" else len(VOCABULARIES[part]) + (part == "b")
+            config = transformers.AutoConfig.for_model(family, **{**FAMILIES[family], "vocab_size": rows})
+            return transformers.AutoModelForCausalLM.from_config(config)
+
+        _write_family(root / name, made)
+        for part in VOCABULARIES:
+            _write_tokenizer(root / name / part, part)
+
+
+def _write_family(folder: Path, made: Callable[[str], Any]) -> None:
+    for index, part in enumerate(("base", "a", "b", "c")):
+        model = made(part)
         torch.manual_seed(0)
-        model = transformers.AutoModelForCausalLM.from_config(config)
         base = {key: torch.randn_like(one) * 0.05 for key, one in model.named_parameters()}
-        for index, part in enumerate(("base", "a", "b", "c")):
-            torch.manual_seed(index + 1)
-            with torch.no_grad():
-                for key, one in model.named_parameters():
-                    one.copy_(base[key] + (0.01 * torch.randn_like(one) if index else 0))
-            model.save_pretrained(root / name / part)
+        torch.manual_seed(index + 1)
+        with torch.no_grad():
+            for key, one in model.named_parameters():
+                one.copy_(base[key] + (0.01 * torch.randn_like(one) if index else 0))
+        model.save_pretrained(folder / part)
+
+
+def _write_tokenizer(folder: Path, part: str) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: place for place, word in enumerate(VOCABULARIES[part])}
+    inner = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    whole = PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<pad>"
+    )
+    if part == "b":
+        whole.add_special_tokens({"additional_special_tokens": [ADDED]})
+    whole.save_pretrained(folder)
 
 
 class Generator:
@@ -97,12 +157,15 @@ class Generator:
     def __init__(self, root: Path, seed: int) -> None:
         self.root = root
         self.random = random.Random(seed)
+        self.wanted = ""
 
-    def config(self, method: str) -> dict[str, Any]:
-        """One config for ``method``."""
+    def config(self, method: str, wanted: str = "") -> dict[str, Any]:
+        """One config for ``method``, with the parameter ``wanted`` where that can be."""
+        self.wanted = wanted
         draw = self.random
         least, most, has_base, own, shared, switches = METHODS[method]
-        family = draw.choice(list(FAMILIES))
+        worded = method in BY_TOKEN and draw.random() < 0.35
+        family = draw.choice(list(WORDED if worded else FAMILIES))
         count = draw.randint(least, most)
         models = [str(self.root / family / part) for part in draw.sample(("a", "b", "c"), count)]
         base = str(self.root / family / "base")
@@ -112,12 +175,33 @@ class Generator:
             data["base_model"] = base
         data |= self._inputs(models, base if with_base else None, own, method)
         data["parameters"] = {**self._fallback(own, shared), **self._numbers(shared, 0.7)}
-        data["parameters"] |= {name: draw.random() < 0.5 for name in switches if draw.random() < 0.4}
+        data["parameters"] |= {name: draw.random() < 0.5 for name in switches if draw.random() < 0.4 or name == wanted}
         if draw.random() < 0.3:
             data["dtype"] = draw.choice(("float32", "bfloat16"))
         if draw.random() < 0.3:
             data["out_dtype"] = draw.choice(("float32", "bfloat16", "float16"))
+        if worded:
+            data |= self._vocabulary([*models, base] if with_base else models, with_base)
         return {name: value for name, value in data.items() if value != {}}
+
+    def _vocabulary(self, models: list[str], with_base: bool) -> dict[str, Any]:
+        draw = self.random
+        # Without a base mergekit takes one model by chance.
+        source = draw.choice(("union", "base", *models)) if with_base else draw.choice(models)
+        if draw.random() < 0.4:
+            return {"tokenizer_source": source}
+        tokens = {}
+        for token in draw.sample((*VOCABULARIES["a"][3:], ADDED, "<new>"), draw.randint(0, 3)):
+            model = draw.choice(models)
+            known = VOCABULARIES[Path(model).name]
+            row: dict[str, Any] = {"kind": "model_token", "model": model}
+            row |= {"token": draw.choice(known)} if draw.random() < 0.5 else {"token_id": draw.randrange(len(known))}
+            sources = [row, {"kind": "zero"}, *([model] if token in known else [])]
+            tokens[token] = {"source": draw.choice(sources)} | ({"force": True} if draw.random() < 0.4 else {})
+        found: dict[str, Any] = {"source": source, **({"tokens": tokens} if tokens else {})}
+        if draw.random() < 0.3:
+            found["pad_to_multiple_of"] = draw.choice((8, 64))
+        return {"tokenizer": found}
 
     def _fallback(self, own: Numbers, shared: Numbers) -> dict[str, Any]:
         """What mergekit demands for every tensor."""
@@ -149,7 +233,14 @@ class Generator:
         return {**entry, "parameters": numbers} if numbers else entry
 
     def _numbers(self, bounds: Numbers, chance: float) -> dict[str, Any]:
-        return {name: self._setting(*own) for name, own in bounds.items() if self.random.random() < chance}
+        return {
+            name: self._whole(*own) if name in WHOLE_NUMBERS else self._setting(*own)
+            for name, own in bounds.items()
+            if self.random.random() < chance or name == self.wanted
+        }
+
+    def _whole(self, low: float, high: float) -> int:
+        return self.random.randint(int(low), int(high))
 
     def _setting(self, low: float, high: float) -> Any:
         draw = self.random
@@ -172,7 +263,7 @@ class Generator:
         draw = self.random
         if low <= 0 and draw.random() < 0.15:
             return 0
-        value = round(draw.uniform(low, high), 3)
+        value = float(f"{draw.uniform(low, high):.3g}")
         return f"{value:.3e}".replace("e-0", "e-").replace("e+0", "e") if draw.random() < 0.05 else value
 
     def text(self, data: dict[str, Any]) -> str:
@@ -195,8 +286,33 @@ class Generator:
         return found
 
 
-def by_mergekit(text: str) -> dict[str, torch.Tensor]:
-    """The merged tensors as mergekit makes them."""
+@dataclass(frozen=True)
+class Made:
+    """Merged tensors, and the output's tokens by number where the config speaks of them."""
+
+    tensors: dict[str, torch.Tensor]
+    tokens: tuple[str, ...] | None = None
+
+    def in_order_of(self, other: Made) -> Made:
+        """The same with the rows of the embeddings in the order of ``other``'s tokens, where both have the same."""
+        if self.tokens is None or other.tokens is None or set(self.tokens) != set(other.tokens):
+            return self
+        place = {token: index for index, token in enumerate(self.tokens)}
+        order = [place[token] for token in other.tokens]
+        return Made(
+            {
+                name: torch.cat((one[order], one[len(order) :])) if any(end in name for end in EMBEDDINGS) else one
+                for name, one in self.tensors.items()
+            },
+            other.tokens,
+        )
+
+
+EMBEDDINGS = ("embed_tokens.", "wte.", "lm_head.")
+
+
+def by_mergekit(text: str, wide: bool = False) -> Made:
+    """The merged tensors as mergekit makes them; ``wide`` has it compute in float64."""
     from mergekit.architecture import get_architecture_info
     from mergekit.config import MergeConfiguration
     from mergekit.graph import Executor
@@ -204,12 +320,15 @@ def by_mergekit(text: str) -> dict[str, torch.Tensor]:
     from mergekit.merge import _model_out_config
     from mergekit.options import MergeOptions
     from mergekit.plan import MergePlanner
+    from mergekit.tokenizer import TokenizerInfo
 
     options = MergeOptions(quiet=True, random_seed=0)
     # Arithmetic in bfloat16 is left out on purpose: e2lm's docs say that dtype is the output's type alone.
     data = yaml.safe_load(text)
-    if data.get("dtype") == "bfloat16":
-        data["dtype"], data["out_dtype"] = "float32", data.get("out_dtype", "bfloat16")
+    if data.get("dtype") in HALVES:
+        data["dtype"], data["out_dtype"] = "float32", data.get("out_dtype", data["dtype"])
+    if wide:
+        data["dtype"], data["out_dtype"] = "float64", data.get("out_dtype", "float32")
     config = MergeConfiguration.model_validate(data)
     architecture = get_architecture_info(config, options)
     LoaderCache().setup(options=options)
@@ -218,15 +337,19 @@ def by_mergekit(text: str) -> dict[str, torch.Tensor]:
     planner._plan()
     weights = {id(task): weight for weight, task in planner._tensors}
     kept = [task for _, task in planner._tensors]
-    found = {}
-    for task, value in Executor(targets=kept, math_device="cpu", storage_device="cpu").run(quiet=True):
-        if value is not None:
+    found, tokens = {}, None
+    asked = [*kept, *([planner._tokenizer_task] if planner._tokenizer_task else [])]
+    for task, value in Executor(targets=asked, math_device="cpu", storage_device="cpu").run(quiet=True):
+        if isinstance(value, TokenizerInfo):
+            words = value.tokenizer.get_vocab()
+            tokens = tuple(sorted(words, key=words.__getitem__))
+        elif value is not None:
             kind = weights[id(task)].force_dtype or config.out_dtype
             found[weights[id(task)].name] = value if kind is None else value.to(getattr(torch, kind))
-    return found
+    return Made(found, tokens)
 
 
-def by_e2lm(text: str) -> dict[str, torch.Tensor]:
+def by_e2lm(text: str) -> Made:
     """The merged tensors as e2lm makes them."""
     from e2lm_merge.output.in_memory import merged_tensors
     from e2lm_merge.plan.merge_plan import plan_merge
@@ -235,7 +358,8 @@ def by_e2lm(text: str) -> dict[str, torch.Tensor]:
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         file.write(text)
         file.flush()
-        return merged_tensors(plan_merge(read_recipe(Path(file.name))), 1)
+        plan = plan_merge(read_recipe(Path(file.name)))
+        return Made(merged_tensors(plan, 1), None if plan.vocabulary is None else plan.vocabulary.tokens)
 
 
 @dataclass
@@ -245,6 +369,8 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     methods: dict[str, Counter[str]] = field(default_factory=dict)
     settings: Counter[str] = field(default_factory=Counter)
+    asked: dict[str, Counter[str]] = field(default_factory=dict)
+    tries: Counter[str] = field(default_factory=Counter)
     worst: float = 0.0
     found: list[dict[str, str]] = field(default_factory=list)
 
@@ -257,42 +383,81 @@ def compare(text: str, tally: Tally) -> str:
         return "refused by both" if isinstance(ours, str) else f"refused by mergekit alone: {theirs[:70]}"
     if isinstance(ours, str):
         return f"refused: {ours.rpartition(': ')[2][:90]}"
-    return _compared(theirs, ours, yaml.safe_load(text), tally)
+    found = _compared(theirs, ours, tally)
+    if found.startswith("DIFFER") and yaml.safe_load(text)["merge_method"] in SPHERICAL:
+        exact = _tried(lambda again: by_mergekit(again, wide=True), text)
+        if not isinstance(exact, str) and not _compared(exact, ours, Tally()).startswith("DIFFER"):
+            return f"within the last place of mergekit in float64: {found}"
+    return found
 
 
-def _tried(make: Callable[[str], dict[str, torch.Tensor]], text: str) -> dict[str, torch.Tensor] | str:
+def _tried(make: Callable[[str], Made], text: str) -> Made | str:
     try:
         return make(text)
     except Exception as error:
         return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 
-def _compared(
-    theirs: Mapping[str, torch.Tensor], ours: Mapping[str, torch.Tensor], data: dict[str, Any], tally: Tally
-) -> str:
+def _compared(made: Made, own: Made, tally: Tally) -> str:
+    if set(made.tokens or ()) != set(own.tokens or ()):
+        return f"DIFFER: tokens {sorted(set(made.tokens or ()) ^ set(own.tokens or ()))[:3]}"
+    theirs, ours = made.in_order_of(own).tensors, own.tensors
     if set(theirs) != set(ours):
         return f"DIFFER: tensors {sorted(set(theirs) ^ set(ours))[:3]}"
-    drawn = data["merge_method"] in DRAWN and not _is_dense(data)
     equal = True
     for name, one in theirs.items():
         other = ours[name]
         if one.shape != other.shape or one.dtype != other.dtype:
             return f"DIFFER: {name} is {one.dtype} {list(one.shape)} and {other.dtype} {list(other.shape)}"
-        if drawn:
-            continue
         scale = max(1.0, float(one.double().abs().max())) if one.numel() else 1.0
-        scale *= LOUD if data["merge_method"] == "multislerp" else 1.0
         off = float((one.double() - other.double()).abs().max()) / scale if one.numel() else 0.0
         if not off <= HALF_TOLERANCE.get(one.dtype, TOLERANCE):
             return f"DIFFER: {name} by {off:.3g}"
         tally.worst = max(tally.worst, off if one.dtype == torch.float32 else 0.0)
         equal &= torch.equal(one, other)
-    return "drawn at random" if drawn else "equal bits" if equal else "within the last place"
+    return "equal bits" if equal else "within the last place"
 
 
-def _is_dense(data: dict[str, Any]) -> bool:
-    """Whether no density stands anywhere, so that nothing is dropped."""
-    return "density" not in json.dumps(data)
+class _SameDraws:
+    """Random words out of the magnitudes they are drawn for: of equal differences both sides drop the same."""
+
+    def __init__(self) -> None:
+        import mergekit.sparsify
+
+        import e2lm_merge.methods.dare
+
+        for name in ("bernoulli", "della_magprune"):
+            setattr(mergekit.sparsify, name, self._noting(getattr(mergekit.sparsify, name)))
+        torch.bernoulli = self._drawn  # type: ignore[assignment]
+        e2lm_merge.methods.dare.random_words = lambda group, index, count: _words(group.tensors[index])
+        self.now = torch.empty(0)
+
+    def _noting(self, sparsified: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def noted(tensor: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
+            self.now = tensor
+            return sparsified(tensor, *more, **named)
+
+        return noted
+
+    def _drawn(self, chances: torch.Tensor) -> torch.Tensor:
+        from e2lm_merge.methods.dare import word_limits
+
+        limits = word_limits(chances.double().reshape(-1).numpy())
+        return torch.from_numpy(_words(self.now) < limits).to(chances.dtype).reshape(chances.shape)
+
+
+def _words(numbers: torch.Tensor) -> Any:
+    magnitudes = numbers.detach().abs().reshape(-1).contiguous().numpy()
+    seed = int.from_bytes(hashlib.sha256(magnitudes.tobytes()).digest())
+    words = np.random.SFC64(np.random.SeedSequence(seed)).random_raw((len(magnitudes) + 1) // 2)
+    return words.view(np.uint32)[: len(magnitudes)]
+
+
+def mergekits_parameters() -> dict[str, list[str]]:
+    """Every method that mergekit has, with the names of its parameters."""
+    from mergekit.merge_methods.registry import registered_methods
+
+    return {one.spec.name: [parameter.name for parameter in one.spec.parameters] for one in registered_methods()}
 
 
 def settings_of(value: Any) -> Iterator[str]:
@@ -310,19 +475,29 @@ def settings_of(value: Any) -> Iterator[str]:
 
 
 def run(root: Path, configs: int, seed: int, methods: list[str], show: bool) -> Tally:
-    """So many configs, one method after the other."""
+    """So many configs, each of the method and with the parameter that fewest equal results had so far."""
     tally = Tally()
+    schema = mergekits_parameters()
+    for method in methods:
+        tally.asked[method] = Counter(
+            dict.fromkeys(("(any)", *(name for name in schema.get(method, ()) if (method, name) not in REFUSED)), 0)
+        )
     for number in range(configs):
-        method = methods[number % len(methods)]
+        method = min(methods, key=lambda one: (min(tally.asked[one].values()) >= LEAST, tally.tries[one]))
+        tally.tries[method] += 1
+        wanted = min(tally.asked[method], key=lambda one: tally.asked[method][one])
         maker = Generator(root, seed * 1_000_003 + number)
-        text = maker.text(maker.config(method))
+        text = maker.text(maker.config(method, wanted))
         outcome = compare(text, tally)
         kind = outcome.partition(":")[0]
         tally.outcomes[kind] += 1
         tally.methods.setdefault(method, Counter())[kind] += 1
-        if kind in ("equal bits", "within the last place"):
-            tally.settings.update(set(settings_of(yaml.safe_load(text))))
-        if kind in ("DIFFER", "refused", "refused by mergekit alone"):
+        if kind in EQUAL:
+            found = set(settings_of(yaml.safe_load(text)))
+            tally.settings.update(found)
+            named = {one.partition(":")[0] for one in found}
+            tally.asked[method].update(["(any)", *(one for one in tally.asked[method] if one in named)])
+        if kind not in (*EQUAL, "refused by both"):
             tally.found.append({"number": str(number), "method": method, "outcome": outcome, "config": text})
             if show:
                 print(f"--- {number} {method}: {outcome}\n{text if kind == 'DIFFER' else ''}", flush=True)
@@ -343,12 +518,16 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         root = options.models or Path(temporary)
-        if not (root / "phi3" / "c").is_dir():
+        if not (root / "gpt2-words" / "c" / "tokenizer.json").is_file():
             write_models(root)
+        _SameDraws()
         tally = run(root, options.configs, options.seed, options.methods.split(","), options.show)
     print(json.dumps({"outcomes": tally.outcomes, "worst_float32": tally.worst, "methods": tally.methods}, indent=1))
-    rare = {name: count for name, count in sorted(tally.settings.items()) if count < 20}
-    print(f"settings of equal configs, below 20: {rare}")
+    rare = {name: count for name, count in sorted(tally.settings.items()) if count < LEAST}
+    print(f"settings of equal configs, below {LEAST}: {rare}")
+    few = {method: {name: count for name, count in one.items() if count < LEAST} for method, one in tally.asked.items()}
+    print(f"parameters of mergekit's methods in equal configs, below {LEAST}: { {k: v for k, v in few.items() if v} }")
+    print(f"methods of mergekit that are not drawn: {sorted(set(mergekits_parameters()) - set(METHODS))}")
     if options.out is not None:
         options.out.write_text(json.dumps({"found": tally.found, "settings": tally.settings}, indent=1))
     return 1 if tally.outcomes["DIFFER"] else 0

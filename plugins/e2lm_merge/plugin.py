@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 @hookimpl
 def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
     """Every built-in strategy, in the order of ``e2lm merge strategies``."""
+    from e2lm_merge.methods.arcee_fusion import arcee_fusion_strategies
     from e2lm_merge.methods.dare import random_drop_strategies
     from e2lm_merge.methods.iso_c_tsv_m import spectral_strategies
     from e2lm_merge.methods.linear import linear_strategies
     from e2lm_merge.methods.model_stock import model_stock_strategies
     from e2lm_merge.methods.pcb import pcb_strategies
+    from e2lm_merge.methods.ram import ram_strategies
     from e2lm_merge.methods.sce import sce_strategies
     from e2lm_merge.methods.slerp import spherical_strategies
     from e2lm_merge.methods.task_arithmetic import task_arithmetic_strategies
@@ -38,6 +40,8 @@ def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
         *random_drop_strategies(),
         *model_stock_strategies(),
         *sce_strategies(),
+        *ram_strategies(),
+        *arcee_fusion_strategies(),
         *spectral_strategies(),
         *pcb_strategies(),
     ]

@@ -42,9 +42,11 @@ from e2lm_merge.output.journal import (
 )
 from e2lm_merge.output.layout import DEFAULT_SHARD_BYTES, TensorPlace, WeightLayout, lay_out
 from e2lm_merge.plan.merge_plan import MergePlan
-from e2lm_merge.plan.source import CONFIG_FILE
+from e2lm_merge.plan.source import CONFIG_FILE, ModelSource
+from e2lm_merge.plan.vocabulary import OutputVocabulary, is_of_tokenizer, renumbered
 
 LOCK_FILE = "lock"
+GENERATION_FILE = "generation_config.json"
 
 #: Bytes read at a time when a finished tensor is checked on resume.
 CHECK_BYTES = 1 << 22
@@ -223,16 +225,38 @@ def _stored_checksum(place: TensorPlace, files: dict[str, int], work: Path) -> s
 
 
 def _write_beside(plan: MergePlan, layout: WeightLayout, work: Path, done: dict[str, FinishedTensor]) -> None:
+    tokens = plan.vocabulary
     for source in plan.donor.beside_weights:
-        place = work / source.relative_to(plan.donor.folder)
-        place.parent.mkdir(exist_ok=True)
-        shutil.copyfile(source, place)
+        if tokens is None or not is_of_tokenizer(source.relative_to(plan.donor.folder)):
+            _copy(source, plan.donor.folder, work)
+    if tokens is not None:
+        _write_tokenizer(tokens, plan.donor, work)
     if plan.config:
         write_json(work / CONFIG_FILE, plan.config)
     index: dict[str, Any] | None = layout.index
     if index is not None:
         write_json(work / SHARD_INDEX, index)
     write_json(work / PROVENANCE_FILE, provenance(plan, done))
+
+
+def _copy(source: Path, folder: Path, work: Path) -> None:
+    place = work / source.relative_to(folder)
+    place.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, place)
+
+
+def _write_tokenizer(tokens: OutputVocabulary, donor: ModelSource, work: Path) -> None:
+    """The output's tokenizer, and what names its tokens by number."""
+    if tokens.files is None:
+        tokens.tokenizer.save_pretrained(str(work))
+    else:
+        for source in tokens.files.beside_weights:
+            if is_of_tokenizer(source.relative_to(tokens.files.folder)):
+                _copy(source, tokens.files.folder, work)
+    generation = work / GENERATION_FILE
+    if generation.is_file():
+        said = json.loads(generation.read_text(encoding="utf-8"))
+        write_json(generation, {**said, **renumbered(said, tokens, donor)})
 
 
 def _sync(work: Path) -> None:

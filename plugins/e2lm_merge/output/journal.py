@@ -91,6 +91,7 @@ def plan_identity(plan: MergePlan, shard_bytes: int) -> dict[str, Any]:
         "donor": plan.donor.label,
         "steps": list(plan.steps),
         "shard_bytes": shard_bytes,
+        **({} if plan.vocabulary is None else {"vocabulary": plan.vocabulary.digest}),
         "tensors": [[merge.name, merge.dtype, list(merge.shape), list(merge.weights)] for merge in plan.merges],
         "versions": _versions(),
     }

@@ -79,7 +79,8 @@ class E2lmMerge(HFLM):  # type: ignore[misc]
         tell(self.merge_plan.findings)
         model = merged_model(self.merge_plan)
         model = model.to(usable_device(device))
-        kwargs.setdefault("tokenizer", str(self.merge_plan.donor.folder))
+        tokens = self.merge_plan.vocabulary
+        kwargs.setdefault("tokenizer", str(self.merge_plan.donor.folder) if tokens is None else tokens.tokenizer)
         super().__init__(pretrained=model, **kwargs)
 
     def get_model_info(self) -> dict[str, Any]:

@@ -74,9 +74,17 @@ def tell(findings: Sequence[ModelFinding]) -> None:
         print(f"e2lm: warning: {one.model}: {one.message}", file=sys.stderr)
 
 
-def compare_models(models: Sequence[ModelSource], donor: ModelSource) -> list[ModelFinding]:
-    """Everything that speaks against merging ``models`` under the config of ``donor``: errors first."""
-    found = [finding for model in models for finding in (*_of_one(model), *_of_pair(model, donor))]
+def compare_models(models: Sequence[ModelSource], donor: ModelSource, by_token: bool = False) -> list[ModelFinding]:
+    """Everything that speaks against merging ``models`` under the config of ``donor``: errors first.
+
+    ``by_token`` says that rows are found by their tokens, so that vocabularies may differ.
+    """
+    found = [
+        finding
+        for model in models
+        for finding in (*_of_one(model), *_of_pair(model, donor))
+        if not (by_token and finding.check == "vocabulary")
+    ]
     return sorted(found, key=lambda one: one.severity != "error")
 
 

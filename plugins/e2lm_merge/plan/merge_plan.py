@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from e2lm_merge.plan.source import (
     open_series,
     same_tensors,
 )
+from e2lm_merge.plan.vocabulary import OutputVocabulary, VocabularyBuilder, has_row_per_token, with_vocabulary
 
 #: Name parts of tensors before the first layer: with slices they come from the first slice, all others outside the
 #: layers from the last.
@@ -109,6 +110,7 @@ class MergePlan:
     files: OpenFiles
     steps: tuple[int, ...]
     findings: tuple[ModelFinding, ...] = ()
+    vocabulary: OutputVocabulary | None = None
 
     @cached_property
     def output_bytes(self) -> int:
@@ -192,6 +194,7 @@ class _MergePlanner:
         self.files = OpenFiles()
         self.opened: dict[str, ModelSource] = {}
         self.steps: tuple[int, ...] = ()
+        self.vocabulary: OutputVocabulary | None = None
         self.top = parameter_book(recipe.parameters, "parameters", strategy, of_model=False)
 
     def plan(self) -> MergePlan:
@@ -200,15 +203,19 @@ class _MergePlanner:
         _refuse_errors([one for one in findings if one.check not in TOLD_BY_SHAPES])
         tie = decided_tie(models, recipe.tied_embeddings)
         self._check_tensors(models, tie)
+        self.vocabulary = self._vocabulary(models, donor)
         merges = self._merges(slices, tie)
         _refuse_errors(findings)
         kinds = {merge.dtype for merge in merges if merge.dtype in FLOAT_BYTES}
         origins = [one.origin(offset) for one in slices for offset in range(one.count)] if recipe.slices else None
         config = output_config(donor, tie, kinds, origins)
+        if self.vocabulary is not None and config:
+            config = with_vocabulary(config, self.vocabulary, donor)
         ordered = tuple(sorted(merges, key=lambda merge: merge.name))
         return MergePlan(
-            recipe, strategy, ordered, models, donor, config, self.files, self.steps, findings=tuple(findings)
-        )
+            recipe, strategy, ordered, models, donor, config, self.files, self.steps, findings=tuple(findings),
+            vocabulary=self.vocabulary,
+        )  # fmt: skip
 
     def opened_models(self) -> tuple[list[PlannedSlice], tuple[ModelSource, ...], ModelSource, list[ModelFinding]]:
         """Slices, models, the donor, and what speaks against merging them; allowed errors are warnings."""
@@ -219,7 +226,7 @@ class _MergePlanner:
         donor = self._donor(models)
         found = [
             replace(one, severity="warning") if one.check in self.recipe.allow else one
-            for one in compare_models(models, donor)
+            for one in compare_models(models, donor, self.recipe.vocabulary is not None)
             # Of layers that are stacked each is what its own model says: planning the config compares them one by one.
             if not (self.recipe.slices and one.check == "layers")
         ]
@@ -376,6 +383,15 @@ class _MergePlanner:
         if not self.recipe.slices:
             same_tensors(models, tie.ignored | tie.added)
 
+    def _vocabulary(self, models: Sequence[ModelSource], donor: ModelSource) -> OutputVocabulary | None:
+        """The output's tokens and their rows where the recipe speaks of them."""
+        wanted = self.recipe.vocabulary
+        if wanted is None:
+            return None
+        base = donor if self.recipe.base_model is None else self._open(self.recipe.base_model)
+        known = [*models, donor]
+        return VocabularyBuilder(wanted, known, base, self.recipe.base_model is not None).vocabulary(self._open)
+
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def _merges(self, slices: Sequence[PlannedSlice], tie: EmbeddingTie) -> list[TensorMerge]:
@@ -397,6 +413,9 @@ class _MergePlanner:
                     f"{source.model.label}: tensor {own!r} is missing; {one.sources[0].model.label} has its like"
                 )
             return source.model.numbers(own, self.files)
+
+        if self.vocabulary is not None and has_row_per_token(tensor.name):
+            numbers = self._by_token(one, numbers, self.vocabulary)
 
         def own_parameters(source: PlannedSource) -> dict[str, Any]:
             # As in mergekit, what a model's own parameters are matched with is the name of its own tensor.
@@ -433,6 +452,14 @@ class _MergePlanner:
         if self.strategy.check is not None:
             self.strategy.check(merge.group())
         return merge
+
+    @staticmethod
+    def _by_token(
+        one: PlannedSlice, stored: Callable[[PlannedSource], StoredNumbers], vocabulary: OutputVocabulary
+    ) -> Callable[[PlannedSource], StoredNumbers]:
+        """``stored`` with its rows in the order of the output's tokens."""
+        known = {source.model.label: stored(source) for source in one.every_source}
+        return lambda source: vocabulary.numbers(source.model.label, known)
 
     def _weights(self, name: str, labels: Sequence[str], own: list[dict[str, Any]]) -> tuple[float, ...]:
         if self.series_weights is not None:

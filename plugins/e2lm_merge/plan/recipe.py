@@ -19,7 +19,6 @@ from e2lm.noun import Noun
 #: mergekit keys whose effect lies outside of what is merged here, and what to do instead.
 REFUSED_KEYS = {
     "modules": "merge one module at a time",
-    "tokenizer": "merge models of one vocabulary and name the one whose tokenizer is taken: donor: MODEL",
     "chat_template": "the donor's chat template is copied; edit it afterwards",
 }
 
@@ -77,6 +76,60 @@ class RecipeScore(Noun):
     device: str = "cpu"
 
 
+class ModelToken(Noun):
+    """The row of one token of one model, by the token or by its number there."""
+
+    kind: Literal["model_token"]
+    model: Annotated[str, Field(min_length=1)]
+    token_id: Annotated[int, Field(ge=0)] | None = None
+    token: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ModelToken:
+        if (self.token_id is None) == (self.token is None):
+            raise ValueError("give either token or token_id")
+        return self
+
+
+class ZeroRow(Noun):
+    """A row of zeros."""
+
+    kind: Literal["zero"]
+
+
+class TokenRule(Noun):
+    """Where the row of a token comes from in models that do not know it, with ``force`` in all of them."""
+
+    source: ModelToken | ZeroRow | str | None = None
+    force: bool = False
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether the row is one of zeros."""
+        return isinstance(self.source, ZeroRow)
+
+    @property
+    def model_label(self) -> str | None:
+        """The model whose row it is, as the user wrote it; None where it is none's."""
+        if isinstance(self.source, ModelToken):
+            return self.source.model
+        return self.source if isinstance(self.source, str) else None
+
+    def of_model(self, label: str) -> TokenRule:
+        """The same rule with the model called ``label``."""
+        source = self.source
+        named = source.model_copy(update={"model": label}) if isinstance(source, ModelToken) else label
+        return self.model_copy(update={"source": named})
+
+
+class VocabularyRecipe(Noun):
+    """``tokenizer`` of a config: ``union``, ``base`` or a model; rules for single tokens."""
+
+    source: Annotated[str, Field(min_length=1)] = "union"
+    tokens: dict[str, TokenRule] = Field(default_factory=dict)
+    pad_to_multiple_of: Annotated[int, Field(ge=1)] | None = None
+
+
 class Recipe(Noun):
     """A merge as the user wrote it."""
 
@@ -89,7 +142,8 @@ class Recipe(Noun):
     parameters: dict[str, Any] = Field(default_factory=dict)
     dtype: OutputType | None = None
     out_dtype: OutputType | None = None
-    tokenizer_source: Literal["base"] | None = None
+    tokenizer_source: Annotated[str, Field(min_length=1)] | None = None
+    tokenizer: VocabularyRecipe | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     donor: str | None = None
     tied_embeddings: Literal["tie", "untie"] | None = None
@@ -104,9 +158,18 @@ class Recipe(Noun):
             raise ValueError(f"exactly one of models, slices and series is needed, found {', '.join(given) or 'none'}")
         if self.steps is not None and self.series is None:
             raise ValueError("steps choose among the checkpoints of a series; give series too")
+        if self.tokenizer_source is not None and self.tokenizer is not None:
+            raise ValueError("tokenizer_source and tokenizer say the same; give one of them")
         if self.slices and not any(one.count for one in self.slices):
             raise ValueError("no slice has a layer; widen a layer_range")
         return self
+
+    @property
+    def vocabulary(self) -> VocabularyRecipe | None:
+        """What is said of the output's tokens; None where models have to agree on them."""
+        if self.tokenizer_source is not None:
+            return VocabularyRecipe(source=self.tokenizer_source)
+        return self.tokenizer
 
     @property
     def output_type(self) -> str | None:
@@ -146,8 +209,6 @@ def recipe_from_data(data: Any, source: str) -> Recipe:
                     f"{source}: models.{index}: unknown field {key!r}; a model has the fields model and parameters, "
                     "and numbers belong under the latter: parameters: {weight: 0.5}"
                 )
-    if data.get("tokenizer_source") not in (None, "base"):
-        raise UserError(f"{source}: tokenizer_source: found {data['tokenizer_source']!r}; {REFUSED_KEYS['tokenizer']}")
     return Recipe.from_data(_without_nones(data), source)
 
 

@@ -219,6 +219,11 @@ def score_field(recipe: Recipe) -> RecipeScore:
 
 def build_scoring(score: RecipeScore, plan: MergePlan, near: Path | None, pooled: bool) -> Scoring:
     """Scorers for every items file, or for all of them in one."""
+    if plan.vocabulary is not None:
+        raise UserError(
+            "tokenizer_source: candidates are scored by one tokenizer, and the models beside the merge have their own; "
+            "merge into folders and compare these with lm_eval or e2lm eval"
+        )
     tokenizer = load_tokenizer(plan.donor.folder)
     positions = int(plan.donor.config.get("max_position_embeddings", DEFAULT_POSITIONS))
     files = [_found_file(name, near) for name in score.items]

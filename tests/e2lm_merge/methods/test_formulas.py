@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,32 @@ def consensus(merge: Merge) -> Array:
     total = np.sum(parts, axis=0)
     users = sum((np.abs(part) > merge.get("mask_lambda", 0.4) * np.abs(total - part)).astype(int) for part in parts)
     return merge.moved(np.where(users >= merge.get("agreement", 2), total, 0.0))
+
+
+def ram(merge: Merge) -> Array:
+    deltas = np.array(merge.deltas)
+    changed = np.abs(deltas) > merge.get("epsilon", 1e-5)
+    count = changed.sum(axis=0)
+    own, shared = ((changed & one).reshape(len(deltas), -1).sum(axis=1) for one in (count == 1, count > 1))
+    ratio = np.minimum(shared / np.maximum(own, 1e-5), merge.get("alpha", 0.2))
+    factors = (1 + merge.get("r", 0.0) * ratio).reshape(-1, *[1] * (deltas.ndim - 1))
+    assert merge.base is not None
+    return merge.base + (deltas * changed * np.where(count == 1, factors, 1 / np.maximum(count, 1))).sum(axis=0)
+
+
+def arcee_fusion(merge: Merge) -> Array:
+    assert merge.base is not None
+    (model,) = merge.models
+
+    def shares(rows: Array) -> Array:
+        return np.exp(rows) / np.exp(rows).sum(axis=-1, keepdims=True) + 1e-8
+
+    parted = (shares(model) * np.log(shares(model) / shares(merge.base))).sum(axis=-1, keepdims=True)
+    scores = np.abs(model - merge.base) * parted
+    low, median, high = (np.sort(scores, axis=None)[int(q * (scores.size - 1))] for q in (0.25, 0.5, 0.75))
+    cut = median + 1.5 * (high - low)
+    taken = np.where(scores >= cut, model, merge.base)
+    return np.where(np.isclose(scores, cut, rtol=1e-4, atol=1e-9) & (model != merge.base), np.nan, taken)
 
 
 def nearswap(merge: Merge) -> Array:
@@ -464,6 +490,12 @@ METHODS = {
     "model_stock": Method(model_stock, {"filter_wise": switch}, tolerance=2e-4),
     # Variances that are equal but for rounding would have no order.
     "sce": Method(sce, {"select_topk": shares}, grid=2.0**-18),
+    "ram": Method(ram, {"epsilon": st.floats(1e-3, 0.4)}),
+    "ramplus_tl": Method(
+        lambda merge: ram(replace(merge, parameters={"r": 0.1, **merge.parameters})),
+        {"epsilon": st.floats(1e-3, 0.4), "r": st.floats(0.2, 2), "alpha": st.floats(0.1, 4)},
+    ),
+    "arcee_fusion": Method(arcee_fusion, models=1),
     "iso_c": Method(iso_c, {"lambda": factor}, tolerance=1e-4),
     "tsv_m": Method(tsv_m, {"lambda": factor}, tolerance=1e-4),
     "pcb": Method(pcb, {"ratio": shares, "lambda": factor}, tolerance=2e-5),

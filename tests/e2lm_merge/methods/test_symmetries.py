@@ -131,7 +131,8 @@ def test_the_order_of_models_does_not_matter(
 
 
 #: Three copies of a model merge to it where models are averaged, and where they are added by weights of 1 in all.
-AVERAGING = ["linear", "multislerp", "karcher", "model_stock", "sce", "ties", "lawa", "sma", "wma", "ema", "swa", "wsm"]
+AVERAGING = ["linear", "multislerp", "karcher", "model_stock", "sce", "ties", "ram", "ramplus_tl",
+             "lawa", "sma", "wma", "ema", "swa", "wsm"]  # fmt: skip
 ADDING = ["task_arithmetic", "prune_scale", "consensus", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties",
           "della_linear", "della"]  # fmt: skip
 #: They do not where a spectrum is made flat, directions orthogonal, numbers compete, or shallow layers count less.
@@ -162,8 +163,8 @@ def test_copies_of_one_model_merge_to_it(
     close(merge_arrays(name, [model] * 3, base, shares, LABELS), model, name)
 
 
-#: nearswap and pcb measure differences in absolute terms, so the size of numbers matters to them.
-ABSOLUTE = ("nearswap", "pcb")
+#: They measure differences in absolute terms, so the size of numbers matters to them.
+ABSOLUTE = ("nearswap", "pcb", "arcee_fusion")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,19 @@ def sce(deltas: Array, share: float) -> Array:
     return (shares * kept * agrees).sum(axis=0) / np.maximum((shares * agrees).sum(axis=0), 1e-6)
 
 
+def ram(deltas: Array, epsilon: float, factors: Array | float = 1.0) -> Array:
+    changed = np.abs(deltas) > epsilon
+    count = changed.sum(axis=0)
+    kept = deltas * changed
+    return (kept * np.where(count == 1, factors, 1 / np.maximum(count, 1))).sum(axis=0)
+
+
+def ramplus(deltas: Array, epsilon: float, most: float) -> Array:
+    changed = np.abs(deltas) > epsilon
+    own, shared = ((changed & one).sum(axis=(1, 2)) for one in (changed.sum(0) == 1, changed.sum(0) > 1))
+    return ram(deltas, epsilon, (1 + 0.5 * np.minimum(shared / own, most))[:, None, None])
+
+
 def unit(rows: Array) -> Array:
     low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
     return (rows - low) / (high - low)
@@ -174,6 +187,10 @@ CASES: list[tuple[str, dict[str, Any], Formula]] = [
     ("model_stock", {"filter_wise": True}, on_deltas(lambda d, w: stock(d))),
     ("sce", {}, on_deltas(lambda d, w: sce(d, 1.0))),
     ("sce", {"select_topk": 0.4}, on_deltas(lambda d, w: sce(d, 0.4))),
+    ("ram", {}, on_deltas(lambda d, w: d.mean(axis=0))),
+    ("ram", {"epsilon": 0.8}, on_deltas(lambda d, w: ram(d, 0.8))),
+    ("ramplus_tl", {"epsilon": 0.8, "r": 0.5, "alpha": 1.2}, on_deltas(lambda d, w: ramplus(d, 0.8, 1.2))),
+    ("ramplus_tl", {"epsilon": 0.8, "r": 0.5, "alpha": 9.0}, on_deltas(lambda d, w: ramplus(d, 0.8, 9.0))),
     ("pcb", {"ratio": 0.3}, on_deltas(lambda d, w: pcb(d, 0.3))),
     ("iso_c", {"lambda": 0.5}, on_deltas(lambda d, w: 0.5 * iso_c(d))),
     ("tsv_m", {}, on_deltas(lambda d, w: tsv_m(d))),
@@ -256,6 +273,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "multislerp": {"normalize_weights": True, "eps": 1e-8, "weight": 1.0},
     "karcher": {"max_iter": 10.0, "tol": 1e-5},
     "sce": {"select_topk": 1.0},
+    "ram": {"epsilon": 1e-5},
+    "ramplus_tl": {"r": 0.1, "alpha": 0.2, "epsilon": 1e-5},
+    "arcee_fusion": {},
     "pcb": {"ratio": 0.1, "lambda": 1.0},
     "iso_c": {"lambda": 1.0},
     "tsv_m": {"lambda": 1.0},
