@@ -406,7 +406,7 @@ class _MergePlanner:
         return merges
 
     def _merge(self, one: PlannedSlice, tensor: _OutputTensor, tie: EmbeddingTie) -> TensorMerge:
-        def numbers(source: PlannedSource) -> StoredNumbers:
+        def as_stored(source: PlannedSource) -> StoredNumbers:
             own = tie.stored_name(tensor.name_in(source), source.model)
             if own not in source.model.index.tensors:
                 raise UserError(
@@ -414,8 +414,7 @@ class _MergePlanner:
                 )
             return source.model.numbers(own, self.files)
 
-        if self.vocabulary is not None and has_row_per_token(tensor.name):
-            numbers = self._by_token(one, numbers, self.vocabulary)
+        numbers = self._by_token(one, as_stored) if has_row_per_token(tensor.name) else as_stored
 
         def own_parameters(source: PlannedSource) -> dict[str, Any]:
             # As in mergekit, what a model's own parameters are matched with is the name of its own tensor.
@@ -453,11 +452,13 @@ class _MergePlanner:
             self.strategy.check(merge.group())
         return merge
 
-    @staticmethod
     def _by_token(
-        one: PlannedSlice, stored: Callable[[PlannedSource], StoredNumbers], vocabulary: OutputVocabulary
+        self, one: PlannedSlice, stored: Callable[[PlannedSource], StoredNumbers]
     ) -> Callable[[PlannedSource], StoredNumbers]:
-        """``stored`` with its rows in the order of the output's tokens."""
+        """``stored`` with its rows in the order of the output's tokens, where the recipe speaks of these."""
+        vocabulary = self.vocabulary
+        if vocabulary is None:
+            return stored
         known = {source.model.label: stored(source) for source in one.every_source}
         return lambda source: vocabulary.numbers(source.model.label, known)
 

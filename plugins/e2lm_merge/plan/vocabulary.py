@@ -197,8 +197,9 @@ class RowsByToken:
         elif self.model_V[begin] == ZERO:
             into[:] = 0
         elif self.model_V[begin] == AVERAGE:
-            rows = [self._floats(index, row, 1) for index, row in self.means[begin]]
-            into[:] = self._stored_as(np.mean(rows, axis=0, dtype=np.float64).astype(np.float32))
+            rows_MN = np.stack([self._floats(index, row, 1) for index, row in self.means[begin]])
+            total_N: NDArray[np.float64] = rows_MN.sum(axis=0, dtype=np.float64)
+            into[:] = self._stored_as((total_N / len(rows_MN)).astype(np.float32))
         else:
             model, row = int(self.model_V[begin]), int(self.row_V[begin])
             if self.stored[model].dtype == self.dtype:
