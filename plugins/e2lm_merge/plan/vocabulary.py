@@ -139,7 +139,7 @@ class OutputVocabulary:
         if rule.is_zero:
             return ZERO, 0
         label = rule.model_label
-        if label not in labels:
+        if label is None or label not in labels:
             raise UserError(f"{where}: {label!r} has no part in this tensor. {nearest_names(str(label), labels)}")
         row = int(self.places[label][place]) if row < 0 else row
         if row < 0:
