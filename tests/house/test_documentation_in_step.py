@@ -95,12 +95,12 @@ def _ours(hook: str, kind: type) -> list[SignalScore | MergeStrategy | Curriculu
 def test_every_method_of_mergekit_is_there_or_said_not_to_be(docs: Path) -> None:
     table = section(docs / "coming-from-mergekit.md", "Methods")
     ours = {strategy.name for strategy in _ours("e2lm_register_merge_strategies", MergeStrategy)}
-    (refused,) = (line for line in table.splitlines() if "not supported" in line)
+    refused = "\n".join(line for line in table.splitlines() if "not supported" in line)
     assert code_in(refused) == MERGEKIT_METHODS - ours
     assert code_in(table) == MERGEKIT_METHODS | ours
 
 
-@pytest.mark.parametrize("key", ["modules", "tokenizer", "chat_template"])
+@pytest.mark.parametrize("key", ["modules", "chat_template"])
 def test_a_key_of_mergekit_that_is_said_to_be_refused_is(key: str, docs: Path) -> None:
     from e2lm_merge.plan.recipe import Recipe, recipe_from_data
 
