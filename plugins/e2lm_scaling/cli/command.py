@@ -12,7 +12,7 @@ def _action(module: str, help: str) -> Action:
 
 PREDICT_COMMAND = Command.with_actions(
     "predict",
-    "forecast the big run from small ones: fit, backtest, plan, translate, curve, decide",
+    "forecast the big run from small ones: fit, backtest, plan, translate, curve, decide, published",
     {
         "fit": _action("e2lm_scaling.cli.fit", "fit a scaling law to losses of trained models"),
         "backtest": _action("e2lm_scaling.cli.backtest", "hold out the largest runs and see which law predicts them"),
@@ -22,5 +22,6 @@ PREDICT_COMMAND = Command.with_actions(
         "translate": _action(
             "e2lm_scaling.cli.translate", "from the loss on one corpus or test to the loss on another"
         ),
+        "published": _action("e2lm_scaling.cli.published", "the fits that papers print, at a model or budget"),
     },
 )

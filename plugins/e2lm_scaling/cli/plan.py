@@ -59,6 +59,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--bootstrap", type=DRAWS, default=200, metavar="DRAWS", help="bootstrap draws of a law (default 200)"
     )
+    parser.add_argument(
+        "--approaches", action="store_true",
+        help="also the three ways of Hoffmann et al. side by side: envelope of curves, isoFLOP, law",
+    )  # fmt: skip
     add_plot_arguments(parser)
 
 
@@ -80,6 +84,8 @@ def run(arguments: Namespace) -> Answer:
         "gpu_hours": flops / price.flops_per_gpu_hour,
         **source_report(source),
     }
+    if arguments.approaches:
+        report["approaches"] = _approaches(forecaster, flops, arguments)
     write_plots(arguments, "plan", lambda: _figures(forecaster, found))
     return Answer(finite(report), printed_by(_print_text, report), pictures=lambda: drawn(_figures(forecaster, found)))
 
@@ -118,6 +124,39 @@ def _bootstrap(forecaster: Forecaster, arguments: Namespace) -> Bootstrap | Aver
     return bootstrap(forecaster.own.fit, arguments.bootstrap, np.random.default_rng(arguments.seed))
 
 
+def _approaches(forecaster: Forecaster, flops: float, arguments: Namespace) -> list[dict[str, Any]]:
+    import numpy as np
+
+    from e2lm_scaling.forecast.approaches import approaches
+
+    rng = np.random.default_rng(arguments.seed)
+    return [
+        {
+            "approach": one.name,
+            "exponent": one.exponent,
+            "exponent_interval": one.exponent_interval and list(one.exponent_interval),
+            "N": one.params,
+            "N_interval": one.params_interval and list(one.params_interval),
+            "D": one.tokens(flops),
+            "budgets": one.budgets,
+            "reason": one.reason or None,
+        }
+        for one in approaches(forecaster.table, flops, arguments.bootstrap, rng, arguments.coverage)
+    ]
+
+
+def _print_approaches(found: list[dict[str, Any]]) -> None:
+    print("  approach     N* grows as     N* at the budget")
+    for one in found:
+        if one["reason"]:
+            print(f"  {one['approach']:<12} none: {one['reason']}")
+            continue
+        ends, sizes = one["exponent_interval"], one["N_interval"]
+        exponent = f"C^{one['exponent']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
+        size = f"{one['N']:.3g}" + (f" ({sizes[0]:.3g} to {sizes[1]:.3g})" if sizes else "")
+        print(f"  {one['approach']:<12} {exponent}   {size}   of {one['budgets']} budgets or sizes")
+
+
 def _figures(forecaster: Forecaster, found: ComputePlan) -> list[Any]:
     from e2lm_scaling.cli.figures import isoflop_figure
 
@@ -142,6 +181,8 @@ def _print_text(report: dict[str, Any]) -> None:
         print(f"  the data are seen {report['epochs']:.3g} times")
     if report["compute_beyond_data"] > 1:
         print(f"  {report['compute_beyond_data']:.3g}x the largest run of the data")
+    if "approaches" in report:
+        _print_approaches(report["approaches"])
 
 
 #: Dense bf16 peak of an H100 SXM in FLOP/s (NVIDIA data sheet), and the share that good training code reaches.

@@ -115,15 +115,15 @@ def budgets_of(table: LossTable) -> list[tuple[float, NDArray[np.intp]]]:
     log_flops_R = np.log(flops_of(table))
     order_R = np.argsort(log_flops_R)
     breaks = np.flatnonzero(np.diff(log_flops_R[order_R]) > np.log1p(SAME_BUDGET)) + 1
-    groups = np.split(order_R, breaks)
+    groups = np.split(order_R, breaks) if len(order_R) else []
     return [(float(np.exp(log_flops_R[group].mean())), group) for group in groups]
 
 
-def isoflop_optima(table: LossTable) -> IsoFlop:
-    """Approach 2: a parabola of loss in ln N at every budget, its lowest point, then power laws."""
+def isoflop_optima(table: LossTable, fewest: int = FEWEST_RUNS) -> IsoFlop:
+    """Approach 2: a parabola of loss in ln N at every budget of ``fewest`` runs, its lowest point, then power laws."""
     found = []
     for flops, group in budgets_of(table):
-        if len(group) < FEWEST_RUNS:
+        if len(group) < fewest:
             continue
         log_params = np.log(table.params_R[group])
         centre = float(log_params.mean())

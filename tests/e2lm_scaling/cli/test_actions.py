@@ -60,6 +60,9 @@ def test_plan_gives_intervals_and_their_method(runs, capsys):
     assert "backtest-calibrated" in report["loss_method"]
     _, text, _ = predict(capsys, *arguments, "--max-params", 1e8)
     assert "constraints that bind: max_params" in text
+    _, text, _ = predict(capsys, *arguments, "--approaches")
+    assert re.search(r"2 isoFLOP +C\^0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)", text)
+    assert re.search(r"1 envelope +none: ", text)
 
 
 def test_translate_pairs_runs_and_translates_a_loss(runs, tmp_path, capsys):
