@@ -19,7 +19,15 @@ from e2lm_scaling.forecast.table import check_split, subset
 from e2lm_scaling.laws.fit import bootstrap, fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
-from e2lm_scaling.laws.optimum import FEWEST_RUNS, IsoFlop, budgets_of, envelope_optima, isoflop_optima, optimum
+from e2lm_scaling.laws.optimum import (
+    FEWEST_RUNS,
+    IsoFlop,
+    budgets_of,
+    envelope_optima,
+    isoflop_optima,
+    optimum,
+    power_fit,
+)
 
 #: The law of approach 3.
 LAW = "chinchilla"
@@ -66,14 +74,16 @@ def _told(name: str, find: Callable[[], Approach]) -> Approach:
 
 
 def _envelope(table: LossTable, flops: float) -> Approach:
+    """Where the smallest or the largest size is the best, a smaller or larger one might be: not in the line."""
     found = envelope_optima(table)
-    distinct = len(np.unique(found.params_G))
+    inside_G = (found.params_G > table.params_R.min()) & (found.params_G < table.params_R.max())
+    distinct = len(np.unique(found.params_G[inside_G]))
     if distinct < FEWEST_BUDGETS:
         raise UserError(
-            f"the envelope of the training curves goes along {distinct} sizes only; give the checkpoints of at least "
-            f"{FEWEST_BUDGETS} sizes, with S=..."
+            f"the envelope of the training curves goes along {distinct} sizes only, the smallest and the largest left out; "
+            f"give the checkpoints of at least {FEWEST_BUDGETS + 2} sizes, with S=..."
         )
-    law = found.params_law
+    law = power_fit(found.flops_G[inside_G], found.params_G[inside_G])
     return Approach("1 envelope", law.exponent, None, law.at(flops), None, distinct)
 
 
