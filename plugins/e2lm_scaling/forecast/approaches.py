@@ -80,8 +80,8 @@ def _envelope(table: LossTable, flops: float) -> Approach:
     distinct = len(np.unique(found.params_G[inside_G]))
     if distinct < FEWEST_BUDGETS:
         raise UserError(
-            f"the envelope of the training curves goes along {distinct} sizes only, the smallest and the largest left out; "
-            f"give the checkpoints of at least {FEWEST_BUDGETS + 2} sizes, with S=..."
+            f"the envelope of the training curves goes along {distinct} sizes only, the smallest and the largest "
+            f"left out; give the checkpoints of at least {FEWEST_BUDGETS + 2} sizes, with S=..."
         )
     law = power_fit(found.flops_G[inside_G], found.params_G[inside_G])
     return Approach("1 envelope", law.exponent, None, law.at(flops), None, distinct)
