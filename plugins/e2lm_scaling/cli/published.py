@@ -5,9 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite
 from e2lm.argument import AMOUNT
 from e2lm.errors import UserError
-from e2lm_scaling.cli.input import named_numbers, print_json
+from e2lm_scaling.cli.input import named_numbers
 
 if TYPE_CHECKING:
     from e2lm_scaling.laws.published import PublishedFit
@@ -24,17 +25,13 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace) -> Answer:
     """Show."""
     at = named_numbers(arguments.at, "--at", ("N", "D", "U")) if arguments.at else {}
     if at and not {"N", "D"} <= at.keys():
         raise UserError("--at needs both N and D, as in --at N=7e9,D=2e12")
     found = [_report(name, at, arguments.flops) for name in _wanted(arguments.names)]
-    if arguments.json:
-        print_json({"fits": found})
-    else:
-        print("\n".join(line for one in found for line in _lines(one)))
-    return 0
+    return Answer(finite({"fits": found}), lambda: "\n".join(line for one in found for line in _lines(one)))
 
 
 def _wanted(names: list[str]) -> list[str]:
