@@ -31,13 +31,14 @@ def e2lm_register_models() -> Iterable[EvaluationModel]:
 
 @hookimpl
 def e2lm_register_commands() -> Iterable[Command]:
-    """``e2lm eval``, ``e2lm checkpoints``, ``e2lm hub`` and ``e2lm lm-eval``."""
+    """``e2lm eval``, ``e2lm watch``, ``e2lm checkpoints``, ``e2lm hub`` and ``e2lm lm-eval``."""
     from e2lm_adapters.checkpoints.command import HUB_COMMAND
     from e2lm_adapters.checkpoints.run_command import CHECKPOINTS_COMMAND
     from e2lm_adapters.eval.command import EVAL_COMMAND
     from e2lm_adapters.lm_eval.command import LM_EVAL_COMMAND
+    from e2lm_adapters.watch.command import WATCH_COMMAND
 
-    return [EVAL_COMMAND, CHECKPOINTS_COMMAND, HUB_COMMAND, LM_EVAL_COMMAND]
+    return [EVAL_COMMAND, WATCH_COMMAND, CHECKPOINTS_COMMAND, HUB_COMMAND, LM_EVAL_COMMAND]
 
 
 @hookimpl

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2lm.answer import Answer
 from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, Number, folder_to_write
@@ -15,8 +15,12 @@ from e2lm.command import Command
 from e2lm.errors import UserError
 from e2lm_adapters.checkpoints.run_command import configure_given
 
+if TYPE_CHECKING:
+    from e2lm.series import Series
 
-def _configure(parser: ArgumentParser) -> None:
+
+def configure_scoring(parser: ArgumentParser) -> None:
+    """Which runs are scored on what, and how; ``e2lm watch`` has the same."""
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="folder of a run or of several, or owner/name[@revision,...] on the Hub"
     )
@@ -40,6 +44,21 @@ def _configure(parser: ArgumentParser) -> None:
         help="rows of stock scoring; e2lm-hf sizes its own batches",
     )
     parser.add_argument(
+        "--hub-cache", type=folder_to_write, metavar="DIR", help="fetched checkpoints (default: HF_HOME/e2lm)"
+    )
+    parser.add_argument("--keep", type=COUNT, default=2, metavar="N", help="how many of them are kept (default: 2)")
+    parser.add_argument("--allow-pickle", action="store_true", help="read pytorch_model.bin too (weights_only)")
+    configure_given(parser)
+    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: GPU if there is one)")
+    parser.add_argument(
+        "--tokens-per-step", type=AMOUNT, metavar="N", help="tokens per step, where the run does not say"
+    )
+    parser.add_argument("--no-lm-eval-files", action="store_true", help="leave out results_*.json and samples_*.jsonl")
+
+
+def _configure(parser: ArgumentParser) -> None:
+    configure_scoring(parser)
+    parser.add_argument(
         "--jobs",
         type=COUNT,
         metavar="N",
@@ -51,19 +70,8 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--worker-gpus", type=_gpus, metavar="N", help="GPUs of a worker (default: 1 if there are any)")
     parser.add_argument("--tasks-per-unit", type=COUNT, metavar="N", help="tasks scored together (default: all)")
     parser.add_argument(
-        "--hub-cache", type=folder_to_write, metavar="DIR", help="fetched checkpoints (default: HF_HOME/e2lm)"
-    )
-    parser.add_argument("--keep", type=COUNT, default=2, metavar="N", help="how many of them are kept (default: 2)")
-    parser.add_argument("--allow-pickle", action="store_true", help="read pytorch_model.bin too (weights_only)")
-    configure_given(parser)
-    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: GPU if there is one)")
-    parser.add_argument(
-        "--tokens-per-step", type=AMOUNT, metavar="N", help="tokens per step, where the run does not say"
-    )
-    parser.add_argument(
         "--verify", type=COUNT_OR_NONE, default=0, metavar="N", help="score N requests the stock way too"
     )
-    parser.add_argument("--no-lm-eval-files", action="store_true", help="leave out results_*.json and samples_*.jsonl")
     parser.add_argument(
         "--merge", action="append", default=[], metavar="SPEC", help="also score the averaged run: wsm:window=5"
     )
@@ -71,6 +79,26 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     parser.add_argument("--json", action="store_true", help="print the Scores table as JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and stop")
+
+
+def request_of(arguments: Namespace, series: Sequence[Series], source: Any, **more: Any) -> Any:
+    """The request to score ``series`` by the options of :func:`configure_scoring`; ``more`` are fields of it."""
+    from e2lm_adapters.eval.request import EvaluationRequest
+
+    options: dict[str, Any] = {
+        "tasks": _names(arguments.tasks, "--tasks"),
+        "out": arguments.out,
+        "model": arguments.model,
+        "model_arguments": _model_arguments(arguments.model_args),
+        "limit": arguments.limit,
+        "num_fewshot": arguments.num_fewshot,
+        "include_paths": tuple(arguments.include_path),
+        "metrics": None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
+        "batch_size": arguments.batch_size,
+        "device": arguments.device,
+        "write_lm_eval_files": not arguments.no_lm_eval_files,
+    }
+    return EvaluationRequest(series=tuple(series), source=source, **{**options, **more})
 
 
 def _gpus(text: str) -> float:
@@ -97,30 +125,21 @@ def _run(arguments: Namespace) -> Answer:
     series, merged, unread = _series(arguments, source)
     if arguments.dry_run:
         return _dry_run(arguments, series, unread)
-    from e2lm_adapters.eval.request import EvaluationRequest
     from e2lm_adapters.eval.series import evaluate_series
     from e2lm_adapters.trackers.tracker import tracked
 
     model_arguments = _model_arguments(arguments.model_args)
     if arguments.verify:
         model_arguments["verify"] = arguments.verify
-    request = EvaluationRequest(
-        series=tuple(series),
-        tasks=_names(arguments.tasks, "--tasks"),
-        out=arguments.out,
-        model=arguments.model,
+    request = request_of(
+        arguments,
+        series,
+        source,
         model_arguments=model_arguments,
-        limit=arguments.limit,
-        num_fewshot=arguments.num_fewshot,
-        include_paths=tuple(arguments.include_path),
-        metrics=None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
-        batch_size=arguments.batch_size,
         device="cpu" if arguments.worker_gpus == 0 and arguments.device is None else arguments.device,
         jobs=arguments.jobs or 1,
-        write_lm_eval_files=not arguments.no_lm_eval_files,
         quiet=arguments.quiet or arguments.json,
         merged=merged,
-        source=source,
         ray=_ray_options(arguments, model_arguments),
         tasks_per_unit=arguments.tasks_per_unit,
         unread=unread,
@@ -187,7 +206,6 @@ def _ray_options(arguments: Namespace, model_arguments: Mapping[str, Any]) -> An
 
 def _series(arguments: Namespace, source: Any) -> tuple[list[Any], tuple[Any, ...], tuple[Any, ...]]:
     """The runs with their averages behind them, how those are made, and which checkpoints cannot be read, with why."""
-    from e2lm.series import Series
     from e2lm_adapters.checkpoints.piece import Given
     from e2lm_adapters.checkpoints.run import read_runs
     from e2lm_adapters.checkpoints.series import hub_series, is_hub_reference

@@ -1,0 +1,1 @@
+"""Beside a live run: checkpoints are scored as they come, rules are judged, people are told."""
