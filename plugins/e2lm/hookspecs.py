@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from e2lm.signal_score import SignalScore
     from e2lm.task_suite import TaskSuite
     from e2lm.verb import Verb
+    from e2lm.verdict import Verdict
 
 #: Raised by one when a hook is removed or an argument changes its meaning; new optional arguments do not raise it.
 HOOK_API = 1
@@ -260,6 +261,19 @@ def e2lm_after_checkpoint_scored(series: Series, checkpoint: Checkpoint, scores:
 @hookspec
 def e2lm_after_series_scored(series: Series, scores: Scores) -> None:
     """Notify that every checkpoint of ``series`` has been scored. Called once per series.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def e2lm_on_verdict(verdict: Verdict) -> None:
+    """Notify that a rule of ``e2lm watch`` holds: a stop or an alert. Called once per verdict, after it is on disk.
+
+    >>> from e2lm import hookimpl
+    >>> @hookimpl
+    ... def e2lm_on_verdict(verdict):
+    ...     print(verdict.state, verdict.series, verdict.rule)
 
     .. versionadded:: 0.1
     """

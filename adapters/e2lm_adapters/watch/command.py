@@ -8,8 +8,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from e2lm.argument import AMOUNT
 from e2lm.command import Command
@@ -17,9 +18,11 @@ from e2lm.errors import UserError
 from e2lm_adapters.eval.command import configure_scoring, request_of
 
 if TYPE_CHECKING:
+    from e2lm_adapters.watch.desk import VerdictDesk
     from e2lm_adapters.watch.watcher import Watcher
 
 EVERY_S = 30.0
+EXIT_STOP, EXIT_ALERT = 10, 11
 
 
 class AskedToEndError(KeyboardInterrupt):
@@ -36,6 +39,12 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--pin", action="store_true", help="hold what is scored by hard links (or copies) in OUT: no trainer deletes it"
     )
+    for option, what in (("--stop-if", "stop the run"), ("--alert-if", "tell people")):
+        parser.add_argument(option, action="append", default=[], metavar="RULE", help=f"{what} where RULE holds")
+    parser.add_argument("--exit-on-stop", action="store_true", help="a standing watch ends with a stop (exit code 10)")
+    parser.add_argument(
+        "--notify", action="append", default=[], metavar="URL", help="tell verdicts: a webhook, or an apprise URL"
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing but what is wrong")
     parser.add_argument("--json", action="store_true", help="print what happened as JSON at the end")
 
@@ -44,8 +53,9 @@ def _run(arguments: Namespace) -> int:
     from e2lm_adapters.watch.record import RecordFile
 
     arguments.quiet = arguments.quiet or arguments.json
+    verdicts = _verdicts(arguments)
     _check(arguments)
-    watcher = _watcher(arguments)
+    watcher = _watcher(arguments, verdicts)
     with _signals_end():
         try:
             if arguments.once:
@@ -57,11 +67,32 @@ def _run(arguments: Namespace) -> int:
             return 0
     left_out = RecordFile(arguments.out).read().left_out
     if arguments.json:
-        told = {"scored": watcher.scored, "left_out": [one.model_dump(mode="json") for one in left_out]}
-        print(json.dumps({**told, "out": str(arguments.out)}))
+        told: dict[str, Any] = {"scored": watcher.scored, "out": str(arguments.out)}
+        told["verdicts"] = [one.model_dump(mode="json") for one in verdicts.new]
+        print(json.dumps({**told, "left_out": [one.model_dump(mode="json") for one in left_out]}))
     if arguments.once and watcher.failed and not (arguments.out / "scores.csv").is_file():
         raise UserError(f"{arguments.out}: no score, since nothing could be used; {arguments.out}/watch.json lists why")
-    return 0
+    return EXIT_STOP if verdicts.stops else EXIT_ALERT if verdicts.new else 0
+
+
+def _verdicts(arguments: Namespace) -> VerdictDesk:
+    from e2lm_adapters.watch.desk import VerdictDesk
+    from e2lm_adapters.watch.judging import Judge
+    from e2lm_adapters.watch.notify import Notifier, address_of
+    from e2lm_adapters.watch.rule import parsed
+
+    rules = [parsed(one, "stop") for one in arguments.stop_if] + [parsed(one, "alert") for one in arguments.alert_if]
+    if arguments.exit_on_stop and not arguments.stop_if:
+        raise UserError("--exit-on-stop: needs --stop-if")
+    runs = [*arguments.runs, *(name for rule in rules for name in rule.baselines if not _has_scores(name))]
+    arguments.runs = list(dict.fromkeys(runs))
+    notifier = Notifier(arguments.out, [address_of(one) for one in dict.fromkeys(arguments.notify)])
+    judge = Judge(rules, arguments.out, arguments.tokens_per_step)
+    return VerdictDesk(judge, notifier, arguments.exit_on_stop, arguments.once)
+
+
+def _has_scores(name: str) -> bool:
+    return (Path(name) / "scores.parquet").is_file()
 
 
 def _check(arguments: Namespace) -> None:
@@ -78,7 +109,7 @@ def _check(arguments: Namespace) -> None:
         memory.write()
 
 
-def _watcher(arguments: Namespace) -> Watcher:
+def _watcher(arguments: Namespace, verdicts: VerdictDesk) -> Watcher:
     from e2lm_adapters.checkpoints.piece import Given
     from e2lm_adapters.checkpoints.source import CheckpointSource
     from e2lm_adapters.watch.finished import WatchedRun
@@ -92,7 +123,7 @@ def _watcher(arguments: Namespace) -> Watcher:
         arguments.out,
         source,
         scorer(arguments, source),
-        lambda looks: False,
+        verdicts.judge,
         arguments.every,
         arguments.pin,
         arguments.quiet,

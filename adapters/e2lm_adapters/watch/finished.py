@@ -46,11 +46,19 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen of a run at once. ``trouble`` says why nothing could be seen; ``present`` are labels of pieces."""
+    """What was seen of a RUN at once.
+
+    ``waiting`` says by label why a checkpoint is not finished, ``present`` are the labels of all; ``names`` are the
+    series of RUN, ``newest`` their newest folders; ``newest_s`` is when a file of any changed last, 0 where none is.
+    ``trouble`` says why nothing could be seen.
+    """
 
     finished: tuple[Finished, ...] = ()
     waiting: Mapping[str, str] = field(default_factory=dict)
     present: frozenset[str] = frozenset()
+    names: tuple[str, ...] = ()
+    newest: Mapping[str, Path] = field(default_factory=dict)
+    newest_s: float = 0.0
     trouble: str = ""
 
 
@@ -79,7 +87,8 @@ class WatchedRun:
             for one in hub_series(self.run, self._source, self._tokens_per_step)
             for point in one.checkpoints
         ]
-        return Look(tuple(found), present=frozenset(one.label for one in found))
+        names = tuple(dict.fromkeys(one.series.name for one in found))
+        return Look(tuple(found), present=frozenset(one.label for one in found), names=names)
 
     def _on_disk(self) -> Look:
         listings = run_listings(Path(self.run), self._given, self._source)
@@ -91,7 +100,10 @@ class WatchedRun:
             finished += self._as_series(replace(listing, pieces=tuple(still)))
         finished.sort(key=lambda one: (one.series.name, one.step))
         present = frozenset(_label(listing, piece) for listing in listings for piece in listing.pieces)
-        return Look(tuple(finished), waiting, present)
+        newest = {one.series.name: one.place for one in finished if one.place is not None}
+        names = tuple(dict.fromkeys(one.series.name for one in finished)) or (Path(self.run).resolve().name,)
+        times = [time_ns for stamp in self._stamps.values() for _, _, time_ns in stamp]
+        return Look(tuple(finished), waiting, present, names, newest, max(times, default=0) / 1e9)
 
     def _judged(
         self, listing: RunListing, piece: RunPiece, before: Mapping[str, Stamp], waiting: dict[str, str]

@@ -58,11 +58,11 @@ class Watcher:
 
     def once(self) -> list[Look]:
         """Two looks, everything scored that is finished; raises where a RUN cannot be looked at."""
+        self._score_pinned()
         looks = self._look()
         for look in looks:
             if look.trouble:
                 raise UserError(look.trouble)
-        self._score_pinned()
         if any(look.waiting for look in looks):
             time.sleep(min(SETTLE_S, self.every_s))
         while self._score_new(self._look()):

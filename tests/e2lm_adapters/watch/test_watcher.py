@@ -176,7 +176,7 @@ def test_a_standing_watch_waits_for_the_folder_and_ends_when_nothing_is_new(
     tiny_series: Path, tmp_path: Path, watch: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "tiny-run"
-    waits = iter([lambda: run.mkdir(), lambda: appear(run, tiny_series, 0), lambda: appear(run, tiny_series, 10)])
+    waits = iter([run.mkdir, lambda: appear(run, tiny_series, 0), lambda: appear(run, tiny_series, 10)])
 
     def wait(self: Any, seconds: float) -> None:
         next(waits, lambda: time.sleep(0.05))()
@@ -219,8 +219,7 @@ def test_a_full_disk_is_one_line_and_a_standing_watch_tries_again(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--tasks", "smal"), "smal"),
-        (("--model", "e2lm-fh"), "Did you mean 'e2lm-hf'?"),
+        (("--model", "e2lm-fh"), "--model: unknown model 'e2lm-fh'. Did you mean 'e2lm-hf'"),
         (("--config", "nowhere"), "no config.json there"),
     ],
 )
@@ -239,7 +238,7 @@ def test_a_run_that_is_not_there_is_a_mistake_with_once(
     assert "no such folder" in capsys.readouterr().err
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -255,7 +254,7 @@ def test_killed_while_it_scores_it_goes_on_from_what_it_pinned(
     command = [sys.executable, "-m", "e2lm", "watch", str(live), "--tasks", "small", "--out", str(out), "--pin"]
     watcher = subprocess.Popen([*command, "--include-path", str(task_folder), "--every", "0.1", *OPTIONS], cwd=ROOT)
     try:
-        until(lambda: any((out / "pinned").glob("tiny-run/10/series.json")))
+        until((out / "pinned" / "tiny-run" / "10" / "series.json").is_file)
     finally:
         watcher.kill()
         watcher.wait()
@@ -266,7 +265,8 @@ def test_killed_while_it_scores_it_goes_on_from_what_it_pinned(
     assert evaluate(tiny_series, "--quiet", "--limit", 4, "--metrics", "margin") == 0
     expected = table(tmp_path / "out")
     own = expected[expected["step"] == 10].reset_index(drop=True)
-    pd.testing.assert_frame_equal(table(out).drop(columns=["params"]), own.drop(columns=["params"]), check_exact=True)
+    names = ["series", "step", "task", "metric", "value", "stderr", "n"]  # the shared run has a series.json as well
+    pd.testing.assert_frame_equal(table(out)[names], own[names], check_exact=True)
 
 
 def test_a_signal_ends_a_standing_watch_and_leaves_nothing_running(
@@ -293,3 +293,63 @@ def test_a_signal_ends_a_standing_watch_and_leaves_nothing_running(
     assert "ended by SIGTERM; the same command goes on" in told
     with pytest.raises(ProcessLookupError):
         os.killpg(watcher.pid, 0)
+
+
+def log_loss(place: Path, *losses: float) -> None:
+    history = [{"step": step, "loss": loss} for step, loss in enumerate(losses, 1)]
+    text = json.dumps({"global_step": len(losses), "log_history": history})
+    (place / "trainer_state.json").write_text(text, encoding="utf-8")
+
+
+def verdicts(out: Path) -> list[tuple[str, int]]:
+    lines = (out / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()
+    return [(one["state"], one["step"]) for one in map(json.loads, lines)]
+
+
+@pytest.mark.usefixtures("quick")
+def test_exit_codes_tell_a_stop_before_an_alert_and_an_alert_once(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = appear(live, tiny_series, 10)
+    log_loss(place, 3.0, 2.9)
+    assert watch(live, "--once", "--alert-if", "nan", "--stop-if", "nan") == 0
+    log_loss(place, 3.0, 2.9, float("nan"))
+    assert watch(live, "--once", "--alert-if", "nan") == 11
+    assert watch(live, "--once", "--alert-if", "nan") == 0  # told
+    capsys.readouterr()
+    assert watch(live, "--once", "--json", "--alert-if", "nan", "--stop-if", "nan") == 10
+    (told,) = json.loads(capsys.readouterr().out)["verdicts"]
+    assert (told["state"], told["step"], told["rule"], told["series"]) == ("stop", 3, "nan", "tiny-run")
+    assert watch(live, "--once", "--stop-if", "nan") == 10  # a stop stays one
+    assert verdicts(tmp_path / "watched") == [("alert", 3), ("stop", 3)]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_standing_watch_goes_on_after_an_alert_and_ends_with_a_stop_where_asked(
+    live: Path, tiny_series: Path, watch: Run, plugin_events: list[str]
+) -> None:
+    log_loss(appear(live, tiny_series, 10), 3.0, float("inf"))
+    assert watch(live, "--until-idle", 0.2, "--alert-if", "nan") == 11
+    began_s = time.monotonic()
+    assert watch(live, "--until-idle", 60, "--stop-if", "nan", "--exit-on-stop") == 10
+    assert time.monotonic() - began_s < 30
+    assert plugin_events == ["alert nan", "stop nan"]
+
+
+@pytest.fixture
+def plugin_events() -> Any:
+    """What a plugin hears of verdicts."""
+    from e2lm import hookimpl
+    from e2lm.plugin_manager import PluginRecord, plugin_manager
+
+    events: list[str] = []
+
+    class Heard:
+        @hookimpl
+        def e2lm_on_verdict(self, verdict: Any) -> None:
+            events.append(f"{verdict.state} {verdict.rule}")
+
+    heard = Heard()
+    plugin_manager().register(heard, PluginRecord("heard", "heard", "1"))
+    yield events
+    plugin_manager().unregister(heard)
