@@ -4,11 +4,13 @@
 probabilities that both give its true choice among its choices: at least -1. Under the null of that look (over the
 population that the items are drawn from, the run is not more than ``margin`` below the baseline), the mean of ``x`` is
 at most 0, and ``E_k = mean over bets b of prod_i (1 + b x_i)`` has a mean of at most 1, whatever the distribution of x
-(Waudby-Smith and Ramdas 2024, JRSS B 86(1)). ``S_k = sum_{j<=k} w_j E_j`` with ``w_j = 1 / (j (j + 1))``, which sum to
-1, only grows and has a mean of at most 1, however looks depend on each other; by Markov's inequality it ever reaches
-``1 / alpha`` in at most ``alpha`` of all runs for which every null holds. ``1 - 1 / S_k`` is what is compared with the
-share of the rule. That the run *ends* below is more than that: the differences must not be closing either
-(:func:`end_of_differences`), and with that the rate of wrong stops is measured by replay, not guaranteed.
+(Waudby-Smith and Ramdas 2024, JRSS B 86(1)). At look k
+the smallest ``E`` of the later half of all looks (five at least) is taken, ``M_k``: an e-value against "at one of these
+looks the run was not below". With ``w_k = 1 / (k (k + 1))``, which sum to 1, ``w_k M_k`` ever reaches ``1 / alpha`` at
+a look whose null holds in at most ``alpha`` of all runs, however looks depend on each other (Markov's inequality and
+the sum over looks). ``1 - 1 / (w_k M_k)`` is what is compared with the share of the rule. That the run *ends* below is
+more than that: lines through these differences, in steps and in ln(steps), must stay below 0 up to the end
+(:func:`end_of_differences`), and with that the rate of wrong stops is measured by simulation and replay.
 
 *Forecasts* (measured by replay): ``alpha`` is spent in equal parts over :data:`CELLS` parts of the way to the end, each
 of which is looked at once, at its first point.
@@ -25,11 +27,15 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from e2lm.interval import student_quantile
+
 Values = NDArray[np.float64]
 
 BETS = (0.05, 0.1, 0.2, 0.4, 0.8)
-#: Looks before an end is judged, and standard errors that it must lie below 0.
-FEWEST_LOOKS, END_ERRORS = 4, 1.645
+#: Looks before an end is judged.
+FEWEST_LOOKS = 5
+#: Of the interval around the end of a line, which is looked at again and again.
+END_CONFIDENCE = 0.98
 CELLS = 20
 #: Points before a jump of the loss is judged, and the width of the running median.
 FEWEST_POINTS, WINDOW = 12, 15
@@ -49,34 +55,46 @@ def log_e_value(below_I: Values, margin: float = 0.0) -> float:
 
 
 def surely_below(log_e_K: Values) -> float:
-    """``1 - 1 / S`` after the looks with these ln E: what holds with at most ``1 - it`` of false claims over all looks.
+    """What holds of the later half of the looks with these ln E; false over all looks in at most ``1 - it`` of runs.
 
-    >>> surely_below(np.array([0.0])), surely_below(np.array([0.0, 12.0])) > 0.99
-    (0.0, True)
+    >>> surely_below(np.zeros(6)), surely_below(np.full(6, 12.0)) > 0.99, surely_below(np.full(3, 12.0))
+    (0.0, True, 0.0)
     """
-    number_K = np.arange(1, len(log_e_K) + 1, dtype=np.float64)
-    total = float(logsumexp(log_e_K - np.log(number_K * (number_K + 1.0))))
-    return 1.0 - math.exp(-total) if total > 0 else 0.0
+    looks = len(log_e_K)
+    if looks < FEWEST_LOOKS:
+        return 0.0
+    least = float(log_e_K[_late(looks)].min()) - math.log(looks * (looks + 1))
+    return 1.0 - math.exp(-least) if least > 0 else 0.0
+
+
+def _late(looks: int) -> slice:
+    return slice(looks - max(looks // 2, FEWEST_LOOKS), None)
 
 
 def end_of_differences(steps_K: Values, run_minus_base_K: Values, end: float) -> float:
-    """The highest difference that the end may have: the line through the later half, in ln(step), and its error.
+    """The highest difference that the end may have: of lines in steps and in ln(steps), with their errors.
 
-    Infinite for fewer than four looks: nothing is known of where a difference goes.
+    Infinite for fewer than five looks: nothing is known of where a difference goes.
     """
     if len(steps_K) < FEWEST_LOOKS or steps_K[0] <= 0:
         return math.inf
-    late = slice(min(len(steps_K) // 2, len(steps_K) - FEWEST_LOOKS), None)
-    x_K, y_K = np.log(steps_K[late]), run_minus_base_K[late]
-    x_end = math.log(max(end, float(steps_K[-1])))
+    late = _late(len(steps_K))
+    x_K, y_K = steps_K[late], run_minus_base_K[late]
+    end = max(end, float(x_K[-1]))
+    return max(_highest_end(x_K, y_K, end), _highest_end(np.log(x_K), y_K, math.log(end)))
+
+
+def _highest_end(x_K: Values, y_K: Values, x_end: float) -> float:
+    """The upper end of the interval around a straight line at ``x_end``."""
     centred_K = x_K - x_K.mean()
     spread = float((centred_K**2).sum())
     slope = float((centred_K * y_K).sum()) / spread
     residual_K = y_K - y_K.mean() - slope * centred_K
-    noise = math.sqrt(float((residual_K**2).sum()) / max(len(x_K) - 2, 1))
+    free = len(x_K) - 2
+    noise = math.sqrt(float((residual_K**2).sum()) / free)
     reach = x_end - float(x_K.mean())
     error = noise * math.sqrt(1.0 / len(x_K) + reach**2 / spread)
-    return float(y_K.mean()) + slope * reach + END_ERRORS * error
+    return float(y_K.mean()) + slope * reach + float(student_quantile(free, END_CONFIDENCE)) * error
 
 
 def spent(probability: float) -> float:

@@ -20,7 +20,7 @@ from e2lm.plugin_manager import plugin_manager
 from e2lm.results import read_scores
 from e2lm.results.direction import direction_of_name
 from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
-from e2lm.scaling_predictor import ScalingPredictor, UnfinishedRun
+from e2lm.scaling_predictor import Forecast, ScalingPredictor, UnfinishedRun
 from e2lm.scores import Scores
 from e2lm.signal_score import Curve, SignalScore
 from e2lm.verdict import Verdict
@@ -142,7 +142,8 @@ class Judge:
         at_K, loss_K = thinned(at_K[:used], loss_K[:used])
         if len(at_K) < FEWEST_LOSSES:
             return
-        above = forecast_above(at_K, loss_K, rule.tokens, rule.loss)
+        told = forecast_at(at_K, loss_K, rule.tokens)
+        above = probability_above(told.value, told.log_half_width, rule.loss, normal_quantile())
         value = spent(above if rule.sign == ">" else 1.0 - above)
         if value > rule.threshold:
             yield facts.step, value, [at_K.tolist(), loss_K.tolist()]
@@ -260,8 +261,8 @@ def _verdict(rule: Rule, series: str, finding: Finding) -> Verdict:
     )
 
 
-def forecast_above(at_K: Values, loss_K: Values, end: float, level: float) -> float:
-    """The probability that the loss at ``end`` is above ``level``, by the predictor of a plugin."""
+def forecast_at(at_K: Values, loss_K: Values, end: float) -> Forecast:
+    """The loss at ``end``, by the predictor of a plugin; a :class:`UserError` where it has no interval."""
     predictor: ScalingPredictor = plugin_manager().find(
         "e2lm_register_scaling_predictors", ScalingPredictor, PREDICTOR, "scaling predictor"
     )
@@ -271,10 +272,9 @@ def forecast_above(at_K: Values, loss_K: Values, end: float, level: float) -> fl
         higher_is_better=False,
     )  # fmt: skip
     forecast = predictor.at_end(UnfinishedRun(curve, end), np.random.default_rng(0))
-    found = probability_above(forecast.value, forecast.log_half_width, level, normal_quantile())
-    if math.isnan(found):
+    if not 0 < forecast.log_half_width < math.inf:
         raise UserError(f"the forecast has no interval ({forecast.reason})")
-    return found
+    return forecast
 
 
 def paired(run: Samples, base: Samples) -> Values:

@@ -83,8 +83,8 @@ def parsed(text: str, state: State) -> Rule:
     if found := _SCORE.fullmatch(said):
         _require_score(option, found["score"])
         threshold = _number(option, found["number"])
-        names = {"task": found["task"].strip(), "metric": (found["metric"] or "").strip(), "score": found["score"]}
-        return Rule(said, state, "score", threshold, found["sign"], **names)
+        task, metric = found["task"].strip(), (found["metric"] or "").strip()
+        return Rule(said, state, "score", threshold, found["sign"], task=task, metric=metric, score=found["score"])
     raise _not_grammar(option, said)
 
 
