@@ -28,11 +28,11 @@ import pandas as pd
 from scaling_splits import DATA
 from scipy.stats import beta
 
+from e2lm.arrays import Values
 from e2lm.errors import UserError
 from e2lm.interval import normal_quantile
 from e2lm_adapters.watch.evidence import (
     CELLS,
-    Values,
     end_of_differences,
     log_e_value,
     probability_above,

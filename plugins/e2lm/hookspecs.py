@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from e2lm.signal_score import SignalScore
     from e2lm.task_suite import TaskSuite
     from e2lm.verb import Verb
-    from e2lm.verdict import Verdict
+    from e2lm.verdict import RunVerdict
 
 #: Raised by one when a hook is removed or an argument changes its meaning; new optional arguments do not raise it.
 HOOK_API = 1
@@ -267,7 +267,7 @@ def e2lm_after_series_scored(series: Series, scores: Scores) -> None:
 
 
 @hookspec
-def e2lm_on_verdict(verdict: Verdict) -> None:
+def e2lm_on_verdict(verdict: RunVerdict) -> None:
     """Notify that a rule of ``e2lm watch`` holds: a stop or an alert. Called once per verdict, after it is on disk.
 
     >>> from e2lm import hookimpl

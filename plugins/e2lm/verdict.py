@@ -7,7 +7,7 @@ from typing import Literal
 from e2lm.noun import Noun
 
 
-class Verdict(Noun):
+class RunVerdict(Noun):
     """``rule`` holds for ``series`` at ``step``: ``value`` went past ``threshold``; it asks for a stop or an alert.
 
     ``inputs_sha256`` is over the numbers that it was judged by.

@@ -77,7 +77,7 @@ def _run(arguments: Namespace) -> int:
 
 def _verdicts(arguments: Namespace) -> VerdictDesk:
     from e2lm_adapters.watch.desk import VerdictDesk
-    from e2lm_adapters.watch.judging import Judge
+    from e2lm_adapters.watch.judging import RuleJudge
     from e2lm_adapters.watch.notify import Notifier, address_of
     from e2lm_adapters.watch.rule import parsed
 
@@ -87,7 +87,7 @@ def _verdicts(arguments: Namespace) -> VerdictDesk:
     runs = [*arguments.runs, *(name for rule in rules for name in rule.baselines if not _has_scores(name))]
     arguments.runs = list(dict.fromkeys(runs))
     notifier = Notifier(arguments.out, [address_of(one) for one in dict.fromkeys(arguments.notify)])
-    judge = Judge(rules, arguments.out, arguments.tokens_per_step)
+    judge = RuleJudge(rules, arguments.out, arguments.tokens_per_step)
     return VerdictDesk(judge, notifier, arguments.exit_on_stop, arguments.once)
 
 

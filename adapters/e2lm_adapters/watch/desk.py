@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from e2lm.plugin_manager import plugin_manager
-from e2lm.verdict import Verdict
+from e2lm.verdict import RunVerdict
 from e2lm_adapters.watch.finished import Look
-from e2lm_adapters.watch.judging import Judge
+from e2lm_adapters.watch.judging import RuleJudge
 from e2lm_adapters.watch.notify import Notifier
 from e2lm_adapters.watch.verdicts import append_verdicts, read_verdicts
 
@@ -18,14 +18,14 @@ from e2lm_adapters.watch.verdicts import append_verdicts, read_verdicts
 class VerdictDesk:
     """``new`` are the verdicts of this command; ``stops`` those that ask for a stop, found now or before."""
 
-    judged: Judge
+    judged: RuleJudge
     notifier: Notifier
     ends_on_stop: bool = False
     once: bool = False
-    new: list[Verdict] = field(default_factory=list)
+    new: list[RunVerdict] = field(default_factory=list)
 
     @property
-    def stops(self) -> list[Verdict]:
+    def stops(self) -> list[RunVerdict]:
         """Stops in force: of a rule that is asked for now, whenever it was found."""
         texts = {rule.text for rule in self.judged.rules if rule.state == "stop"}
         return [one for one in read_verdicts(self.judged.out) if one.state == "stop" and one.rule in texts]

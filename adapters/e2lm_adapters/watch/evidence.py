@@ -23,13 +23,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from e2lm.arrays import Values
 from e2lm.interval import student_quantile
-
-Values = NDArray[np.float64]
 
 BETS = (0.05, 0.1, 0.2, 0.4, 0.8)
 #: Looks before an end is judged.

@@ -21,7 +21,7 @@ from e2lm_adapters.checkpoints.series import hub_series, is_hub_reference
 from e2lm_adapters.checkpoints.source import CheckpointSource
 
 #: Name, size and time of every file of a checkpoint.
-Stamp = tuple[tuple[str, int, int], ...]
+FileStamps = tuple[tuple[str, int, int], ...]
 
 #: What the Trainer of transformers leaves beside weights: where one is, its ``trainer_state.json`` comes last.
 TRAINER_LEFT = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state*.pth")
@@ -35,7 +35,7 @@ class Finished:
 
     label: str
     series: Series
-    stamp: Stamp
+    stamp: FileStamps
     place: Path | None = None
 
     @property
@@ -70,7 +70,7 @@ class WatchedRun:
         self._given = given
         self._source = source
         self._tokens_per_step = tokens_per_step
-        self._stamps: dict[str, Stamp] = {}
+        self._stamps: dict[str, FileStamps] = {}
 
     def look(self) -> Look:
         """What is there now; a folder that is not there, or vanishes under the look, is ``trouble`` and no error."""
@@ -106,7 +106,7 @@ class WatchedRun:
         return Look(tuple(finished), waiting, present, names, newest, max(times, default=0) / 1e9)
 
     def _judged(
-        self, listing: RunListing, piece: RunPiece, before: Mapping[str, Stamp], waiting: dict[str, str]
+        self, listing: RunListing, piece: RunPiece, before: Mapping[str, FileStamps], waiting: dict[str, str]
     ) -> bool:
         """Whether ``piece`` is waited for, with why in ``waiting``."""
         label = _label(listing, piece)
@@ -142,7 +142,7 @@ def _label(listing: RunListing, piece: RunPiece) -> str:
     return f"{listing.run.resolve().name}/{piece.name}"
 
 
-def _stamp(place: Path) -> Stamp:
+def _stamp(place: Path) -> FileStamps:
     files = [place] if place.is_file() else sorted(one for one in place.rglob("*") if one.is_file())
     told = ((file, file.stat()) for file in files)
     return tuple(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from e2lm.arrays import Values
 from e2lm.errors import UserError, one_line
 from e2lm.interval import normal_quantile
 from e2lm.plugin_manager import plugin_manager
@@ -23,12 +24,11 @@ from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 from e2lm.scaling_predictor import Forecast, ScalingPredictor, UnfinishedRun
 from e2lm.scores import Scores
 from e2lm.signal_score import Curve, SignalScore
-from e2lm.verdict import Verdict
+from e2lm.verdict import RunVerdict
 from e2lm_adapters.checkpoints.formats.transformers_folder import TRAINER_STATE
 from e2lm_adapters.eval.recorded import TABLE_FILE
 from e2lm_adapters.eval.store import UNITS_FOLDER, EvaluationStore, Unit
 from e2lm_adapters.watch.evidence import (
-    Values,
     end_of_differences,
     first_of_cell,
     log_e_value,
@@ -39,7 +39,7 @@ from e2lm_adapters.watch.evidence import (
     thinned,
 )
 from e2lm_adapters.watch.finished import Look
-from e2lm_adapters.watch.rule import Rule
+from e2lm_adapters.watch.rule import WatchRule
 from e2lm_adapters.watch.verdicts import hash_of_inputs, now
 
 #: Who forecasts the end of a loss; found among the predictors of all plugins.
@@ -61,7 +61,7 @@ class LossLog:
 
 
 @dataclass
-class RunFacts:
+class WatchedFacts:
     """What is known of one series when rules are judged."""
 
     name: str
@@ -77,14 +77,14 @@ class RunFacts:
         return max(steps, default=0)
 
 
-Finding = tuple[int, float | None, Any]
+RuleFinding = tuple[int, float | None, Any]
 
 
 @dataclass
-class Judge:
+class RuleJudge:
     """Judges ``rules`` over the runs of an output folder; what cannot be judged yet is said once."""
 
-    rules: Sequence[Rule]
+    rules: Sequence[WatchRule]
     out: Path
     tokens_per_step: float | None = None
     began_s: float = field(default_factory=time.time)
@@ -92,7 +92,7 @@ class Judge:
     _seen: tuple[float, ...] | None = None
     _samples: dict[Path, tuple[int, Samples]] = field(default_factory=dict)
 
-    def verdicts(self, looks: Sequence[Look]) -> list[Verdict]:
+    def verdicts(self, looks: Sequence[Look]) -> list[RunVerdict]:
         """What holds now, told before or not."""
         if not self.rules:
             return []
@@ -121,7 +121,7 @@ class Judge:
         places = [self.out / TABLE_FILE, *(self.out / UNITS_FOLDER / name for look in looks for name in look.names)]
         return (*(look.newest_s for look in looks), *(one.stat().st_mtime for one in places if one.exists()))
 
-    def _facts(self, looks: Sequence[Look]) -> Iterator[RunFacts]:
+    def _facts(self, looks: Sequence[Look]) -> Iterator[WatchedFacts]:
         path = self.out / TABLE_FILE
         scores = read_scores(path).scores if path.is_file() else Scores.from_rows([])
         store = EvaluationStore(self.out)
@@ -129,11 +129,11 @@ class Judge:
             places = [look.newest[name] for look in looks if name in look.newest]
             newest_s = max((look.newest_s for look in looks if name in look.names), default=0.0)
             log = logged_losses(places[-1], self.tokens_per_step) if places else _no_log()
-            yield RunFacts(name, scores.where(series=name), store.recorded(name), log, newest_s)
+            yield WatchedFacts(name, scores.where(series=name), store.recorded(name), log, newest_s)
 
     # -- one function for each kind of rule -----------------------------------------------------------------------
 
-    def loss(self, rule: Rule, facts: RunFacts) -> Iterator[Finding]:
+    def loss(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
         """Where the loss ends, by a forecast of a plugin."""
         at_K, loss_K = _losses(facts)
         if len(at_K) < FEWEST_LOSSES or at_K[-1] >= rule.tokens:
@@ -148,7 +148,7 @@ class Judge:
         if value > rule.threshold:
             yield facts.step, value, [at_K.tolist(), loss_K.tolist()]
 
-    def below(self, rule: Rule, facts: RunFacts) -> Iterator[Finding]:
+    def below(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
         """Whether the run ends below a baseline, paired on items."""
         own = self._given(self.out, facts.name, rule.task)
         seeds = [self._baseline(name, rule.task) for name in rule.baselines]
@@ -168,7 +168,7 @@ class Judge:
         if value > rule.threshold and end_of_differences(steps_K, differences_K, end) < 0:
             yield steps[-1], value, [steps, logs, differences]
 
-    def score(self, rule: Rule, facts: RunFacts) -> Iterator[Finding]:
+    def score(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
         """A signal score past a number, by the end of its interval that says so surely."""
         curve = _curve(facts, rule)
         looks = [count for count in SCORE_LOOKS if count <= len(curve.steps_K)]
@@ -187,7 +187,7 @@ class Judge:
         if (sure < rule.threshold) if rule.sign == "<" else (sure > rule.threshold):
             yield int(curve.steps_K[-1]), float(told.value), [curve.steps_K.tolist(), curve.values_K.tolist()]
 
-    def spike(self, rule: Rule, facts: RunFacts) -> Iterator[Finding]:
+    def spike(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
         """A jump of the logged loss; of the losses in the table where nothing is logged."""
         log = facts.log if len(facts.log.loss_K) else _table_losses(facts)
         finite_K = np.isfinite(log.loss_K)
@@ -195,14 +195,14 @@ class Judge:
         for k, deviations in spikes(loss_K):
             yield int(steps_K[k]), deviations, [steps_K[: k + 1].tolist(), loss_K[: k + 1].tolist()]
 
-    def nan(self, rule: Rule, facts: RunFacts) -> Iterator[Finding]:
+    def nan(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
         """What is NaN or infinite: a checkpoint, or a logged loss; the first of them."""
         units = [(unit.step, unit.not_finite) for unit in facts.units if unit.not_finite]
         logged = [(int(step), "loss") for step in facts.log.steps_K[~np.isfinite(facts.log.loss_K)]]
         for step, why in sorted([*units, *logged])[:1]:
             yield step, None, why
 
-    def duplicate(self, rule: Rule, facts: RunFacts) -> Iterator[Finding]:
+    def duplicate(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
         """Weights of an earlier step, byte for byte."""
         first: dict[str, int] = {}
         for unit in sorted(facts.units, key=lambda one: one.step):
@@ -210,7 +210,7 @@ class Judge:
             if step != unit.step:
                 yield unit.step, float(step), unit.weights_sha256
 
-    def stalled(self, rule: Rule, facts: RunFacts) -> Iterator[Finding]:
+    def stalled(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
         """Nothing new for so long; the clock of a folder without files begins with the watch."""
         idle_s = time.time() - max(facts.newest_s, 0.0 if facts.newest_s else self.began_s)
         if idle_s > rule.threshold:
@@ -236,20 +236,20 @@ class Judge:
         return found
 
 
-JUDGES: dict[str, Callable[[Judge, Rule, RunFacts], Iterator[Finding]]] = {
-    "loss": Judge.loss,
-    "below": Judge.below,
-    "score": Judge.score,
-    "loss spike": Judge.spike,
-    "nan": Judge.nan,
-    "duplicate checkpoint": Judge.duplicate,
-    "stalled": Judge.stalled,
+JUDGES: dict[str, Callable[[RuleJudge, WatchRule, WatchedFacts], Iterator[RuleFinding]]] = {
+    "loss": RuleJudge.loss,
+    "below": RuleJudge.below,
+    "score": RuleJudge.score,
+    "loss spike": RuleJudge.spike,
+    "nan": RuleJudge.nan,
+    "duplicate checkpoint": RuleJudge.duplicate,
+    "stalled": RuleJudge.stalled,
 }
 
 
-def _verdict(rule: Rule, series: str, finding: Finding) -> Verdict:
+def _verdict(rule: WatchRule, series: str, finding: RuleFinding) -> RunVerdict:
     step, value, numbers = finding
-    return Verdict(
+    return RunVerdict(
         time=now(),
         rule=rule.text,
         series=series,
@@ -312,7 +312,7 @@ def _no_log() -> LossLog:
     return LossLog(empty_K, empty_K, empty_K)
 
 
-def _table_losses(facts: RunFacts) -> LossLog:
+def _table_losses(facts: WatchedFacts) -> LossLog:
     rows = facts.scores.frame[facts.scores.frame["metric"] == LOGGED_LOSS]
     if rows["task"].nunique() > 1:
         raise UserError(f"the table has the losses of {', '.join(sorted(rows['task'].unique())[:4])}; one is needed")
@@ -320,7 +320,7 @@ def _table_losses(facts: RunFacts) -> LossLog:
     return LossLog(*columns)
 
 
-def _losses(facts: RunFacts) -> tuple[Values, Values]:
+def _losses(facts: WatchedFacts) -> tuple[Values, Values]:
     """Tokens and losses: as logged, else as they stand in the table."""
     log = facts.log if len(facts.log.loss_K) else _table_losses(facts)
     if len(log.loss_K) and not np.isfinite(log.tokens_K).any():
@@ -329,7 +329,7 @@ def _losses(facts: RunFacts) -> tuple[Values, Values]:
     return log.tokens_K[good_K], log.loss_K[good_K]
 
 
-def _curve(facts: RunFacts, rule: Rule) -> Curve:
+def _curve(facts: WatchedFacts, rule: WatchRule) -> Curve:
     frame = facts.scores.frame
     rows = frame[frame["task"] == rule.task]
     metrics = sorted(rows["metric"].unique())

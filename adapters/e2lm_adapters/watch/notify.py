@@ -28,7 +28,7 @@ from pydantic import Field
 from e2lm.atomic_file import write_json
 from e2lm.errors import UserError
 from e2lm.noun import Noun
-from e2lm.verdict import Verdict
+from e2lm.verdict import RunVerdict
 
 NOTIFIED_FILE = "notified.json"
 #: How long an answer is waited for, and between two tries of what failed: doubled every time, up to the last.
@@ -51,7 +51,7 @@ class Address:
 
     url: str = field(repr=False)
     shown: str
-    send: Callable[[Verdict], str] = field(repr=False)
+    send: Callable[[RunVerdict], str] = field(repr=False)
     pause_s: float = 0.0
     again_s: float = 0.0
 
@@ -79,14 +79,14 @@ def address_of(text: str) -> Address:
     return Address(url, shown, _apprise(url, shown))
 
 
-def _posted(url: str, verdict: Verdict) -> str:
+def _posted(url: str, verdict: RunVerdict) -> str:
     body = json.dumps({"text": str(verdict), "verdict": verdict.model_dump(mode="json")}).encode()
     request = Request(url, body, {"Content-Type": "application/json", "User-Agent": "e2lm"}, method="POST")
     with urlopen(request, timeout=ANSWER_S):
         return ""
 
 
-def _apprise(url: str, shown: str) -> Callable[[Verdict], str]:
+def _apprise(url: str, shown: str) -> Callable[[RunVerdict], str]:
     import logging
 
     try:
@@ -98,7 +98,7 @@ def _apprise(url: str, shown: str) -> Callable[[Verdict], str]:
     if not service.add(url):
         raise UserError(f"--notify {shown}: no service that apprise knows, or its address is not whole")
 
-    def send(verdict: Verdict) -> str:
+    def send(verdict: RunVerdict) -> str:
         return "" if service.notify(title=f"e2lm: {verdict.state}", body=str(verdict)) else "not delivered"
 
     return send
@@ -111,7 +111,7 @@ class Notifier:
     out: Path
     addresses: Sequence[Address]
 
-    def tell(self, verdicts: Sequence[Verdict], patient: bool = True) -> None:
+    def tell(self, verdicts: Sequence[RunVerdict], patient: bool = True) -> None:
         """Deliver those of ``verdicts`` that are not delivered; not ``patient``: what failed before is tried now."""
         if not self.addresses or not verdicts:
             return
@@ -127,7 +127,7 @@ class Notifier:
                 known = _Notified(delivered={**known.delivered, address.key: done})
                 write_json(path, known.model_dump(mode="json"))
 
-    def _delivered(self, address: Address, verdict: Verdict) -> bool:
+    def _delivered(self, address: Address, verdict: RunVerdict) -> bool:
         failure = _within(2 * ANSWER_S, lambda: address.send(verdict))
         if not failure:
             address.pause_s = 0.0
@@ -156,7 +156,7 @@ def _within(seconds: float, send: Callable[[], str]) -> str:
     return said[0] if said else "no answer"
 
 
-def _key(verdict: Verdict) -> str:
+def _key(verdict: RunVerdict) -> str:
     return sha256(json.dumps(verdict.event).encode()).hexdigest()[:16]
 
 

@@ -20,8 +20,8 @@ from typing import Literal
 from e2lm.argument import number_of
 from e2lm.errors import UserError, nearest_names
 
-State = Literal["stop", "alert"]
-Kind = Literal["loss", "below", "score", "loss spike", "nan", "duplicate checkpoint", "stalled"]
+VerdictState = Literal["stop", "alert"]
+RuleKind = Literal["loss", "below", "score", "loss spike", "nan", "duplicate checkpoint", "stalled"]
 
 FORMS = (
     "P(loss at 2e10 > 2.9) > .95",
@@ -32,7 +32,7 @@ FORMS = (
     "duplicate checkpoint",
     "stalled 6h",
 )
-PLAIN: tuple[Kind, ...] = ("loss spike", "nan", "duplicate checkpoint")
+PLAIN: tuple[RuleKind, ...] = ("loss spike", "nan", "duplicate checkpoint")
 WORDS = ("loss", "spike", "nan", "duplicate", "checkpoint", "stalled", "ends", "below", "on", "at", "P")
 UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -46,12 +46,12 @@ _STALLED = re.compile(r"stalled\s+(?P<number>[\d.]+)\s*(?P<unit>[a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class WatchRule:
     """One condition as it was written, ``text``, and what it says; ``threshold`` is a share, a number, or seconds."""
 
     text: str
-    state: State
-    kind: Kind
+    state: VerdictState
+    kind: RuleKind
     threshold: float = 0.0
     sign: str = ">"
     tokens: float = 0.0
@@ -62,7 +62,7 @@ class Rule:
     baselines: tuple[str, ...] = ()
 
 
-def parsed(text: str, state: State) -> Rule:
+def parsed(text: str, state: VerdictState) -> WatchRule:
     """The rule that ``text`` says; a :class:`UserError` with the nearest word for what is not grammar.
 
     >>> parsed("P(loss at 2e10 > 2.9) > .95", "stop").tokens
@@ -75,28 +75,28 @@ def parsed(text: str, state: State) -> Rule:
     option, said = f"--{state}-if {text!r}", " ".join(text.split())
     for kind in PLAIN:
         if said == kind:
-            return Rule(said, state, kind)
+            return WatchRule(said, state, kind)
     if found := _STALLED.fullmatch(said):
-        return Rule(said, state, "stalled", _seconds(option, found["number"], found["unit"]))
+        return WatchRule(said, state, "stalled", _seconds(option, found["number"], found["unit"]))
     if found := _PROBABILITY.fullmatch(said):
         return _of_probability(option, said, state, found["event"].strip(), _share(option, found["share"]))
     if found := _SCORE.fullmatch(said):
         _require_score(option, found["score"])
         threshold = _number(option, found["number"])
         task, metric = found["task"].strip(), (found["metric"] or "").strip()
-        return Rule(said, state, "score", threshold, found["sign"], task=task, metric=metric, score=found["score"])
+        return WatchRule(said, state, "score", threshold, found["sign"], task=task, metric=metric, score=found["score"])
     raise _not_grammar(option, said)
 
 
-def _of_probability(option: str, said: str, state: State, event: str, share: float) -> Rule:
+def _of_probability(option: str, said: str, state: VerdictState, event: str, share: float) -> WatchRule:
     if found := _LOSS.fullmatch(event):
         tokens, loss = _number(option, found["tokens"]), _number(option, found["loss"])
         if tokens <= 0 or loss <= 0:
             raise UserError(f"{option}: tokens and loss must be above 0")
-        return Rule(said, state, "loss", share, found["sign"], tokens, loss)
+        return WatchRule(said, state, "loss", share, found["sign"], tokens, loss)
     if found := _BELOW.fullmatch(event):
         runs = tuple(one.strip() for one in found["runs"].split(",") if one.strip())
-        return Rule(said, state, "below", share, task=found["task"], baselines=runs)
+        return WatchRule(said, state, "below", share, task=found["task"], baselines=runs)
     raise _not_grammar(option, said)
 
 

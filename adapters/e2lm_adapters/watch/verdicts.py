@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.errors import UserError
-from e2lm.verdict import Verdict
+from e2lm.verdict import RunVerdict
 
 VERDICTS_FILE = "verdicts.jsonl"
 
@@ -27,7 +27,7 @@ def hash_of_inputs(numbers: Any) -> str:
     return sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
 
-def read_verdicts(out: Path) -> list[Verdict]:
+def read_verdicts(out: Path) -> list[RunVerdict]:
     """The verdicts of an output folder, oldest first; a line that a full disk cut short is none."""
     path = out / VERDICTS_FILE
     if not path.is_file():
@@ -35,13 +35,13 @@ def read_verdicts(out: Path) -> list[Verdict]:
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            found.append(Verdict.from_data(json.loads(line), f"{path}:{number}"))
+            found.append(RunVerdict.from_data(json.loads(line), f"{path}:{number}"))
         except (ValueError, UserError):
             continue
     return found
 
 
-def append_verdicts(out: Path, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def append_verdicts(out: Path, verdicts: Sequence[RunVerdict]) -> list[RunVerdict]:
     """Those of ``verdicts`` that had not been told before; when this returns they are on disk, each a whole line."""
     if not verdicts:
         return []
@@ -50,7 +50,7 @@ def append_verdicts(out: Path, verdicts: Sequence[Verdict]) -> list[Verdict]:
     with open(path, "ab") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         known = {one.event for one in read_verdicts(out)}
-        new: dict[tuple[str, str, str, int], Verdict] = {}
+        new: dict[tuple[str, str, str, int], RunVerdict] = {}
         for one in verdicts:
             if one.event not in known:
                 new.setdefault(one.event, one)

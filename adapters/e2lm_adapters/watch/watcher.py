@@ -20,7 +20,7 @@ from e2lm.results import read_scores
 from e2lm.series import Series
 from e2lm_adapters.eval.recorded import TABLE_FILE
 from e2lm_adapters.eval.store import EvaluationStore
-from e2lm_adapters.watch.finished import ONCE_MORE, Finished, Look, Stamp, WatchedRun
+from e2lm_adapters.watch.finished import ONCE_MORE, FileStamps, Finished, Look, WatchedRun
 from e2lm_adapters.watch.pinned import pin, pinned_before, unpin
 from e2lm_adapters.watch.record import DELETED, RecordFile, Unscored, claimed
 
@@ -30,7 +30,7 @@ NOT_YET = "finished, not scored yet"
 #: New checkpoints that are scored between two looks.
 AT_ONCE = 4
 
-Score = Callable[[Sequence[Series]], Any]
+ScorePass = Callable[[Sequence[Series]], Any]
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Watcher:
     runs: Sequence[WatchedRun]
     out: Path
     source: Any
-    score: Score
+    score: ScorePass
     judge: Callable[[Sequence[Look]], bool]
     every_s: float
     pins: bool = False
     quiet: bool = False
     scored: int = 0
-    failed: dict[str, tuple[Stamp, str]] = field(default_factory=dict)
-    _done: dict[tuple[str, int], Stamp] = field(default_factory=dict)
+    failed: dict[str, tuple[FileStamps, str]] = field(default_factory=dict)
+    _done: dict[tuple[str, int], FileStamps] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
     _changed_s: float = field(default_factory=time.monotonic)
@@ -287,7 +287,7 @@ def _is_no_fault_of_a_checkpoint(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError)
 
 
-def scorer(arguments: Namespace, source: Any) -> Score:
+def scorer(arguments: Namespace, source: Any) -> ScorePass:
     """One evaluation pass, as ``e2lm eval`` does it."""
     from e2lm_adapters.eval.command import request_of
     from e2lm_adapters.eval.series import evaluate_series

@@ -15,8 +15,8 @@ from e2lm.samples import Samples
 from e2lm.scores import ScoreRow, Scores
 from e2lm_adapters.eval.store import EvaluationStore, Unit
 from e2lm_adapters.watch.finished import Look
-from e2lm_adapters.watch.judging import Judge
-from e2lm_adapters.watch.rule import State, parsed
+from e2lm_adapters.watch.judging import RuleJudge
+from e2lm_adapters.watch.rule import VerdictState, parsed
 
 ITEMS = 200
 PER_STEP = 1e6
@@ -52,10 +52,12 @@ def write_log(place: Path, losses: list[float], every: int = 10) -> None:
     (place / "trainer_state.json").write_text(json.dumps({"global_step": 1, "log_history": history}), encoding="utf-8")
 
 
-def judged(out: Path, *texts: str, place: Path | None = None, state: State = "alert", newest_s: float = 0.0) -> Any:
+def judged(
+    out: Path, *texts: str, place: Path | None = None, state: VerdictState = "alert", newest_s: float = 0.0
+) -> Any:
     out.mkdir(exist_ok=True)
     look = Look(names=("run",), newest={} if place is None else {"run": place}, newest_s=newest_s)
-    judge = Judge([parsed(text, state) for text in texts], out, tokens_per_step=PER_STEP)
+    judge = RuleJudge([parsed(text, state) for text in texts], out, tokens_per_step=PER_STEP)
     return judge.verdicts([look])
 
 

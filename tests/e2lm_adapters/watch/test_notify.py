@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from e2lm import UserError
-from e2lm.verdict import Verdict
+from e2lm.verdict import RunVerdict
 from e2lm_adapters.watch import notify
 from e2lm_adapters.watch.notify import Notifier, address_of
 from e2lm_adapters.watch.verdicts import append_verdicts, read_verdicts
@@ -20,8 +20,8 @@ from e2lm_adapters.watch.verdicts import append_verdicts, read_verdicts
 SECRET = "T0/B0/hush-hush"
 
 
-def verdict(step: int = 10, state: Any = "alert") -> Verdict:
-    return Verdict(
+def verdict(step: int = 10, state: Any = "alert") -> RunVerdict:
+    return RunVerdict(
         time="2026-01-01T00:00:00+00:00", rule="nan", series="run", step=step, value=None, threshold=0.0, state=state,
         inputs_sha256="0" * 64,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from e2lm import UserError
-from e2lm_adapters.watch.rule import FORMS, Rule, parsed
+from e2lm_adapters.watch.rule import FORMS, WatchRule, parsed
 
 
 def test_every_form_that_is_offered_is_one() -> None:
@@ -15,7 +15,7 @@ def test_every_form_that_is_offered_is_one() -> None:
 
 
 def test_a_rule_says_what_was_written() -> None:
-    assert parsed(" P( loss at 20B > 2.9 )  > .95", "stop") == Rule(
+    assert parsed(" P( loss at 20B > 2.9 )  > .95", "stop") == WatchRule(
         "P( loss at 20B > 2.9 ) > .95", "stop", "loss", 0.95, ">", 2e10, 2.9
     )
     below = parsed("P(ends below runs/a b, runs/c on arc_easy) > .9", "stop")
