@@ -77,7 +77,7 @@ class WatchedFacts:
         return max(steps, default=0)
 
 
-RuleFinding = tuple[int, float | None, Any]
+FoundByRule = tuple[int, float | None, Any]
 
 
 @dataclass
@@ -133,7 +133,7 @@ class RuleJudge:
 
     # -- one function for each kind of rule -----------------------------------------------------------------------
 
-    def loss(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
+    def loss(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """Where the loss ends, by a forecast of a plugin."""
         at_K, loss_K = _losses(facts)
         if len(at_K) < FEWEST_LOSSES or at_K[-1] >= rule.tokens:
@@ -148,7 +148,7 @@ class RuleJudge:
         if value > rule.threshold:
             yield facts.step, value, [at_K.tolist(), loss_K.tolist()]
 
-    def below(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
+    def below(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """Whether the run ends below a baseline, paired on items."""
         own = self._given(self.out, facts.name, rule.task)
         seeds = [self._baseline(name, rule.task) for name in rule.baselines]
@@ -168,7 +168,7 @@ class RuleJudge:
         if value > rule.threshold and end_of_differences(steps_K, differences_K, end) < 0:
             yield steps[-1], value, [steps, logs, differences]
 
-    def score(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
+    def score(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """A signal score past a number, by the end of its interval that says so surely."""
         curve = _curve(facts, rule)
         looks = [count for count in SCORE_LOOKS if count <= len(curve.steps_K)]
@@ -187,7 +187,7 @@ class RuleJudge:
         if (sure < rule.threshold) if rule.sign == "<" else (sure > rule.threshold):
             yield int(curve.steps_K[-1]), float(told.value), [curve.steps_K.tolist(), curve.values_K.tolist()]
 
-    def spike(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
+    def spike(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """A jump of the logged loss; of the losses in the table where nothing is logged."""
         log = facts.log if len(facts.log.loss_K) else _table_losses(facts)
         finite_K = np.isfinite(log.loss_K)
@@ -195,14 +195,14 @@ class RuleJudge:
         for k, deviations in spikes(loss_K):
             yield int(steps_K[k]), deviations, [steps_K[: k + 1].tolist(), loss_K[: k + 1].tolist()]
 
-    def nan(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
+    def nan(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """What is NaN or infinite: a checkpoint, or a logged loss; the first of them."""
         units = [(unit.step, unit.not_finite) for unit in facts.units if unit.not_finite]
         logged = [(int(step), "loss") for step in facts.log.steps_K[~np.isfinite(facts.log.loss_K)]]
         for step, why in sorted([*units, *logged])[:1]:
             yield step, None, why
 
-    def duplicate(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
+    def duplicate(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """Weights of an earlier step, byte for byte."""
         first: dict[str, int] = {}
         for unit in sorted(facts.units, key=lambda one: one.step):
@@ -210,7 +210,7 @@ class RuleJudge:
             if step != unit.step:
                 yield unit.step, float(step), unit.weights_sha256
 
-    def stalled(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[RuleFinding]:
+    def stalled(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """Nothing new for so long; the clock of a folder without files begins with the watch."""
         idle_s = time.time() - max(facts.newest_s, 0.0 if facts.newest_s else self.began_s)
         if idle_s > rule.threshold:
@@ -236,7 +236,7 @@ class RuleJudge:
         return found
 
 
-JUDGES: dict[str, Callable[[RuleJudge, WatchRule, WatchedFacts], Iterator[RuleFinding]]] = {
+JUDGES: dict[str, Callable[[RuleJudge, WatchRule, WatchedFacts], Iterator[FoundByRule]]] = {
     "loss": RuleJudge.loss,
     "below": RuleJudge.below,
     "score": RuleJudge.score,
@@ -247,7 +247,7 @@ JUDGES: dict[str, Callable[[RuleJudge, WatchRule, WatchedFacts], Iterator[RuleFi
 }
 
 
-def _verdict(rule: WatchRule, series: str, finding: RuleFinding) -> RunVerdict:
+def _verdict(rule: WatchRule, series: str, finding: FoundByRule) -> RunVerdict:
     step, value, numbers = finding
     return RunVerdict(
         time=now(),
