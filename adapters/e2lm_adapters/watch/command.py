@@ -25,10 +25,6 @@ EVERY_S = 30.0
 EXIT_STOP, EXIT_ALERT = 10, 11
 
 
-class AskedToEndError(KeyboardInterrupt):
-    """A signal asked this process to end."""
-
-
 def _configure(parser: ArgumentParser) -> None:
     configure_scoring(parser)
     parser.add_argument(
@@ -56,14 +52,16 @@ def _run(arguments: Namespace) -> int:
     verdicts = _verdicts(arguments)
     _check(arguments)
     watcher = _watcher(arguments, verdicts)
-    with _signals_end():
+    with _signals_end() as asked:
         try:
             if arguments.once:
                 watcher.once()
             else:
                 watcher.standing(arguments.until_idle)
-        except AskedToEndError as asked:
-            print(f"e2lm watch: ended by {asked}; the same command goes on", file=sys.stderr)
+        except KeyboardInterrupt:
+            if not asked:
+                raise
+            print(f"e2lm watch: ended by {asked[0]}; the same command goes on", file=sys.stderr)
             return 0
     left_out = RecordFile(arguments.out).read().left_out
     if arguments.json:
@@ -131,15 +129,17 @@ def _watcher(arguments: Namespace, verdicts: VerdictDesk) -> Watcher:
 
 
 @contextmanager
-def _signals_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the work as Ctrl-C does: what is half-written goes, nothing is left running."""
+def _signals_end() -> Iterator[list[str]]:
+    """SIGTERM and SIGHUP end the work as Ctrl-C does; which one came is in the list (watchfiles forgets it)."""
+    asked: list[str] = []
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise AskedToEndError(signal.Signals(number).name)
+        asked.append(signal.Signals(number).name)
+        raise KeyboardInterrupt
 
     before = {one: signal.signal(one, end) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield asked
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

@@ -48,14 +48,14 @@ class Finished:
 class Look:
     """What was seen of a RUN at once.
 
-    ``waiting`` says by label why a checkpoint is not finished, ``present`` are the labels of all; ``names`` are the
-    series of RUN, ``newest`` their newest folders; ``newest_s`` is when a file of any changed last, 0 where none is.
-    ``trouble`` says why nothing could be seen.
+    ``waiting`` says by label why a checkpoint is not finished, ``present`` has the steps of all (-1: unknown).
+    ``names`` are the series of RUN, ``newest`` their newest folders; ``newest_s`` is when a file of any changed last, 0
+    where none is. ``trouble`` says why nothing could be seen.
     """
 
     finished: tuple[Finished, ...] = ()
     waiting: Mapping[str, str] = field(default_factory=dict)
-    present: frozenset[str] = frozenset()
+    present: Mapping[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     newest: Mapping[str, Path] = field(default_factory=dict)
     newest_s: float = 0.0
@@ -88,7 +88,7 @@ class WatchedRun:
             for point in one.checkpoints
         ]
         names = tuple(dict.fromkeys(one.series.name for one in found))
-        return Look(tuple(found), present=frozenset(one.label for one in found), names=names)
+        return Look(tuple(found), present={one.label: one.step for one in found}, names=names)
 
     def _on_disk(self) -> Look:
         listings = run_listings(Path(self.run), self._given, self._source)
@@ -99,7 +99,8 @@ class WatchedRun:
             still = [piece for piece in listing.pieces if not self._judged(listing, piece, before, waiting)]
             finished += self._as_series(replace(listing, pieces=tuple(still)))
         finished.sort(key=lambda one: (one.series.name, one.step))
-        present = frozenset(_label(listing, piece) for listing in listings for piece in listing.pieces)
+        pieces = [(listing, piece) for listing in listings for piece in listing.pieces]
+        present = {_label(listing, piece): -1 if piece.step is None else piece.step for listing, piece in pieces}
         newest = {one.series.name: one.place for one in finished if one.place is not None}
         names = tuple(dict.fromkeys(one.series.name for one in finished)) or (Path(self.run).resolve().name,)
         times = [time_ns for stamp in self._stamps.values() for _, _, time_ns in stamp]

@@ -104,7 +104,11 @@ class Watcher:
     def _note(self, looks: Sequence[Look]) -> None:
         """Write down what waits and what is gone, and say so once."""
         finished = [one for look in looks for one in look.finished]
-        waiting = {label: Unscored(why=why) for look in looks for label, why in look.waiting.items()}
+        waiting = {
+            label: Unscored(why=why, series=label.partition("/")[0], step=look.present[label])
+            for look in looks
+            for label, why in look.waiting.items()
+        }
         waiting |= {one.label: self._unscored(one) for one in finished if not self._is_done(one)}
         gone = frozenset() if any(look.trouble for look in looks) else self._gone(looks)
         done = frozenset(one.label for one in finished if self._is_done(one))
@@ -112,7 +116,7 @@ class Watcher:
         self._record.update(waiting, gone, done | scored)
         for label in sorted(gone - scored):
             self._say(f"missed: {label}: {DELETED}")
-        present = frozenset().union(*(look.present for look in looks))
+        present = {label for look in looks for label in look.present}
         if present - self._seen or any(one.why == ONCE_MORE for one in waiting.values()):
             self._changed_s = time.monotonic()
         self._seen |= present
@@ -122,7 +126,7 @@ class Watcher:
 
     def _gone(self, looks: Sequence[Look]) -> frozenset[str]:
         """What was waited for in one of our runs and is not there any more."""
-        present = frozenset().union(*(look.present for look in looks))
+        present = {label for look in looks for label in look.present}
         own = {label.partition("/")[0] for label in present} | {Path(run.run).resolve().name for run in self.runs}
         before = self._record.read().unscored
         return frozenset(one for one in before if one not in present and one.partition("/")[0] in own)

@@ -182,7 +182,7 @@ def test_a_standing_watch_waits_for_the_folder_and_ends_when_nothing_is_new(
         next(waits, lambda: time.sleep(0.05))()
 
     monkeypatch.setattr("e2lm_adapters.watch.watcher.Watcher._wait", wait)
-    assert watch(run, "--until-idle", 0.3) == 0
+    assert watch(run, "--until-idle", 3) == 0
     told = capsys.readouterr()
     assert told.err.count("no such folder") == 1
     assert [line for line in told.out.splitlines() if "in the table" in line]
