@@ -186,6 +186,8 @@ def test_the_file_is_read_by_mouse_and_keyboard(browser: Any, page_file: Path, w
         page.wait_for_selector("#app[data-ready='told bits_per_byte']")
         page.click("#table tbody tr:has-text('held_out')")
         page.wait_for_selector("#app[data-ready='held_out loss']")
+        page.wait_for_selector("#app[data-fan='held_out loss']")
+        assert "forecast: " in page.inner_text("#said")
         assert "alert" in page.inner_text("#verdicts")
         assert looked.errors == []
         assert [one for one in looked.requests if not one.startswith(("file://", "data:"))] == []
