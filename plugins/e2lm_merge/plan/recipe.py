@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
+from yaml.composer import ComposerError
 
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.noun import Noun
@@ -19,6 +20,8 @@ from e2lm.noun import Noun
 #: mergekit keys whose effect lies outside of what is merged here, and what to do instead.
 REFUSED_KEYS = {
     "modules": "merge one module at a time",
+    "name": "it belongs to a file of several merges; give one merge and its folder on the command line",
+    "out_path": "give the folder on the command line",
     "chat_template": "the donor's chat template is copied; edit it afterwards",
 }
 
@@ -186,6 +189,11 @@ def read_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: no such file; give a merge config in mergekit's YAML") from error
     except IsADirectoryError as error:
         raise UserError(f"{path}: a folder; give a merge config in mergekit's YAML") from error
+    except ComposerError as error:
+        raise UserError(
+            f"{path}: several documents; write each merge into a file of its own, and name the folder of one as a "
+            "model of the next"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML ({one_line(error)})") from error
     return recipe_from_data(data, str(path))

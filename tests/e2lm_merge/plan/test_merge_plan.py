@@ -61,6 +61,7 @@ def linear(folders: list[str], **more: Any) -> dict[str, Any]:
         ({"tokenizer_source": "base", "tokenizer": {}}, "tokenizer_source and tokenizer say the same"),
         ({"tokenizer": {"tokens": {"w": {"sorce": "zero"}}}}, "sorce"),
         ({"modules": {}}, "'modules' of mergekit is not supported"),
+        ({"name": "first"}, "'name' of mergekit is not supported; .*folder on the command line"),
         ({"base_model": None}, "base_model: missing; 'ties'"),
         ({"base_model": "/nowhere"}, "model '/nowhere': no such folder"),
         ({"donor": "other"}, "donor: 'other' is none of the models"),
@@ -81,6 +82,13 @@ def test_a_mistake_in_the_config_is_one_line_that_names_the_field(
     }
     with pytest.raises(UserError, match=message) as error:
         plan(**{key: value for key, value in data.items() if value is not None})
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_several_merges_says_how_they_are_run(tmp_path: Path) -> None:
+    (tmp_path / "m.yml").write_text("merge_method: linear\nname: first\n---\nmerge_method: ties\n")
+    with pytest.raises(UserError, match=r"m.yml: several documents; write each merge into a file of its own") as error:
+        read_recipe(tmp_path / "m.yml")
     assert "\n" not in str(error.value)
 
 
