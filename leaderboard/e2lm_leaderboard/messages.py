@@ -81,10 +81,17 @@ say = Catalogue(
         "no_improvement": "no improvement on the best of the team: its numbers are shown at the end",
         "flag.not_controlled": "scored without the null control",
         "flag.not_above_null": "not above its null",
+        "flag.not_above_house": "does not beat the house cheats",
+        "flag.house": "house cheat",
         "flag_note.not_above_null": (
             "Not above its null: with answers drawn at random the score is as high, so it says nothing of knowledge. "
             "Such entries rank below all others."
         ),
+        "flag_note.not_above_house": (
+            "Does not beat the house cheats: its interval does not lie wholly above the best of the entries of the "
+            "house, which know nothing."
+        ),
+        "flag_note.house": "House cheats are benchmarks that know nothing, entered by the organiser, without rank.",
         "flag_note.not_controlled": (
             "Scored without the null control, by an earlier version: such entries rank below those above their null "
             "until they are scored again."

@@ -33,6 +33,7 @@ _ACTIONS = Command.with_actions(
         "serve": _action("organiser", "serve", "serve pages and API"),
         "export": _action("organiser", "export", "write the pages as files"),
         "verify": _action("organiser", "verify", "compare every row with the log"),
+        "baseline": _action("baseline", "baseline", "enter house cheats, which every entry has to beat"),
         "refuse": _action("decisions", "decision", "refuse a submission; its team has its try back"),
         "withdraw": _action("decisions", "decision", "take a submission out, as its team asked"),
         "disqualify": _action("decisions", "decision", "take a submission out, against its team"),

@@ -39,12 +39,15 @@ ABOVE_NULL, NULL_SCORE, ANSWER_SHARE = "above_null", "null", "answer_share"
 #: before its own.
 ABOVE, UNCONTROLLED, NOT_ABOVE = range(3)
 FLAGS = ("", "not_controlled", "not_above_null")
+#: An entry of the house, which has no rank; and one above its null that does not lie wholly above all of the house's.
+HOUSE_ENTRY, NOT_ABOVE_HOUSE = "house", "not_above_house"
+ALL_FLAGS = (*FLAGS, NOT_ABOVE_HOUSE, HOUSE_ENTRY)
 
 
 @dataclass(frozen=True, slots=True)
 class RankedEntry:
     """The row of a team: the entry that stands for it, its rank (None where its score is undefined), how many the
-    team has scored so far, what its score is worth (one of :data:`FLAGS`), and the ranks that it may truly have.
+    team has scored so far, what its score is worth (one of :data:`ALL_FLAGS`), and the ranks that it may truly have.
     """
 
     entry: Entry
@@ -118,6 +121,18 @@ def ranked(entries: Sequence[Entry], results: Mapping[str, Result]) -> list[Rank
             for one in sorted(undefined, key=lambda one: one.number)
         ),
     ]
+
+
+def with_house(rows: Sequence[RankedEntry], house: Sequence[RankedEntry]) -> list[RankedEntry]:
+    """The rows, and below all of them those of the house without rank; who does not beat the best of these says so."""
+    best = max((row.result.value for row in house if row.result.value is not None), default=None)
+    told = [replace(row, flag=NOT_ABOVE_HOUSE) if best is not None and _is_beaten(row, best) else row for row in rows]
+    return [*told, *(replace(row, rank=None, ranks=None, flag=HOUSE_ENTRY) for row in house)]
+
+
+def _is_beaten(row: RankedEntry, best: float) -> bool:
+    low = row.result.value if row.result.low is None else row.result.low
+    return not row.flag and low is not None and low <= best
 
 
 def _group(result: Result) -> int | None:

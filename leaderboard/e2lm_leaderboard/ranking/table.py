@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,9 @@ from e2lm_leaderboard.ranking.ranking import (
     published_results,
     ranked,
     rounded,
+    with_house,
 )
+from e2lm_leaderboard.season.house import HOUSE
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import CLOSED_KEY, Entry, Result, Store
 from e2lm_leaderboard.store.tables import OUT
@@ -75,23 +77,33 @@ def season_table(store: Store, season: Season, now: datetime, private: bool = Fa
     """
     head = store.head()
     entries = [one for one in store.entries() if one.state not in OUT and not season.is_late(one.received_at)]
+    teams = store.teams()
+    house = {name for name, (role, _) in teams.items() if role == HOUSE}
     is_private = private or is_over(store, season, now)
     public = store.overall("public", (*season.all_scores, *NULL_CONTROL))
     results = store.overall("private", (*season.all_scores, *NULL_CONTROL)) if is_private else public
     shown = published = published_results(entries, ranking_results(public, season), season.ladder_step)
     if is_private:
         numbers = ranking_results(results, season)
-        finals = _finals(entries, published or numbers, store.teams())
+        finals = _finals(entries, published or numbers, teams)
         shown = {one.id: numbers[one.id] for one in entries if one.id in numbers}
         rows = [
             replace(row, tries=sum(one.team == row.entry.team and one.id in shown for one in entries))
-            for row in ranked(entries, {key: shown[key] for key in finals if key in shown})
+            for row in _ranked_with_house(entries, {key: shown[key] for key in finals if key in shown}, house)
         ]
     else:
-        rows = ranked(entries, shown)
+        rows = _ranked_with_house(entries, shown, house)
     places = {row.entry.id: place for place, row in enumerate(rows)}
     split = "private" if is_private else "published"
     return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places, _own_tries(entries, shown))
+
+
+def _ranked_with_house(
+    entries: Sequence[Entry], results: Mapping[str, Result], house: Collection[str]
+) -> list[RankedEntry]:
+    """The rows of teams by rank, then those of the house."""
+    own = ranked([one for one in entries if one.team not in house], results)
+    return with_house(own, ranked([one for one in entries if one.team in house], results))
 
 
 def _own_tries(entries: Sequence[Entry], shown: Mapping[str, Result]) -> dict[str, int]:

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 TASKS = Path("/job/tasks")
+HUB = "hf://datasets/"
 FILE_LOADERS = ("json", "csv", "text", "parquet", "arrow")
+
+
+def hub_place(named: Any) -> str | None:
+    """The data set of an address of the Hub, where all files have one and the same."""
+    files = list(named.values()) if isinstance(named, dict) else [named]
+    places = {"/".join(str(one).removeprefix(HUB).split("/")[:2]) for one in files if str(one).startswith(HUB)}
+    return places.pop() if len(places) == 1 else None
 
 
 class DataAskedFor:
@@ -31,9 +39,11 @@ class DataAskedFor:
         """The data, as ``load_dataset`` gives it."""
         split = options.pop("split", None)
         options = {key: value for key, value in options.items() if value is not None and key != "trust_remote_code"}
-        if path in FILE_LOADERS and "data_files" in options:
+        if (of_hub := hub_place(options.get("data_files"))) is not None:
+            path, options = of_hub, {}
+        elif path in FILE_LOADERS and "data_files" in options:
             return self._real(path, name, split=split, **{**options, "data_files": self._placed(options["data_files"])})
-        if Path(str(path)).is_dir():
+        elif Path(str(path)).is_dir():
             return self._real(path, name, split=split, **options)
         key = json.dumps([path, name, options], sort_keys=True, default=str)
         if key not in self._known:

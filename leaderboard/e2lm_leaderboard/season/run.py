@@ -35,6 +35,7 @@ from e2lm_leaderboard.season.alignment import (
 from e2lm_leaderboard.season.curves import SampleMetric, cut, item_curves
 from e2lm_leaderboard.season.doctor import require_usable
 from e2lm_leaderboard.season.evaluation import OrganiserError, evaluate, evaluated_samples, run_facts, write_tasks
+from e2lm_leaderboard.season.house import HOUSE
 from e2lm_leaderboard.season.lease import LEASE_S, held, is_gone, new_worker
 from e2lm_leaderboard.season.null_control import (
     NullCurves,
@@ -165,6 +166,8 @@ class SeasonRun:
         self.store.keep_fingerprints(entry.id, prints)
         most = self.season.rules.max_similarity
         known = [one for one in self.store.entries() if one.team != entry.team and one.state not in OUT]
+        roles = {name: role for name, (role, _) in self.store.teams().items()}
+        known = [one for one in known if HOUSE not in (roles.get(one.team), roles.get(entry.team))]
         others = {one.id: one for one in known if one.id in found}
         told = [
             f"{found[key]:.0%} of its items stand in {one.name} ({key[:12]}) of {one.team}"

@@ -20,8 +20,8 @@ from e2lm.page import document, figures
 from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.ranking.ranking import (
     ABOVE_NULL,
+    ALL_FLAGS,
     ANSWER_SHARE,
-    FLAGS,
     NULL_SCORE,
     PairTest,
     RankedEntry,
@@ -222,7 +222,7 @@ def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
         other=table.other,
         others=other_scores(table),
         range=range_pictures(rows),
-        flags=[flag for flag in FLAGS if any(row.flag == flag for row in rows) and flag],
+        flags=[flag for flag in ALL_FLAGS if any(row.flag == flag for row in rows) and flag],
         short=lambda name: SHORT_NAMES.get(name, name),
         missing=missing_numbers(table, rows),
     )
