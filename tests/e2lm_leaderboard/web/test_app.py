@@ -18,13 +18,14 @@ from starlette.testclient import TestClient
 
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, sample_files
-from e2lm_leaderboard.ranking.ranking import RankedEntry
+from e2lm_leaderboard.ranking.ranking import ABOVE_NULL, RankedEntry
 from e2lm_leaderboard.ranking.table import season_table
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import database_url
 from e2lm_leaderboard.store.store import Entry, Result, Store
 from e2lm_leaderboard.store.tables import State
 from e2lm_leaderboard.web.app import create_app
+from e2lm_leaderboard.web.export import export_season
 from e2lm_leaderboard.web.guard import token_hash
 from e2lm_leaderboard.web.pages import range_pictures
 from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE, TOKEN, details, results, submit
@@ -346,3 +347,47 @@ def test_the_ranking_draws_intervals_on_one_scale() -> None:
     picture = range_pictures(rows)
     ends = [re.findall(r'(?:x1|cx|x2)="([0-9.]+)"', picture(row.result)) for row in rows]
     assert ends == [["4.0", "88.0", "60.0"], ["93.6", "116.0", "104.8"], ["26.4", "26.4", "26.4"]]
+
+
+SPLITS = ("public", "private")
+#: What two seasons differ in: a try that beat its team's best, by less than the Ladder's step, and others by anything.
+HIDDEN = (
+    {"good": 0.808, "second": 0.66, "third": 0.1, "best": 0.871, "last": 0.84},
+    {"good": 0.812, "second": 0.01, "third": 0.79, "best": 0.869, "last": 0.2},
+)
+
+
+def told_of(folder: Path, values: dict[str, float]) -> dict[str, bytes]:
+    """All that the server and an export tell of five tries of one team and one of another, but the head of the log."""
+    season = Season(title="Sample season")
+    season.write(folder)
+    store = Store(database_url(str(folder)))
+    store.set_setting("split_salt", "salt")
+    keys = [submit(store, name, "reds") for name in values] + [submit(store, "fair", "blues")]
+    for key, (name, value) in zip(keys, [*values.items(), ("fair", 0.74)], strict=True):
+        for state in (State.CHECKING, State.RUNNING):
+            store.move(key, state, NOW)
+        level = round(value, 2) if name in ("good", "best", "fair") else value
+        found = [
+            *(replace(one, value=value - 0.001, low=None, high=None) for one in results(level)),
+            *(Result(split, ABOVE_NULL, "", value, value - 0.1, value + 0.05) for split in SPLITS),
+        ]
+        store.record(key, [one for one in found if one.split == "public"], details(name, level), NOW)
+    pages = ["/", "/status", "/submit", "/ranking.csv", "/ranking.parquet", "/api/v1/season", "/api/v1/ranking"]
+    pages += [f"{start}/{key}" for key in keys for start in ("/submissions", "/api/v1/submissions")]
+    pages += [f"{start}?a={a}&b={b}" for a in keys for b in keys for start in ("/compare", "/api/v1/compare")]
+    with TestClient(create_app(store, season, now=lambda: NOW), base_url=BASE) as client:
+        told = {address: client.get(address).content for address in pages}
+    export_season(store, season, folder / "site", NOW)
+    told |= {str(path.relative_to(folder)): path.read_bytes() for path in (folder / "site").rglob("*.*")}
+    head = store.head().hash
+    store.close()
+    return {
+        place: content.replace(head.encode(), b"").replace(head[:16].encode(), b"") for place, content in told.items()
+    }
+
+
+def test_what_the_ladder_hides_changes_no_byte_of_any_address_before_the_end(tmp_path: Path) -> None:
+    first, second = (told_of(tmp_path / str(number), values) for number, values in enumerate(HIDDEN))
+    assert [place for place in first if first[place] != second[place]] == []
+    assert len(first) > 90
