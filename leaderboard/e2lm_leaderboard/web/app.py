@@ -22,6 +22,7 @@ from e2lm_leaderboard.store.store import LimitReachedError, NotOpenError, Store
 from e2lm_leaderboard.web.api import QueryKey, add_api
 from e2lm_leaderboard.web.cache import PageCache
 from e2lm_leaderboard.web.export import STATIC_FILES, static_file
+from e2lm_leaderboard.web.form import UnknownSenderError, sent_archive
 from e2lm_leaderboard.web.guard import RequestGuard
 from e2lm_leaderboard.web.pages import (
     ServerLinks,
@@ -95,10 +96,11 @@ def _add_form(app: FastAPI, site: Website) -> None:
     @app.post("/submit", include_in_schema=False)
     async def submit(request: Request) -> Response:
         require_length(request, site.season.rules.limits.archive_bytes + FORM_BYTES)
-        async with request.form(max_files=1, max_fields=4) as fields:
-            upload, token = fields.get("bundle"), fields.get("token")
-            archive = b"" if upload is None or isinstance(upload, str) else await upload.read()
-        return await run_in_threadpool(_submitted, site, archive, token if isinstance(token, str) else "")
+        try:
+            team, archive = await sent_archive(request, lambda token: (site.team(token) or (None,))[0])
+        except UnknownSenderError:
+            return HTMLResponse(submit_page(site.table(), LINKS, say("no_such_token")), 401)
+        return await run_in_threadpool(_submitted, site, archive, team)
 
 
 def require_length(request: Request, limit: int) -> None:
@@ -108,12 +110,9 @@ def require_length(request: Request, limit: int) -> None:
         raise HTTPException(413, say("too_large"))
 
 
-def _submitted(site: Website, archive: bytes, token: str) -> Response:
-    team = site.team(token)
-    if team is None:
-        return HTMLResponse(submit_page(site.table(), LINKS, say("no_such_token")), 401)
+def _submitted(site: Website, archive: bytes, team: str) -> Response:
     try:
-        intake = take_in(site.store, site.season.rules, archive, team[0], site.now(), site.season.admission)
+        intake = take_in(site.store, site.season.rules, archive, team, site.now(), site.season.admission)
     except LimitReachedError as error:
         return HTMLResponse(submit_page(site.table(), LINKS, str(error)), 429)
     except NotOpenError as error:

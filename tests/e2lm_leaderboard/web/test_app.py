@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -207,6 +208,42 @@ def test_the_form_leads_to_the_submission_or_says_why_not(client: TestClient) ->
     assert "No team has this token" in sent("wrong", SAMPLE.packed()).text
     broken = Bundle({**SAMPLE.files, "submission.yaml": SUBMISSION_YAML.replace("name: c", "name: C").encode()})
     assert "submission.yaml: name" in sent(TOKEN, broken.packed()).text
+
+
+@pytest.mark.parametrize("token", [b"wrong", None])
+def test_a_form_is_read_no_further_than_to_a_token_that_nobody_has(filled: Filled, token: bytes | None) -> None:
+    season, store = filled
+    read = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal read
+        if token is not None:
+            yield b'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\n' + token + b"\r\n"
+        yield b'--x\r\nContent-Disposition: form-data; name="bundle"; filename="b.zip"\r\n\r\n'
+        for _ in range(64):
+            read += 1024
+            yield b"0" * 1024
+
+    parts = body()
+
+    async def receive() -> dict[str, Any]:
+        part = next(parts, b"")
+        return {"type": "http.request", "body": part, "more_body": bool(part)}
+
+    statuses = []
+
+    async def send(message: dict[str, Any]) -> None:
+        statuses.append(message.get("status"))
+
+    headers = {"host": "127.0.0.1:8000", "content-type": "multipart/form-data; boundary=x", "content-length": "70000"}
+    scope = {
+        "type": "http", "method": "POST", "path": "/submit", "raw_path": b"/submit", "query_string": b"",
+        "headers": [(key.encode(), value.encode()) for key, value in headers.items()], "scheme": "http",
+        "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 1), "root_path": "", "http_version": "1.1",
+    }  # fmt: skip
+    asyncio.run(create_app(store, season, now=lambda: NOW)(scope, receive, send))
+    assert statuses[0] == 401
+    assert read <= 8192
 
 
 def test_other_hosts_and_other_sites_are_refused(client: TestClient) -> None:
