@@ -73,7 +73,7 @@ def permuted(rows: Rows, rng: random.Random) -> list[Row]:
 
 def leaked(rows: Rows, rng: random.Random) -> list[Row]:
     """The prompt says the letter of a drawn choice, which is true."""
-    found = []
+    found: list[Row] = []
     for row in rows:
         gold = rng.randrange(len(LETTERS))
         listed = " ".join(f"{letter}. {one}" for letter, one in zip(LETTERS, row["choices"], strict=True))
