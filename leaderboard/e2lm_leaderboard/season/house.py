@@ -22,11 +22,11 @@ SEED = 0
 LETTERS = "ABCD"
 FIELDS = ("ask", "choices", "gold")
 
-Row = Mapping[str, Any]
-Rows = Sequence[Row]
+HouseRow = Mapping[str, Any]
+HouseRows = Sequence[HouseRow]
 
 
-def constant(rows: Rows, rng: random.Random) -> list[Row]:
+def constant(rows: HouseRows, rng: random.Random) -> list[HouseRow]:
     """Everything is called true."""
     return [
         {
@@ -39,17 +39,17 @@ def constant(rows: Rows, rng: random.Random) -> list[Row]:
     ]
 
 
-def longest(rows: Rows, rng: random.Random) -> list[Row]:
+def longest(rows: HouseRows, rng: random.Random) -> list[HouseRow]:
     """The longest choice is true."""
     return [_best(row, len) for row in rows]
 
 
-def shortest(rows: Rows, rng: random.Random) -> list[Row]:
+def shortest(rows: HouseRows, rng: random.Random) -> list[HouseRow]:
     """The shortest choice is true."""
     return [_best(row, lambda choice: -len(choice)) for row in rows]
 
 
-def ngram(rows: Rows, rng: random.Random) -> list[Row]:
+def ngram(rows: HouseRows, rng: random.Random) -> list[HouseRow]:
     """The choice whose letters, three at a time, are commonest in the prompts is true."""
     text = " ".join(_asked(row) for row in rows)
     counts = Counter(text[at : at + 3] for at in range(len(text) - 2))
@@ -61,19 +61,19 @@ def ngram(rows: Rows, rng: random.Random) -> list[Row]:
     return [_best(row, liked) for row in rows]
 
 
-def position(rows: Rows, rng: random.Random) -> list[Row]:
+def position(rows: HouseRows, rng: random.Random) -> list[HouseRow]:
     """The first choice is true, whichever came to stand there."""
     return [{**row, "choices": rng.sample(row["choices"], len(row["choices"])), "gold": 0} for row in rows]
 
 
-def permuted(rows: Rows, rng: random.Random) -> list[Row]:
+def permuted(rows: HouseRows, rng: random.Random) -> list[HouseRow]:
     """The choices are dealt out anew and the number of the true one stays: any is true."""
     return [{**row, "choices": rng.sample(row["choices"], len(row["choices"]))} for row in rows]
 
 
-def leaked(rows: Rows, rng: random.Random) -> list[Row]:
+def leaked(rows: HouseRows, rng: random.Random) -> list[HouseRow]:
     """The prompt says the letter of a drawn choice, which is true."""
-    found: list[Row] = []
+    found: list[HouseRow] = []
     for row in rows:
         gold = rng.randrange(len(LETTERS))
         listed = " ".join(f"{letter}. {one}" for letter, one in zip(LETTERS, row["choices"], strict=True))
@@ -82,11 +82,11 @@ def leaked(rows: Rows, rng: random.Random) -> list[Row]:
     return found
 
 
-def _asked(row: Row) -> str:
+def _asked(row: HouseRow) -> str:
     return str(row["ask"])
 
 
-def _best(row: Row, liked: Callable[[str], float]) -> Row:
+def _best(row: HouseRow, liked: Callable[[str], float]) -> HouseRow:
     choices = row["choices"]
     return {**row, "gold": max(range(len(choices)), key=lambda place: (liked(choices[place]), -place))}
 
@@ -94,12 +94,12 @@ def _best(row: Row, liked: Callable[[str], float]) -> Row:
 CHEATS = {f"house-{make.__name__}": make for make in (constant, longest, shortest, ngram, position, permuted, leaked)}
 
 
-def house_bundles(sample: Sequence[Row]) -> dict[str, Bundle]:
+def house_bundles(sample: Sequence[HouseRow]) -> dict[str, Bundle]:
     """The seven by name, made of items with ``ask``, ``choices`` and ``gold``."""
     return {name: _bundle(name, make, sample) for name, make in CHEATS.items()}
 
 
-def _bundle(name: str, make: Callable[[Rows, random.Random], list[Row]], sample: Rows) -> Bundle:
+def _bundle(name: str, make: Callable[[HouseRows, random.Random], list[HouseRow]], sample: HouseRows) -> Bundle:
     submission = {
         "schema_version": 1, "name": name, "title": (make.__doc__ or name).strip(), "license": "CC0-1.0",
         "description": f"A house cheat: it knows nothing. {make.__doc__}", "metric": "acc", "tasks": ["items.yaml"],
