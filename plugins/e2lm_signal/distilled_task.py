@@ -13,6 +13,7 @@ from e2lm import ItemMetric, UserError
 from e2lm.answer import Answer
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
+from e2lm_signal.cli.text_table import text_table, wrapped
 from e2lm_signal.distillation import (
     BASELINES,
     HeldOutReport,
@@ -167,14 +168,8 @@ def as_text(card: dict[str, Any]) -> str:
         f"{card['task']} ({card['metric']}): {card['kept']} of {card['items']} items by {card['method']}; chosen on "
         f"{card['chosen_on']} models, measured on the other {card['tested_on']}, {card['splits']} random splits",
         f"decisions are held against the {card['target']}",
-        f"{'measure':<22}" + "".join(f"{name:>26}" for name in ("all items", "random items", "chosen items", "gain")),
+        *_measures(card),
     ]
-    rivals = [name for name in BASELINES if name in next(iter(card["held_out"].values()), {})]
-    lines[-1] += "".join(f"{name:>26}" for name in rivals)
-    for name, arms in card["held_out"].items():
-        cells = [_shown(arms[arm]) for arm in ("all", "random", "chosen")] + [_shown(card["gain_over_random"][name])]
-        cells += [_shown(arms[arm]) for arm in rivals]
-        lines.append(f"{name:<22}" + "".join(f"{cell:>26}" for cell in cells))
     if card.get("sq_over"):
         lines.append(f"SQ {card['sq_over']}")
     for metric, measures in card.get("all_items_by", {}).items():
@@ -189,7 +184,17 @@ def as_text(card: dict[str, Any]) -> str:
         lines.append("kept: " + ", ".join(f"{task} {count}" for task, count in card["kept_by_task"].items()))
     if "written" in card:
         lines.append(("would write " if card["dry_run"] else "wrote ") + ", ".join(card["written"]))
-    return "\n".join(lines)
+    return "\n".join(wrapped(lines))
+
+
+def _measures(card: dict[str, Any]) -> list[str]:
+    """A line for each measure, with all items, random ones, the chosen, their gain, and what simple choices give."""
+    rivals = [name for name in BASELINES if name in next(iter(card["held_out"].values()), {})]
+    rows = []
+    for name, arms in card["held_out"].items():
+        cells = [_shown(arms[arm]) for arm in ("all", "random", "chosen")] + [_shown(card["gain_over_random"][name])]
+        rows.append([name, *cells, *(_shown(arms[arm]) for arm in rivals)])
+    return text_table(["measure", "all items", "random items", "chosen items", "gain", *rivals], rows, 1)
 
 
 def _shown(spread: dict[str, float | None]) -> str:

@@ -8,6 +8,27 @@ say = Catalogue(
     "e2lm_signal",
     {
         "heading": "Early signal of {name}",
+        # -- first lines of tables
+        "decides_best": (
+            "{task} by {metric} decides best: {value:.0%} [{low:.0%}, {high:.0%}] of the pairs of {series} series are "
+            "early in the order of {end}; {others} {others:plural other|others} cannot be told apart from it"
+        ),
+        "nothing_decides": (
+            "No task x metric is sure to decide better than a coin toss; {task} by {metric} is first: {value:.0%} "
+            "[{low:.0%}, {high:.0%}] of the pairs of {series} series are early in the order of {end}"
+        ),
+        "the_end": "the end of training",
+        "large_models": "the large models",
+        "outliers_found": (
+            "{series}, step {step}, does not fit into its run: {way}, {score:.1f} standard deviations; {others} "
+            "{others:plural other does|others do} not either"
+        ),
+        "no_outlier": (
+            "No outlier: none of {looked} {looked:plural checkpoint|checkpoints} is beyond {alarm} standard deviations"
+        ),
+        "nothing_looked_at": "No checkpoint could be held against its run",
+        "too_good": "too good",
+        "too_bad": "too bad",
         "how_to_read": (
             "Bands are central 90 % intervals of the items. The grey band is where one checkpoint of a model that "
             "learns nothing would lie: chance, or the first value, and the noise of a checkpoint. Tasks stand in "

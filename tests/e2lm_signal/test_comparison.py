@@ -188,3 +188,18 @@ def test_the_price_of_having_looked_is_told(capsys, scores_csv):
 def test_the_order_of_three_series_has_an_interval_that_holds_all(capsys, scores_csv):
     found = ranking(capsys, scores_csv, "--series", "r[123]-1B")
     assert {(one["low"], one["high"]) for one in found} == {(0.0, 1.0)}
+
+
+def test_the_first_line_says_what_to_use_and_how_sure_that_is(capsys, scores_csv):
+    for options, end in (
+        (("--series", "*-1B", "--early", "0.2"), "the end of training"),
+        (("--scales", "*-150M", "*-1B"), "the large models"),
+    ):  # fmt: skip
+        assert main(["signal", "compare", str(scores_csv), *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        first = " ".join(" ".join(lines[: lines.index("")]).split())
+        assert first.startswith("clear by acc decides best: ")
+        assert f"early in the order of {end}; 0 others cannot be told apart from it" in first
+        assert max(map(len, lines[: lines.index("")])) <= 100
+    assert main(["signal", "compare", str(scores_csv), "--series", "r0-1B", "r1-1B"]) == 0
+    assert capsys.readouterr().out.startswith("No task x metric is sure to decide better than a coin toss; ")

@@ -91,3 +91,12 @@ def test_fewer_than_three_checkpoints_or_curves_tell_no_outlier():
     assert _of_series("run", {step: [0.0, 1.0, 2.0] for step in (10, 20)}) == []
     assert _of_series("run", {step: [0.0, 1.0] for step in (10, 20, 30)}) == []
     assert len(_of_series("run", {step: [0.0, 1.0, 2.0] for step in (10, 20, 30)})) == 3
+
+
+def test_the_first_line_names_the_worst_checkpoint_or_says_that_there_is_none(capsys, scores_csv):
+    assert main(["signal", "outliers", str(scores_csv)]) == 0
+    first = " ".join(capsys.readouterr().out.partition("\n\n")[0].split())
+    assert first.startswith("broken, step 7000, does not fit into its run: too good, ")
+    assert first.endswith("standard deviations; 0 others do not either")
+    assert main(["signal", "outliers", str(scores_csv), "--series", "good"]) == 0
+    assert capsys.readouterr().out.startswith("No outlier: none of 20 checkpoints is beyond 4.5 standard deviations")

@@ -12,6 +12,7 @@ import numpy as np
 from e2lm import ItemMetric, UserError
 from e2lm.answer import Answer
 from e2lm.plugin_manager import plugin_manager
+from e2lm_signal.cli.text_table import wrapped
 from e2lm_signal.item_table import ItemTable, read_item_tables
 from e2lm_signal.noise import NoiseReport, NoiseShares, decomposed, without_control
 from e2lm_signal.signal_and_noise import late_snr
@@ -76,14 +77,16 @@ def as_text(report: dict[str, Any]) -> str:
     )
     snr = "undefined" if report["snr"] is None else f"{report['snr']:.1f}"
     return "\n".join(
-        [
-            f"{report['task']} ({report['metric']}), {report['items']} items, {report['series']} series, SNR {snr}",
-            f"  noise of one checkpoint      {overall['total']:.5f}",
-            f"  from item sampling           {overall['item_sampling']:.5f}",
-            f"  common to the items          {overall['common_mode']:.5f}",
-            f"  residual share of variance   {overall['residual_share']:.3f}",
-            f"  noise / item sampling        {overall['drift_ratio'] or math.inf:.1f}{interval}, "
-            f"single series {ratios[0]:.1f} to {ratios[-1]:.1f}",
-            f"  advice: {report['advice']}",
-        ]
+        wrapped(
+            [
+                f"{report['task']} ({report['metric']}), {report['items']} items, {report['series']} series, SNR {snr}",
+                f"  noise of one checkpoint      {overall['total']:.5f}",
+                f"  from item sampling           {overall['item_sampling']:.5f}",
+                f"  common to the items          {overall['common_mode']:.5f}",
+                f"  residual share of variance   {overall['residual_share']:.3f}",
+                f"  noise / item sampling        {overall['drift_ratio'] or math.inf:.1f}{interval}, "
+                f"single series {ratios[0]:.1f} to {ratios[-1]:.1f}",
+                f"  advice: {report['advice']}",
+            ]
+        )
     )

@@ -6,6 +6,7 @@ A name that is too long goes on below itself, in its own column, so that two of 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 #: Columns of a terminal.
@@ -34,6 +35,20 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int, w
         for row in zip(*shown, strict=True):
             lines += _row(row, widths, names)
     return lines
+
+
+def wrapped(lines: Sequence[str], width: int = WIDTH) -> list[str]:
+    """``lines``, each that is too long in several; what goes on stands further in, and no word is cut but a long one.
+
+    >>> wrapped(["advice: more items", "ok"], 12)
+    ['advice: more', '  items', 'ok']
+    """
+    return [part for line in lines for part in _parts(line, width)]
+
+
+def _parts(line: str, width: int) -> list[str]:
+    inner = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, width, subsequent_indent=inner, break_on_hyphens=False) if len(line) > width else [line]
 
 
 def _pieces(header: str) -> list[str]:

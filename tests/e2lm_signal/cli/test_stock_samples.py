@@ -81,3 +81,17 @@ def test_results_without_samples_say_how_to_log_them(tmp_path: Path, capsys: pyt
         file.unlink()
     assert main(["signal", "noise", str(stock)]) == 2
     assert "as lm-eval writes them with --log_samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "verb", [("noise",), ("distil", "--repeats", "2", "--keep", "0.5"), ("compare",), ("outliers",), ("versus",)]
+)
+def test_every_verb_reads_stock_samples_and_no_table_is_wider_than_a_terminal(
+    verb: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stock = stock_folder(tmp_path / "stock", dict.fromkeys(("a", "b", "c", "d"), (10, 20, 30, 40, 50)))
+    places = [f"{stock}@a@30", f"{stock}@b@30"] if verb == ("versus",) else [str(stock)]
+    assert main(["signal", verb[0], *places, *verb[1:]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "arc" in " ".join(lines) or verb == ("outliers",)
+    assert [line for line in lines if len(line) > 100 and not line.startswith("note:")] == []
