@@ -14,6 +14,7 @@ from e2lm import Curve, UserError
 from e2lm.answer import Answer
 from e2lm.errors import nearest_names
 from e2lm.plugin_manager import plugin_manager
+from e2lm_signal.cli.first_line import decides_best
 from e2lm_signal.cli.input import read_input
 from e2lm_signal.cli.text_table import text_table, wrapped
 from e2lm_signal.comparison import (
@@ -26,10 +27,6 @@ from e2lm_signal.comparison import (
     ranked,
 )
 from e2lm_signal.decisions import LEAST_REDRAWN, too_few
-from e2lm_signal.messages import say
-
-#: Decision accuracy of who tosses a coin for each pair.
-COIN_TOSS = 0.5
 
 
 def run_compare(arguments: Namespace) -> Answer:
@@ -122,24 +119,7 @@ def as_text(ranking: Sequence[Ranked]) -> str:
         for one in ranking
     ]
     said = "task x metric of one group cannot be told apart from its best by these series (paired, 90 %)"
-    return "\n".join([*wrapped([_verdict(ranking)]), "", *text_table(head, rows, 2), "", said])
-
-
-def _verdict(ranking: Sequence[Ranked]) -> str:
-    """Which task and metric to use, and how sure that is."""
-    first = ranking[0]
-    facts = {
-        "task": first.contender.task,
-        "metric": first.contender.metric,
-        "value": first.contender.value,
-        "low": first.low,
-        "high": first.high,
-        "series": len(first.contender.names_M),
-        "end": say("the_end" if first.contender.runs is None else "large_models"),
-    }
-    if first.low <= COIN_TOSS:
-        return say("nothing_decides", **facts)
-    return say("decides_best", **facts, others=sum(one.group == first.group for one in ranking) - 1)
+    return "\n".join([*wrapped([decides_best(ranking)]), "", *text_table(head, rows, 2), "", said])
 
 
 def _shown(one: Ranked) -> str:

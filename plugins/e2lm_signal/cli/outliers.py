@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from e2lm.answer import Answer
 from e2lm.plugin_manager import plugin_manager
+from e2lm_signal.cli.first_line import fits_worst, way_off
 from e2lm_signal.cli.input import read_input
 from e2lm_signal.cli.text_table import text_table, wrapped
-from e2lm_signal.messages import say
 from e2lm_signal.outliers import ALARM, LEAST_CHECKPOINTS, LEAST_CURVES, Outlier, outliers
 
 
@@ -44,21 +44,8 @@ def _as_text(found: Sequence[Outlier], top: int) -> str:
         [one.series, str(one.step), f"{one.score:.1f}", f"{one.mean_z:.2f}", str(one.curves), _verdict(one)]
         for one in found[:top]
     ]
-    return "\n".join([*wrapped([_first_line(found)]), "", *text_table(head, cells, 1)])
-
-
-def _first_line(found: Sequence[Outlier]) -> str:
-    alarms = [one for one in found if one.is_alarm]
-    if not alarms:
-        return say("no_outlier", looked=len(found), alarm=ALARM) if found else say("nothing_looked_at")
-    worst, others = alarms[0], len(alarms) - 1
-    facts = {"series": worst.series, "step": worst.step, "score": abs(worst.score), "others": others}
-    return say("outliers_found", way=_way(worst), **facts)
+    return "\n".join([*wrapped([fits_worst(found)]), "", *text_table(head, cells, 1)])
 
 
 def _verdict(one: Outlier) -> str:
-    return f"outlier: {_way(one)}" if one.is_alarm else ""
-
-
-def _way(one: Outlier) -> str:
-    return say("too_good" if one.score > 0 else "too_bad")
+    return f"outlier: {way_off(one)}" if one.is_alarm else ""
