@@ -20,11 +20,13 @@ FILE_VERSION = "brain.Event:2"
 class TensorBoardRun:
     """A folder of event files, one per point and named by its number: what is written again takes the old one's place.
 
-    TensorBoard reads them in order of name, and sees a new one within its reload interval.
+    TensorBoard reads them in order of name, and sees a new one within its reload interval. In a ``folder`` of somebody
+    else's they are named by step instead, so that a late one stands in its place.
     """
 
-    def __init__(self, out: Path, series: Series, run_id: str) -> None:
-        self._folder = out / "tensorboard" / series.name
+    def __init__(self, out: Path, series: Series, run_id: str, folder: Path | None = None) -> None:
+        self._folder = out / "tensorboard" / series.name if folder is None else folder
+        self._by_step = folder is not None
         self._run_id = run_id
 
     def log(self, point: TrackedPoint, repeated: bool) -> None:
@@ -42,7 +44,8 @@ class TensorBoardRun:
         events = [Event(wall_time=now, file_version=FILE_VERSION).SerializeToString(), event(point.step, "")]
         if point.tokens is not None:
             events.append(event(point.tokens, f"{BY_TOKENS}/"))
-        path = self._folder / f"events.out.tfevents.{point.number:08d}.{self._run_id}"
+        place = f"{point.step:012d}.{point.number:08d}" if self._by_step else f"{point.number:08d}"
+        path = self._folder / f"events.out.tfevents.{place}.{self._run_id}"
         with whole_file(path) as partial, open(partial, "wb") as handle:
             writer = RecordWriter(handle)
             for one in events:

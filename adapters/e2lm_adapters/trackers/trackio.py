@@ -24,9 +24,9 @@ class TrackioRun:
     name carries a piece of the id, for Trackio knows runs by name.
     """
 
-    def __init__(self, out: Path, series: Series, run_id: str) -> None:
-        self._name = f"{series.name}-{run_id[:6]}"
-        self._project = os.environ.get("TRACKIO_PROJECT", PROJECT)
+    def __init__(self, out: Path, series: Series, run_id: str, project: str = "", name: str = "") -> None:
+        self._name = name or f"{series.name}-{run_id[:6]}"
+        self._project = project or os.environ.get("TRACKIO_PROJECT", PROJECT)
         self._config = {
             "series": series.name,
             "params": series.params,

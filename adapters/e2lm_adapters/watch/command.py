@@ -41,6 +41,13 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--notify", action="append", default=[], metavar="URL", help="tell verdicts: a webhook, or an apprise URL"
     )
+    parser.add_argument(
+        "--log-to",
+        action="append",
+        default=[],
+        metavar="WHERE",
+        help="beside the training's curves: wandb:RUN_ID, tensorboard:DIR, trackio:PROJECT",
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing but what is wrong")
     parser.add_argument("--json", action="store_true", help="print what happened as JSON at the end")
 

@@ -292,8 +292,15 @@ def _is_no_fault_of_a_checkpoint(error: Exception) -> bool:
 
 
 def scorer(arguments: Namespace, source: Any) -> ScorePass:
-    """One evaluation pass, as ``e2lm eval`` does it."""
+    """One evaluation pass, as ``e2lm eval`` does it; dashboards hear of it."""
     from e2lm_adapters.eval.command import request_of
     from e2lm_adapters.eval.series import evaluate_series
+    from e2lm_adapters.watch.dashboard import dashboards, opener_of
 
-    return lambda series: evaluate_series(request_of(arguments, series, source, quiet=True))
+    named = [opener_of(one) for one in dict.fromkeys(arguments.log_to)]
+
+    def score(series: Sequence[Series]) -> Any:
+        with dashboards(named, arguments.out):
+            return evaluate_series(request_of(arguments, series, source, quiet=True))
+
+    return score
