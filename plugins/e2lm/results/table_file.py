@@ -72,7 +72,7 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 def _kind(path: Path) -> str:
     name = path.name.lower()
-    return next((one.split(".")[1] for one in TABLES if name.endswith(one)), "csv")
+    return next((one.split(".")[1] for one in (*TABLES, ".json") if name.endswith(one)), "csv")
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -82,12 +82,20 @@ def _read(path: Path) -> pd.DataFrame:
     if kind in ("jsonl", "ndjson"):
         lines = path.read_text(encoding="utf-8").split("\n")
         return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+    if kind == "json":
+        return _of_records(json.loads(path.read_text(encoding="utf-8")))
     with warnings.catch_warnings():
         # Rows longer than the header would be shifted, or cut with no more than a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
             path, sep=_separator(path), dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
         )
+
+
+def _of_records(data: object) -> pd.DataFrame:
+    if not isinstance(data, list) or not all(isinstance(one, dict) for one in data):
+        raise ValueError("a table of JSON is a list of objects")
+    return pd.DataFrame(data)
 
 
 def _separator(path: Path) -> str:

@@ -127,14 +127,14 @@ def test_sizes_with_many_numbers_of_tokens_and_no_series_may_be_checkpoints(read
     assert not any("checkpoints of one run" in one for one in read(frame()).warnings)
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl", "semicolons"])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl", "json", "semicolons"])
 def test_a_table_of_any_kind_is_read_in_the_one_grammar(tmp_path, kind):
     table = frame(size=np.where(PARAMS > 1e8, "01", "1"), seed="a", junk="x")
     path = tmp_path / f"runs.{'csv' if kind == 'semicolons' else kind}"
     if kind == "parquet":
         table.to_parquet(path)
-    elif kind == "jsonl":
-        table.to_json(path, orient="records", lines=True, double_precision=15)
+    elif kind in ("jsonl", "json"):
+        table.to_json(path, orient="records", lines=kind == "jsonl", double_precision=15)
     else:
         table.to_csv(path, index=False, sep={"tsv": "\t", "semicolons": ";"}.get(kind, ","))
     found = read_losses(path, "N=N,D=D,L=L,S=size+seed,skip=junk").table
