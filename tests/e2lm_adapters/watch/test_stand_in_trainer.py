@@ -1,8 +1,7 @@
 """A stand-in trainer writes checkpoints in pieces, keeps the last three, is killed and resumed; the watch is killed at
 random; in the end every checkpoint is in the table with its own numbers, or listed as missed, and nothing is both.
 
-Time passes only where the watch waits, so every course is fixed by its seed. ``benchmarks/watch_kill.py`` does the same
-with processes, models and a clock.
+Time passes only where the watch waits, so every course is fixed by its seed.
 """
 
 from __future__ import annotations
