@@ -40,7 +40,7 @@ class Standing:
     higher: bool
     axis: str
     is_shared: bool
-    quantile: float
+    half_width_z: float
     comparisons: int
 
     @property
@@ -52,7 +52,7 @@ class Standing:
     @property
     def half(self) -> float:
         """Half of the interval of that difference, as if the runs answered other items each: never too narrow."""
-        return self.quantile * math.hypot(*(one.stderr for one in self.scores[:2]))
+        return self.half_width_z * math.hypot(*(one.stderr for one in self.scores[:2]))
 
     @property
     def is_beyond(self) -> bool:
@@ -61,7 +61,7 @@ class Standing:
             return self.lead > self.half
         first, sign = self.scores[0], 1.0 if self.higher else -1.0
         return all(
-            (first.value - one.value) * sign > self.quantile * math.hypot(first.stderr, one.stderr)
+            (first.value - one.value) * sign > self.half_width_z * math.hypot(first.stderr, one.stderr)
             for one in self.scores[1:]
         )
 
@@ -95,13 +95,13 @@ def standings(frame: pd.DataFrame, judged_by: Mapping[str, tuple[str, bool]]) ->
     groups = dict(tuple(frame.groupby(["task", "metric"], sort=False)))
     own = {task: groups[task, metric] for task, (metric, _) in judged_by.items()}
     others = sum(max(rows["series"].nunique() - 1, 1) for rows in own.values())
-    quantile = normal_quantile(1.0 - (1.0 - CONFIDENCE) / max(others, 1))
+    half_width_z = normal_quantile(1.0 - (1.0 - CONFIDENCE) / max(others, 1))
     return [
-        _standing(task, metric, higher, own[task], quantile, others) for task, (metric, higher) in judged_by.items()
+        _standing(task, metric, higher, own[task], half_width_z, others) for task, (metric, higher) in judged_by.items()
     ]
 
 
-def _standing(task: str, metric: str, higher: bool, rows: pd.DataFrame, quantile: float, comparisons: int) -> Standing:
+def _standing(task: str, metric: str, higher: bool, rows: pd.DataFrame, half_width_z: float, comparisons: int) -> Standing:
     axis = "tokens" if rows["tokens"].notna().all() else "step"
     places = [set(own[axis]) for _, own in rows.groupby("series")]
     shared = set.intersection(*places)
@@ -113,7 +113,7 @@ def _standing(task: str, metric: str, higher: bool, rows: pd.DataFrame, quantile
         scores.append(RunScore(str(run), float(row["value"]), error, float(row[axis])))
     scores.sort(key=lambda one: (-one.value if higher else one.value, one.run))
     chance = float(rows["chance"].dropna().median()) if "chance" in rows and rows["chance"].notna().any() else math.nan
-    return Standing(task, metric, tuple(scores), chance, higher, axis, bool(shared), quantile, comparisons)
+    return Standing(task, metric, tuple(scores), chance, higher, axis, bool(shared), half_width_z, comparisons)
 
 
 def known_error(value: float, stderr: float, n: int) -> float:

@@ -16,7 +16,7 @@ HOOKS = {name: value for name, value in vars(hookspecs).items() if name.startswi
 
 
 def test_there_are_register_and_notify_hooks() -> None:
-    assert len(HOOKS) == 15
+    assert len(HOOKS) == 16
     assert {name for name in HOOKS if name.startswith("e2lm_register_")} == set(REGISTER_HOOKS)
 
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from e2lm.argument import number_of
 from e2lm.errors import UserError
-from e2lm.results.table_file import Mapping, joined_columns, named_columns, number_in, read_frame
+from e2lm.results.table_file import NO_NUMBER, Mapping, joined_columns, named_columns, number_in, read_frame
 from e2lm.scores import ALL_COLUMNS, COLUMNS, Scores, ScoreSource, key_columns
-from e2lm.step_name import UNITS, step_of
+from e2lm.step_name import step_of
 
 #: Column of a Scores table -> other names it goes by, best first.
 ALIASES = {
@@ -258,14 +259,18 @@ def _numbers(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def _amounts(column: pd.Series, path: Path, notes: list[str]) -> list[float]:
-    """``150M`` as 150e6; NaN for what is no amount, which is said."""
+    """``150M`` as 150e6, numbers as they are; NaN for what is no amount, which is said."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.astype(float).tolist()
     found, unread = [], set()
     for cell in column:
         text = "" if cell is None else str(cell).strip()
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?) ?([kKmMbBtT]?)", text)
-        if match is None and text.lower() not in ("", "na", "n/a", "none", "null", "nan", "<na>"):
-            unread.add(text)
-        found.append(float("nan") if match is None else float(match[1]) * UNITS[match[2].upper()])
+        try:
+            found.append(number_of(text))
+        except ValueError:
+            found.append(float("nan"))
+            if text.lower() not in NO_NUMBER:
+                unread.add(text)
     if unread:
         notes.append(f"{path}: params {', '.join(sorted(unread)[:3])} are no numbers; unknown")
     return found
