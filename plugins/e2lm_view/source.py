@@ -19,7 +19,7 @@ import pandas as pd
 from e2lm.errors import UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
-from e2lm.results import read_scores
+from e2lm.results import Reading, read_scores
 from e2lm.results.direction import Directions
 from e2lm.samples import Samples
 from e2lm.scores import Scores
@@ -171,7 +171,7 @@ class Seen:
 
 def read(place: Path) -> Seen:
     """What is at ``place``."""
-    source = read_scores(place)
+    source = read_scores(place, Reading(apart=True))
     scores: Scores = source.scores.mean_of_duplicates()
     frame = scores.frame
     if not len(frame):

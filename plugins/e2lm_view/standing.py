@@ -101,7 +101,9 @@ def standings(frame: pd.DataFrame, judged_by: Mapping[str, tuple[str, bool]]) ->
     ]
 
 
-def _standing(task: str, metric: str, higher: bool, rows: pd.DataFrame, half_width_z: float, comparisons: int) -> Standing:
+def _standing(
+    task: str, metric: str, higher: bool, rows: pd.DataFrame, half_width_z: float, comparisons: int
+) -> Standing:
     axis = "tokens" if rows["tokens"].notna().all() else "step"
     places = [set(own[axis]) for _, own in rows.groupby("series")]
     shared = set.intersection(*places)

@@ -110,11 +110,11 @@ def first_of_cell(at_K: Values, end: float) -> int:
     return int(np.argmax(cells_K == cells_K[-1])) + 1
 
 
-def probability_above(value: float, log_half_width: float, level: float, quantile: float) -> float:
+def probability_above(value: float, log_half_width: float, level: float, half_width_z: float) -> float:
     """The probability that a forecast, normal in ln L with a 90 % interval of this half width, ends above ``level``."""
     if not 0 < log_half_width < math.inf:
         return math.nan
-    return float(norm.sf((math.log(level) - math.log(value)) / (log_half_width / quantile)))
+    return float(norm.sf((math.log(level) - math.log(value)) / (log_half_width / half_width_z)))
 
 
 def thinned(at_K: Values, loss_K: Values, points: int = 40, skipped: float = 0.03) -> tuple[Values, Values]:

@@ -33,7 +33,7 @@ class Variant:
     @property
     def key(self) -> str:
         """What is known of it as JSON text, without what moves with training."""
-        return key_text({**self.about, "task": self.own_task})
+        return key_text({**{name: told for name, told in self.about.items() if told}, "task": self.own_task})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _as_counted(one: TaskResult, told: Mapping[tuple[str, str, str], object]) ->
     if one.count is None or one.has_step or (*one.counted_series, one.count.of) not in told:
         return one
     series, model = one.counted_series
-    about = {name: value for name, value in {**one.about, "model": model}.items() if name != "revision"}
+    about = {**one.about, "model": model, "revision": ""}  # known to be none: another's is not taken for it
     tokens = float(one.count.count) if one.count.of == "tokens" else None
     rows = tuple(row if tokens is None else replace(row, tokens=tokens) for row in one.rows)
     return replace(one, series=series, step=one.count.count, about=about, has_step=True, rows=rows)
@@ -126,17 +126,16 @@ def _as_counted(one: TaskResult, told: Mapping[tuple[str, str, str], object]) ->
 
 
 def _complete(members: Iterable[Variant], names: Iterable[str], scope: Callable[[Variant], object]) -> None:
-    """Where all who tell one of ``names`` within a scope agree, the others are taken to be the same."""
+    """Where all who tell one of ``names`` within a scope agree, those who do not say are taken to be the same."""
     scopes: dict[object, list[Fields]] = {}
     for one in members:
         scopes.setdefault(scope(one), []).append(one.about)
     for group in scopes.values():
         for name in names:
-            values = {about.get(name, "") for about in group}
-            if len(values) == 2 and "" in values:
-                told = max(values)
+            told = {about[name] for about in group if name in about}
+            if len(told) == 1:
                 for about in group:
-                    about[name] = told
+                    about.setdefault(name, *told)
 
 
 def _complete_models(members: Sequence[Variant]) -> None:

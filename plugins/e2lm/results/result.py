@@ -58,6 +58,8 @@ class Reading:
     step_pattern: str = ""
     series_pattern: str = ""
     split_by: tuple[str, ...] | None = None
+    #: Curves of a table that ``key`` alone tells apart get names of their own; else the table is read as it is.
+    apart: bool = False
 
     def step_in(self, *texts: str) -> int | None:
         """The step by :attr:`step_pattern` in the first of ``texts`` that has one.

@@ -16,8 +16,10 @@ from e2lm.scores import Layout, Scores, ScoreSource
 
 
 def read_table(path: Path, reading: Reading) -> ScoreSource:
-    """The Scores in the table at ``path``, as ``reading`` says; what ``key`` tells apart has its own name."""
+    """The Scores in the table at ``path``, as ``reading`` says."""
     source = read_mapped_table(path, reading.columns)
+    if not reading.apart:
+        return source
     scores = kept_apart(source.scores, reading, path, notes := Notes())
     return replace(source, scores=scores, notes=(*source.notes, *notes.lines()))
 

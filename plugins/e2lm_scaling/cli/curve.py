@@ -88,9 +88,9 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
         at, value = ([number_in(cell, name, arguments.data) for cell in table[name]] for name in names)
         data = {"series": "run", "metric": "loss", "step": at, "at": at, "value": value}
         return pd.DataFrame(data).dropna(), str(arguments.data)
-    from e2lm.results import read_scores
+    from e2lm.results import Reading, read_scores
 
-    read = read_scores(arguments.data)
+    read = read_scores(arguments.data, Reading(apart=True))
     frame = read.scores.frame
     for column in ("task", "metric"):
         found = sorted(set(frame[column]))

@@ -392,9 +392,9 @@ def _repeat_warnings(table: LossTable, unique_R: Array | None) -> list[str]:
 
 
 def _from_scores(path: Path, task: str | None, metric: str | None) -> LossSource:
-    from e2lm.results import read_scores
+    from e2lm.results import Reading, read_scores
 
-    read = read_scores(path)
+    read = read_scores(path, Reading(apart=True))
     frame = read.scores.frame
     metric = _chosen_metric(frame, metric, path)
     frame = frame[frame["metric"] == metric]

@@ -82,6 +82,7 @@ def reading_of(arguments: Namespace) -> Reading:
         getattr(arguments, "step_pattern", ""),
         getattr(arguments, "series_pattern", ""),
         None if split_by is None else tuple(split_by),
+        apart=True,
     )
 
 

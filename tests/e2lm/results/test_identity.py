@@ -265,3 +265,10 @@ def _run_of(place: str) -> str:
     for ending in ("/global_step{}", "/{}", "-step{}"):
         place = place.removesuffix(ending)
     return place
+
+
+def test_a_revision_that_only_counts_tokens_is_not_taken_for_that_of_its_neighbour(tmp_path: Path) -> None:
+    for value, revision in ((0.1, "v10"), (0.2, "tokens_10B"), (0.3, "tokens_20B")):
+        results(tmp_path / revision, f"pretrained=orgB/tiny,revision={revision}", value)
+    series = {row.value: row.series for row in read_scores(tmp_path).scores.rows()}
+    assert series[0.2] == series[0.3] != series[0.1]
