@@ -50,10 +50,17 @@ def kendall_p_D(rows_DK: np.ndarray, corrected: bool) -> np.ndarray:
     return np.asarray(ndtr(-(score_D - np.sign(score_D)) / np.sqrt(variance_D)))
 
 
+def share(value: float) -> str:
+    """``.025`` and ``1``, as the table in docs/signal.md has it."""
+    return f"{value:.3f}".removeprefix("0") if value < 0.9995 else "1"
+
+
 def curves(lengths: list[int], draws: int, seed: int) -> None:
-    """Table of sizes, then of powers: this package / Kendall / corrected Mann-Kendall."""
+    """Markdown tables of sizes, then of powers: this package (Kendall, corrected Mann-Kendall)."""
     for title, names in (("size", NULLS), ("power", RISES)):
-        print(f"{title + ' at .05':40}" + "".join(f"{'n=' + str(n):>20}" for n in lengths))
+        print(
+            f"\n| {title} at .05 | " + " | ".join(f"n = {n}" for n in lengths) + " |\n|" + "---|" * (len(lengths) + 1)
+        )
         for name in names:
             cells = []
             for n in lengths:
@@ -67,8 +74,9 @@ def curves(lengths: list[int], draws: int, seed: int) -> None:
                     curve_p_D(rows_DK, positions_of(name, n)),
                     *(kendall_p_D(rows_DK, one) for one in (False, True)),
                 )
-                cells.append(" / ".join(f"{np.mean(p_D < 0.05):.3f}" for p_D in found))
-            print(f"{name:40}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+                ours, *others = (share(np.mean(p_D < 0.05)) for p_D in found)
+                cells.append(f"{ours} ({', '.join(others)})")
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:

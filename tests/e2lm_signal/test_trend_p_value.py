@@ -3,6 +3,8 @@
 The lengths, tables and powers of docs/signal.md are those of ``benchmarks/signal_evidence.py``; seeds are fixed.
 """
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -122,3 +124,14 @@ def test_drifting_noise_is_stationary_from_its_first_checkpoint_on(phi):
     assert rows_DK.std(axis=0) == pytest.approx(np.full(6, 1 / np.sqrt(1 - phi**2)), rel=0.02)
     neighbours = [np.corrcoef(rows_DK[:, k], rows_DK[:, k + 1])[0, 1] for k in range(5)]
     assert neighbours == pytest.approx(np.full(5, phi), abs=0.015)
+
+
+def test_the_sizes_in_the_documentation_are_those_that_are_promised(repository):
+    text = (repository / "docs" / "signal.md").read_text(encoding="utf-8")
+    table = text.partition("Nothing rises (size):")[2].partition("Something rises")[0]
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines() if row.startswith("| ")][1:]
+    assert {name for name, *_ in rows} == set(NULLS)
+    for name, *cells in rows:
+        sizes = [re.fullmatch(r"(\.\d{3}) \(\.\d{3}, \.\d{3}\)", cell) for cell in cells]
+        assert len(sizes) == 4, name
+        assert all(size is not None and float(size[1]) <= 0.07 for size in sizes), name
