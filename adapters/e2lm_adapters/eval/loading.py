@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, one_line
 from e2lm.live_weights import SwapRefusedError, WeightSwapper
-from e2lm.weights import read_weight_index
+from e2lm.weights import SHARD_INDEX, read_weight_index
 from e2lm_adapters.checkpoints.difference import difference, entries, tokenizer_place
 from e2lm_adapters.checkpoints.identity import TOKENIZERS
 from e2lm_adapters.checkpoints.source import CheckpointSource
@@ -194,6 +194,9 @@ def require_loadable(folder: Path, arguments: Mapping[str, Any]) -> None:
         raise UnusableCheckpointError(f"{folder}: no config.json, so no model; copy it from another checkpoint")
     if "model_type" not in (entries(file) or {}):
         raise UnusableCheckpointError(f"{file}: no JSON with a model_type; copy it from another checkpoint")
+    index = folder / SHARD_INDEX
+    if index.is_file() and "metadata" not in (entries(index) or {}):
+        raise UnusableCheckpointError(f'{index}: has no "metadata", which transformers asks for; add "metadata": {{}}')
     if not arguments.get("tokenizer") and tokenizer_place(folder) is None:
         raise UnusableCheckpointError(
             f"{folder}: no tokenizer ({', '.join(TOKENIZERS[:3])}, ...), and none in the folder above; copy it there, "

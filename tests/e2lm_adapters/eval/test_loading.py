@@ -19,7 +19,7 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.command_line import main
 from e2lm.errors import UserError
 from e2lm.samples import read_samples
-from e2lm.weights import SINGLE_FILE
+from e2lm.weights import SHARD_INDEX, SINGLE_FILE
 from e2lm_adapters.checkpoints.difference import difference
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.eval.loading import LiveModel, require_loadable
@@ -205,6 +205,28 @@ def without_a_weight(folder: Path) -> None:
     tensors = load_file(folder / SINGLE_FILE)
     del tensors["model.norm.weight"]
     save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
+
+
+def with_an_index_that_says_nothing_more(folder: Path) -> None:
+    """Two shards, and an index of which transformers would raise a ``KeyError``."""
+    tensors, names = load_file(folder / SINGLE_FILE), {}
+    (folder / SINGLE_FILE).unlink()
+    for number, part in enumerate((sorted(tensors)[:5], sorted(tensors)[5:]), start=1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in part}, folder / file, metadata={"format": "pt"})
+        names |= dict.fromkeys(part, file)
+    (folder / SHARD_INDEX).write_text(json.dumps({"weight_map": names}), encoding="utf-8")
+
+
+def test_an_index_of_shards_without_metadata_costs_its_checkpoint_where_a_model_is_built_of_it(
+    run: Path, tasks: Path, tmp_path: Path
+) -> None:
+    with_an_index_that_says_nothing_more(run / "checkpoint-0")
+    assert evaluated(run, tmp_path / "out", tasks) == 0
+    (left_out,) = record(tmp_path / "out")["left_out"]
+    assert left_out["what"] == "run step 0"
+    assert 'has no "metadata"' in left_out["why"]
+    assert len(logliks(tmp_path / "out", "run", 10)) > 0
 
 
 @pytest.mark.parametrize("step", [0, 10])
