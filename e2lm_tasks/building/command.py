@@ -1,4 +1,4 @@
-"""``e2lm tasks``: list the task suites of all plugins, or build one from held-out text."""
+"""``e2lm tasks``: list suites, or build one; that nobody trained on the text is up to whoever gives it."""
 
 from __future__ import annotations
 

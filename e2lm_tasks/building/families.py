@@ -1,4 +1,4 @@
-"""Which kinds of tasks are built together: the early family, the developmental ladder, and those of a domain."""
+"""Which kinds of tasks are built together: early, ladder, domain. A new kind: a file beside it, named here."""
 
 from __future__ import annotations
 

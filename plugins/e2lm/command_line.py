@@ -1,4 +1,4 @@
-"""The ``e2lm`` command: every sub-command comes from a plugin, but ``plugins``, which must work without any.
+"""The ``e2lm`` command: finds the sub-command, and makes one line and an exit code of every error.
 
 An error that a plugin raised in the middle of a command says whose it is, so that nobody searches here.
 """

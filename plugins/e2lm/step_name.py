@@ -1,4 +1,4 @@
-"""Which training step, how many tokens and which stage of training a name stands for: the one rule for all of them.
+"""Which step, tokens and stage of training a name stands for: the one rule. A new scheme: here.
 
 Names of checkpoint folders, of revisions and sub-folders on the Hub, of result files, of a trainer's states, and what a
 command line says after ``@`` are read by it.

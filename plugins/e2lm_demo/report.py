@@ -1,4 +1,4 @@
-"""The demo's report: one HTML file that needs no network, and one picture."""
+"""The demo's report, one HTML file and one picture; a new section goes into the parts of ``report_html``."""
 
 from __future__ import annotations
 

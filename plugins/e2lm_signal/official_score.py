@@ -1,4 +1,4 @@
-"""The signal score of the NeurIPS 2025 E2LM competition, as its scoring notebook computes it.
+"""``e2lmc_sq``, the NeurIPS 2025 E2LM competition's signal score, as its scoring notebook computes it.
 
 ``SQ = (monotonicity + autocorrelation) / 2`` per series, on the values in order of step, nothing corrected. It rewards
 a falling line with 0.5 and a rise of 0.0001 with 1.0, and takes no account of noise; :mod:`e2lm_signal.signal_quality`

@@ -1,4 +1,4 @@
-"""How easily a curve that goes nowhere seems to rise: a p-value for one curve.
+"""The p-value of one curve, which ``signal_quality`` gives: how easily a curve that goes nowhere seems to rise.
 
 The null, in one sentence: *the skill wanders like a random walk that has no direction, its checkpoints shake, and a
 jump is as often down as up.* As a model, for checkpoint k::

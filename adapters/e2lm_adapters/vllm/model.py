@@ -1,4 +1,4 @@
-"""``--model e2lm-vllm``: lm-eval's ``vllm`` model with shared contexts computed once and an engine that is kept alive.
+"""``--model e2lm-vllm``: one engine kept alive; what the next checkpoint needs of it: a swap, a new one, a refusal.
 
 Loading, tokenising and the handling of generation arguments are lm-eval's own. Scoring goes through the prefix cache
 where this vLLM can, is checked against plain scoring on a sample before it is trusted, and stays plain otherwise.

@@ -1,4 +1,4 @@
-"""Runs a Python script of others where it can see nothing, reach nobody and use up little.
+"""Runs a script of others where it sees nothing, reaches nobody, uses little; what overruns is killed and told.
 
 bubblewrap, started as an unprivileged user with an empty environment: own namespaces for users, processes, network,
 mounts; a read-only ``/usr`` and the job; one small writable ``/tmp`` in memory; no capability; a seccomp filter; limits

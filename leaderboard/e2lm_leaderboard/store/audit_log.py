@@ -1,4 +1,4 @@
-"""The append-only log of everything that happened, each entry holding the hash of the one before.
+"""The log, chained by hash; pages show its head, ``e2lm leaderboard verify`` alone names what was altered.
 
 Whoever edits a row, here or in the tables that the log speaks of, makes :func:`verified` name it. Whoever cuts off the
 end makes the last hash differ from the one that the pages and exports show.

@@ -1,4 +1,4 @@
-"""How hard examples are: to a reader, to counts of the corpus itself, by where they come from.
+"""How hard examples are: to a reader, to counts of the corpus, by source. A new measure: here, in one of the tuples.
 
 Shape suffixes: X examples, T tokens per example, K tokens (X * T).
 """

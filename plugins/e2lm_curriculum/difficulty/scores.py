@@ -1,4 +1,4 @@
-"""The difficulties that curricula may name, and their scores, computed once for a text and kept in a cache.
+"""The scores of a difficulty, computed once for a text and kept in a cache; names are those of all measures.
 
 Shape suffixes: X examples.
 """

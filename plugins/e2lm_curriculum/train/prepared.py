@@ -1,4 +1,4 @@
-"""The corpus as a run reads it: tokens, tokenizer, difficulties and plan, made once per output folder for every size.
+"""The corpus as a run reads it, once for every size: tokens, difficulties, and the plan, which is checked here.
 
 Shape suffixes: K tokens, X examples, S optimiser steps, B examples per step.
 """

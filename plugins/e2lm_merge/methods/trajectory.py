@@ -1,4 +1,4 @@
-"""Averages along one training run: lawa, sma, wma, ema, swa and wsm, at its end or at every checkpoint.
+"""Averages along one run (lawa, sma, wma, ema, swa, wsm), at its end or at every checkpoint. A new one: here.
 
 Shape suffix: K checkpoints, oldest first.
 """

@@ -1,4 +1,4 @@
-"""Reads losses of trained models from whatever people have: a table with named columns, Scores, lm-eval folders.
+"""Reads losses from whatever people have; rows without a number in a wanted column are left out here, with a line.
 
 Shape suffix: R rows.
 """

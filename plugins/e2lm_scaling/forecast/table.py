@@ -1,4 +1,4 @@
-"""The table of losses that every part of this package works on, and the checks that it must pass.
+"""The table of losses that all of this package works on; a loss that is not above 0 is refused here, by its row.
 
 Shape suffix: R rows.
 """

@@ -1,1 +1,1 @@
-"""The layouts that trainers leave: how each is known, when it is whole, how it is read or converted."""
+"""The layouts that trainers leave: how each is known, when it is whole, how it is read. A new one: a file here."""
