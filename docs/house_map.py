@@ -45,13 +45,15 @@ Of your own, into a plugin (`e2lm plugins new KIND NAME`): the hook registers it
 | task suite | `e2lm_register_tasks` | a folder of `e2lm_tasks/`, named in `e2lm_tasks/plugin.py` |
 | item metric | `e2lm_register_metrics` | `e2lm_signal/item_metrics.py` |
 | signal score | `e2lm_register_signal_scores` | `e2lm_signal/signal_scores.py` |
-| scaling law, predictor | `e2lm_register_scaling_predictors` | `e2lm_scaling/laws/`, `e2lm_scaling/forecast/predictors.py` |
+| predictor, law | `e2lm_register_scaling_predictors` | `e2lm_scaling/forecast/predictors.py`, `e2lm_scaling/laws/` |
 | merge method | `e2lm_register_merge_strategies` | a file of `e2lm_merge/methods/` |
-| curriculum, difficulty | `e2lm_register_curricula` | `e2lm_curriculum/plan/preset.py`, `e2lm_curriculum/difficulty/measures.py` |
+| curriculum | `e2lm_register_curricula` | `e2lm_curriculum/plan/preset.py` |
+| difficulty | the same, named in a curriculum | `e2lm_curriculum/difficulty/measures.py` |
 | evaluation model | `e2lm_register_models` | `e2lm_adapters/plugin.py` |
 | checkpoint format | `e2lm_register_checkpoint_formats` | `e2lm_adapters/checkpoints/formats/` |
 | result format | `e2lm_register_result_formats` | `e2lm/results/formats.py` |
-| command, verb | `e2lm_register_commands`, `e2lm_register_verbs` | `cli/command.py` and `verb.py` or `verbs.py` of its package |
+| command | `e2lm_register_commands` | `cli/command.py` of its package |
+| verb of Python | `e2lm_register_verbs` | `verb.py` or `verbs.py` of its package |
 | tracker | none | a file of `e2lm_adapters/trackers/` |
 | sentence in a report or page | none | `messages.py` of its package |
 
