@@ -16,23 +16,25 @@ from e2lm.results.lm_eval import plain_rows
 from e2lm.results.result import TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat
 from e2lm.scores import ScoreRow
+from e2lm.step_name import step_of
 
 ALL, ONE, FOLDER = "bslmeval.json", "*_lm-eval_global_step*.json", "bslmevalfiles"
-_NAME = re.compile(r"(?P<run>.+?)_lm-eval_global_step(?P<step>[0-9]{1,18})_?(?P<date>[0-9-]*)")
+_NAME = re.compile(r"(?P<run>.+?)_lm-eval_(?P<named>global_[a-z]+\d+)_?(?P<date>[0-9-]*)")
 
 
 def read_bloom(file: ResultFile) -> list[TaskResult] | None:
     """One result for each task and prompt, and of ``bslmeval.json`` for each date."""
     match = _NAME.fullmatch(file.path.stem)
-    if (match is None and file.path.name != ALL) or not file.has_keys("results"):
+    named = None if match is None else step_of(match["named"])
+    if (named is None and file.path.name != ALL) or not file.has_keys("results"):
         return None
     folder = file.path.parent
-    if match is None:
+    if match is None or named is None:
         if not file.alone and any(True for _ in folder.glob(f"{FOLDER}/{ONE}")):
             return []
         return [_result(file, folder.name, 0, date, one) for date, one in _dated(file.data["results"])]
     series = folder.parent.name if folder.name == FOLDER else match["run"]
-    return [_result(file, series, int(match["step"]), match["date"], one) for one in _entries(file.data["results"])]
+    return [_result(file, series, named.step, match["date"], one) for one in _entries(file.data["results"])]
 
 
 def _entries(results: Any) -> Iterator[Mapping[str, Any]]:

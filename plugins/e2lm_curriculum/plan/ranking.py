@@ -43,8 +43,9 @@ class Ranking:
         All that tie with the percentile are in, so with few distinct scores the pool grows in jumps. It is never
         smaller than ``smallest`` (a batch), unless there are fewer examples.
         """
-        last = self.examples - 1
-        position_S = np.floor(np.clip(shares_S, 0.0, 1.0) * last).astype(np.int64)
+        # In numpy's own steps, so that a share at a rounding boundary falls to the same side.
+        quantile_S = 100.0 * np.clip(shares_S, 0.0, 1.0) / 100.0
+        position_S = np.floor(quantile_S * (self.examples - 1)).astype(np.int64)
         sizes_S = np.searchsorted(self.keys_X, self.keys_X[position_S], side="right")
         return np.clip(sizes_S, min(smallest, self.examples), self.examples)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from e2lm.curriculum import TrainingBudget
@@ -34,6 +34,7 @@ def test_every_mode_is_a_pure_function_that_fills_the_budget_with_known_examples
     assert first.max() < len(scores_X)
 
 
+@example(np.array([0.0, 1.0, 1.0, 1.0]), 1 / 3)
 @given(scores, st.floats(0.0, 1.0))
 def test_a_pool_is_what_scores_at_most_the_percentile(scores_X: np.ndarray, share: float) -> None:
     # CLIMB: {i : score_i <= percentile(scores, 100 p)}; ties are all in, whatever their number.
