@@ -50,6 +50,8 @@ Of your own, into a plugin (`e2lm plugins new KIND NAME`): the hook registers it
 | curriculum | `e2lm_register_curricula` | `e2lm_curriculum/plan/preset.py` |
 | difficulty | the same, named in a curriculum | `e2lm_curriculum/difficulty/measures.py` |
 | evaluation model | `e2lm_register_models` | `e2lm_adapters/plugin.py` |
+| name of a step | none | `e2lm/step_name.py` |
+| kind of built task | none | a file of `e2lm_tasks/building/`, named in `families.py` |
 | checkpoint format | `e2lm_register_checkpoint_formats` | `e2lm_adapters/checkpoints/formats/` |
 | result format | `e2lm_register_result_formats` | `e2lm/results/formats.py` |
 | command | `e2lm_register_commands` | `cli/command.py` of its package |
@@ -94,7 +96,8 @@ WALKS: dict[str, tuple[tuple[str, str], ...]] = {
         ("e2lm_adapters.checkpoints.source", "files come to this machine, a few checkpoints at a time"),
         ("e2lm_adapters.checkpoints.pickled", "pickles become safetensors, where that was asked for"),
         ("e2lm_adapters.eval.series", "what is still to be done"),
-        ("e2lm_adapters.eval.evaluator", "the first checkpoint is built, the others are swapped in"),
+        ("e2lm_adapters.eval.evaluator", "one live model scores checkpoint after checkpoint"),
+        ("e2lm_adapters.eval.loading", "the first is built; the next is swapped in, or built anew and why"),
         ("e2lm_adapters.scoring.swap", "its tensors are read ahead, after a look for NaN"),
         ("e2lm.live_weights", "transformers says what each of them is, and they are copied in place"),
         ("⇢e2lm_adapters.scoring.hf", "lm-eval asks its model, ours by the name `e2lm-hf`"),

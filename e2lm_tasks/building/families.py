@@ -1,4 +1,4 @@
-"""Which kinds of tasks are built together: early, ladder, domain. A new kind: a file beside it, named here."""
+"""Which kinds of tasks are built together. A new kind: a file beside it, named here; a new family: command.py too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a merge strategy takes and gives: a type for every kind of strategy, all below :class:`MergeStrategy`.
+"""What a merge strategy takes and gives, a type for every kind; and ``name:key=value`` of ``--merge``, parsed.
 
 The engine reads the same-named tensor of every model, turns it into float32 and asks the strategy for the merged one.
 

@@ -1,4 +1,4 @@
-"""``signal_quality``: how surely a benchmark shows that training helps, with an interval and a p-value.
+"""``signal_quality``: how surely training is seen to help, with an interval; its p-value is that of the trend.
 
 The three numbers answer three questions. *value* (in [-1, 1]): does a later checkpoint score higher? *low, high*: the
 central 90 % interval under redrawing the items of the benchmark and the shaking of checkpoints. *p*

@@ -1,4 +1,4 @@
-"""The arms of a comparison: a curriculum, and the controls that tell what of its effect is due to what.
+"""The arms of a comparison: a curriculum and its controls (vanilla, anti, random-pacing, exposure-matched).
 
 ============== ====================================================== ==========================================
 arm            what it trains on                                      what its difference from the curriculum is

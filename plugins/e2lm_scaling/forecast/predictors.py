@@ -1,4 +1,4 @@
-"""The built-in scaling predictors (laws, their average, baselines that cost nothing) and how their intervals drift.
+"""The built-in predictors; inside the data a law's interval may be the bootstrap's, all others are calibrated.
 
 They come to every command through the hook, as a stranger's do. What is theirs alone is how they make an interval: by
 ``calibration``, for which a :class:`BuiltIn` says how it learns from a table and how far it drifts beyond one.
