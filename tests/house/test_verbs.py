@@ -239,6 +239,7 @@ def test_scores_and_tables_at_hand_are_taken_as_files_are(curves: Path, losses: 
     second = e2lm.fit(losses, columns=LAW, bootstrap=0).json()
     assert {**first, "data": None} == {**second, "data": None}
     assert "<svg" in str(e2lm.signal(curves, scores="sn_snr").plot())
+    assert "<svg" in str(e2lm.signal(at_hand, scores="sn_snr").plot())  # the folder it was read from is gone
 
 
 def test_a_mistake_from_python_is_one_line_that_names_the_nearest(curves: Path) -> None:

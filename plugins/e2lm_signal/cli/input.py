@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -84,12 +83,6 @@ def reading_of(arguments: Namespace) -> Reading:
         None if split_by is None else tuple(split_by),
         apart=True,
     )
-
-
-def print_notes(notes: Sequence[str], arguments: Namespace) -> None:
-    """Every note once, where ``--json`` leaves room for them."""
-    for note in dict.fromkeys(notes):
-        print(f"note: {note}", file=sys.stderr if arguments.json else sys.stdout)
 
 
 def asked_directions(table: Scores, ways: Directions) -> list[str]:

@@ -18,7 +18,7 @@ from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
 from e2lm_signal.benchmark_rise import NAME as RISES
 from e2lm_signal.benchmark_rise import least_p_after_correction
-from e2lm_signal.cli.input import read_input
+from e2lm_signal.cli.input import ScoreInput, read_input
 from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
 from e2lm_signal.cli.report_text import BRIEF_OF_CURVE, BRIEF_OF_FAMILY, as_text
 from e2lm_signal.official_score import OFFICIAL_NAMES, TIE_RULE, official_scores
@@ -155,14 +155,14 @@ def run_signal(arguments: Namespace) -> Answer:
         lambda: as_text(report, scores, brief, arguments.full),
         tuple(notes),
         rows="rows",
-        pictures=partial(_pictures, arguments, manager),
+        pictures=partial(_pictures, source),
     )
 
 
-def _pictures(arguments: Namespace, manager: PluginManager) -> list[str]:
+def _pictures(source: ScoreInput) -> list[str]:
     from e2lm_signal.cli.plot import curve_pictures
 
-    return curve_pictures(read_input(arguments, manager))
+    return curve_pictures(source)
 
 
 def _notes(scores: Sequence[SignalScore], curves: int, brief: bool) -> list[str]:
