@@ -6,43 +6,20 @@ its own choice; it has had holes (CVE-2025-32434, closed in torch 2.6), therefor
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.atomic_file import whole_file
-from e2lm.errors import UserError, nearest_names, one_line
-from e2lm.weights import PICKLES, SHARD_INDEX, SINGLE_FILE
+from e2lm.errors import UserError, one_line
+from e2lm.pickled_weights import pickled_files
+from e2lm.weights import SINGLE_FILE
 
 if TYPE_CHECKING:
     import torch
 
 #: What else a checkpoint needs to be loaded.
 COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja")
-
-
-def is_pickled(folder: Path) -> bool:
-    """Whether the weights in ``folder`` are there as pickles only."""
-    if (folder / SINGLE_FILE).is_file() or (folder / SHARD_INDEX).is_file():
-        return False
-    return any((folder / name).is_file() for name in PICKLES)
-
-
-def pickled_files(folder: Path) -> list[Path]:
-    """The pickles of the checkpoint in ``folder``."""
-    index = folder / "pytorch_model.bin.index.json"
-    if not index.is_file():
-        return [folder / "pytorch_model.bin"]
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{index}: not a shard index ({one_line(error)}); copy it from the source again") from error
-    files = [folder / str(name) for name in names]
-    for file in files:
-        if file.parent != folder or not file.is_file():
-            raise UserError(f"{index}: {file.name!r} is no file beside it. {nearest_names(file.name, _names(folder))}")
-    return files
 
 
 def write_as_safetensors(folder: Path, place: Path) -> None:
@@ -73,7 +50,3 @@ def _unpickled(file: Path) -> dict[str, torch.Tensor]:
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise UserError(f"{file}: not the weights of a model (expected tensors by name)")
     return {str(name): value for name, value in loaded.items()}
-
-
-def _names(folder: Path) -> list[str]:
-    return [child.name for child in folder.iterdir()]

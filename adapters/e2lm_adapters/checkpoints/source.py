@@ -21,6 +21,7 @@ from e2lm.atomic_file import write_json
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError
 from e2lm.kind import imported
+from e2lm.pickled_weights import is_pickled, pickled_files
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, WeightIndex, read_weight_index, tensors_in
 from e2lm_adapters.checkpoints.identity import input_files
 from e2lm_adapters.checkpoints.listing import (
@@ -32,7 +33,7 @@ from e2lm_adapters.checkpoints.listing import (
     hub,
     hub_listing,
 )
-from e2lm_adapters.checkpoints.pickled import COMPANIONS, is_pickled, pickled_files, write_as_safetensors
+from e2lm_adapters.checkpoints.pickled import COMPANIONS, write_as_safetensors
 from e2lm_adapters.scoring.swap import CheckedWeights, checked_weights, seen_weights
 
 #: Written last: the checkpoint is whole, and every number in it has been seen to be finite.

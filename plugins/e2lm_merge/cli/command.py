@@ -43,6 +43,11 @@ def _configure_allow(parser: CommandParser) -> None:
         metavar="CHECK",
         help="merge although this check of the models fails; repeat for more (`e2lm merge check` names them)",
     )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read pickled weights (.bin), which can run code",
+    )
 
 
 def _read(options: Namespace) -> Recipe:
@@ -53,7 +58,12 @@ def _read(options: Namespace) -> Recipe:
     for name in options.allow:
         if name not in get_args(AllowedCheck):
             raise UserError(f"--allow: unknown check {name!r}. {nearest_names(name, get_args(AllowedCheck))}")
-    return recipe.model_copy(update={"allow": (*recipe.allow, *options.allow)})
+    return recipe.model_copy(
+        update={
+            "allow": (*recipe.allow, *options.allow),
+            "allow_pickle": recipe.allow_pickle or options.allow_pickle,
+        }
+    )
 
 
 def run_merge(options: Namespace) -> Answer:

@@ -16,7 +16,10 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 #: Bytes per number of the types that are merged; names are those of the safetensors format.
-FLOAT_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
+FLOAT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
+
+#: Float types that no merge is written in: what is computed in float32 says no more than float32.
+ONLY_READ = ("F64",)
 
 #: Types that are counters, masks or tables: copied where all models agree, never averaged.
 EXACT_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8, "U64": 8}
@@ -30,14 +33,19 @@ BF16_NAN = 0x7FC0
 #: The odd one of two bfloat16 in a little-endian word is already where float32 has it.
 ODD_BITS = np.uint32(0xFFFF0000)
 
+F32_MAX = float(np.finfo(np.float32).max)
+
 #: Exponent bits all set: infinity or NaN. The least such pattern of either sign, by type.
 NONFINITE_FROM = {"BF16": (0x7F80, 0xFF80), "F16": (0x7C00, 0xFC00)}
 
 
 def widen(stored_N: Bytes, kind: str, into_N: Floats) -> None:
-    """Stored numbers of type ``kind`` as float32, exactly."""
+    """Stored numbers of type ``kind`` as float32: exactly, but for float64, which is rounded."""
     if kind == "F32":
         into_N[:] = stored_N.view(np.float32)
+    elif kind == "F64":
+        with np.errstate(over="ignore"):
+            into_N[:] = stored_N.view(np.float64)
     elif kind == "F16":
         into_N[:] = stored_N.view(np.float16)
     else:
@@ -76,6 +84,9 @@ class Narrower:
         if self.kind == "F32":
             self.finite = all_finite(numbers_N.view(np.uint8), "F32")
             return numbers_N.view(np.uint8)
+        if self.kind == "F64":
+            self.finite = all_finite(numbers_N.view(np.uint8), "F32")
+            return numbers_N.astype(np.float64).view(np.uint8)
         count = len(numbers_N)
         if len(self._out) < count:
             self._bits, self._out = np.empty(count, dtype=np.uint32), np.empty(count, dtype=np.uint16)
@@ -123,7 +134,11 @@ def _to_bfloat16(numbers_N: Floats, bits_N: NDArray[np.uint32], out_N: NDArray[n
 
 
 def all_finite(stored_N: Bytes, kind: str) -> bool:
-    """Whether no stored number is NaN or infinite, seen from the largest bit pattern of either sign."""
+    """Whether no stored number is NaN, infinite or, in float64, too large for float32."""
+    if kind == "F64":
+        wide_N = stored_N.view(np.float64)
+        return bool(len(wide_N) == 0 or (wide_N.max() <= F32_MAX and wide_N.min() >= -F32_MAX))
+    # Seen from the largest number or bit pattern of either sign.
     if kind == "F32":
         numbers_N = stored_N.view(np.float32)
         # NaN is the greatest for numpy's max, so one comparison sees both.

@@ -9,6 +9,7 @@ from e2lm_merge.numbers.formats import Bytes
 
 #: Torch's name of every type that safetensors stores and a merge reads.
 TORCH_TYPES = {
+    "F64": torch.float64,
     "F32": torch.float32,
     "BF16": torch.bfloat16,
     "F16": torch.float16,

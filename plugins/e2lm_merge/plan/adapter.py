@@ -20,12 +20,14 @@ import numpy as np
 
 from e2lm.arrays import Reals
 from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.pickled_weights import pickled_tensors
 from e2lm.weights import StoredTensor, tensors_in
 from e2lm_merge.numbers.formats import FLOAT_BYTES, Bytes, Narrower, empty_bytes, widen
 from e2lm_merge.numbers.stored import FileNumbers, OpenFiles, read_bytes
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
+ADAPTER_PICKLE = "adapter_model.bin"
 PREFIX = "base_model.model."
 
 #: Ways to begin an adapter that leave the model's own weights as they were.
@@ -53,7 +55,8 @@ class LoraAdapter:
     def digest(self) -> str:
         """SHA-256 of the adapter's weights and of what decides how they count."""
         told = sha256(json.dumps(dict(self.config), sort_keys=True, default=str).encode())
-        told.update((self.folder / ADAPTER_FILE).read_bytes())
+        for file in sorted({stored.file for stored in self.tensors.values()}):
+            told.update(file.read_bytes())
         return told.hexdigest()
 
     @cached_property
@@ -91,7 +94,9 @@ def _by_pattern(patterns: Any, module: str, default: Any) -> Any:
     return default
 
 
-def open_adapter(folder: Path, stored: Mapping[str, StoredTensor], label: str) -> LoraAdapter:
+def open_adapter(
+    folder: Path, stored: Mapping[str, StoredTensor], label: str, allow_pickle: bool = False
+) -> LoraAdapter:
     """The adapter in ``folder`` for a model with the tensors ``stored``; a :class:`UserError` where it does not fit."""
     config = read_adapter_config(folder)
     if str(config.get("peft_type", "LORA")).upper() != "LORA":
@@ -104,9 +109,7 @@ def open_adapter(folder: Path, stored: Mapping[str, StoredTensor], label: str) -
             f"{folder / ADAPTER_CONFIG}: init_lora_weights is {config['init_lora_weights']!r}, which changed the model "
             "too; merge this adapter in with peft first"
         )
-    if not (folder / ADAPTER_FILE).is_file():
-        raise UserError(f"{folder}: {ADAPTER_FILE} is missing; save the adapter as safetensors")
-    adapter = LoraAdapter(folder, config, tensors_in(folder / ADAPTER_FILE))
+    adapter = LoraAdapter(folder, config, _adapter_tensors(folder, allow_pickle))
     foreign = next((name for name in adapter.tensors if not name.startswith(PREFIX)), None)
     if foreign is not None or not adapter.products:
         found = f"tensor {foreign!r}" if foreign is not None else "no pair of LoRA factors"
@@ -124,6 +127,16 @@ def open_adapter(folder: Path, stored: Mapping[str, StoredTensor], label: str) -
         if adapter.tensors[own].shape != _known(name, stored, folder, label).shape:
             raise UserError(f"{folder / ADAPTER_FILE}: tensor {own!r} has another shape than {name!r} of {label}")
     return adapter
+
+
+def _adapter_tensors(folder: Path, allow_pickle: bool) -> dict[str, StoredTensor]:
+    if (folder / ADAPTER_FILE).is_file():
+        return tensors_in(folder / ADAPTER_FILE)
+    if not (folder / ADAPTER_PICKLE).is_file():
+        raise UserError(f"{folder}: {ADAPTER_FILE} is missing; save the adapter as safetensors")
+    if not allow_pickle:
+        raise UserError(f"{folder}: {ADAPTER_PICKLE} alone, a pickle, which can run code; say --allow-pickle")
+    return pickled_tensors(folder / ADAPTER_PICKLE)
 
 
 def _known(name: str, stored: Mapping[str, StoredTensor], folder: Path, label: str) -> StoredTensor:

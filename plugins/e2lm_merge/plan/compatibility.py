@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 
+from e2lm_merge.numbers.formats import ONLY_READ
 from e2lm_merge.plan.source import ModelSource, layer_count, text_part
 
 #: Under this check's name: fields of a config that change what the weights mean. An error where they differ.
@@ -95,6 +96,9 @@ def _of_one(model: ModelSource) -> Iterator[ModelFinding]:
     heads = int(text_part(model.config).get("num_nextn_predict_layers") or 0)
     if depth is not None and stored is not None and not depth <= stored <= depth + heads:
         yield ModelFinding("depth", "error", model.label, f"config.json says {depth} layers, and {stored} are stored")
+    wide = sum(one.dtype in ONLY_READ for one in model.index.tensors.values())
+    if wide:
+        yield ModelFinding("dtypes", "warning", model.label, f"{wide} tensors are float64, rounded to float32 as read")
     said, pair = text_part(model.config).get("vocab_size"), model.tied_pair
     rows = None if pair is None else model.index.tensors[pair[1]].shape[0]
     if isinstance(said, int) and rows is not None and rows != said:

@@ -12,7 +12,7 @@ from e2lm.errors import UserError, nearest_names
 from e2lm.merge_strategy import WEIGHT, MergeStrategy, ScoredMerge, TrajectoryMerge, WeightedSum
 from e2lm.plugin_manager import plugin_manager
 from e2lm_merge.numbers.blocks import TensorMerge
-from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES
+from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES, ONLY_READ
 from e2lm_merge.numbers.stored import OpenFiles, StoredNumbers
 from e2lm_merge.numbers.tensor_merge import agreed_numbers
 from e2lm_merge.plan.compatibility import ModelFinding, compare_models
@@ -236,7 +236,7 @@ class _MergePlanner:
 
     def _open(self, reference: str) -> ModelSource:
         if reference not in self.opened:
-            self.opened[reference] = open_model(reference, self.near)
+            self.opened[reference] = open_model(reference, self.near, self.recipe.allow_pickle)
         return self.opened[reference]
 
     def _series_slices(self) -> list[PlannedSlice]:
@@ -251,7 +251,7 @@ class _MergePlanner:
             self.steps = tuple(checkpoint.step for checkpoint in used)
             self.series_weights = tuple(weight for weight in weights if weight != 0)
         empty = ParameterBook("series", {})
-        sources = tuple(PlannedSource(open_checkpoint(one), 0, empty) for one in used)
+        sources = tuple(PlannedSource(open_checkpoint(one, recipe.allow_pickle), 0, empty) for one in used)
         base = None if recipe.base_model is None else PlannedSource(self._open(recipe.base_model), 0, empty)
         return [PlannedSlice(sources, self._used_base(base), sources[0].model.layers, empty)]
 
@@ -546,4 +546,4 @@ def _output_type(wanted: str | None, inputs: Sequence[StoredNumbers]) -> str:
         return inputs[0].dtype
     if wanted is not None:
         return wanted
-    return kinds.pop() if len(kinds) == 1 else "F32"
+    return kinds.pop() if len(kinds) == 1 and not kinds & set(ONLY_READ) else "F32"

@@ -1,8 +1,8 @@
 """Recipe: what is merged and how, as mergekit's YAML says it, and stricter.
 
 Beyond mergekit's keys there are ``seed``, ``donor`` (whose config and tokenizer are taken), ``tied_embeddings``,
-``allow_nonfinite``, ``allow`` (checks of models beside each other that may fail), ``series`` with ``steps`` (the
-checkpoints of a run instead of ``models``) and ``score``.
+``allow_nonfinite``, ``allow_pickle``, ``allow`` (checks of models beside each other that may fail), ``series`` with
+``steps`` (the checkpoints of a run instead of ``models``) and ``score``.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ class Recipe(Noun):
     donor: str | None = None
     tied_embeddings: Literal["tie", "untie"] | None = None
     allow_nonfinite: bool = False
+    allow_pickle: bool = False
     allow: tuple[AllowedCheck, ...] = ()
     score: RecipeScore | None = None
 

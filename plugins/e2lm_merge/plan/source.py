@@ -18,10 +18,10 @@ from typing import Any
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.pickled_weights import is_pickled, read_pickled_index
 from e2lm.series import Series
 from e2lm.step_name import step_of
 from e2lm.weights import (
-    PICKLES,
     SHARD_INDEX,
     SINGLE_FILE,
     StoredTensor,
@@ -62,6 +62,7 @@ NOT_OF_THE_DONOR = (
 
 #: What a checkpoint on the Hub is read from.
 WANTED_FILES = ("*.safetensors", *DONOR_FILES)
+WANTED_PICKLES = ("pytorch_model*.bin",)
 
 
 #: Parts of the names of stacks of layers that lie beside those of the language model.
@@ -236,25 +237,28 @@ def _stored_bytes(stored: StoredTensor) -> bytes:
         return handle.read(stored.end - stored.start)
 
 
-def open_model(reference: str, near: Path | None = None) -> ModelSource:
-    """The model that ``reference`` leads to; ``near`` is the folder relative paths are tried from after the current."""
+def open_model(reference: str, near: Path | None = None, allow_pickle: bool = False) -> ModelSource:
+    """The model that ``reference`` leads to; ``near`` is the folder relative paths are tried from after the current.
+
+    ``allow_pickle`` reads pickled weights where there are no others.
+    """
     model, plus, adapter = reference.partition("+")
     if not plus or existing_folder(reference, near) is not None:
-        return _opened(reference, _located(reference, near))
-    opened = _opened(reference, _located(model, near))
-    folder = _located(adapter, near)
+        return _opened(reference, _located(reference, near, allow_pickle), allow_pickle)
+    opened = _opened(reference, _located(model, near, allow_pickle), allow_pickle)
+    folder = _located(adapter, near, allow_pickle)
     own_names = {stored: name for name, stored in opened.index.tensors.items()}
-    return replace(opened, adapter=open_adapter(folder, opened.index.tensors, model), own_names=own_names)
+    return replace(opened, adapter=open_adapter(folder, opened.index.tensors, model, allow_pickle), own_names=own_names)
 
 
-def open_checkpoint(checkpoint: Checkpoint) -> ModelSource:
-    """The model at a checkpoint of a series."""
+def open_checkpoint(checkpoint: Checkpoint, allow_pickle: bool = False) -> ModelSource:
+    """The model at a checkpoint of a series; ``allow_pickle`` reads pickled weights where there are no others."""
     folder = checkpoint.folder
     if folder is None:
         assert checkpoint.repo is not None
-        folder = _downloaded(checkpoint.repo, checkpoint.revision, checkpoint.location)
+        folder = _downloaded(checkpoint.repo, checkpoint.revision, checkpoint.location, allow_pickle)
         folder = folder if checkpoint.subfolder is None else folder / checkpoint.subfolder
-    return _opened(checkpoint.label, folder)
+    return _opened(checkpoint.label, folder, allow_pickle)
 
 
 def open_series(reference: str, steps: Sequence[int] | None, near: Path | None = None) -> tuple[Checkpoint, ...]:
@@ -285,7 +289,7 @@ def existing_folder(path: str, near: Path | None) -> Path | None:
     return None
 
 
-def _located(reference: str, near: Path | None) -> Path:
+def _located(reference: str, near: Path | None, allow_pickle: bool) -> Path:
     if reference.endswith(GGUF):
         raise UserError(f"model {reference!r}: {NO_GGUF}")
     whole = existing_folder(reference, near)
@@ -298,7 +302,7 @@ def _located(reference: str, near: Path | None) -> Path:
     if folder is not None:
         return _step_folder(folder, reference, revision)
     if HUB_NAME.fullmatch(name) and not name.startswith("."):
-        return _downloaded(name, revision or None, reference)
+        return _downloaded(name, revision or None, reference, allow_pickle)
     raise UserError(
         f"model {reference!r}: no such folder; give a folder with safetensors, RUN@step or owner/name@revision"
     )
@@ -315,20 +319,26 @@ def _step_folder(folder: Path, reference: str, revision: str) -> Path:
     raise UserError(f"model {reference!r}: no local checkpoint at step {revision!r}; the run has {_few(steps)}")
 
 
-def _downloaded(repo: str, revision: str | None, reference: str) -> Path:
+def _downloaded(repo: str, revision: str | None, reference: str, allow_pickle: bool) -> Path:
     from huggingface_hub import snapshot_download
 
+    def fetched(*patterns: str) -> Path:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=[*WANTED_FILES, *patterns]))
+
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED_FILES)))
+        folder = fetched()
+        return folder if holds_weights(folder) or not allow_pickle else fetched(*WANTED_PICKLES)
     except Exception as error:
         raise UserError(
             f"model {reference!r}: neither a folder here nor to be had from the Hub ({one_line(error)[:160]})"
         ) from error
 
 
-def _opened(label: str, folder: Path) -> ModelSource:
-    _refuse_other_weights(label, folder)
-    return ModelSource(label, folder, read_weight_index(folder), _config(folder))
+def _opened(label: str, folder: Path, allow_pickle: bool) -> ModelSource:
+    pickled = allow_pickle and is_pickled(folder)
+    if not pickled:
+        _refuse_other_weights(label, folder)
+    return ModelSource(label, folder, (read_pickled_index if pickled else read_weight_index)(folder), _config(folder))
 
 
 def _refuse_other_weights(label: str, folder: Path) -> None:
@@ -340,10 +350,10 @@ def _refuse_other_weights(label: str, folder: Path) -> None:
         raise UserError(f"model {label!r}: an adapter without its model; write {base}+{label}")
     if any(folder.glob(f"*{GGUF}")) and not holds_weights(folder):
         raise UserError(f"model {label!r}: {NO_GGUF}")
-    if any((folder / pickle).is_file() for pickle in PICKLES):
+    if is_pickled(folder):
         raise UserError(
-            f"model {label!r}: pickled weights alone, which can run code; where you trust them, save them as "
-            "safetensors (from_pretrained and save_pretrained of transformers do so)"
+            f"model {label!r}: pickled weights alone, which can run code; where you trust them, say --allow-pickle "
+            "(allow_pickle: true in the config)"
         )
 
 

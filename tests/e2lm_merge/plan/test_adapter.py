@@ -172,7 +172,7 @@ def test_weights_that_are_not_merged_are_named_with_a_way_out(
         (alone, f"an adapter without its model; write org/base+{alone}"),
         (tmp_path / "g", "GGUF holds quantised numbers"),
         (tmp_path / "g" / "m.gguf", "GGUF holds quantised numbers"),
-        (tmp_path / "p", "pickled weights alone"),
+        (tmp_path / "p", "say --allow-pickle"),
         (f"{base}+{tmp_path / 'g'}", "no adapter_config.json; expected the folder of a LoRA adapter"),
     ):
         config.write_text(f"merge_method: passthrough\nmodels: [{{model: '{reference}'}}]\n")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from e2lm.checkpoint_format import CheckpointFormat, FoundCheckpoint
 from e2lm.errors import UserError
+from e2lm.pickled_weights import is_pickled, pickled_files
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, read_weight_index
 from e2lm_adapters.checkpoints.formats.torch_file import why_not_whole
-from e2lm_adapters.checkpoints.pickled import is_pickled, pickled_files, write_as_safetensors
+from e2lm_adapters.checkpoints.pickled import write_as_safetensors
 
 #: Written by the Trainer of transformers when everything else of a checkpoint is there.
 TRAINER_STATE = "trainer_state.json"
