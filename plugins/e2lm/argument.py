@@ -10,9 +10,12 @@ import errno
 import math
 import os
 import re
-from argparse import ArgumentTypeError
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from e2lm.errors import system_error
 
@@ -144,6 +147,72 @@ AMOUNT = Number(above=0)
 PORTION = Number(above=0, most=1)
 #: A share of a whole that is neither nothing nor all of it.
 SHARE = Number(above=0, below=1)
+
+
+#: Between two of a list: a comma that is not within brackets; between NAME=VALUE, one that another NAME= follows.
+_BETWEEN = re.compile(r",(?![^(\[{]*[)\]}])")
+_BETWEEN_PAIRS = re.compile(r",(?=[^,=]*=)")
+
+
+def listed(text: str, item: Callable[[str], Any] = str) -> list[Any]:
+    """What stands in ``text`` between commas, each by ``item``; a number with thousands separators is one number.
+
+    >>> listed("acc, margin"), listed("arc (shots=5, limit=9)"), listed("value=loss, nats,step=it")
+    (['acc', 'margin'], ['arc (shots=5, limit=9)'], ['value=loss, nats', 'step=it'])
+    >>> listed("1,000,000", AMOUNT), listed("1e9,2B", AMOUNT)
+    ([1000000.0], [1000000000.0, 2000000000.0])
+    """
+    if item is not str:
+        try:
+            return [item(text)]
+        except (ArgumentTypeError, ValueError):
+            pass
+    between = _BETWEEN_PAIRS if "=" in text.partition(",")[0] and "(" not in text else _BETWEEN
+    found = [part.strip() for part in between.split(text) if part.strip()]
+    if not found:
+        raise ArgumentTypeError(f"found {_shown(text.strip())}, expected names, with commas or spaces between them")
+    return [item(part) for part in found]
+
+
+class Several(Action):
+    """An option that takes several: ``--tasks a,b``, ``--tasks a b``, ``--tasks a --tasks b``; a list, ``default`` ().
+
+    ``item`` is the type of one. With ``nargs=None`` a space ends the list where that makes sense of the line, as in
+    ``e2lm eval --tasks a,b RUN``; see :class:`e2lm.command.CommandParser`.
+    """
+
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        *,
+        item: Callable[[str], Any] = str,
+        nargs: str | None = "+",
+        default: Any = (),
+        **options: Any,
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=nargs, type=partial(listed, item=item), default=default, **options)
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Put what was typed behind what was typed before."""
+        before = getattr(namespace, self.dest)
+        items = values if self.nargs is None else [item for one in values for item in one]
+        setattr(namespace, self.dest, self.value([*self._before(before), *items]))
+
+    def _before(self, found: Any) -> list[Any]:
+        return [] if found is self.default else [found] if isinstance(found, str) else list(found)
+
+    def value(self, items: list[Any]) -> Any:
+        """What the command gets of the items."""
+        return items
+
+
+class SeveralPairs(Several):
+    """As :class:`Several`, of which the command gets one text with commas: ``--columns N=params D=tokens L=loss``."""
+
+    def value(self, items: list[Any]) -> Any:
+        """The items with commas between them."""
+        return ",".join(one.rstrip(",") for one in items)
 
 
 def folder_to_write(text: str) -> Path:

@@ -18,6 +18,7 @@ from textwrap import fill
 from typing import Any, NoReturn, Self
 
 from e2lm.answer import Answer
+from e2lm.argument import Several
 from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.kind import checked_name, imported
 
@@ -74,9 +75,29 @@ class CommandParser(ArgumentParser):
         """The arguments; ``SystemExit(0)`` after ``--help``, and a :class:`e2lm.UserError` for a mistake."""
         words = list(sys.argv[1:] if args is None else args)
         if not self.actions:
-            return super().parse_args(words, namespace)
+            return self._parsed(words, namespace)
         name = self._typed_action(words)
         return self.action_parser(name).parse_args(words if name is None else words[1:], namespace)
+
+    def _parsed(self, words: list[str], namespace: Any) -> Any:
+        """The arguments, where a list that may end at a space or go on after it is read as makes sense of the line."""
+        lists = [one for one in self._actions if isinstance(one, Several) and one.option_strings]
+        declared = [one.nargs for one in lists]
+        mistake: UserError | None = None
+        for nargs in (declared, ["+"] * len(lists), [None] * len(lists)):
+            for one, way in zip(lists, nargs, strict=True):
+                one.nargs = way
+            try:
+                return super().parse_args(words, None if namespace is None else Namespace(**vars(namespace)))
+            except UserError as error:
+                mistake = mistake or error
+            finally:
+                for one, way in zip(lists, declared, strict=True):
+                    one.nargs = way
+            if not lists:
+                break
+        assert mistake is not None
+        raise mistake
 
     def given(self, values: Mapping[str, Any]) -> Namespace:
         """What :meth:`parse_args` would give for ``values``, by the names of the arguments, ``_`` for ``-``.
@@ -117,7 +138,10 @@ class CommandParser(ArgumentParser):
         if not takes_many:
             return self._looked_at(argument, value)
         one = isinstance(value, str | int | float | Path) or not isinstance(value, Iterable)
-        return [self._looked_at(argument, item) for item in ([value] if one else value)]
+        found = [self._looked_at(argument, item) for item in ([value] if one else value)]
+        if not isinstance(argument, Several):
+            return found
+        return argument.value([item for part in found for item in (part if isinstance(part, list) else [part])])
 
     def _looked_at(self, argument: Argument, value: Any) -> Any:
         if not isinstance(value, str | int | float | Path):
@@ -194,7 +218,7 @@ class CommandParser(ArgumentParser):
 
 def _collects(argument: Argument) -> bool:
     """Whether an option may be typed again and again."""
-    return type(argument).__name__ in ("_AppendAction", "_ExtendAction")
+    return isinstance(argument, Several) or type(argument).__name__ in ("_AppendAction", "_ExtendAction")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import ast
 import keyword
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import E2LMError, one_line
 from e2lm.kind import checked_name, checked_target, imported
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from e2lm.scores import Scores
+
+    #: What a verb reads results from: a path of whatever its command reads, a table, or Scores at hand.
+    Data = str | PathLike[str] | Scores | pd.DataFrame
 
 #: The public name of e2lm that a verb could have; the others have capitals, or are modules.
 TAKEN = "hookimpl"
@@ -83,3 +96,25 @@ class Verb:
                 "see e2lm plugins list for the plugin that brought it"
             ) from error
         return function(*positional, **named)
+
+
+@contextmanager
+def path_of(data: Data) -> Iterator[Path]:
+    """Where a command finds ``data``: the path that it is, or a copy of what is at hand, which goes with the context.
+
+    >>> with path_of("runs/scores.csv") as path:
+    ...     print(path.as_posix())
+    runs/scores.csv
+    """
+    if isinstance(data, str | PathLike):
+        yield Path(data)
+        return
+    from e2lm.scores import Scores
+
+    with TemporaryDirectory() as name:
+        if isinstance(data, Scores):
+            data.write(Path(name))
+            yield Path(name)
+        else:
+            data.to_parquet(Path(name) / "table.parquet")
+            yield Path(name) / "table.parquet"

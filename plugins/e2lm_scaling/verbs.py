@@ -2,74 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from e2lm import Scores, Verb
+from e2lm import Verb
 from e2lm.answer import Answer
+from e2lm.verb import path_of
 from e2lm_scaling.cli.command import PREDICT_COMMAND
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    #: What losses are read from: a path of whatever ``e2lm predict --data`` reads, a table, or Scores at hand.
-    LossData = str | PathLike[str] | Scores | pd.DataFrame
+    from e2lm.verb import Data
 
 
-@contextmanager
-def _path_of(data: LossData) -> Iterator[Path]:
-    if isinstance(data, str | PathLike):
-        yield Path(data)
-        return
-    with TemporaryDirectory() as name:
-        if isinstance(data, Scores):
-            data.write(Path(name))
-            yield Path(name)
-        else:
-            data.to_parquet(Path(name) / "table.parquet")
-            yield Path(name) / "table.parquet"
-
-
-def _answer(action: str, data: LossData, options: dict[str, Any]) -> Answer:
-    with _path_of(data) as path:
+def _answer(action: str, data: Data, options: dict[str, Any]) -> Answer:
+    with path_of(data) as path:
         return PREDICT_COMMAND.answer({"data": path, **options}, action)
 
 
-def fit(data: LossData, **options: Any) -> Answer:
+def fit(data: Data, **options: Any) -> Answer:
     """A scaling law, or the average of several, fitted to losses of trained models."""
     return _answer("fit", data, options)
 
 
-def forecast(data: LossData, params: float, tokens: float, **options: Any) -> Answer:
+def forecast(data: Data, params: float, tokens: float, **options: Any) -> Answer:
     """What :func:`fit` says with the loss of a model of ``params`` trained on ``tokens`` beside it: ``forecast``."""
     return _answer("fit", data, {"at": f"N={params!r},D={tokens!r}", **options})
 
 
-def backtest(data: LossData, **options: Any) -> Answer:
+def backtest(data: Data, **options: Any) -> Answer:
     """The largest runs held out: which law foresees them."""
     return _answer("backtest", data, options)
 
 
-def plan(data: LossData, **options: Any) -> Answer:
+def plan(data: Data, **options: Any) -> Answer:
     """The best size and tokens for a budget."""
     return _answer("plan", data, options)
 
 
-def curve(data: LossData, **options: Any) -> Answer:
+def curve(data: Data, **options: Any) -> Answer:
     """Where a run ends, from its first checkpoints; which of two wins."""
     return _answer("curve", data, options)
 
 
-def translate(data: LossData, to: str | PathLike[str], **options: Any) -> Answer:
+def translate(data: Data, to: str | PathLike[str], **options: Any) -> Answer:
     """From the loss on one corpus or test to the loss on another."""
     return _answer("translate", data, {"to": to, **options})
 
 
-def decide(data: LossData, **options: Any) -> Answer:
+def decide(data: Data, **options: Any) -> Answer:
     """Continue, stop, or move the budget."""
     return _answer("decide", data, options)
 

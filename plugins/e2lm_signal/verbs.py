@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from e2lm import Scores, Verb
+from e2lm import Verb
 from e2lm.answer import Answer
+from e2lm.verb import path_of
 from e2lm_signal.cli.command import RESULTS_COMMAND, SIGNAL_COMMAND
 
-#: What results are read from: a path of whatever ``e2lm signal`` reads, or Scores at hand.
-Results = str | PathLike[str] | Scores
+if TYPE_CHECKING:
+    from e2lm.verb import Data
 
 
-@contextmanager
-def _path_of(results: Results) -> Iterator[Path]:
-    if not isinstance(results, Scores):
-        yield Path(results)
-        return
-    with TemporaryDirectory() as name:
-        results.write(Path(name))
-        yield Path(name)
-
-
-def _answer(action: str | None, results: Results, options: dict[str, Any]) -> Answer:
-    with _path_of(results) as path:
+def _answer(action: str | None, results: Data, options: dict[str, Any]) -> Answer:
+    with path_of(results) as path:
         return SIGNAL_COMMAND.answer({"path": path, **options}, action)
 
 
@@ -37,17 +25,17 @@ def read(path: str | PathLike[str], **options: Any) -> Answer:
     return RESULTS_COMMAND.answer({"path": Path(path), **options})
 
 
-def signal(results: Results, **options: Any) -> Answer:
+def signal(results: Data, **options: Any) -> Answer:
     """Every score of every curve, and means over the series."""
     return _answer(None, results, options)
 
 
-def compare(results: Results, **options: Any) -> Answer:
+def compare(results: Data, **options: Any) -> Answer:
     """Task x metric, the best at early decisions first."""
     return _answer("compare", results, options)
 
 
-def outliers(results: Results, **options: Any) -> Answer:
+def outliers(results: Data, **options: Any) -> Answer:
     """The checkpoints that fit worst into their series."""
     return _answer("outliers", results, options)
 

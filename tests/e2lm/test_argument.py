@@ -14,7 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm import UserError
-from e2lm.argument import COUNT, COUNT_OR_NONE, PORTION, SEED, SHARE, Number, Whole, file_to_write, folder_to_write
+from e2lm.argument import (
+    AMOUNT,
+    COUNT,
+    COUNT_OR_NONE,
+    PORTION,
+    SEED,
+    SHARE,
+    Number,
+    Several,
+    SeveralPairs,
+    Whole,
+    file_to_write,
+    folder_to_write,
+)
+from e2lm.command import CommandParser
 from e2lm.errors import MachineError
 
 
@@ -111,3 +125,47 @@ def test_a_disk_that_can_only_be_read_is_the_machines_fault(tmp_path: Path) -> N
             folder_to_write(str(tmp_path / "out"))
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def with_lists(parser: CommandParser) -> None:
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--tasks", action=Several, nargs=None, required=True)
+    parser.add_argument("--metrics", action=Several)
+    parser.add_argument("--early-tokens", action=Several, item=AMOUNT)
+    parser.add_argument("--columns", action=SeveralPairs, nargs=None, default=None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RUN --tasks arc,boolq", "RUN --tasks arc boolq", "--tasks arc,boolq RUN", "RUN --tasks arc --tasks boolq",
+        "RUN --tasks arc, boolq", "--tasks arc,boolq --metrics acc RUN --early-tokens 1e9,2B",
+        "RUN --metrics acc --tasks arc boolq --early-tokens 1e9,2B",
+    ],
+)  # fmt: skip
+def test_a_list_is_typed_with_commas_or_spaces_before_or_after_the_rest(line: str) -> None:
+    parser = CommandParser(prog="e2lm work")
+    with_lists(parser)
+    found = parser.parse_args(line.split())
+    assert (found.runs, found.tasks) == (["RUN"], ["arc", "boolq"])
+    assert list(found.metrics) == (["acc"] if "acc" in line else [])
+    assert list(found.early_tokens) == ([1e9, 2e9] if "1e9" in line else [])
+
+
+def test_what_is_wrong_with_a_line_is_told_as_it_was_typed() -> None:
+    parser = CommandParser(prog="e2lm work")
+    with_lists(parser)
+    with pytest.raises(UserError, match=r"unrecognized arguments: --taks b"):
+        parser.parse_args(["RUN", "--tasks", "a", "--taks", "b"])
+    with pytest.raises(UserError, match=r"--tasks: found ,, expected names, with commas or spaces between them"):
+        parser.parse_args(["RUN", "--tasks", ","])
+    assert parser.parse_args(["RUN", "--tasks", "a,b"]).tasks == ["a", "b"]
+
+
+@pytest.mark.parametrize("typed", [["N=params,D=tokens"], ["N=params", "D=tokens"], ["N=params,", "D=tokens"]])
+def test_columns_are_one_text_however_they_are_typed(typed: list[str]) -> None:
+    parser = CommandParser(prog="e2lm work")
+    with_lists(parser)
+    assert parser.parse_args(["RUN", "--tasks", "a", "--columns", *typed]).columns == "N=params,D=tokens"
+    assert parser.given({"runs": "RUN", "tasks": "a, b", "columns": typed}).columns == "N=params,D=tokens"
+    assert parser.given({"runs": "RUN", "tasks": ["a", "b,c"]}).tasks == ["a", "b", "c"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2lm import Command, UserError
-from e2lm.argument import Number, Whole, file_to_write, folder_to_write
+from e2lm.argument import Number, Several, Whole, file_to_write, folder_to_write
 from e2lm.command import CommandParser
 from e2lm.command_line import main
 from e2lm.plugin_manager import plugin_manager
@@ -75,6 +75,14 @@ def test_what_is_no_number_is_one_line_in_every_command(text: str) -> None:
         else:
             let_through.append(label(parser, option))
     assert let_through == []
+
+
+def test_every_option_that_takes_names_takes_them_with_commas_and_with_spaces() -> None:
+    """Names of files may have commas in them, and a shell writes several with spaces."""
+    found = [(parser, option) for parser, option in options() if option.option_strings and option.nargs in ("+", "*")]
+    single = [label(parser, option) for parser, option in found if not isinstance(option, Several)]
+    assert {one.rpartition(" ")[2] for one in single} <= {"--corpus", "--background"}
+    assert sum(isinstance(option, Several) for _, option in options()) >= 20
 
 
 def test_counts_shares_and_amounts_are_never_negative() -> None:

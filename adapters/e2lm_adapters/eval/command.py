@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.answer import Answer
-from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, Number, folder_to_write
+from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, Number, Several, folder_to_write
 from e2lm.command import Command
 from e2lm.errors import UserError
 from e2lm_adapters.checkpoints.run_command import configure_given
@@ -24,7 +24,9 @@ def configure_scoring(parser: ArgumentParser) -> None:
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="folder of a run or of several, or owner/name[@revision,...] on the Hub"
     )
-    parser.add_argument("--tasks", required=True, help="lm-eval tasks, comma-separated")
+    parser.add_argument(
+        "--tasks", action=Several, nargs=None, required=True, metavar="A,B", help="lm-eval tasks, by commas or spaces"
+    )
     parser.add_argument(
         "--out", required=True, type=folder_to_write, help="folder for results; the same folder resumes"
     )
@@ -34,7 +36,10 @@ def configure_scoring(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--num-fewshot", type=COUNT_OR_NONE, metavar="N", help="examples in the prompt (default: the task's own)"
     )
-    parser.add_argument("--metrics", metavar="A,B", help="item metrics for the Scores table (default: all)")
+    parser.add_argument(
+        "--metrics", action=Several, nargs=None, default=None, metavar="A,B",
+        help="item metrics for the Scores table (default: all)",
+    )  # fmt: skip
     parser.add_argument("--include-path", action="append", default=[], type=Path, metavar="DIR", help="more tasks")
     parser.add_argument(
         "--batch-size",
@@ -75,7 +80,9 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--merge", action="append", default=[], metavar="SPEC", help="also score the averaged run: wsm:window=5"
     )
-    parser.add_argument("--log-to", metavar="A,B", help="trackers: tensorboard, wandb, trackio")
+    parser.add_argument(
+        "--log-to", action=Several, nargs=None, metavar="A,B", help="trackers: tensorboard, wandb, trackio"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     parser.add_argument("--json", action="store_true", help="print the Scores table as JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and stop")
@@ -86,14 +93,14 @@ def request_of(arguments: Namespace, series: Sequence[Series], source: Any, **mo
     from e2lm_adapters.eval.request import EvaluationRequest
 
     options: dict[str, Any] = {
-        "tasks": _names(arguments.tasks, "--tasks"),
+        "tasks": tuple(arguments.tasks),
         "out": arguments.out,
         "model": arguments.model,
         "model_arguments": _model_arguments(arguments.model_args),
         "limit": arguments.limit,
         "num_fewshot": arguments.num_fewshot,
         "include_paths": tuple(arguments.include_path),
-        "metrics": None if arguments.metrics is None else _names(arguments.metrics, "--metrics"),
+        "metrics": None if arguments.metrics is None else tuple(arguments.metrics),
         "batch_size": arguments.batch_size,
         "device": arguments.device,
         "write_lm_eval_files": not arguments.no_lm_eval_files,
@@ -169,10 +176,10 @@ def _run(arguments: Namespace) -> Answer:
     )
 
 
-def _trackers(text: str | None) -> tuple[str, ...]:
+def _trackers(names: Sequence[str]) -> tuple[str, ...]:
     from e2lm_adapters.trackers.tracker import checked_trackers
 
-    return () if text is None else checked_trackers(_names(text, "--log-to"))
+    return checked_trackers(tuple(names))
 
 
 def _ray_options(arguments: Namespace, model_arguments: Mapping[str, Any]) -> Any:
@@ -240,13 +247,6 @@ def _nothing_usable(runs: list[str], unread: list[Any]) -> str:
     return f"{', '.join(runs)}: no checkpoint can be read: {told}; `e2lm checkpoints RUN` lists all"
 
 
-def _names(text: str, option: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise UserError(f"{option}: no name given; separate names by commas")
-    return names
-
-
 def _model_arguments(text: str) -> dict[str, Any]:
     """``K=V,...`` as lm-eval reads it (``lm_eval.utils.simple_parse_args_string``), which takes a second to import."""
     pairs = (one.split("=") for one in text.strip().split(",") if one)
@@ -272,7 +272,7 @@ def _value(text: str) -> Any:
 
 def _dry_run(arguments: Namespace, series: list[Any], unread: tuple[Any, ...]) -> Answer:
     plan: dict[str, Any] = {
-        "tasks": list(_names(arguments.tasks, "--tasks")),
+        "tasks": list(arguments.tasks),
         "out": str(arguments.out),
         "series": [
             {"name": one.name, "params": one.params, "checkpoints": [point.step for point in one.checkpoints]}

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import e2lm
 from e2lm.argument import folder_to_write
 from e2lm.atomic_file import write_text
 from e2lm.command_line import run_command
-from e2lm.errors import E2LMError, UserError
+from e2lm.errors import UserError
 from e2lm.series import Series
 
 if TYPE_CHECKING:
@@ -162,14 +163,10 @@ def shuffled_words(corpus: list[Path], rng: random.Random) -> str:
 
 
 def _train(corpus: list[Path], out: Path, sizes: str) -> None:
-    arguments = ["train", "--corpus", *map(str, corpus), "--out", str(out), "--sizes", sizes, "--json"]
-    arguments += ["--tokens", str(TOKENS), "--checkpoint-grid", "tokens"]
-    arguments += ["--checkpoint-tokens", str(CHECKPOINT_TOKENS), "--jobs", "2"]
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        code = run_command(arguments)
-    if code != 0:
-        raise E2LMError(f"e2lm train ended with exit code {code}: {printed.getvalue().strip()[:500]}")
+    e2lm.train(
+        corpus=list(map(str, corpus)), out=out, sizes=sizes, tokens=TOKENS, checkpoint_grid="tokens",
+        checkpoint_tokens=CHECKPOINT_TOKENS, jobs=2, json=True,
+    )  # fmt: skip
 
 
 def _made(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, PORTION, Number, Whole, folder_to_write
+from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, PORTION, Number, Several, Whole, folder_to_write
 from e2lm.command import Action, Command, CommandParser
 
 #: What every generator of random numbers of the training takes.
@@ -32,7 +32,12 @@ def _train(parser: CommandParser) -> None:
         "--out", type=folder_to_write, metavar="DIR", help="where everything goes; the same command goes on there"
     )
     parser.add_argument(
-        "--sizes", help="comma-separated: 50k,140k,360k,780k,3m,10m,30m,100m or LAYERSxWIDTH such as 4x128"
+        "--sizes",
+        action=Several,
+        nargs=None,
+        default=None,
+        metavar="A,B",
+        help="50k,140k,360k,780k,3m,10m,30m,100m or LAYERSxWIDTH such as 4x128",
     )
     parser.add_argument("--tokens", type=COUNT, help="tokens per model (1_000_000)")
     parser.add_argument("--batch-size", type=COUNT, help="sequences per step (16)")

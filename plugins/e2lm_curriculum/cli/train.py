@@ -37,8 +37,6 @@ def chosen_data(arguments: Namespace) -> tuple[dict[str, Any], str]:
     }
     if "out" in given:
         given["out"] = str(given["out"])
-    if isinstance(given.get("sizes"), str):
-        given["sizes"] = [size.strip() for size in given["sizes"].split(",")]
     data = config_data(Path(arguments.config)) if arguments.config else {}
     return {**data, **given}, arguments.config or "e2lm train"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from e2lm.answer import Answer, finite, printed_by
-from e2lm.argument import Number
+from e2lm.argument import Number, Several
 from e2lm_scaling.cli.input import (
     add_input_arguments,
     add_plot_arguments,
@@ -35,7 +36,9 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--models",
-        metavar="A,B,...",
+        action=Several,
+        default=None,
+        metavar="NAME",
         help="predictors to judge (default all but laws of one quantity; baselines are always in)",
     )
     add_plot_arguments(parser)
@@ -58,11 +61,11 @@ def run(arguments: Namespace) -> Answer:
     return Answer(finite(report), printed_by(_print_text, report), pictures=lambda: drawn(_figures(result)))
 
 
-def _wanted(names: str | None) -> list[ScalingPredictor]:
+def _wanted(names: Sequence[str] | None) -> list[ScalingPredictor]:
     known = known_predictors("forecast")
     if names is None:
         return [one for one in known if not one.is_narrow]
-    chosen = {predictor_named(name).name for name in names.split(",")}
+    chosen = {predictor_named(name).name for name in names}
     return [one for one in known if one.name in chosen or one.is_baseline]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.answer import Answer, finite
-from e2lm.argument import AMOUNT, SEED
+from e2lm.argument import AMOUNT, SEED, SeveralPairs
 from e2lm.chart import svg
 from e2lm.errors import UserError, nearest_names
 from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, write_charts
@@ -33,7 +33,10 @@ def configure(parser: ArgumentParser) -> None:
         metavar="F",
         help="a Scores table, a folder of lm-eval results, or (with --columns) a table of one run",
     )
-    parser.add_argument("--columns", metavar="STEP,LOSS", help="columns of the table of one run: step or tokens, loss")
+    parser.add_argument(
+        "--columns", action=SeveralPairs, nargs=None, default=None, metavar="STEP,LOSS",
+        help="columns of the table of one run: step or tokens, loss",
+    )  # fmt: skip
     parser.add_argument("--series", help="the run to forecast (default: the only one)")
     parser.add_argument("--against", help="the run to compare it with: probability that --series ends above it")
     parser.add_argument("--task", help="task of a Scores table")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2lm.argument import AMOUNT, COUNT_OR_NONE, SEED, Whole, file_to_write, number_of
+from e2lm.argument import AMOUNT, COUNT_OR_NONE, SEED, SeveralPairs, Whole, file_to_write, number_of
 from e2lm.errors import UserError
 from e2lm.plugin_manager import plugin_manager
 from e2lm_scaling.messages import say
@@ -40,6 +40,9 @@ def add_input_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--columns",
+        action=SeveralPairs,
+        nargs=None,
+        default=None,
         metavar="N=...,D=...,C=...,L=...",
         help="columns of --data: N parameters, D tokens, C FLOPs (two of the three), L loss; also S series, U unique "
         "tokens, V tokenizer",

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from e2lm.answer import Answer, finite
-from e2lm.argument import AMOUNT, Number
+from e2lm.argument import AMOUNT, Number, SeveralPairs
 from e2lm.chart import svg
 from e2lm.errors import UserError
 from e2lm_scaling.cli.input import (
@@ -39,7 +39,10 @@ def configure(parser: ArgumentParser) -> None:
         metavar="F",
         help="losses of the second corpus or test: a file like --data, read with the same columns unless --to-columns",
     )
-    parser.add_argument("--to-columns", metavar="N=...,D=...,C=...,L=...", help="columns of --to")
+    parser.add_argument(
+        "--to-columns", action=SeveralPairs, nargs=None, default=None, metavar="N=...,D=...,C=...,L=...",
+        help="columns of --to",
+    )  # fmt: skip
     parser.add_argument("--to-task", help="task of --to")
     parser.add_argument("--to-metric", help="metric of --to")
     parser.add_argument(

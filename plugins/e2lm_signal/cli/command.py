@@ -6,14 +6,14 @@ from argparse import ArgumentParser, Namespace
 
 from e2lm import Command
 from e2lm.answer import Answer
-from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, SEED, SHARE, file_to_write, folder_to_write
+from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, SEED, SHARE, Several, file_to_write, folder_to_write
 from e2lm.command import Action
 
 
 def _choice(parser: ArgumentParser) -> None:
-    parser.add_argument("--series", nargs="+", default=(), metavar="PATTERN", help="only these series, e.g. '*arch1'")
-    parser.add_argument("--tasks", nargs="+", default=(), metavar="PATTERN", help="only these tasks")
-    parser.add_argument("--metrics", nargs="+", default=(), metavar="PATTERN", help="only these metrics")
+    parser.add_argument("--series", action=Several, metavar="PATTERN", help="only these series, e.g. '*arch1'")
+    parser.add_argument("--tasks", action=Several, metavar="PATTERN", help="only these tasks")
+    parser.add_argument("--metrics", action=Several, metavar="PATTERN", help="only these metrics")
 
 
 def _common(parser: ArgumentParser) -> None:
@@ -30,25 +30,23 @@ def _scores_source(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--tokens-per-step", type=AMOUNT, help="training tokens per step, where the file has none")
     parser.add_argument(
-        "--batch-ramp", nargs="+", default=(), metavar="e2lmc|KEY=VALUE",
+        "--batch-ramp", action=Several, metavar="e2lmc|KEY=VALUE",
         help="tokens of a step while the batch grew: e2lmc, or start= increment= samples= batch= length=",
     )  # fmt: skip
-    parser.add_argument(
-        "--chance", nargs="+", default=(), metavar="TASK=LEVEL", help="what guessing gets, e.g. 'arc*=0.25'"
-    )
+    parser.add_argument("--chance", action=Several, metavar="TASK=LEVEL", help="what guessing gets, e.g. 'arc*=0.25'")
     _reading(parser)
-    parser.add_argument("--lower", nargs="+", default=(), metavar="METRIC", help="metrics of which less is better")
-    parser.add_argument("--higher", nargs="+", default=(), metavar="METRIC", help="metrics of which more is better")
+    parser.add_argument("--lower", action=Several, metavar="METRIC", help="metrics of which less is better")
+    parser.add_argument("--higher", action=Several, metavar="METRIC", help="metrics of which more is better")
 
 
 def _reading(parser: ArgumentParser) -> None:
     """How results are to be read: columns of tables, patterns of names, what splits curves."""
     parser.add_argument(
-        "--columns", nargs="+", default=(), metavar="NAME=COLUMN[+COLUMN]",
+        "--columns", action=Several, metavar="NAME=COLUMN[+COLUMN]",
         help="which columns of a table are series, step, task, metric, value, ..., e.g. series=model+shots",
     )  # fmt: skip
     parser.add_argument(
-        "--split-by", nargs="+", metavar="FIELD",
+        "--split-by", action=Several, default=None, metavar="FIELD",
         help="what splits curves where it differs, e.g. shots limit (default: all that does; e2lm results PATH shows)",
     )  # fmt: skip
     parser.add_argument(
@@ -63,13 +61,13 @@ def _plain(parser: ArgumentParser) -> None:
     _scores_source(parser)
     _common(parser)
     parser.add_argument(
-        "--scores", nargs="+", metavar="NAME",
+        "--scores", action=Several, default=None, metavar="NAME",
         help="only these scores (default: all); NAME.mean3 and NAME.ema50 average checkpoints first",
     )  # fmt: skip
     parser.add_argument("--full", action="store_true", help="text with every score, row and reason, as JSON has them")
     parser.add_argument("--control", metavar="PATTERN", help="series trained on web data, for e2lmc_cs")
     parser.add_argument(
-        "--rc", nargs="+", default=(), metavar="KEY=VALUE",
+        "--rc", action=Several, metavar="KEY=VALUE",
         help="of e2lmc_rc: window=TOKENS reference=mean|last|final|STEP agreement=pairs|exact|tau-b",
     )  # fmt: skip
 
@@ -100,8 +98,8 @@ def _distil(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--target-task", help="which task of --target (default: the only one)")
     parser.add_argument("--target-metric", help="which metric of --target (default: the only one)")
-    parser.add_argument("--columns", nargs="+", default=(), metavar="NAME=COLUMN", help="columns of --target")
-    parser.add_argument("--early-tokens", type=AMOUNT, nargs="+", default=(), help="where decisions are made early")
+    parser.add_argument("--columns", action=Several, metavar="NAME=COLUMN", help="columns of --target")
+    parser.add_argument("--early-tokens", action=Several, item=AMOUNT, help="where decisions are made early")
     parser.add_argument("--base-task", help="lm-eval task whose items these are (written into the YAML)")
     parser.add_argument(
         "--group", metavar="NAME", help="distil all tasks together, as one benchmark: an lm-eval group of that name"
@@ -122,7 +120,7 @@ def _compare(parser: ArgumentParser) -> None:
     parser.add_argument("--early", type=SHARE, default=0.1, help="share of the run at which to decide (default: 0.1)")
     parser.add_argument("--target-metric", help="decide the final order by this metric (default: each by its own)")
     parser.add_argument(
-        "--scales", nargs="+", metavar="PATTERN",
+        "--scales", action=Several, default=None, metavar="PATTERN",
         help="small and large series; * is the recipe, {seed} is averaged: '*-150M' '*-1B', or '*-{size}-{seed}'",
     )  # fmt: skip
 
@@ -136,7 +134,7 @@ def _outliers(parser: ArgumentParser) -> None:
 def _export(parser: ArgumentParser) -> None:
     _scores_source(parser)
     parser.add_argument(
-        "--dataset", nargs="+", required=True, metavar="TASK=ID",
+        "--dataset", action=Several, required=True, metavar="TASK=ID",
         help="the benchmark of the Hub that a task is: OWNER/DATASET or OWNER/DATASET:TASK_ID",
     )  # fmt: skip
     parser.add_argument("--step", type=COUNT_OR_NONE, help="which checkpoint (default: the last)")
@@ -160,8 +158,8 @@ def _versus(parser: ArgumentParser) -> None:
     usage = "results of the {} checkpoint: PATH, PATH@SERIES or PATH@SERIES@STEP (default: the last step)"
     parser.add_argument("first", metavar="A", help=usage.format("first"))
     parser.add_argument("second", metavar="B", help=usage.format("second"))
-    parser.add_argument("--tasks", nargs="+", default=(), metavar="PATTERN", help="only these tasks")
-    parser.add_argument("--metrics", nargs="+", default=(), metavar="PATTERN", help="only these metrics")
+    parser.add_argument("--tasks", action=Several, metavar="PATTERN", help="only these tasks")
+    parser.add_argument("--metrics", action=Several, metavar="PATTERN", help="only these metrics")
     parser.add_argument(
         "--groups", metavar="CSV", help="items that belong together (a passage): columns task, doc_id, group"
     )
