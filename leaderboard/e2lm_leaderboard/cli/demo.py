@@ -165,7 +165,7 @@ def shuffled_words(corpus: list[Path], rng: random.Random) -> str:
 def _train(corpus: list[Path], out: Path, sizes: str) -> None:
     e2lm.train(
         corpus=list(map(str, corpus)), out=out, sizes=sizes, tokens=TOKENS, checkpoint_grid="tokens",
-        checkpoint_tokens=CHECKPOINT_TOKENS, jobs=2, json=True,
+        checkpoint_tokens=CHECKPOINT_TOKENS, jobs=2, quiet=True,
     )  # fmt: skip
 
 

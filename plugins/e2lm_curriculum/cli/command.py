@@ -16,6 +16,7 @@ MADE_UP = Whole(1, 10**9)
 
 def _common(parser: CommandParser, dry_run: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help=dry_run)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -108,6 +109,7 @@ def _seen(parser: CommandParser) -> None:
     parser.add_argument("--step", type=COUNT_OR_NONE, help="up to which optimiser step (the last)")
     parser.add_argument("--query", action="append", metavar="TEXT", help="text to look for; may be given several times")
     parser.add_argument("--queries", type=Path, metavar="FILE", help="texts to look for, one on each line")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

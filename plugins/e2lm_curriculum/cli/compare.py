@@ -37,7 +37,7 @@ class CompareOptions:
 
 def run_compare(arguments: Namespace) -> Answer:
     """The comparison of the runs in the folders that were given."""
-    options = CompareOptions(arguments.held_out_tokens, arguments.threshold, arguments.jobs, quiet=arguments.json)
+    options = CompareOptions(arguments.held_out_tokens, arguments.threshold, arguments.jobs, quiet=arguments.quiet or arguments.json)
     return compared(arguments.runs, options, arguments.scores, None if arguments.dry_run else arguments.out)
 
 
@@ -65,17 +65,17 @@ def compared(folders: Sequence[Path], options: CompareOptions, scores: Path | No
     return Answer(found, lambda: as_text(analysis, costs) + last)
 
 
-def train_and_compare(data: dict[str, Any], source: str, dry_run: bool, as_json: bool) -> Answer:
+def train_and_compare(data: dict[str, Any], source: str, dry_run: bool, quiet: bool) -> Answer:
     """Train every arm, score the tasks, and write the report into the comparison's folder; each only where missing."""
     study = Study.from_data(data, source)
     if dry_run:
         check_study(study)
         return _planned(study)
-    train_study(study, quiet=as_json)
+    train_study(study, quiet=quiet)
     section = study.section
     if section.tasks:
-        score_tasks(study, quiet=as_json)
-    options = CompareOptions(section.held_out_tokens, section.threshold, study.training.run.jobs, quiet=as_json)
+        score_tasks(study, quiet=quiet)
+    options = CompareOptions(section.held_out_tokens, section.threshold, study.training.run.jobs, quiet=quiet)
     return compared([study.folder], options, None, study.folder)
 
 

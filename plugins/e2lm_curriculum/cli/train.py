@@ -20,13 +20,14 @@ from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PreparedCorpus
 def run_train(arguments: Namespace) -> int | Answer:
     """Train what the configuration file and the options over it say, or all arms of its section ``compare``."""
     data, source = chosen_data(arguments)
+    quiet = arguments.quiet or arguments.json
     if COMPARISON_SECTION in data:
-        return train_and_compare(data, source, arguments.dry_run, arguments.json)
+        return train_and_compare(data, source, arguments.dry_run, quiet)
     config = TrainingConfig.from_data(data, source)
     if arguments.dry_run:
         require_trainable(config)
         return _answer(planned(config))
-    train(config, quiet=arguments.json)
+    train(config, quiet=quiet)
     return _answer(trained(config)) if is_main() else 0
 
 
