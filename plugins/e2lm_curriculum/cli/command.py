@@ -16,7 +16,6 @@ MADE_UP = Whole(1, 10**9)
 
 def _common(parser: CommandParser, dry_run: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help=dry_run)
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -61,6 +60,7 @@ def _train(parser: CommandParser) -> None:
     parser.add_argument("--jobs", type=COUNT, help="sizes trained at once, sharing the cores (1)")
     parser.add_argument("--loader-workers", type=COUNT_OR_NONE, help="processes that read ahead (0)")
     parser.add_argument("--resume-interval-s", type=Number(least=0), help="seconds of work a kill may cost (30)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _common(parser, "say what would be trained; write nothing")
 
 
@@ -94,6 +94,7 @@ def _compare(parser: CommandParser) -> None:
     parser.add_argument(
         "--out", type=folder_to_write, metavar="DIR", help="write report.html and comparison.json there"
     )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _common(parser, "write no report")
 
 
@@ -109,7 +110,6 @@ def _seen(parser: CommandParser) -> None:
     parser.add_argument("--step", type=COUNT_OR_NONE, help="up to which optimiser step (the last)")
     parser.add_argument("--query", action="append", metavar="TEXT", help="text to look for; may be given several times")
     parser.add_argument("--queries", type=Path, metavar="FILE", help="texts to look for, one on each line")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -37,7 +37,8 @@ class CompareOptions:
 
 def run_compare(arguments: Namespace) -> Answer:
     """The comparison of the runs in the folders that were given."""
-    options = CompareOptions(arguments.held_out_tokens, arguments.threshold, arguments.jobs, quiet=arguments.quiet or arguments.json)
+    quiet = arguments.quiet or arguments.json
+    options = CompareOptions(arguments.held_out_tokens, arguments.threshold, arguments.jobs, quiet)
     return compared(arguments.runs, options, arguments.scores, None if arguments.dry_run else arguments.out)
 
 
