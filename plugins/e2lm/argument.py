@@ -149,16 +149,15 @@ PORTION = Number(above=0, most=1)
 SHARE = Number(above=0, below=1)
 
 
-#: Between two of a list: a comma that is not within brackets; between NAME=VALUE, one that another NAME= follows.
+#: Between two of a list: a comma that is not within brackets.
 _BETWEEN = re.compile(r",(?![^(\[{]*[)\]}])")
-_BETWEEN_PAIRS = re.compile(r",(?=[^,=]*=)")
 
 
 def listed(text: str, item: Callable[[str], Any] = str) -> list[Any]:
     """What stands in ``text`` between commas, each by ``item``; a number with thousands separators is one number.
 
-    >>> listed("acc, margin"), listed("arc (shots=5, limit=9)"), listed("value=loss, nats,step=it")
-    (['acc', 'margin'], ['arc (shots=5, limit=9)'], ['value=loss, nats', 'step=it'])
+    >>> listed("acc, margin"), listed("arc (shots=5, limit=9)")
+    (['acc', 'margin'], ['arc (shots=5, limit=9)'])
     >>> listed("1,000,000", AMOUNT), listed("1e9,2B", AMOUNT)
     ([1000000.0], [1000000000.0, 2000000000.0])
     """
@@ -167,8 +166,7 @@ def listed(text: str, item: Callable[[str], Any] = str) -> list[Any]:
             return [item(text)]
         except (ArgumentTypeError, ValueError):
             pass
-    between = _BETWEEN_PAIRS if "=" in text.partition(",")[0] and "(" not in text else _BETWEEN
-    found = [part.strip() for part in between.split(text) if part.strip()]
+    found = [part.strip() for part in _BETWEEN.split(text) if part.strip()]
     if not found:
         raise ArgumentTypeError(f"found {_shown(text.strip())}, expected names, with commas or spaces between them")
     return [item(part) for part in found]
@@ -207,8 +205,20 @@ class Several(Action):
         return items
 
 
+def word(text: str) -> str:
+    """``text`` as it is, for lists of what may have commas in it, such as names of columns.
+
+    >>> listed("value=loss, in nats", word)
+    ['value=loss, in nats']
+    """
+    return text
+
+
 class SeveralPairs(Several):
-    """As :class:`Several`, of which the command gets one text with commas: ``--columns N=params D=tokens L=loss``."""
+    """Words of which the command gets one text with commas: ``--columns N=params D=tokens L=loss``."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, item=word, **options)
 
     def value(self, items: list[Any]) -> Any:
         """The items with commas between them."""

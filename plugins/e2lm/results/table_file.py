@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -115,9 +116,12 @@ def named_columns(texts: Sequence[str], names: Collection[str], frame: pd.DataFr
     >>> frame = pd.DataFrame({"a": [1], "b": [2]})
     >>> named_columns(["series=a+b", "task='arc'"], ["series", "task"], frame, Path("t.csv"))
     NamedColumns(mapping={'series': ['a', 'b']}, constants={'task': 'arc'}, skipped=[])
+    >>> named_columns(["series=a,step=b"], ["series", "step"], frame, Path("t.csv")).mapping
+    {'series': ['a'], 'step': ['b']}
     """
     found = NamedColumns({}, {}, [])
-    for text in texts:
+    known = "|".join(map(re.escape, (*names, SKIP)))
+    for text in (part for one in texts for part in re.split(rf", *(?=(?:{known})=)", one)):
         name, equals, told = text.partition("=")
         if not equals or name not in (*names, SKIP):
             raise UserError(f"--columns: {text!r} is not NAME=COLUMN. {nearest_names(name, (*names, SKIP))}")

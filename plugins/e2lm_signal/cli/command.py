@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from e2lm import Command
 from e2lm.answer import Answer
-from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, SEED, SHARE, Several, file_to_write, folder_to_write
+from e2lm.argument import AMOUNT, COUNT, COUNT_OR_NONE, SEED, SHARE, Several, file_to_write, folder_to_write, word
 from e2lm.command import Action
 
 
@@ -42,7 +42,7 @@ def _scores_source(parser: ArgumentParser) -> None:
 def _reading(parser: ArgumentParser) -> None:
     """How results are to be read: columns of tables, patterns of names, what splits curves."""
     parser.add_argument(
-        "--columns", action=Several, metavar="NAME=COLUMN[+COLUMN]",
+        "--columns", action=Several, item=word, metavar="NAME=COLUMN[+COLUMN]",
         help="which columns of a table are series, step, task, metric, value, ..., e.g. series=model+shots",
     )  # fmt: skip
     parser.add_argument(
@@ -98,7 +98,7 @@ def _distil(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--target-task", help="which task of --target (default: the only one)")
     parser.add_argument("--target-metric", help="which metric of --target (default: the only one)")
-    parser.add_argument("--columns", action=Several, metavar="NAME=COLUMN", help="columns of --target")
+    parser.add_argument("--columns", action=Several, item=word, metavar="NAME=COLUMN", help="columns of --target")
     parser.add_argument("--early-tokens", action=Several, item=AMOUNT, help="where decisions are made early")
     parser.add_argument("--base-task", help="lm-eval task whose items these are (written into the YAML)")
     parser.add_argument(
