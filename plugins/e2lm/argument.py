@@ -168,7 +168,7 @@ def listed(text: str, item: Callable[[str], Any] = str) -> list[Any]:
             pass
     found = [part.strip() for part in _BETWEEN.split(text) if part.strip()]
     if not found:
-        raise ArgumentTypeError(f"found {_shown(text.strip())}, expected names, with commas or spaces between them")
+        raise ArgumentTypeError("no name given; put commas or spaces between names")
     return [item(part) for part in found]
 
 

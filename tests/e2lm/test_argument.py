@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_line_is_told_as_it_was_typed() -> None:
     with_lists(parser)
     with pytest.raises(UserError, match=r"unrecognized arguments: --taks b"):
         parser.parse_args(["RUN", "--tasks", "a", "--taks", "b"])
-    with pytest.raises(UserError, match=r"--tasks: found ,, expected names, with commas or spaces between them"):
+    with pytest.raises(UserError, match=r"--tasks: no name given; put commas or spaces between names"):
         parser.parse_args(["RUN", "--tasks", ","])
     assert parser.parse_args(["RUN", "--tasks", "a,b"]).tasks == ["a", "b"]
 
