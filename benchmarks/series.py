@@ -195,6 +195,7 @@ METRICS = ("acc", "acc_norm")
 def timed(command: Sequence[str], autoload: bool) -> Timed:
     """Runs ``command``; CPU seconds are user and system time of its whole process tree."""
     environment = {**os.environ, "E2LM_AUTOLOAD": "1" if autoload else "0"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles an installed package at every command
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

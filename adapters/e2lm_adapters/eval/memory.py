@@ -55,11 +55,22 @@ class _Tasks(Noun):
     model: dict[str, str]
 
 
+class SeenRows(Noun):
+    """What the rows in a table were made of: ``units`` -> stamps of its files, by ``metrics`` and ``code`` -> stamp."""
+
+    table: str
+    metrics: tuple[str, ...]
+    libraries: dict[str, str]
+    code: dict[str, Stamp]
+    units: dict[str, tuple[Stamp, ...]]
+
+
 class _Seen(Noun):
     schema_version: Literal[1] = 1
     weights: dict[str, _Weights] = Field(default_factory=dict)
     files: dict[str, _File] = Field(default_factory=dict)
     tasks: dict[str, _Tasks] = Field(default_factory=dict)
+    rows: SeenRows | None = None
 
 
 class Memory:
@@ -112,9 +123,18 @@ class Memory:
                 sources=sources, parts=facts.parts, generating=facts.generating, groups=groups, model=model
             )
 
+    def rows(self) -> SeenRows | None:
+        """What the rows in the table were made of."""
+        return self._seen.rows
+
+    def see_rows(self, rows: SeenRows) -> None:
+        """Remember what the rows in the table are made of now."""
+        if rows != self._seen.rows:
+            self._new = self._new.model_copy(update={"rows": rows})
+
     def write(self) -> None:
         """Keep what is new beside what other commands have kept meanwhile."""
-        if not (self._new.weights or self._new.files or self._new.tasks):
+        if not (self._new.weights or self._new.files or self._new.tasks or self._new.rows):
             return
         there = _read(self._path)
         others = [(key, one) for key, one in there.tasks.items() if key not in self._new.tasks]
@@ -123,6 +143,7 @@ class Memory:
             weights={**there.weights, **self._new.weights},
             files={**there.files, **self._new.files},
             tasks={**dict(others[:room]), **self._new.tasks},
+            rows=self._new.rows or there.rows,
         )
         body = merged.model_dump(mode="json")
         try:

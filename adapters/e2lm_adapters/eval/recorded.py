@@ -46,7 +46,7 @@ def recorded_rows(
     request: EvaluationRequest, tasks: TaskIdentities, store: EvaluationStore, work: Sequence[Work]
 ) -> Recorded:
     """What of the table in ``--out`` stays, now that ``work`` has been done."""
-    before = _before(store.folder)
+    before = table_rows(store.folder)
     asked = {*tasks.names, *(group.name for group in tasks.groups)}
     done = {(piece.series.name, piece.checkpoint.step) for piece in work}
     beside = [row for row in before if row.task not in asked]
@@ -67,7 +67,7 @@ def recorded_rows(
     return Recorded((*beside, *kept), (*notes, *fits.notes()))
 
 
-def _before(out: Path) -> list[ScoreRow]:
+def table_rows(out: Path) -> list[ScoreRow]:
     """The rows of the table as it is; none where it cannot be read: it is written anew."""
     try:
         return list(read_scores(out / TABLE_FILE).scores.rows()) if (out / TABLE_FILE).is_file() else []

@@ -13,6 +13,7 @@ from e2lm.item_metric import ItemMetric
 from e2lm.samples import Samples
 from e2lm.scores import ScoreRow, chance_of, scored_samples
 from e2lm.series import Series
+from e2lm_adapters.eval.remembered_rows import RememberedRows
 from e2lm_adapters.eval.store import EvaluationStore, Unit
 from e2lm_adapters.lm_eval.tasks import GroupFacts
 
@@ -28,31 +29,36 @@ class RowMaker:
     metrics: Sequence[ItemMetric]
     known: Sequence[ItemMetric]
     groups: Sequence[GroupFacts]
+    remembered: RememberedRows
 
     def rows(self, series: Series, checkpoint: Checkpoint, units: Iterable[Unit]) -> list[ScoreRow]:
         """The rows of one checkpoint: its tasks, then the groups all of whose tasks are there."""
         rows: list[ScoreRow] = []
         by_task: dict[str, tuple[Unit, list[ScoreRow]]] = {}
         for unit in units:
-            own = score_rows(series, checkpoint, unit, self.store.samples(unit), self.metrics, self.known)
+            own = self._of_task(series, checkpoint, unit)
             by_task[unit.task] = (unit, own)
             rows += own
         for group in self.groups:
             rows += group_rows(group, by_task)
         return rows
 
+    def _of_task(self, series: Series, checkpoint: Checkpoint, unit: Unit) -> list[ScoreRow]:
+        there = self.remembered.of(unit)
+        if there is None:
+            return score_rows(series, checkpoint, unit, self.store.samples(unit), self.metrics, self.known)
+        like = _like(series, checkpoint, unit)
+        own = ((one.metric, one.value, one.stderr, one.n, one.chance) for one in there)
+        return [
+            replace(like, metric=metric, value=value, stderr=stderr, n=n, chance=chance)
+            for metric, value, stderr, n, chance in own
+        ]
 
-def score_rows(
-    series: Series,
-    checkpoint: Checkpoint,
-    unit: Unit,
-    samples: Samples | None,
-    metrics: Iterable[ItemMetric],
-    known: Iterable[ItemMetric] = (),
-) -> list[ScoreRow]:
-    """The rows of one task at one checkpoint: lm-eval's metrics, then item metrics it does not have."""
+
+def _like(series: Series, checkpoint: Checkpoint, unit: Unit) -> ScoreRow:
+    """A row of ``unit`` without a metric."""
     tokens = series.tokens_at(checkpoint)
-    like = ScoreRow(
+    return ScoreRow(
         series=series.name,
         step=checkpoint.step,
         task=unit.task,
@@ -64,6 +70,18 @@ def score_rows(
         n=unit.n,
         params_active=math.nan if series.params_active is None else float(series.params_active),
     )
+
+
+def score_rows(
+    series: Series,
+    checkpoint: Checkpoint,
+    unit: Unit,
+    samples: Samples | None,
+    metrics: Iterable[ItemMetric],
+    known: Iterable[ItemMetric] = (),
+) -> list[ScoreRow]:
+    """The rows of one task at one checkpoint: lm-eval's metrics, then item metrics it does not have."""
+    like = _like(series, checkpoint, unit)
     guessed = _guessed(unit, samples, known)
     rows = [
         replace(

@@ -21,6 +21,7 @@ from e2lm_adapters.eval.known import RememberedTasks, same_weights, shown_steps,
 from e2lm_adapters.eval.memory import Memory
 from e2lm_adapters.eval.processes import evaluate_in_processes, gpus_of_processes
 from e2lm_adapters.eval.recorded import recorded_rows, table_locked
+from e2lm_adapters.eval.remembered_rows import RememberedRows
 from e2lm_adapters.eval.request import EvaluationRequest, WeightsOf, Work, key_of, not_finite_units
 from e2lm_adapters.eval.rows import RowMaker
 from e2lm_adapters.eval.store import EvaluationStore, Unit, disk_errors_told
@@ -60,9 +61,9 @@ def _evaluated(request: EvaluationRequest, tasks: RememberedTasks | None) -> Eva
     record.write(request.out)
     _evaluate(plan)
     finished = [(series, checkpoint, plan.units(series, checkpoint)) for series, checkpoint in _pairs(request.series)]
-    rows = [row for one in finished for row in plan.maker.rows(*one)]
     for unit in (unit for _, _, units in finished for unit in units):
         plan.store.show(unit)
+    rows = [row for one in finished for row in plan.maker.rows(*one)]
     left_out = (*request.unread, *_left_out(plan.tasks.facts, finished))
     made = scores = Scores.from_rows(rows)
     stayed: tuple[Note, ...] = ()
@@ -71,6 +72,7 @@ def _evaluated(request: EvaluationRequest, tasks: RememberedTasks | None) -> Eva
             recorded = recorded_rows(plan.request, plan.tasks.facts, plan.store, plan.work)
             scores, stayed = Scores.from_rows((*rows, *recorded.rows)), recorded.notes
             scores.write(request.out)
+            plan.maker.remembered.keep()
     remarks, failed = _remarks(finished)
     notes = (*record.notes, *stayed, *_built_anew(finished))
     done = {"wall_s": time.monotonic() - started, "finished": True}
@@ -137,7 +139,8 @@ def _planned(request: EvaluationRequest, tasks: RememberedTasks | None) -> _Plan
         gpus_of_processes(request, min(request.jobs, len(todo)))
     memory.write()
     tasks.keep()
-    maker = RowMaker(store, metrics, _wanted_metrics(None), tasks.facts.groups)
+    remembered = RememberedRows(store, memory, metrics)
+    maker = RowMaker(store, metrics, _wanted_metrics(None), tasks.facts.groups, remembered)
     return _Plan(request, tasks, store, weights, work, maker)
 
 

@@ -140,6 +140,11 @@ class EvaluationStore:
     def _samples_path(self, unit: Unit) -> Path:
         return self.unit_path(unit.series, unit.step, unit.key).with_suffix(".parquet")
 
+    def files(self, unit: Unit) -> tuple[Path, ...]:
+        """Where a finished unit is recorded, and its Samples where it has any."""
+        record = self.unit_path(unit.series, unit.step, unit.key)
+        return (record, self._samples_path(unit)) if unit.has_samples else (record,)
+
     def keep(self, kept: Sequence[tuple[Unit, Samples | None]]) -> None:
         """Record units that were scored together: all of them or none, whatever happens.
 
