@@ -54,12 +54,18 @@ def e2lm_register_checkpoint_formats() -> Iterable[CheckpointFormat]:
 
 @hookimpl
 def e2lm_register_verbs() -> Iterable[Verb]:
-    """What ``e2lm.evaluate(...)`` does from Python."""
+    """What ``e2lm.evaluate(...)`` and ``e2lm.watch(...)`` do from Python."""
     return [
         Verb(
             "evaluate",
             "(runs, tasks, *, out, **options)",
             "Evaluate every checkpoint of runs.",
             "e2lm_adapters.eval.verb:evaluate",
-        )
+        ),
+        Verb(
+            "watch",
+            "(runs, tasks, *, out, **options)",
+            "Score checkpoints of live runs as they come, judge rules.",
+            "e2lm_adapters.eval.verb:watch",
+        ),
     ]

@@ -156,6 +156,11 @@ CASES: dict[str, tuple[Call, Callable[[Inputs], list[object]]]] = {
         lambda at: e2lm.evaluate([at.run], "small", out=at.out, include_path=at.tasks, device="cpu", quiet=True),
         lambda at: ["eval", at.run, "--tasks", "small", "--out", at.out, "--include-path", at.tasks, "--device", "cpu"],
     ),
+    "watch": (
+        lambda at: e2lm.watch(at.run, "small", out=at.out, include_path=at.tasks, device="cpu", once=True, quiet=True),
+        lambda at: ["watch", at.run, "--tasks", "small", "--out", at.out, "--include-path", at.tasks, "--once",
+                    "--device", "cpu"],
+    ),
 }  # fmt: skip
 #: These write a folder: each has a test of its own below.
 WRITING = {"build_tasks", "distil", "decide", "merge", "train"}
@@ -167,7 +172,7 @@ def test_a_verb_gives_what_its_command_prints(name: str, inputs: Inputs, capsys:
     found = call(inputs)
     assert without_clock(found.json()) == without_clock(told(words(inputs), capsys))
     assert found.json()
-    assert len(str(found)) > 20 or name == "evaluate"  # asked to be quiet
+    assert len(str(found)) > 20 or name in ("evaluate", "watch")  # asked to be quiet
     assert len(found.to_frame()) >= 1
     assert found._repr_html_()
 

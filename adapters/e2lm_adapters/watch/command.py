@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -12,9 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from e2lm.answer import Answer
 from e2lm.argument import AMOUNT
 from e2lm.command import Command
 from e2lm.errors import UserError
+from e2lm.results import read_scores
 from e2lm_adapters.eval.command import configure_scoring, request_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what happened as JSON at the end")
 
 
-def _run(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int | Answer:
     from e2lm_adapters.watch.record import RecordFile
 
     arguments.quiet = arguments.quiet or arguments.json
@@ -70,14 +71,20 @@ def _run(arguments: Namespace) -> int:
                 raise
             print(f"e2lm watch: ended by {asked[0]}; the same command goes on", file=sys.stderr)
             return 0
-    left_out = RecordFile(arguments.out).read().left_out
-    if arguments.json:
-        told: dict[str, Any] = {"scored": watcher.scored, "out": str(arguments.out)}
-        told["verdicts"] = [one.model_dump(mode="json") for one in verdicts.new]
-        print(json.dumps({**told, "left_out": [one.model_dump(mode="json") for one in left_out]}))
     if arguments.once and watcher.failed and not (arguments.out / "scores.csv").is_file():
         raise UserError(f"{arguments.out}: no score, since nothing could be used; {arguments.out}/watch.json lists why")
-    return EXIT_STOP if verdicts.stops else EXIT_ALERT if verdicts.new else 0
+    told: dict[str, Any] = {"scored": watcher.scored, "out": str(arguments.out)}
+    told["verdicts"] = [one.model_dump(mode="json") for one in verdicts.new]
+    told["left_out"] = [one.model_dump(mode="json") for one in RecordFile(arguments.out).read().left_out]
+    words = f"{watcher.scored} checkpoints scored into {arguments.out}, {len(verdicts.new)} verdicts"
+    return Answer(
+        told,
+        lambda: "" if arguments.quiet else words,
+        rows="verdicts",
+        table=lambda: read_scores(arguments.out).scores.frame,
+        code=EXIT_STOP if verdicts.stops else EXIT_ALERT if verdicts.new else 0,
+        indent=None,
+    )
 
 
 def _verdicts(arguments: Namespace) -> VerdictDesk:
