@@ -131,23 +131,56 @@ def irt_discrimination_I(values_MKI: ItemValues, keep: int) -> NDArray[np.float6
     return found_I
 
 
+def easiest_I(values_MKI: ItemValues, keep: int) -> NDArray[np.float64]:
+    """Mean over models of the late value: what the models have learned already, as the winner of 2025 chose items."""
+    return np.asarray(_late_MI(values_MKI).mean(axis=0), dtype=np.float64)
+
+
+def _rises_I(values_MKI: ItemValues) -> NDArray[np.bool_]:
+    """Whether a straight line against the checkpoints rises, in the mean over models (Noor, second in 2025)."""
+    position_K = np.arange(values_MKI.shape[1], dtype=np.float64)
+    mean_KI = values_MKI.mean(axis=0, dtype=np.float64)
+    return np.asarray((position_K - position_K.mean()) @ mean_KI > 0)
+
+
 METHODS: dict[str, Method] = {
     "group-snr": group_snr_I,
     "item-snr": item_snr_I,
     "slope": slope_I,
     "discrimination": discrimination_I,
     "irt": irt_discrimination_I,
+    "easiest": easiest_I,
 }
+#: Nothing is chosen by what models answered.
+ALL = "all"
+#: Ways that say of each item by itself whether it is kept, whatever their number comes to.
+COUNTED: dict[str, Callable[[ItemValues], NDArray[np.bool_]]] = {
+    "rising": _rises_I,
+    ALL: lambda values_MKI: np.ones(values_MKI.shape[2], dtype=np.bool_),
+}
+#: Share of the items that the other ways keep, where nobody says.
+USUAL_SHARE = 0.2
 
 
-def chosen_items(values_MKI: ItemValues, keep: int, method: str) -> NDArray[np.int64]:
-    """The indices of the ``keep`` best items, rising."""
+def chosen_items(values_MKI: ItemValues, keep: int | None, method: str) -> NDArray[np.int64]:
+    """The indices of the ``keep`` best items, rising; None for the ways that count themselves."""
+    if keep is None:
+        return _counted_items(values_MKI, method)
     if method not in METHODS:
         raise UserError(f"--method: unknown method {method!r}. {nearest_names(method, METHODS)}")
     worth_I = METHODS[method](values_MKI, keep)
     return np.sort(np.argsort(-worth_I, kind="stable")[:keep])
 
 
+def _counted_items(values_MKI: ItemValues, method: str) -> NDArray[np.int64]:
+    kept = np.flatnonzero(COUNTED[method](values_MKI))
+    if len(kept) < LEAST_KEPT:
+        raise UserError(f"--method {method}: {len(kept)} of {values_MKI.shape[2]} items would be kept; take another")
+    return kept
+
+
+#: Items of a benchmark, at least.
+LEAST_KEPT = 2
 #: Two models to choose on and two to order are the least that can be split.
 LEAST_MODELS = 4
 #: Checkpoints that items are chosen from, at least.
@@ -243,7 +276,7 @@ def own_target(table: ItemTable) -> Target:
 
 def distilled(
     table: ItemTable,
-    keep: float,
+    keep: float | None,
     method: str,
     target: Target,
     early: Mapping[str, int],
@@ -254,11 +287,13 @@ def distilled(
 ) -> HeldOutReport:
     """What choosing ``keep`` of the items by ``method`` gains, over random halves of the models.
 
-    ``choose_until``: the items are chosen from this share of the run, and measured over all of it.
+    ``choose_until``: the items are chosen from this share of the run, and measured over all of it. By :data:`ALL` no
+    model chooses, and every one is held out.
     """
     models, _, items = table.shape
-    count = kept_count(items, keep)
-    if models < LEAST_MODELS:
+    count = kept_count(items, keep, method)
+    choosing = 0 if method == ALL else models // 2
+    if method != ALL and models < LEAST_MODELS:
         raise UserError(
             f"refused to report an in-sample number: {models} models cannot be split into some to choose the items on "
             f"and others to test them on; give at least {LEAST_MODELS}"
@@ -269,21 +304,29 @@ def distilled(
     with progress_bar(repeats, "splits", "distil", quiet=quiet) as bar:
         for _ in range(repeats):
             order = rng.permutation(models)
-            chosen_on, tested_on = order[: models // 2].tolist(), order[models // 2 :].tolist()
-            seen_MKI = chosen_from(table, choose_until)[chosen_on]
-            pick = chosen_items(seen_MKI, count, method)
-            arms = {"all": np.arange(items), "random": np.sort(rng.permutation(items)[:count]), "chosen": pick}
-            arms |= {name: chosen_items(seen_MKI, count, name) for name in BASELINES if name != method}
+            chosen_on, tested_on = order[:choosing].tolist(), order[choosing:].tolist()
+            arms = _arms(chosen_from(table, choose_until)[chosen_on], count, method, rng)
             found.append(
                 {name: held_out_measures(table, arm, chosen_on, tested_on, target, early) for name, arm in arms.items()}
             )
-            picks.append(pick)
+            picks.append(arms["chosen"])
             tested.append(tuple(tested_on))
             bar.update()
     measures = {name: {arm: _spread([one[arm][name] for one in found]) for arm in found[0]} for name in found[0]["all"]}
     gains = {name: _spread([one["chosen"][name] - one["random"][name] for one in found]) for name in found[0]["all"]}
     overlap = _overlap(picks)
-    return HeldOutReport(measures, gains, repeats, models // 2, models - models // 2, overlap, tuple(tested))
+    return HeldOutReport(measures, gains, repeats, choosing, models - choosing, overlap, tuple(tested))
+
+
+def _arms(
+    seen_MKI: ItemValues, count: int | None, method: str, rng: np.random.Generator
+) -> dict[str, NDArray[np.int64]]:
+    """Name -> items: all, as many random ones as are chosen, the chosen, and as many by the ways that are one line."""
+    items = seen_MKI.shape[2]
+    pick = chosen_items(seen_MKI, count, method)
+    arms = {"all": np.arange(items), "random": np.sort(rng.permutation(items)[: len(pick)]), "chosen": pick}
+    rivals = () if method == ALL else [name for name in BASELINES if name != method]
+    return arms | {name: chosen_items(seen_MKI, len(pick), name) for name in rivals}
 
 
 def chosen_from(table: ItemTable, share: float) -> NDArray[np.float32]:
@@ -314,11 +357,18 @@ def whole_measures(
     return {name: _spread(values) for name, values in found.items()}
 
 
-def kept_count(items: int, keep: float) -> int:
-    """The number of items that the share ``keep`` stands for, at least 2."""
-    if not 0 < keep < 1:
-        raise UserError(f"--keep: found {keep:g}; a share of the items between 0 and 1 is expected, for example 0.2")
-    return max(2, round(keep * items))
+def kept_count(items: int, keep: float | None, method: str) -> int | None:
+    """The number of items that the share ``keep`` stands for, at least 2; None for a way that counts itself."""
+    if method not in METHODS | COUNTED:
+        raise UserError(f"--method: unknown method {method!r}. {nearest_names(method, METHODS | COUNTED)}")
+    if method in COUNTED:
+        if keep is not None:
+            raise UserError(f"--keep: --method {method} says itself which items are kept; leave out one of the two")
+        return None
+    share = USUAL_SHARE if keep is None else keep
+    if not 0 < share < 1:
+        raise UserError(f"--keep: found {share:g}; a share of the items between 0 and 1 is expected, for example 0.2")
+    return max(LEAST_KEPT, round(share * items))
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -19,26 +19,11 @@ from e2lm.errors import nearest_names
 from e2lm.results import read_scores
 from e2lm.results.direction import Directions
 from e2lm_signal.cli.input import reading_of
-from e2lm_signal.distillation import BASELINES, HeldOutReport, Spread, Target, whole_measures
-from e2lm_signal.item_group import joined
-from e2lm_signal.item_table import ItemTable, read_item_tables
+from e2lm_signal.distillation import ALL, BASELINES, HeldOutReport, Spread, Target, whole_measures
+from e2lm_signal.item_table import ItemTable
 
 #: Metrics of the same answers that distilled items are held against, all items of them.
 BESIDE = ("acc", "acc_norm", "gold_loglik", "gold_minus_mean_wrong", "norm_correct_prob", "bits_per_byte")
-
-
-def other_tables(arguments: Namespace, metrics: Sequence[ItemMetric]) -> list[ItemTable]:
-    """The usual metrics of the same answers; none where the file holds one metric alone."""
-    path = Path(arguments.path)
-    if path.suffix == ".npz":
-        return []
-    known = {one.name for one in metrics}
-    found: list[ItemTable] = []
-    for name in BESIDE:
-        if name in known and name != arguments.metric:
-            tables = read_item_tables(path, metrics, name, arguments.tokens_per_step)
-            found += [joined(tables, arguments.group)[0].table] if arguments.group else tables
-    return found
 
 
 def target_rows(arguments: Namespace, metrics: Sequence[ItemMetric]) -> tuple[pd.DataFrame, float, str]:
@@ -95,6 +80,8 @@ def _target_curves(table: ItemTable, arguments: Namespace, metrics: Sequence[Ite
 def advice_on(card: Mapping[str, Any]) -> str:
     """Whether to use the chosen items, by what was measured on held-out models."""
     snr = card["held_out"]["SNR"]
+    if card["method"] == ALL:
+        return "nothing was chosen by what models answered: all items are kept"
     chosen, plain = snr["chosen"]["mean"], snr["all"]["mean"]
     if chosen is None or plain is None:
         return "no advice: the noise between checkpoints is 0 or unknown"

@@ -34,9 +34,10 @@ from e2lm_signal.distilled_files import (
     reported_metric,
     write_benchmark,
 )
-from e2lm_signal.distilled_rivals import advice_on, all_items_by, other_tables, target_rows
+from e2lm_signal.distilled_rivals import BESIDE, advice_on, all_items_by, target_rows
+from e2lm_signal.item_conditions import Conditions, logged_documents
 from e2lm_signal.item_group import ItemGroup, joined, single
-from e2lm_signal.item_table import ItemTable, read_item_tables
+from e2lm_signal.item_table import ItemTable, tables_by_metric
 from e2lm_signal.official_score import official_selection_K
 
 
@@ -44,7 +45,7 @@ def run_distil(arguments: Namespace) -> Answer:
     """The held-out report; the task is written if that is asked for."""
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric")
     notes: list[str] = []
-    tables = read_item_tables(Path(arguments.path), metrics, arguments.metric, arguments.tokens_per_step, notes)
+    tables, *beside = _tables(arguments, metrics, notes)
     groups = [single(table) for table in tables]
     if arguments.group:
         group, said = joined(tables, arguments.group)
@@ -55,9 +56,21 @@ def run_distil(arguments: Namespace) -> Answer:
             f"{option}: {arguments.path} holds {len(tables)} tasks; give --group NAME to distil them as one benchmark, "
             "or the Samples of one"
         )
-    others = other_tables(arguments, metrics)
+    others = [one for own in beside for one in ([joined(own, arguments.group)[0].table] if arguments.group else own)]
     reports = [_of_group(group, arguments, metrics, others, notes) for group in groups]
     return Answer({"tasks": reports}, lambda: "\n\n".join(map(as_text, reports)), tuple(notes), rows="tasks")
+
+
+def _tables(arguments: Namespace, metrics: Sequence[ItemMetric], notes: list[str]) -> list[list[ItemTable]]:
+    """What ``--tasks`` and ``--where`` leave: by the metric that it is distilled by, then by every usual one."""
+    path, known = Path(arguments.path), {one.name for one in metrics}
+    wanted = [arguments.metric, *(name for name in BESIDE if name in known and name != arguments.metric)]
+    found = list(tables_by_metric(path, metrics, wanted, arguments.tokens_per_step, notes, arguments.tasks).values())
+    if arguments.where:
+        asked = Conditions.parsed(arguments.where)
+        documents = logged_documents(path, [table.task for table in found[0]])
+        found = [asked.kept(tables, documents, notes if tables is found[0] else []) for tables in found]
+    return found
 
 
 def _of_group(
@@ -73,8 +86,9 @@ def _of_group(
     report = distilled(
         table, arguments.keep, arguments.method, target, early, arguments.repeats, rng, False, arguments.choose_until
     )
-    keep = kept_count(table.shape[2], arguments.keep)
-    card = card_of(table, report, target, arguments.method, keep, arguments.seed)
+    count = kept_count(table.shape[2], arguments.keep, arguments.method)
+    chosen_I = chosen_items(chosen_from(table, arguments.choose_until), count, arguments.method)
+    card = card_of(table, report, target, arguments.method, len(chosen_I), arguments.seed)
     card["choose_until"] = arguments.choose_until
     rivals = all_items_by(table, report, target, early, others, arguments, metrics)
     card["all_items_by"] = {
@@ -83,7 +97,7 @@ def _of_group(
     card["advice"] = advice_on(card)
     if not arguments.out and not arguments.group:
         return card
-    kept = group.kept_by_task(chosen_items(chosen_from(table, arguments.choose_until), keep, arguments.method))
+    kept = group.kept_by_task(chosen_I)
     if arguments.group:
         card["kept_by_task"] = {task: len(ids) for task, ids in kept.items()}
         if dropped := [task for task in group.tasks if task not in kept]:
@@ -164,9 +178,12 @@ def _number(value: float) -> float | None:
 
 def as_text(card: dict[str, Any]) -> str:
     """The card as a table."""
+    how = f"no model chose, measured on all {card['tested_on']}"
+    if card["chosen_on"]:
+        how = f"chosen on {card['chosen_on']} models, measured on the other {card['tested_on']}"
+        how += f", {card['splits']} random splits"
     lines = [
-        f"{card['task']} ({card['metric']}): {card['kept']} of {card['items']} items by {card['method']}; chosen on "
-        f"{card['chosen_on']} models, measured on the other {card['tested_on']}, {card['splits']} random splits",
+        f"{card['task']} ({card['metric']}): {card['kept']} of {card['items']} items by {card['method']}; {how}",
         f"decisions are held against the {card['target']}",
         *_measures(card),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +92,53 @@ def read_item_tables(
     A ``.npz`` holds one array [series, checkpoints, items] named after its metric (``loss``, ``acc``, ...), and
     ``models`` and ``steps`` with the names of the first two axes.
     """
+    return tables_by_metric(path, metrics, [metric], tokens_per_step, notes)[metric]
+
+
+def tables_by_metric(
+    path: Path,
+    metrics: Sequence[ItemMetric],
+    wanted: Sequence[str],
+    tokens_per_step: float | None = None,
+    notes: list[str] | None = None,
+    tasks: Sequence[str] = (),
+) -> dict[str, list[ItemTable]]:
+    """As :func:`read_item_tables`, of several metrics from one reading of the Samples; a ``.npz`` has its own alone.
+
+    ``tasks``: patterns of names; without any all tasks are taken.
+    """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; give Samples (a folder or Parquet) or a .npz of item values")
     if path.suffix == ".npz":
-        return [_from_npz(path, tokens_per_step)]
+        if tasks:
+            raise UserError(f"--tasks: {path} holds one task; leave it out, or give Samples")
+        return {wanted[0]: [_from_npz(path, tokens_per_step)]}
     known = {one.name: one for one in metrics}
-    if metric not in known:
-        raise UserError(f"unknown item metric {metric!r}. {nearest_names(metric, known)}")
-    by_task: dict[str, list[Samples]] = {}
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"unknown item metric {name!r}. {nearest_names(name, known)}")
     found, said = read_all_samples(path)
+    by_task: dict[str, list[Samples]] = {}
     for samples in found:
         by_task.setdefault(samples.task, []).append(samples)
     told = [] if notes is None else notes
     told += said
-    return [
-        _from_samples(task, members, known[metric], tokens_per_step, told) for task, members in sorted(by_task.items())
-    ]
+    members = [(task, by_task[task]) for task in _matching(sorted(by_task), tasks)]
+    return {
+        name: [
+            # what is to be said of the Samples is said once
+            _from_samples(task, own, known[name], tokens_per_step, told if name == wanted[0] else [])
+            for task, own in members
+        ]
+        for name in wanted
+    }
+
+
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(f"--tasks: no task {pattern!r} in the Samples. {nearest_names(pattern, names)}")
+    return [name for name in names if not patterns or any(fnmatchcase(name, one) for one in patterns)]
 
 
 def _from_npz(path: Path, tokens_per_step: float | None) -> ItemTable:

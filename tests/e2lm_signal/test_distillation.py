@@ -168,7 +168,7 @@ def test_same_seed_same_bytes(npz, capsys):
         (["--keep", "1.5"], "--keep: found 1.5, expected a number above 0, below 1"),
         (["--repeats", "0"], "--repeats: found 0, expected a whole number, 1 or more"),
         (["--early-tokens", "1e9"], "--tokens-per-step"),
-        (["--method", "snr"], "Known: discrimination, group-snr"),
+        (["--method", "snr"], "Known: all, discrimination, easiest, group-snr"),
         (["--target", "missing.csv"], "no such file"),
     ],
 )

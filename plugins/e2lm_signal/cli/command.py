@@ -86,8 +86,17 @@ def _noise(parser: ArgumentParser) -> None:
 
 def _distil(parser: ArgumentParser) -> None:
     _items_source(parser)
-    parser.add_argument("--keep", type=SHARE, default=0.2, help="share of items to keep (default: 0.2)")
-    parser.add_argument("--method", default="group-snr", help="group-snr, item-snr, slope, discrimination or irt")
+    parser.add_argument("--keep", type=SHARE, help="share of items to keep (default: 0.2)")
+    parser.add_argument(
+        "--method", default="group-snr",
+        help="group-snr, item-snr, slope, discrimination, irt or easiest (highest late values); or, without --keep, "
+        "rising (all whose line against checkpoints rises) or all",
+    )  # fmt: skip
+    parser.add_argument("--tasks", nargs="+", default=(), metavar="PATTERN", help="only these tasks")
+    parser.add_argument(
+        "--where", nargs="+", default=(), metavar="FIELD=PATTERN",
+        help="only items whose document, as lm-eval logged it, says so: 'type=mcq*' 'details.level=L[123]'",
+    )  # fmt: skip
     parser.add_argument(
         "--choose-until", type=SHARE, default=1.0, metavar="SHARE",
         help="choose the items from this first share of the run, e.g. 0.5, and measure them over all (default: 1)",
