@@ -299,3 +299,18 @@ def test_items_may_be_chosen_from_the_first_half_of_training_alone():
     assert report.measures["SNR"]["chosen"].mean > report.measures["SNR"]["random"].mean
     with pytest.raises(UserError, match="checkpoints lie in the first"):
         chosen_from(table, 0.1)
+
+
+def test_ways_that_count_themselves_keep_what_rises_or_everything_and_take_no_share(npz, capsys):
+    falling = made().rising_MKI.copy()
+    falling[:, :, GOOD:] -= np.arange(CHECKPOINTS, dtype=np.float32)[None, :, None]
+    assert chosen_items(falling, None, "rising").tolist() == list(range(GOOD))
+    assert main(["signal", "distil", str(npz), "--repeats", "2", "--method", "all", "--json"]) == 0
+    [card] = json.loads(capsys.readouterr().out)["tasks"]
+    assert (card["kept"], card["chosen_on"], card["tested_on"]) == (ITEMS, 0, MODELS)
+    assert card["held_out"]["SNR"]["chosen"] == card["held_out"]["SNR"]["all"]
+    assert card["advice"].startswith("nothing was chosen")
+    assert main(["signal", "distil", str(npz), "--method", "rising", "--keep", "0.5"]) == 2
+    assert "--method rising says itself which items are kept" in capsys.readouterr().err
+    with pytest.raises(UserError, match="0 of 2 items would be kept"):
+        chosen_items(-falling[:, :, :2], None, "rising")

@@ -20,7 +20,7 @@ def item(doc_id: int, logliks: list[float]) -> dict[str, Any]:
     """One item of three choices, of which the first is right, as lm-eval logs it."""
     return {
         "doc_id": doc_id,
-        "doc": {"answer": 0},
+        "doc": {"answer": 0, "type": f"mcq-{3 + doc_id % 2}", "details": {"level": f"L{doc_id % 3}"}},
         "target": "0",
         "arguments": {
             f"gen_args_{k}": {"arg_0": "Q:", "arg_1": f" choice {k}"} for k in range(len(logliks))
@@ -95,3 +95,49 @@ def test_every_verb_reads_stock_samples_and_no_table_is_wider_than_a_terminal(
     lines = capsys.readouterr().out.splitlines()
     assert "arc" in " ".join(lines) or verb == ("outliers",)
     assert [line for line in lines if len(line) > 100 and not line.startswith("note:")] == []
+
+
+def distilled(capsys: pytest.CaptureFixture[str], folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
+    code = main(["signal", "distil", str(folder), "--repeats", "1", "--json", *options])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out or "{}"), captured.err
+
+
+def test_items_are_taken_by_what_their_logged_document_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stock = stock_folder(tmp_path / "stock", dict.fromkeys(("a", "b", "c", "d"), STEPS))
+    where = ("--where", "type=mcq-4", "details.level=L[01]", "--out", str(tmp_path / "out"))
+    _, told, said = distilled(capsys, stock, "--method", "all", *where)
+    assert json.loads((tmp_path / "out" / "items.json").read_text()) == {
+        "arc": [one for one in range(ITEMS) if one % 2 and one % 3 < 2]
+    }
+    assert told["tasks"][0]["items"] == 4
+    assert "arc: --where leaves 4 of 12 items" in said
+    either = distilled(capsys, stock, "--where", "details.level=L0", "details.level=L2", "--keep", "0.5")[1]
+    assert either["tasks"][0]["items"] == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--where", "kind=mcq"), "no document has a field 'kind'. Known: answer, details, type"),
+        (("--where", "type=essay"), "no item of arc is left"),
+        (("--where", "mcq"), "FIELD=PATTERN is expected"),
+        (("--tasks", "ark"), "no task 'ark' in the Samples. Did you mean 'arc'?"),
+    ],
+)
+def test_a_choice_that_leaves_nothing_is_one_line(
+    options: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stock = stock_folder(tmp_path, dict.fromkeys(("a", "b", "c", "d"), STEPS))
+    code, _, error = distilled(capsys, stock, *options)
+    assert code == 2
+    assert said in error
+
+
+def test_samples_without_documents_cannot_be_taken_by_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stock = stock_folder(tmp_path / "stock", dict.fromkeys(("a", "b", "c", "d"), STEPS))
+    for number, samples in enumerate(read_lm_eval_samples(stock)):
+        samples.write(tmp_path / "ours" / f"{number}.parquet")
+    code, _, error = distilled(capsys, tmp_path / "ours", "--where", "type=mcq*")
+    assert code == 2
+    assert "only what lm-eval logs with --log_samples holds them" in error
