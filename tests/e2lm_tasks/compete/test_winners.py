@@ -6,6 +6,7 @@ what it asks of the exported entry.
 """
 
 import json
+import shlex
 import subprocess
 import zipfile
 from importlib.util import find_spec
@@ -211,7 +212,7 @@ def command_of(name, **places):
     """The one command of the page that makes the entry."""
     lines = PAGE.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     (found,) = [line for line in lines if line.startswith(f"e2lm signal distil RUNS --group {name} ")]
-    return [places.get(word, word) for word in found.split()[1:]]
+    return [places.get(word, word) for word in shlex.split(found)[1:]]
 
 
 @pytest.mark.parametrize("name", list(REPORTED))
