@@ -71,6 +71,22 @@ class WeightIndex:
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
 
+def other_shape(first: WeightIndex, other: WeightIndex) -> str:
+    """Which tensor of ``other`` has another shape than in ``first``; empty where each that both hold has the same.
+
+    A tensor that one of them lacks (a mask that older releases stored, a tied head written out, names without the
+    model's prefix) is the loader's matter: it knows what the model needs.
+    """
+    theirs = other.shapes
+    for name, shape in sorted(first.shapes.items()):
+        if theirs.get(name, shape) != shape:
+            return (
+                f"tensor {name!r} has shape {list(theirs[name])}, in {first.folder.name} of the same series "
+                f"{list(shape)}; a series holds checkpoints of one model"
+            )
+    return ""
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """The ``config.json`` of the checkpoint in ``folder``; empty where there is none that can be read."""
     try:

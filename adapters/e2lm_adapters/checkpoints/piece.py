@@ -26,9 +26,10 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class RunPiece:
-    """A checkpoint, or what is left of one. ``state`` is ready, unfinished, duplicate, convert, needs, or no-step.
+    """A checkpoint, or what is left of one.
 
-    ``why`` says more for people; ``command`` is what converts it; ``counts`` what ``step`` counts.
+    ``state`` is ready, unfinished, duplicate, convert, needs, other model, or no-step. ``why`` says more for people;
+    ``command`` is what converts it; ``counts`` what ``step`` counts.
     """
 
     place: Path

@@ -1,4 +1,4 @@
-"""What the pieces of a run are beside each other: still growing, lacking what others have, the same twice.
+"""What the pieces of a run are beside each other: still growing, lacking what others have, of another shape, twice.
 
 A file that changed just now is looked at again, and one that grows is being written.
 """
@@ -10,7 +10,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from e2lm.errors import UserError
 from e2lm.step_name import step_of
+from e2lm.weights import WeightIndex, other_shape, read_weight_index
 from e2lm_adapters.checkpoints.piece import NO_COUNT, Given, RunListing, RunPiece, has_companion, lacking_companions
 
 #: A file that changed within this time is looked at once more, after a while.
@@ -22,7 +24,7 @@ def settled(listing: RunListing, given: Given) -> RunListing:
     pieces = _complete(_still(list(listing.pieces)), given)
     if listing.described is None:
         pieces = _one_count(pieces)
-    pieces = _once_each(_same_bytes(pieces))
+    pieces = _once_each(_of_one_model(_same_bytes(pieces)))
     pieces.sort(key=lambda one: (one.track, one.step is None, one.step or 0, one.name))
     return replace(listing, pieces=tuple(pieces))
 
@@ -99,6 +101,32 @@ def _one_count(pieces: list[RunPiece]) -> list[RunPiece]:
             one = replace(one, state="no-step", why=f"it is of {one.track!r}, others are of the run itself")
         found.append(one)
     return found
+
+
+def _of_one_model(pieces: list[RunPiece]) -> list[RunPiece]:
+    """What has not the shapes that most of its track have, of two not those of the earlier, is another model."""
+    indexes = {id(one): index for one in pieces if (index := _index(one)) is not None}
+    for track in {one.track for one in pieces}:
+        own = [one for one in pieces if one.track == track and id(one) in indexes]
+        kinds: list[list[RunPiece]] = []
+        for one in own:
+            alike = (kind for kind in kinds if not other_shape(indexes[id(kind[0])], indexes[id(one)]))
+            kind = next(alike, None)
+            kinds.append([one]) if kind is None else kind.append(one)
+        most = max(kinds, key=len, default=[])
+        for one in (one for kind in kinds if kind is not most for one in kind):
+            why = other_shape(indexes[id(most[0])], indexes[id(one)])
+            pieces = [replace(two, state="other model", why=why) if two is one else two for two in pieces]
+    return pieces
+
+
+def _index(piece: RunPiece) -> WeightIndex | None:
+    """Of a piece that is read as it lies there."""
+    is_plain = piece.is_readable and piece.format == "safetensors" and piece.step is not None
+    try:
+        return read_weight_index(piece.place) if is_plain else None
+    except UserError:
+        return None
 
 
 def _same_bytes(pieces: list[RunPiece]) -> list[RunPiece]:

@@ -16,7 +16,7 @@ from e2lm.checkpoint import Checkpoint
 from e2lm.errors import NotFiniteError, UserError
 from e2lm.live_weights import is_left_alone
 from e2lm.one_thread import one_torch_thread
-from e2lm.weights import WeightIndex, read_weight_index, weights_hash
+from e2lm.weights import WeightIndex, other_shape, read_weight_index, weights_hash
 from e2lm_adapters.checkpoints.identity import InputFiles
 
 if TYPE_CHECKING:
@@ -79,18 +79,10 @@ def stored_tensors(index: WeightIndex) -> Iterable[tuple[str, torch.Tensor]]:
 
 
 def require_same_shapes(first: WeightIndex, other: WeightIndex) -> None:
-    """A :class:`UserError` that names tensor, shapes and folders where both hold a tensor and its shapes differ.
-
-    A tensor that one of them lacks (a mask that older releases stored, a tied head written out, names without the
-    model's prefix) is the loader's matter: it knows what the model needs.
-    """
-    theirs = other.shapes
-    for name, shape in sorted(first.shapes.items()):
-        if theirs.get(name, shape) != shape:
-            raise UserError(
-                f"{other.folder}: tensor {name!r} has shape {list(theirs[name])}, in {first.folder.name} of the same "
-                f"series {list(shape)}; a series holds checkpoints of one model"
-            )
+    """A :class:`UserError` that names tensor, shapes and folders where both hold a tensor and its shapes differ."""
+    found = other_shape(first, other)
+    if found:
+        raise UserError(f"{other.folder}: {found}")
 
 
 class ReadAhead(AbstractContextManager["ReadAhead"]):

@@ -11,10 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from e2lm import Series, UserError
 from e2lm.command_line import main
@@ -548,3 +550,30 @@ def test_a_folder_without_checkpoints_is_one_line(tmp_path: Path) -> None:
     done = e2lm("checkpoints", tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def reshaped(place: Path, size: int) -> None:
+    tensors = {"model.norm.weight": np.full(size, 1, np.float32), "model.embed_tokens.weight": np.arange(6.0)}
+    save_file(tensors, place / SINGLE_FILE, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(("odd", "expected"), [((1,), {1}), ((0, 1), {0, 1}), ((0, 2, 3), {1}), ((0,), {0})])
+def test_what_has_other_shapes_than_most_is_another_model(
+    odd: tuple[int, ...], expected: set[int], tmp_path: Path
+) -> None:
+    run = hf_run(tmp_path, *(f"checkpoint-{step}" for step in range(5 if len(odd) < 3 else 4)))
+    for step in odd:
+        reshaped(run / f"checkpoint-{step}", 7)
+    found = listed(run)
+    assert {one.step for one in found.pieces if one.state == "other model"} == expected
+    assert all("'model.norm.weight'" in line.why for line in found.left_out())
+    (series,) = series_of(found, CheckpointSource(tmp_path / "cache"))
+    assert {point.step for point in series.checkpoints} | expected == {one.step for one in found.pieces}
+    assert series.params == 6 + (7 if len(odd) == 3 else 4)
+
+
+def test_of_two_models_the_earlier_is_the_run(tmp_path: Path) -> None:
+    run = hf_run(tmp_path, "checkpoint-10", "checkpoint-20")
+    reshaped(run / "checkpoint-20", 7)
+    assert states(run) == {"checkpoint-10": (10, "ready"), "checkpoint-20": (20, "other model")}
+    assert main(["checkpoints", str(run), "--json"]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def not_a_number(folder: Path) -> None:
     change(folder, lambda weights: weights["model.norm.weight"][3].fill_(float("nan")))
 
 
+NORM = "model.norm.weight"
 SAID = {overflow: "the model gives a log-likelihood of nan", not_a_number: "tensor 'model.norm.weight' holds 1 NaN"}
 
 
@@ -256,3 +257,26 @@ def test_the_stock_command_is_refused_the_first_number_that_is_none(run_folder: 
         with pytest.raises(UserError, match=r"log-likelihood of nan \(request 0\): weights damaged"):
             scored(lm, [("The sky", " is blue"), ("The sky", " is green")])
         assert (lm._why_stock is None) == sharing
+
+
+def values(out: Path, steps: Sequence[int]) -> dict[tuple[int, str], float]:
+    return {(row.step, row.metric): row.value for row in read_scores(out).scores.rows() if row.step in steps}
+
+
+def test_a_checkpoint_of_another_shape_is_left_out_wherever_it_stands(
+    run_folder: Path, tiny_series: Path, tmp_path: Path, evaluate: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(tiny_series, "--quiet", "--metrics", "margin") == 0
+    expected = values(tmp_path / "out", (10, 20))
+    for step, size in ((0, 32), (30, 16)):
+        change(run_folder / f"checkpoint-{step}", lambda all, size=size: all.update({NORM: torch.ones(size)}))  # type: ignore[misc]
+    capsys.readouterr()
+    out = tmp_path / "other"
+    assert evaluate(run_folder, "--quiet", "--metrics", "margin", out=out) == 0
+    found = lines(capsys)
+    assert len(found) == 2
+    for line, step, size in zip(found, (0, 30), (32, 16), strict=True):
+        assert line.startswith(f"left out: tiny-run/checkpoint-{step}: other model: tensor {NORM!r} has shape [{size}]")
+    assert values(out, STEPS) == expected
+    record = RunRecord.from_json_file(out / "run.json")
+    assert len(record.left_out) == 2
