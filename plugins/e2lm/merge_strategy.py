@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from e2lm.errors import E2LMError, UserError, nearest_names
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from e2lm.checkpoint import Checkpoint
     from e2lm.series import Series
 
 Value = float | bool | str
@@ -377,8 +379,9 @@ MergedCheckpoint = tuple[int, dict[str, "torch.Tensor"]]
 class TrajectoryMerge(MergeStrategy):
     """An average along one training run.
 
-    ``weigh(steps_K, parameters)`` gives the weights of checkpoints in order of training, by which ``numbers`` merges
-    them; ``along(series, parameters)`` gives the average at every checkpoint of a run in one pass over its weights.
+    ``weigh(places_K, parameters)`` gives the weights of checkpoints in order of training, by which ``numbers`` merges
+    them: places are their steps, or tokens where a parameter ``over`` says so (see ``places``).
+    ``along(series, parameters)`` gives the average at every checkpoint of a run in one pass over its weights.
     """
 
     _: KW_ONLY
@@ -393,6 +396,53 @@ class TrajectoryMerge(MergeStrategy):
     def settled(self, parameters: Mapping[str, Value]) -> FunctionMerge | WeightedSum:
         """What merges the checkpoints once they have weights."""
         return self.numbers.settled(parameters)
+
+    def places(self, checkpoints_K: Sequence[Checkpoint], parameters: Mapping[str, Value]) -> tuple[int, ...]:
+        """Where in training the checkpoints lie, as ``weigh`` takes it: in steps, or tokens with ``over: tokens``."""
+        return places_in_training(self.name, checkpoints_K, parameters)
+
+    def spacing_note(self, checkpoints_K: Sequence[Checkpoint], parameters: Mapping[str, Value]) -> str | None:
+        """A line where checkpoints that are averaged lie unevenly in training and the weights do not know of it."""
+        over = parameters.get("over")
+        if over not in ("checkpoints", "steps"):
+            return None
+        weights_K = self.weigh(self.places(checkpoints_K, parameters), parameters)
+        taken = [one for one, weight in zip(checkpoints_K, weights_K, strict=True) if weight]
+        tokens = [one.tokens or 0 for one in taken]
+        known = all(left < right for left, right in pairwise(tokens))
+        stretches = [
+            (right.step - left.step, (right.tokens or 0) - (left.tokens or 0)) for left, right in pairwise(taken)
+        ]
+        if over == "checkpoints":
+            uneven = [(tokens if known else steps) for steps, tokens in stretches]
+        else:
+            uneven = [tokens / steps for steps, tokens in stretches] if known else []
+        if len(uneven) < 2 or max(uneven) <= UNEVEN * min(uneven):
+            return None
+        place = f"steps {taken[0].step} to {taken[-1].step}"
+        if over == "steps":
+            return f"{self.name}: steps of {place} are of unequal tokens; over: tokens weighs them by these"
+        way = "tokens" if known else "steps"
+        return f"{self.name} counts the checkpoints of {place}, which lie unevenly; over: {way} weighs them by {way}"
+
+
+def places_in_training(
+    name: str, checkpoints_K: Sequence[Checkpoint], parameters: Mapping[str, Value]
+) -> tuple[int, ...]:
+    """Steps of the checkpoints, or tokens where ``over`` says so; :class:`UserError` where these are not known."""
+    if parameters.get("over") != "tokens":
+        return tuple(one.step for one in checkpoints_K)
+    tokens = [one.tokens for one in checkpoints_K if one.tokens is not None]
+    if len(tokens) < len(checkpoints_K) or any(left >= right for left, right in pairwise(tokens)):
+        raise UserError(
+            f"merge {name!r}: over is tokens, and not every checkpoint says how many tokens came before it, in rising "
+            "order; take over: steps, or put tokens into the run's series.json"
+        )
+    return tuple(tokens)
+
+
+#: Stretches between checkpoints are uneven where the longest is more than so many times the shortest.
+UNEVEN = 1.5
 
 
 @dataclass(frozen=True, slots=True)

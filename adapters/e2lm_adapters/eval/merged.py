@@ -6,6 +6,7 @@ Shape suffix: K checkpoints, oldest first.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -49,7 +50,9 @@ class MergedSeries:
             inputs = [[weight, checked[one].sha256] for one, weight in zip(steps, weights_K, strict=False) if weight]
             before = ((one, checked[one].not_finite) for one in steps if one <= step)
             spoilt = next((f"averaged with step {one}: {why}" for one, why in before if why), "")
-            told = ["merge", strategy.name, settled, inputs, *([spoilt] if spoilt else [])]
+            # Along what weights are laid shows in the weights.
+            named = {name: value for name, value in settled.items() if name != "over"}
+            told = ["merge", strategy.name, named, inputs, *([spoilt] if spoilt else [])]
             text = json.dumps(told, sort_keys=True)
             sha = sha256(text.encode()).hexdigest()
             found[step] = CheckedWeights(checked[step].index, sha, spoilt, checked[step].files)
@@ -75,7 +78,11 @@ def merged_series(run: Series, spec: str) -> MergedSeries:
     strategy = _strategy(spec)
     # Checks the parameters at once and reads nothing yet.
     strategy.along(run, parameters)
-    steps = {step for step, _ in _changing_weights(strategy, {**strategy.defaults, **parameters}, run)}
+    settled = {**strategy.defaults, **parameters}
+    note = strategy.spacing_note(run.checkpoints, settled)
+    if note is not None:
+        print(f"e2lm: warning: {run.name}: {note}", file=sys.stderr)
+    steps = {step for step, _ in _changing_weights(strategy, settled, run)}
     taken = tuple(checkpoint for checkpoint in run.checkpoints if checkpoint.step in steps)
     name = f"{run.name}+{spec.replace('/', '_')}"
     return MergedSeries(run, spec, run.model_copy(update={"name": name, "checkpoints": taken}))
@@ -101,12 +108,12 @@ def _changing_weights(
     strategy: TrajectoryMerge, settled: Mapping[str, Value], run: Series
 ) -> Iterator[tuple[int, tuple[float, ...]]]:
     """Step and weights_K of the average there, wherever it differs from the one before."""
-    steps = [checkpoint.step for checkpoint in run.checkpoints]
+    places = strategy.places(run.checkpoints, settled)
     before: tuple[float, ...] = ()
-    for count in range(1, len(steps) + 1):
-        weights_K = strategy.weigh(steps[:count], settled)
+    for count, checkpoint in enumerate(run.checkpoints, start=1):
+        weights_K = strategy.weigh(places[:count], settled)
         if weights_K != (*before, 0.0):
-            yield steps[count - 1], weights_K
+            yield checkpoint.step, weights_K
         before = weights_K
 
 

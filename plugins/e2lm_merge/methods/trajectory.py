@@ -13,7 +13,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from e2lm.errors import UserError, nearest_names
-from e2lm.merge_strategy import MergedCheckpoint, MergeParameter, MergeStrategy, TrajectoryMerge, Value, WeightedSum
+from e2lm.merge_strategy import (
+    MergedCheckpoint,
+    MergeParameter,
+    MergeStrategy,
+    TrajectoryMerge,
+    Value,
+    WeightedSum,
+    places_in_training,
+)
 from e2lm.series import Series
 from e2lm_merge.methods.linear import combine_linear
 from e2lm_merge.numbers.stored import FileNumbers, OpenFiles
@@ -30,7 +38,7 @@ CHOICE = {"min_interval": MergeParameter(0.0, "[0, inf)"), "fraction": MergePara
 
 
 def _window(checkpoints: float) -> dict[str, MergeParameter]:
-    return {"window": MergeParameter(checkpoints, "[0, inf)"), **CHOICE}
+    return {"window": MergeParameter(checkpoints, "[0, inf)"), **CHOICE, "over": MergeParameter(COUNTED, choices=ALONG)}
 
 
 #: Decay curves of WSM by name: the learning rate's factor at a share x of the decay, 1 at 0 and 0 at 1.
@@ -45,56 +53,95 @@ DECAY_CURVES: dict[str, Callable[[float], float]] = {
 #: Weights of a window of so many checkpoints at these steps, oldest first.
 WindowWeights = Callable[[int, Mapping[str, Value], Sequence[int]], list[float]]
 
-#: Along what the curve of a decay runs: training so far, as far as checkpoints reach or half a stretch further at both
-#: ends, or the count of checkpoints.
-OVER = ("steps", "within", "checkpoints")
+#: Along what weights are laid: training in steps or in tokens, or the count of checkpoints. The curve of a decay may
+#: also begin and end at the checkpoints, where else it reaches half a stretch further at both ends.
+ALONG = ("checkpoints", "steps", "tokens")
+OVER = ("steps", "tokens", "within", "checkpoints")
+COUNTED = "checkpoints"
 
 
-def uniform_weights(count: int, parameters: Mapping[str, Value], steps_K: Sequence[int] = ()) -> list[float]:
-    """1/K each: LAWA, and PMA's SMA."""
-    del parameters, steps_K
-    return [1 / count] * count
+def shares_of_training(places_K: Sequence[int]) -> list[tuple[float, float]]:
+    """Where the part of training that each checkpoint stands for begins and ends, of 0 to 1: halfway to its neighbours.
+
+    The first and the last reach as far outward as inward, so that evenly spaced ones have 1/K each.
+
+    >>> shares_of_training([10, 20, 40])
+    [(0.0, 0.25), (0.25, 0.625), (0.625, 1.0)]
+    """
+    if len(places_K) < 2:
+        return [(0.0, 1.0)]
+    middles = [(left + right) / 2 for left, right in pairwise(places_K)]
+    ends = [2 * places_K[0] - middles[0], *middles, 2 * places_K[-1] - middles[-1]]
+    length = ends[-1] - ends[0]
+    return [((left - ends[0]) / length, (right - ends[0]) / length) for left, right in pairwise(ends)]
 
 
-def rising_weights(count: int, parameters: Mapping[str, Value], steps_K: Sequence[int] = ()) -> list[float]:
-    """wᵢ ∝ i: PMA's WMA.
+def _counts(count: int, parameters: Mapping[str, Value], places_K: Sequence[int]) -> bool:
+    """Whether checkpoints are counted, whatever lies between them."""
+    return parameters.get("over", COUNTED) == COUNTED or len(places_K) != count or count < 2
 
-    >>> rising_weights(2, {}) == [1 / 3, 2 / 3]
+
+def uniform_weights(count: int, parameters: Mapping[str, Value], places_K: Sequence[int] = ()) -> list[float]:
+    """1/K each: LAWA, and PMA's SMA; along training, the part of it that each stands for.
+
+    >>> uniform_weights(3, {"over": "steps"}, [10, 20, 40])
+    [0.25, 0.375, 0.375]
+    """
+    if _counts(count, parameters, places_K):
+        return [1 / count] * count
+    return [end - begin for begin, end in shares_of_training(places_K)]
+
+
+def rising_weights(count: int, parameters: Mapping[str, Value], places_K: Sequence[int] = ()) -> list[float]:
+    """wᵢ ∝ i: PMA's WMA; along training, the part that each stands for times how far it reaches.
+
+    >>> rising_weights(2, {}) == [1 / 3, 2 / 3] == rising_weights(2, {"over": "steps"}, [10, 20])
     True
     """
-    del parameters, steps_K
-    total = count * (count + 1) / 2
-    return [index / total for index in range(1, count + 1)]
+    if _counts(count, parameters, places_K):
+        rising = [float(index) for index in range(1, count + 1)]
+    else:
+        rising = [(end - begin) * end for begin, end in shares_of_training(places_K)]
+    return [one / sum(rising) for one in rising]
 
 
-def exponential_weights(count: int, parameters: Mapping[str, Value], steps_K: Sequence[int] = ()) -> list[float]:
+def exponential_weights(count: int, parameters: Mapping[str, Value], places_K: Sequence[int] = ()) -> list[float]:
     """α(1−α)^(K−i), and (1−α)^(K−1) for the first: what Mᵢ = αθᵢ + (1−α)Mᵢ₋₁ from M₁ = θ₁ comes to.
 
-    >>> exponential_weights(3, {"alpha": 0.5})
-    [0.25, 0.25, 0.5]
+    Along training 1−α counts for a stretch of the mean length in the window, and for others to the power of theirs.
+
+    >>> exponential_weights(3, {"alpha": 0.5}) == exponential_weights(3, {"alpha": 0.5, "over": "steps"}, [1, 2, 3])
+    True
     """
-    del steps_K
     alpha = float(parameters["alpha"])
-    return [(1 - alpha) ** (count - 1)] + [alpha * (1 - alpha) ** (count - index) for index in range(2, count + 1)]
+    if _counts(count, parameters, places_K):
+        return [(1 - alpha) ** (count - 1)] + [alpha * (1 - alpha) ** (count - index) for index in range(2, count + 1)]
+    mean = (places_K[-1] - places_K[0]) / (count - 1)
+    weights = [1.0]
+    for left, right in pairwise(places_K):
+        kept = (1 - alpha) ** ((right - left) / mean)
+        weights = [weight * kept for weight in weights] + [1 - kept]
+    return weights
 
 
 def stretches(count: int, steps_K: Sequence[int], over: str) -> list[float]:
     """Where the K−1 stretches of training between checkpoints lie in the decay: 0 at its start, 1 at its end.
 
-    ``checkpoints``: at j/K, as the WSM paper has it. ``steps``: at the middle of each stretch, in a decay that begins
-    half a stretch before the oldest checkpoint and ends half a stretch after the newest; where checkpoints are evenly
-    spaced that is j/K too. ``within``: the same in a decay from the oldest checkpoint to the newest.
+    ``checkpoints``: at j/K, as the WSM paper has it. ``steps``, and ``tokens`` where these are given instead: at the
+    middle of each stretch, in a decay that begins half a stretch before the oldest checkpoint and ends half a stretch
+    after the newest; where checkpoints are evenly spaced that is j/K too. ``within``: the same in a decay from the
+    oldest checkpoint to the newest.
 
     >>> [round(place, 3) for place in stretches(5, [100, 200, 400, 800, 1200], "within")]
     [0.045, 0.182, 0.455, 0.818]
     >>> stretches(4, [10, 20, 30, 40], "steps") == stretches(4, [], "checkpoints") == [0.25, 0.5, 0.75]
     True
     """
-    if over == "checkpoints" or len(steps_K) != count or count < 2:
+    if over == COUNTED or len(steps_K) != count or count < 2:
         return [index / count for index in range(1, count)]
-    first, last = steps_K[1] - steps_K[0], steps_K[-1] - steps_K[-2]
-    before, after = (first / 2, last / 2) if over == "steps" else (0.0, 0.0)
-    begin, length = steps_K[0] - before, steps_K[-1] - steps_K[0] + before + after
+    if over != "within":
+        return [end for _, end in shares_of_training(steps_K)[:-1]]
+    begin, length = steps_K[0], steps_K[-1] - steps_K[0]
     return [((left + right) / 2 - begin) / length for left, right in pairwise(steps_K)]
 
 
@@ -165,12 +212,12 @@ def window_of(taken: Sequence[int], parameters: Mapping[str, Value]) -> list[int
 
 
 def trajectory_weights(
-    weights_of: WindowWeights, steps_K: Sequence[int], parameters: Mapping[str, Value]
+    weights_of: WindowWeights, places_K: Sequence[int], parameters: Mapping[str, Value]
 ) -> tuple[float, ...]:
-    """One weight per checkpoint, 0 outside the window; they add up to 1."""
-    window = window_of(taken_steps(steps_K, parameters), parameters)
-    by_step = dict(zip(window, weights_of(len(window), parameters, window), strict=True))
-    return tuple(by_step.get(step, 0.0) for step in steps_K)
+    """One weight per checkpoint, 0 outside the window; they add up to 1. Places are steps, or tokens over these."""
+    window = window_of(taken_steps(places_K, parameters), parameters)
+    by_place = dict(zip(window, weights_of(len(window), parameters, window), strict=True))
+    return tuple(by_place.get(place, 0.0) for place in places_K)
 
 
 class _Held:
@@ -179,12 +226,12 @@ class _Held:
     def __init__(self, weights_of: WindowWeights, parameters: Mapping[str, Value]) -> None:
         self.weights_of = weights_of
         self.parameters = parameters
-        self.uniform = weights_of is uniform_weights
+        self.uniform = weights_of is uniform_weights and parameters["over"] == COUNTED
         self.tensors: deque[tuple[int, dict[str, torch.Tensor]]] = deque()
         self.sums: dict[str, torch.Tensor] = {}
 
-    def add(self, step: int, tensors: dict[str, torch.Tensor], window: Sequence[int]) -> None:
-        self.tensors.append((step, tensors))
+    def add(self, place: int, tensors: dict[str, torch.Tensor], window: Sequence[int]) -> None:
+        self.tensors.append((place, tensors))
         self._sum(tensors, 1)
         while self.tensors[0][0] < window[0]:
             self._sum(self.tensors.popleft()[1], -1)
@@ -203,7 +250,7 @@ class _Held:
         import torch
 
         newest = self.tensors[-1][1]
-        weights = self.weights_of(len(self.tensors), self.parameters, [step for step, _ in self.tensors])
+        weights = self.weights_of(len(self.tensors), self.parameters, [place for place, _ in self.tensors])
         merged = {}
         for name, tensor in newest.items():
             if not tensor.is_floating_point():
@@ -247,26 +294,30 @@ def _along(
     of different shapes.
     """
     book = parameter_book(dict(parameters), f"merge {numbers.name}", numbers, of_model=False)
-    return _walk(weights_of, series, resolved(numbers.defaults, [book], Place("", 0.0)))
+    settled = resolved(numbers.defaults, [book], Place("", 0.0))
+    return _walk(weights_of, series, places_in_training(numbers.name, series.checkpoints, settled), settled)
 
 
-def _walk(weights_of: WindowWeights, series: Series, parameters: Mapping[str, Value]) -> Iterator[MergedCheckpoint]:
-    endless = weights_of is exponential_weights and not parameters["window"] and parameters["fraction"] == 1
+def _walk(
+    weights_of: WindowWeights, series: Series, places_K: Sequence[int], parameters: Mapping[str, Value]
+) -> Iterator[MergedCheckpoint]:
+    whole = not parameters["window"] and parameters["fraction"] == 1 and parameters["over"] == COUNTED
+    endless = weights_of is exponential_weights and whole
     recursive = _Recursive(float(parameters["alpha"])) if endless else None
     held = _Held(weights_of, parameters)
     taken: list[int] = []
     first: ModelSource | None = None
-    for checkpoint in series.checkpoints:
-        if taken and checkpoint.step - taken[-1] < float(parameters["min_interval"]):
+    for checkpoint, place in zip(series.checkpoints, places_K, strict=True):
+        if taken and place - taken[-1] < float(parameters["min_interval"]):
             continue
-        taken.append(checkpoint.step)
+        taken.append(place)
         model = open_checkpoint(checkpoint)
         first = _same_shapes(first, model)
         tensors = read_tensors(model)
         if recursive is not None:
             yield checkpoint.step, recursive.add(tensors)
             continue
-        held.add(checkpoint.step, tensors, window_of(taken, parameters))
+        held.add(place, tensors, window_of(taken, parameters))
         yield checkpoint.step, held.merged()
 
 

@@ -230,6 +230,8 @@ class _MergePlanner:
             # Of layers that are stacked each is what its own model says: planning the config compares them one by one.
             if not (self.recipe.slices and one.check == "layers")
         ]
+        if self.spacing_note is not None:
+            found.append(ModelFinding("spacing", "warning", str(self.recipe.series), self.spacing_note))
         return slices, models, donor, found
 
     # -- inputs --------------------------------------------------------------------------------------------------
@@ -246,7 +248,9 @@ class _MergePlanner:
         self.steps = tuple(checkpoint.step for checkpoint in checkpoints)
         used = list(checkpoints)
         if isinstance(self.strategy, TrajectoryMerge):
-            weights = self._weigh(self.strategy, self.steps)
+            given = resolved(self.strategy.defaults, [self.top], Place("", 0.0))
+            weights = self._weigh(self.strategy, self.strategy.places(checkpoints, given))
+            self.spacing_note = self.strategy.spacing_note(checkpoints, given)
             used = [checkpoint for checkpoint, weight in zip(checkpoints, weights, strict=True) if weight != 0]
             self.steps = tuple(checkpoint.step for checkpoint in used)
             self.series_weights = tuple(weight for weight in weights if weight != 0)
@@ -256,6 +260,7 @@ class _MergePlanner:
         return [PlannedSlice(sources, self._used_base(base), sources[0].model.layers, empty)]
 
     series_weights: tuple[float, ...] | None = None
+    spacing_note: str | None = None
 
     def _weigh(self, strategy: TrajectoryMerge, steps: Sequence[int]) -> tuple[float, ...]:
         return strategy.weigh(steps, resolved(strategy.defaults, [self.top], Place("", 0.0)))

@@ -307,3 +307,117 @@ def test_along_even_steps_the_curve_is_that_of_the_paper_and_along_uneven_ones_b
     np.testing.assert_allclose(by_steps, np.array([100, 150, 300, 400, 400]) / 1350, atol=1e-15)
     within = trajectory_weights(wsm_weights, uneven, {**parameters, "over": "within"})
     np.testing.assert_allclose(within, [1 / 22, 3 / 22, 6 / 22, 8 / 22, 4 / 22], atol=1e-15)
+
+
+# along training, in steps or tokens
+
+UNEVEN = [100, 200, 400, 800, 1200]
+
+
+def test_a_mean_along_training_is_that_of_all_its_steps_each_taken_from_the_nearest_checkpoint() -> None:
+    steps = np.arange(50, 1400) + 0.5
+    nearest = np.abs(steps[:, None] - np.array(UNEVEN)).argmin(axis=1)
+    shares = np.bincount(nearest) / len(steps)
+    for name in ("lawa", "sma", "swa"):
+        weights = weights_along(name, UNEVEN, over="steps")
+        np.testing.assert_allclose(weights, shares, atol=1e-3)
+        assert weights == pytest.approx(weights_along("wsm", UNEVEN, curve="linear", window=5.0))
+    assert weights_along("lawa", UNEVEN) == (0.2,) * 5
+
+
+def test_a_rising_mean_counts_a_part_of_training_by_its_length_and_by_where_it_ends() -> None:
+    expected = np.diff([50, 150, 300, 600, 1000, 1400]) * (np.array([150, 300, 600, 1000, 1400]) - 50)
+    weights = weights_along("wma", UNEVEN, over="steps")
+    np.testing.assert_allclose(weights, expected / expected.sum(), rtol=1e-12)
+    assert weights_along("wma", UNEVEN)[0] == pytest.approx(1 / 15)
+
+
+def test_an_exponential_mean_forgets_by_the_length_of_a_stretch() -> None:
+    mean, expected = 1100 / 4, np.array([1.0])
+    for stretch in np.diff(UNEVEN):
+        kept = 0.7 ** (stretch / mean)
+        expected = np.append(kept * expected, 1 - kept)
+    np.testing.assert_allclose(weights_along("ema", UNEVEN, over="steps", alpha=0.3), expected, rtol=1e-12)
+
+
+def weights_along(name: str, places: list[int], **parameters: Value) -> tuple[float, ...]:
+    strategy = find_strategy(name)
+    assert isinstance(strategy, TrajectoryMerge)
+    return strategy.weigh(places, {**strategy.defaults, **parameters})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_checkpoints_at_even_places_have_the_weights_of_the_paper(name: str) -> None:
+    even = [1000, 2000, 3000, 4000, 5000]
+    for over in ("steps", "tokens"):
+        along = weights_along(name, even, over=over)
+        np.testing.assert_allclose(along, weights_along(name, even, over="checkpoints"), rtol=1e-12)
+
+
+def with_tokens(folder: Path, tokens: Mapping[int, int | None]) -> Series:
+    """The run with so many tokens at its steps, as its series.json says."""
+    found = Series.read(folder)
+    told = tuple(one.model_copy(update={"tokens": tokens[one.step]}) for one in found.checkpoints)
+    series = found.model_copy(update={"checkpoints": told})
+    series.write(folder)
+    return Series.read(folder)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_that_grew_is_weighed_by_tokens_to_a_folder_and_along_the_run(
+    name: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from e2lm.command_line import main
+
+    steps, tokens = [10, 20, 30, 40, 50], [100, 200, 400, 800, 1200]
+    folder = run(steps)
+    series = with_tokens(folder, dict(zip(steps, tokens, strict=True)))
+    config = tmp_path / "m.yml"
+    parameters: dict[str, Value] = {"window": 4.0, "over": "tokens"}
+    config.write_text(f"{{merge_method: {name}, series: '{folder}', parameters: {{window: 4, over: tokens}}}}")
+    assert main(["merge", str(config), str(tmp_path / "out"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    *_, (step, along) = merged_checkpoints(series, name, parameters)
+    weights = weights_along(name, tokens, **parameters)
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert step == 50
+    for key in ("lm_head.weight", "model.norm.weight"):
+        expected = sum(weight * read_one(folder, one, key).double() for weight, one in zip(weights, steps, strict=True))
+        assert isinstance(expected, torch.Tensor)
+        torch.testing.assert_close(along[key], expected.float(), rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(written[key], along[key], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "over", "tokens", "said"),
+    [
+        ("lawa", "checkpoints", None, "steps 20 to 100, which lie unevenly; over: steps weighs them by steps"),
+        (
+            "ema",
+            "checkpoints",
+            [10, 20, 30, 60, 90],
+            "steps 10 to 100, which lie unevenly; over: tokens weighs them by",
+        ),
+        ("wsm", "steps", [10, 40, 90, 190, 990], "are of unequal tokens; over: tokens weighs them by these"),
+        ("wsm", "steps", None, None),
+        ("lawa", "steps", None, None),
+        ("sma", "checkpoints", [10, 20, 30, 40, 50], None),
+    ],
+)
+def test_weights_that_do_not_know_how_checkpoints_lie_are_told(
+    name: str, over: str, tokens: list[int] | None, said: str | None, run: Run, tmp_path: Path, capsys: Any
+) -> None:
+    from e2lm.command_line import main
+
+    steps = [10, 20, 40, 60, 100]
+    folder = run(steps)
+    with_tokens(folder, dict(zip(steps, tokens or [None] * 5, strict=True)))
+    config = tmp_path / "m.yml"
+    window = 4 if name == "lawa" else 0
+    config.write_text(f"{{merge_method: {name}, series: '{folder}', parameters: {{over: {over}, window: {window}}}}}")
+    assert main(["merge", str(config), str(tmp_path / "out"), "--dry-run"]) == 0
+    told = capsys.readouterr().err
+    assert said in told if said else told == ""
+    config.write_text(f"{{merge_method: {name}, series: '{folder}', parameters: {{over: tokens}}}}")
+    assert main(["merge", str(config), str(tmp_path / "out"), "--dry-run"]) == (2 if tokens is None else 0)
+    assert (tokens is None) == ("over is tokens, and not every checkpoint says" in capsys.readouterr().err)
