@@ -79,10 +79,10 @@ def merged_series(run: Series, spec: str) -> MergedSeries:
     # Checks the parameters at once and reads nothing yet.
     strategy.along(run, parameters)
     settled = {**strategy.defaults, **parameters}
+    steps = {step for step, _ in _changing_weights(strategy, settled, run)}
     note = strategy.spacing_note(run.checkpoints, settled)
     if note is not None:
         print(f"e2lm: warning: {run.name}: {note}", file=sys.stderr)
-    steps = {step for step, _ in _changing_weights(strategy, settled, run)}
     taken = tuple(checkpoint for checkpoint in run.checkpoints if checkpoint.step in steps)
     name = f"{run.name}+{spec.replace('/', '_')}"
     return MergedSeries(run, spec, run.model_copy(update={"name": name, "checkpoints": taken}))

@@ -115,6 +115,20 @@ def test_checkpoints_nearer_than_the_interval_are_left_out(tiny_series: Path) ->
     assert [step for step, _ in merged.walk(30)] == [0, 20]
 
 
+def test_averages_that_count_uneven_checkpoints_say_so_and_follow_tokens_where_asked(
+    tiny_series: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Series.read(tiny_series)
+    tokens = [100 * 4**place for place in range(len(STEPS))]
+    points = [one.model_copy(update={"tokens": many}) for one, many in zip(found.checkpoints, tokens, strict=True)]
+    run = found.model_copy(update={"checkpoints": tuple(points)})
+    merged_series(run, "lawa:window=3")
+    assert "tiny-run: lawa counts the checkpoints of steps" in capsys.readouterr().err
+    merged = merged_series(run, "lawa:window=3,over=tokens")
+    assert [step for step, _ in merged.walk(30)] == list(STEPS)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_curve_longer_than_the_run_so_far_is_no_mistake(tiny_series: Path, tmp_path: Path, evaluate: Run) -> None:
     spec = "wsm:window=4,curve=0.9/0.5/0.1"
     assert evaluate(tiny_series, "--merge", spec, "--quiet") == 0

@@ -396,7 +396,7 @@ def test_a_batch_that_grew_is_weighed_by_tokens_to_a_folder_and_along_the_run(
             "ema",
             "checkpoints",
             [10, 20, 30, 60, 90],
-            "steps 10 to 100, which lie unevenly; over: tokens weighs them by",
+            "steps 10 to 100, which lie unevenly; over: tokens weighs",
         ),
         ("wsm", "steps", [10, 40, 90, 190, 990], "are of unequal tokens; over: tokens weighs them by these"),
         ("wsm", "steps", None, None),
