@@ -414,7 +414,7 @@ class TrajectoryMerge(MergeStrategy):
             (right.step - left.step, (right.tokens or 0) - (left.tokens or 0)) for left, right in pairwise(taken)
         ]
         if over == "checkpoints":
-            uneven = [(tokens if known else steps) for steps, tokens in stretches]
+            uneven = [float(tokens if known else steps) for steps, tokens in stretches]
         else:
             uneven = [tokens / steps for steps, tokens in stretches] if known else []
         if len(uneven) < 2 or max(uneven) <= UNEVEN * min(uneven):
