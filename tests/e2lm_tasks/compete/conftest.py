@@ -1,4 +1,4 @@
-"""A small MMLU: three subjects with few-shot examples, as lm-eval's tasks, and its logged samples of six models."""
+"""A small MMLU: three subjects with few-shot examples, as lm-eval's tasks, and its logged samples of four models."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 SUBJECTS = ("anatomy", "botany", "optics")
-ITEMS, SHOTS, MODELS, STEPS = 80, 5, 6, range(2000, 14000, 2000)
+ITEMS, SHOTS, MODELS, STEPS = 70, 5, 4, range(3000, 15000, 3000)
 #: As MMLU's cloze form in lm-eval.
 TEMPLATE = """\
 dataset_path: json
@@ -25,9 +25,9 @@ metadata:
 
 def document(subject, number):
     answer = number % 4
-    choices = [f"the {word} part {number}" for word in ("upper", "lower", "inner", "outer")]
+    choices = [f"the {word} {number}" for word in ("top", "end", "side", "core")]
     return {
-        "question": f"Which of the parts of {subject} is it in case {number}?",
+        "question": f"Which part of {subject} is it in {number}?",
         "choices": choices,
         "answer": answer,
     }
@@ -44,7 +44,7 @@ def mmlu(tmp_path_factory):
             (folder / f"{subject}_{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         files = json.dumps({split: str(folder / f"{subject}_{split}.jsonl") for split in ("test", "dev")})
         (folder / f"tiny_mmlu_{subject}.yaml").write_text(
-            f"include: _template\ntask: tiny_mmlu_{subject}\ntag: tiny_mmlu_tasks\ndataset_kwargs:\n"
+            f"include: _template\ntask: tiny_mmlu_{subject}\ntag: cloze\ndataset_kwargs:\n"
             f"  data_files: {files}\n"
             f'description: "The following are questions (with answers) about {subject}.\\n\\n"\n'
         )
@@ -52,13 +52,28 @@ def mmlu(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Four untrained runs of two checkpoints each, whose prompts may have 512 tokens."""
+    from e2lm_testing.tiny_checkpoint import write_tiny_llama
+
+    root = tmp_path_factory.mktemp("models")
+    for number in range(4):
+        for step in (2000, 4000):
+            folder = root / f"m{number}" / f"iter_{step:07d}"
+            write_tiny_llama(folder, step + number)
+            for name in ("config.json", "tokenizer_config.json"):
+                (folder / name).write_text((folder / name).read_text().replace(": 256", ": 512"))
+    return root
+
+
+@pytest.fixture(scope="session")
 def logged(tmp_path_factory):
-    """What lm-eval 0.4.13 logs of six models at six checkpoints, five-shot."""
+    """What lm-eval 0.4.13 logs of four models at four checkpoints, five-shot."""
     root = tmp_path_factory.mktemp("logged")
     rng = np.random.default_rng(4)
     for model in range(MODELS):
         for step in STEPS:
-            date = f"2025-08-01T00-00-{step // 2000:02d}.000000"
+            date = f"2025-08-01T00-00-{step // 1000:02d}.000000"
             folder = root / f"org__m{model}"
             folder.mkdir(exist_ok=True)
             names = [f"tiny_mmlu_{subject}" for subject in SUBJECTS]

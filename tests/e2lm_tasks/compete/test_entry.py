@@ -72,7 +72,7 @@ def test_lm_eval_reports_the_metric_that_the_entry_names(applied, monkeypatch):
 
     monkeypatch.chdir(applied)
     manager = TaskManager(include_path=str(applied / "lm_eval" / "tasks"), include_defaults=False)
-    found = simple_evaluate(model="dummy", tasks=["early_mmlu"], task_manager=manager, bootstrap_iters=0)
+    found = simple_evaluate(model="dummy", tasks=["early_mmlu"], task_manager=manager, bootstrap_iters=0, limit=8)
     assert "likelihood,none" in found["results"]["early_mmlu"]
     task = found["samples"]["tiny_mmlu_anatomy_distilled"]
     logliks = [[pair[0] for pair in sample["filtered_resps"]] for sample in task]
@@ -126,21 +126,20 @@ def test_the_entry_becomes_a_bundle_that_our_leaderboard_takes(distilled, tmp_pa
     assert all(choice.startswith(" ") for choice in rows[0]["choices"])
 
 
-def test_the_commands_of_the_page_lead_from_logged_samples_to_zip_and_bundle(
-    mmlu, logged, tmp_path, monkeypatch, capsys
-):
+def test_the_commands_of_the_page_lead_from_checkpoints_to_zip_and_bundle(mmlu, models, tmp_path, monkeypatch, capsys):
     page = (Path(__file__).parents[3] / "docs" / "competition.md").read_text(encoding="utf-8")
     blocks = "\n".join(block.split("```")[0] for block in page.split("```bash\n")[1:])
     commands = [shlex.split(line) for line in blocks.replace("\\\n", " ").splitlines() if line.strip()]
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").symlink_to(logged)
+    (tmp_path / "models").symlink_to(models)
     (tmp_path / "tasks").symlink_to(mmlu)
     for command in commands:
         assert command[0] == "e2lm"
         assert main(command[1:]) == 0, command
-    assert [action for _, _, action, *_ in (("", "", *one[1:3]) for one in commands)] == [
-        "signal", "compete", "compete", "compete", "leaderboard",
-    ]  # fmt: skip
+    assert [one[1] for one in commands] == ["eval", "signal", "compete", "compete", "compete", "leaderboard"]
+    card = json.loads((tmp_path / "entry" / "card.json").read_text())
+    assert (card["items"], card["models"]) == (ITEMS * len(SUBJECTS), 4)
+    assert f"num_fewshot: {SHOTS}" in (tmp_path / "entry" / "tiny_mmlu_anatomy_distilled.yaml").read_text()
     assert (tmp_path / "submission.zip").is_file()
     assert "accepted" in capsys.readouterr().out
 
