@@ -129,7 +129,7 @@ class Scores:
     @classmethod
     def from_columns(cls, columns: dict[str, list[Any]]) -> Self:
         """The table of ``columns``, all of :data:`ALL_COLUMNS`, without the optional ones of which nothing is known."""
-        unknown = [name for name in OPTIONAL_COLUMNS if all(one == "" or pd.isna(one) for one in columns[name])]
+        unknown = [name for name in OPTIONAL_COLUMNS if not _says_something(columns[name])]
         for name in unknown:
             columns = {column: values for column, values in columns.items() if column != name}
         return cls.from_frame(pd.DataFrame(columns), "rows")
@@ -159,7 +159,7 @@ class Scores:
                 table["key"] = table["key"].fillna("")
             for column in ("step", "n"):
                 _refuse_fractions(table[column])
-            table = table.astype(kinds)
+            table = table.astype({name: kind for name, kind in kinds.items() if table[name].dtype != kind})
         except (ValueError, TypeError, OverflowError) as error:
             raise UserError(f"{source}: {error}; series, task and metric are text, the rest numbers") from error
         table = table.sort_values(key_columns(table), kind="stable", ignore_index=True)
@@ -241,6 +241,10 @@ class ScoreSource:
     directions: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     samples: tuple[Samples, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+
+def _says_something(cells: list[Any]) -> bool:
+    return not pd.isna(np.array([one for one in cells if one != ""], dtype=object)).all()
 
 
 def _refuse_fractions(column: pd.Series[Any]) -> None:

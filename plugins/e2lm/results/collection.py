@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from e2lm.errors import UserError
 from e2lm.results.identity import Identified, identified
@@ -17,8 +18,7 @@ from e2lm.scores import ALL_COLUMNS, Layout, ScoreRow, Scores, ScoreSource
 RowKey = tuple[str, str, str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     row: ScoreRow
     by: Identified
 
@@ -75,7 +75,8 @@ def _about_of(key: str, path: Path) -> dict[str, str]:
 def _table(kept: Mapping[RowKey, _Kept]) -> Scores:
     """The rows under the names by which they are kept, with their keys."""
     rows = [one.row for one in kept.values()]
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in ALL_COLUMNS}
+    cells = zip(*map(attrgetter(*ALL_COLUMNS), rows), strict=True) if rows else [()] * len(ALL_COLUMNS)
+    columns: dict[str, list[Any]] = {name: list(column) for name, column in zip(ALL_COLUMNS, cells, strict=True)}
     columns |= {name: [place[k] for place in kept] for k, name in enumerate(("series", "task", "metric", "step"))}
     variants = {id(one.by.variant): one.by.variant for one in kept.values()}
     keys = {place: variant.key for place, variant in variants.items()}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from e2lm.errors import UserError, nearest_names
 from e2lm.results.result import SERIES_FIELDS, TASK_FIELDS, Notes, Reading, TaskResult
@@ -36,8 +37,7 @@ class Variant:
         return key_text({**{name: told for name, told in self.about.items() if told}, "task": self.own_task})
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(NamedTuple):
     """A result and what it is a variant of."""
 
     result: TaskResult
@@ -68,15 +68,18 @@ def identified(results: Sequence[TaskResult], reading: Reading, notes: Notes) ->
     return members
 
 
-def _variants(results: Iterable[TaskResult]) -> tuple[list[Identified], list[Variant]]:
+def _variants(results: Sequence[TaskResult]) -> tuple[list[Identified], list[Variant]]:
     """The results with their variants, of which there are far fewer: what follows looks at each of those once."""
     found: dict[tuple[object, ...], Variant] = {}
+    seen: dict[tuple[str, str, int], Variant] = {}  # many have the very same object, which is compared sooner
     members = []
     for one in results:
-        place = (one.series, one.task, *one.about.items())
-        variant = found.get(place)
-        if variant is None:
-            variant = found[place] = Variant(one.task, one.series, one.task, dict(one.about))
+        very = (one.series, one.task, id(one.about))
+        if (variant := seen.get(very)) is None:
+            place = (one.series, one.task, *one.about.items())
+            if (variant := found.get(place)) is None:
+                variant = found[place] = Variant(one.task, one.series, one.task, dict(one.about))
+            seen[very] = variant
         members.append(Identified(one, variant))
     return members, list(found.values())
 
@@ -103,7 +106,8 @@ def _counted(results: Sequence[TaskResult], notes: Notes) -> list[TaskResult]:
     for one in results:
         if one.count is not None and not one.has_step:
             counts.setdefault((*one.counted_series, one.count.of), {}).setdefault(one.count.count, dict(one.about))
-    told = {key: names for key, names in counts.items() if len(names) > 1}
+    if not (told := {key: names for key, names in counts.items() if len(names) > 1}):
+        return list(results)
     for (series, _, of), names in told.items():
         notes.say(
             f"series {series!r}: its {len(names)} names tell no step but count {of}; these stand in for steps "

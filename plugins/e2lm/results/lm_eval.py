@@ -21,13 +21,14 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from e2lm.errors import NotFiniteError, UserError
 from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
-from e2lm.results.lm_eval_about import ModelArguments, model_about, model_arguments, protocol
+from e2lm.results.lm_eval_about import ModelArguments, about_task, model_arguments, model_facts
 from e2lm.results.lm_eval_items import logged_records, logged_samples
 from e2lm.results.result import Reading, TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat
@@ -38,6 +39,8 @@ from e2lm.scores import ScoreRow, scored_samples
 #: Keys that results of every version have, and hardly another JSON file.
 RESULT_KEYS = ("results", "versions")
 DATED = "results_"
+NUMBERS = (int, float)
+_COMMA = re.compile(",").search
 DATE = re.compile(r"\d{4}-\d\d-\d\d(T[\d.:-]*\d)?")
 
 
@@ -80,8 +83,8 @@ def read_lm_eval(file: ResultFile) -> list[TaskResult] | None:
     if not is_dated and not file.says(*(f'"{key}"' for key in RESULT_KEYS)):
         return None
     data = file.data
-    needed = RESULT_KEYS[:1] if is_dated else RESULT_KEYS
-    if isinstance(data, dict) and all(isinstance(data.get(key), dict) for key in needed):
+    is_told = isinstance(data, dict) and isinstance(data.get("results"), dict)
+    if is_told and (is_dated or isinstance(data.get("versions"), dict)):
         return _results(file, data)
     if is_dated:
         raise UserError(f"{file.path}: not lm-eval results (no key 'results')")
@@ -98,8 +101,8 @@ def _results(file: ResultFile, data: dict[str, Any]) -> list[TaskResult]:
     subject = _subject_by(arguments, data, file.path, file.root, file.reading)
     logged = _logged(file, data, subject)
     metrics = plugin_manager().all("e2lm_register_metrics", ItemMetric, "item metric") if logged else []
-    model, when = model_about(data, arguments, subject), evaluation_time(file.path, data)
-    cost = (_params(data), subject.tokens, number_or_nan((data.get("e2lm") or {}).get("flops")))
+    model, when = model_facts(data, arguments, subject), evaluation_time(file.path, data)
+    cost = _cost(data, subject)
     counts = data.get("n-samples") or {}
     found = []
     for name, values in data["results"].items():
@@ -121,7 +124,7 @@ def _results(file: ResultFile, data: dict[str, Any]) -> list[TaskResult]:
                 subject.series,
                 subject.step,
                 file.path,
-                about={**model, **protocol(data, task)},
+                about=about_task(model, data, task),
                 higher_is_better=_told_directions(data, task),
                 samples=None if own is None else own.samples,
                 when=when,
@@ -133,16 +136,18 @@ def _results(file: ResultFile, data: dict[str, Any]) -> list[TaskResult]:
     return found
 
 
-def _params(data: Mapping[str, Any]) -> float:
-    told = (data.get("e2lm") or {}).get("params") or (data.get("config") or {}).get("model_num_parameters")
-    return float(told or math.nan)
+def _cost(data: Mapping[str, Any], subject: Subject) -> tuple[float, float, float]:
+    """Parameters, tokens and FLOPs."""
+    described = data.get("e2lm") or {}
+    params = described.get("params") or (data.get("config") or {}).get("model_num_parameters")
+    return float(params or math.nan), subject.tokens, number_or_nan(described.get("flops"))
 
 
 def _say_no_number(values: Mapping[str, Any], task: str, file: ResultFile) -> None:
     """Metrics whose value is a list or a text are no Scores."""
     for key, value in values.items():
-        metric, comma, _ = str(key).partition(",")
-        if comma and not _is_number(value) and not metric.endswith("_stderr"):
+        if not _is_number(value) and _named_metric(str(key)) is not None:
+            metric = str(key).partition(",")[0]
             file.notes.count(f"{task}: {metric} is no number ({str(value)[:20]!r}); left out")
             file.notes.leave_out(f"{task} {metric}", "no number", file.path)
 
@@ -154,7 +159,7 @@ def _told_directions(data: dict[str, Any], task: str) -> dict[str, bool]:
 
 def evaluation_time(file: Path, data: dict[str, Any]) -> str:
     """When it was evaluated, as text that sorts: by the date in the name, else in the file."""
-    if (dated := DATE.search(file.name)) is not None:
+    if (dated := DATE.match(file.name, len(DATED)) or DATE.search(file.name)) is not None:
         return dated[0]
     date = data.get("date")
     return datetime.fromtimestamp(date, tz=UTC).isoformat() if isinstance(date, int | float) else ""
@@ -169,16 +174,26 @@ def reported_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, flo
     [('acc', 0.5, 0.1), ('exact,strict', 1.0, nan)]
     """
     for key, value in values.items():
-        metric, comma, filter_name = str(key).partition(",")
-        if not comma or metric.endswith("_stderr") or not _is_number(value):
-            continue
-        stderr = number_or_nan(values.get(f"{metric}_stderr,{filter_name}"))
-        yield metric if filter_name == "none" else f"{metric},{filter_name}", float(value), stderr
+        if (named := _named_metric(str(key))) is not None and _is_number(value):
+            yield named[0], float(value), number_or_nan(values.get(named[1]))
+
+
+@lru_cache(4096)
+def _named_metric(key: str) -> tuple[str, str] | None:
+    """The metric that has its values under ``key``, and the key of their standard errors; None for no metric."""
+    metric, comma, filter_name = key.partition(",")
+    if not comma or metric.endswith("_stderr"):
+        return None
+    return metric if filter_name == "none" else key, f"{metric}_stderr,{filter_name}"
 
 
 def _has_filters(results: Mapping[str, Any]) -> bool:
     """Whether names of metrics have a filter behind a comma, as from 0.4.0 on."""
-    return any("," in str(key) for values in results.values() if isinstance(values, dict) for key in values)
+    return any(map(_has_filter, results.values()))
+
+
+def _has_filter(values: object) -> bool:
+    return isinstance(values, dict) and any(map(_COMMA, values))
 
 
 def unfiltered_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
@@ -241,7 +256,7 @@ def _logged(file: ResultFile, data: dict[str, Any], subject: Subject) -> dict[st
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, NUMBERS) and not isinstance(value, bool)
 
 
 def number_or_nan(value: object) -> float:

@@ -5,7 +5,7 @@ The checkpoints of a curve share nearly all of it, so what was worked out for on
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -26,6 +26,7 @@ SETTINGS = (
 _UNSAID = "(unsaid)"
 _EMPTY = ("", "None")
 _KEPT = 4096
+Facts = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,17 +70,33 @@ def _arguments(told: str | tuple[tuple[str, str], ...], revision: str) -> ModelA
     )
 
 
-def model_about(data: Mapping[str, Any], arguments: ModelArguments, subject: Subject) -> dict[str, str]:
-    """What is known of the model and of how it was run."""
+ModelFacts = tuple[str, str, ModelArguments, str, str, str]
+
+
+def model_facts(data: Mapping[str, Any], arguments: ModelArguments, subject: Subject) -> ModelFacts:
+    """What is known of the model and of how it was run, as :func:`about_task` takes it."""
     config = data.get("config") or {}
-    run = (config.get("model_dtype"), config.get("model"), data.get("lm_eval_version"))
-    return _model_about(subject.model, subject.revision, arguments, *map(str, run))
+    run = str(config.get("model_dtype")), str(config.get("model")), str(data.get("lm_eval_version"))
+    return (subject.model, subject.revision, arguments, *run)
+
+
+def about_task(model: ModelFacts, data: Mapping[str, Any], task: str) -> Mapping[str, str]:
+    """What is known of the model and of how ``task`` was evaluated; the same object for all who tell the same."""
+    if (facts := _facts(data, task)) is None:
+        return {**_model_about(model), **protocol(data, task)}
+    try:
+        return _about(model, facts)
+    except TypeError:  # a list or an object where others write a number or text
+        return {**_model_about(model), **_protocol(facts)}
 
 
 @lru_cache(_KEPT)
-def _model_about(
-    model: str, revision: str, arguments: ModelArguments, dtype: str, backend: str, version: str
-) -> dict[str, str]:
+def _about(model: ModelFacts, facts: Facts) -> dict[str, str]:
+    return {**_model_about(model), **_protocol(facts)}
+
+
+def _model_about(facts: ModelFacts) -> dict[str, str]:
+    model, revision, arguments, dtype, backend, version = facts
     known = dtype if dtype not in _EMPTY else arguments.dtype
     told = {
         "model": "+".join(filter(None, [model, arguments.base])),
@@ -98,14 +115,23 @@ def _model_about(
 
 def protocol(data: Mapping[str, Any], task: str) -> dict[str, str]:
     """What is known of how ``task`` was evaluated; of a group, what all its tasks share."""
+    if (facts := _facts(data, task)) is not None:
+        return _protocol(facts)
+    first, *others = [protocol(data, one) for one in _members(data, task)]
+    return {name: value for name, value in first.items() if all(one.get(name) == value for one in others)}
+
+
+def _members(data: Mapping[str, Any], group: str) -> list[str]:
+    return [str(one) for one in (data.get("group_subtasks") or {}).get(group) or () if one != group]
+
+
+def _facts(data: Mapping[str, Any], task: str) -> Facts | None:
+    """What the file has of how ``task`` was evaluated; None for a group, of which its tasks tell."""
     configs = data.get("configs") or {}
-    if task not in configs:
-        members = [one for one in (data.get("group_subtasks") or {}).get(task) or () if one != task]
-        if members:
-            first, *others = [protocol(data, str(one)) for one in members]
-            return {name: value for name, value in first.items() if all(one.get(name) == value for one in others)}
+    if task not in configs and _members(data, task):
+        return None
     config, counted = data.get("config") or {}, (data.get("n-samples") or {}).get(task) or {}
-    told: tuple[Hashable, ...] = (
+    return (
         _shots(data, config, configs.get(task) or {}, task),
         (data.get("versions") or {}).get(task),
         (data.get("task_hashes") or {}).get(task),
@@ -117,10 +143,6 @@ def protocol(data: Mapping[str, Any], task: str) -> dict[str, str]:
         data.get("system_instruction", _UNSAID),
         _text(config["gen_kwargs"]) if "gen_kwargs" in config else _UNSAID,
     )
-    try:
-        return _protocol(*told)
-    except TypeError:  # a list or an object where others write a number or text
-        return _protocol.__wrapped__(*told)
 
 
 def _shots(data: Mapping[str, Any], config: Mapping[str, Any], own: Mapping[str, Any], task: str) -> Any:
@@ -130,8 +152,7 @@ def _shots(data: Mapping[str, Any], config: Mapping[str, Any], own: Mapping[str,
     return own["num_fewshot"] if own.get("num_fewshot") is not None else config.get("num_fewshot")
 
 
-@lru_cache(_KEPT, typed=True)
-def _protocol(*facts: Any) -> dict[str, str]:
+def _protocol(facts: Facts) -> dict[str, str]:
     shots, version, task_hash, original, effective, limit, template, multiturn, system, gen_kwargs = facts
     told = {"shots": _text(shots), "version": _text(version), "hash": _text(task_hash)[:12]}
     if original and effective:

@@ -22,7 +22,7 @@ TASK_FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen takes eight times as long to make, and there are thousands
 class TaskResult:
     """What ``file`` says of one task at one checkpoint.
 
