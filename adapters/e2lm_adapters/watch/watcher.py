@@ -167,18 +167,27 @@ class Watcher:
         new = [one for one in finished if not self._is_done(one) and not self._has_failed(one)]
         if not new:
             return False
-        names = dict.fromkeys(one.series.name for one in new)
-        return sum(self._score_series(name, new, finished) for name in names) > 0
+        names = list(dict.fromkeys(one.series.name for one in new))
+        together = [names] if self.pins else [[name] for name in names]
+        return sum([self._score_series(some, new, finished) for some in together]) > 0
 
-    def _score_series(self, name: str, new: Sequence[Finished], finished: Sequence[Finished]) -> bool:
-        """Score the oldest of what is new of one series; whether any was not another watch's to score."""
-        chosen = [one for one in new if one.series.name == name][:AT_ONCE]
-        beside = [one for one in finished if one.series.name == name and one not in new]
+    def _score_series(self, names: Sequence[str], new: Sequence[Finished], finished: Sequence[Finished]) -> int:
+        """Score the oldest of what is new of these series; how many were not another watch's to score.
+
+        All of them are pinned before the first is scored, so that none is deleted meanwhile.
+        """
         with ExitStack() as stack:
-            mine = [one for one in chosen if stack.enter_context(claimed(self.out, one.label))]
-            held = [self._pinned(one) for one in mine]
-            self._scored([one for one in held if one is not None], beside)
-        return bool(mine)
+            held: list[tuple[list[Finished], list[Finished]]] = []
+            count = 0
+            for name in names:
+                chosen = [one for one in new if one.series.name == name][:AT_ONCE]
+                mine = [one for one in chosen if stack.enter_context(claimed(self.out, one.label))]
+                beside = [one for one in finished if one.series.name == name and one not in new]
+                held.append(([one for one in map(self._pinned, mine) if one is not None], beside))
+                count += len(mine)
+            for own, beside in held:
+                self._scored(own, beside)
+        return count
 
     def _pinned(self, found: Finished) -> Finished | None:
         if not self.pins:
