@@ -69,7 +69,8 @@ class LiveEvaluator:
             try:
                 self._evaluator_of(unit).evaluate(unit, following, reader)
             except (NotFiniteError, UnusableCheckpointError) as error:
-                self._store.keep(not_finite_units(self._request, unit, self._tasks.facts, str(error)))
+                is_unusable = isinstance(error, UnusableCheckpointError)
+                self._store.keep(not_finite_units(self._request, unit, self._tasks.facts, str(error), is_unusable))
 
     def close(self) -> None:
         """Give back what the model holds outside this process."""

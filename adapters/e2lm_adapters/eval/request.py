@@ -168,7 +168,8 @@ def new_unit(request: EvaluationRequest, piece: Work, tasks: TaskIdentities, nam
 
 
 def not_finite_units(
-    request: EvaluationRequest, piece: Work, tasks: TaskIdentities, why: str
+    request: EvaluationRequest, piece: Work, tasks: TaskIdentities, why: str, is_unusable: bool = False
 ) -> list[tuple[Unit, None]]:
-    """What is recorded of a checkpoint whose numbers are not finite: units that say so, and no Samples."""
-    return [(new_unit(request, piece, tasks, name, n=0, not_finite=why), None) for name in piece.missing]
+    """What is recorded of a checkpoint whose numbers are not finite, or of which no model can be made: no Samples."""
+    facts = {"n": 0, "not_finite": why, "is_unusable": is_unusable}
+    return [(new_unit(request, piece, tasks, name, **facts), None) for name in piece.missing]

@@ -200,7 +200,7 @@ def _work(store: EvaluationStore, weights: WeightsOf, tasks: TaskIdentities, req
     for series, checkpoint in _pairs(request.series):
         own = weights[series.name, checkpoint.step]
         keys = ((name, key_of(request, own, tasks, name)) for name in tasks.names)
-        missing = tuple(name for name, key in keys if store.finished(series.name, checkpoint.step, key) is None)
+        missing = tuple(name for name, key in keys if store.is_missing(series.name, checkpoint.step, key))
         work.append(Work(series, checkpoint, own, missing))
     return work
 

@@ -53,8 +53,9 @@ class Unit(Noun):
     """One task evaluated on one checkpoint: the smallest piece of work that is never done twice.
 
     ``left_out`` tells which of its items its Samples lack, and why. ``not_finite`` is empty, or says which number of
-    the checkpoint is NaN or infinite, or what else of it cannot be used: then there is nothing else, and trying again
-    would change nothing. ``built_anew`` says why weights could not be swapped into the model of the checkpoint before.
+    the checkpoint is NaN or infinite, or what else of it cannot be used (``is_unusable``: a file is missing, or not
+    understood; such a checkpoint is tried again): then there is nothing else.
+    ``built_anew`` says why weights could not be swapped into the model of the checkpoint before.
     ``remarks`` are about the way its checkpoint was scored, ``check_failed`` is what a check asked for found wrong.
     ``parts`` are what it is known by (:mod:`e2lm_adapters.eval.address`), empty in units of earlier releases.
     """
@@ -73,6 +74,7 @@ class Unit(Noun):
     has_samples: bool = False
     left_out: tuple[str, ...] = ()
     not_finite: str = ""
+    is_unusable: bool = False
     built_anew: str = ""
     remarks: tuple[str, ...] = ()
     check_failed: str = ""
@@ -109,6 +111,11 @@ class EvaluationStore:
         except UserError:
             return None
         return None if unit.has_samples and not _holds_rows(self._samples_path(unit)) else unit
+
+    def is_missing(self, series: str, step: int, key: str) -> bool:
+        """Whether it is to be scored: not done yet, or of a checkpoint that was unusable and may have been mended."""
+        unit = self.finished(series, step, key)
+        return unit is None or unit.is_unusable
 
     def others(self, series: str, wanted: Mapping[int, Container[str]]) -> list[Unit]:
         """Units at the steps of ``wanted`` that are none of the keys there, oldest first; damaged ones are no units."""

@@ -71,7 +71,8 @@ def _run(arguments: Namespace) -> int | Answer:
                 raise
             print(f"e2lm watch: ended by {asked[0]}; the same command goes on", file=sys.stderr)
             return 0
-    if arguments.once and watcher.failed and not (arguments.out / "scores.csv").is_file():
+    code = EXIT_STOP if verdicts.stops else EXIT_ALERT if verdicts.new else 0
+    if not code and arguments.once and watcher.failed and not (arguments.out / "scores.csv").is_file():
         raise UserError(f"{arguments.out}: no score, since nothing could be used; {arguments.out}/watch.json lists why")
     told: dict[str, Any] = {"scored": watcher.scored, "out": str(arguments.out)}
     told["verdicts"] = [one.model_dump(mode="json") for one in verdicts.new]
@@ -82,7 +83,7 @@ def _run(arguments: Namespace) -> int | Answer:
         lambda: "" if arguments.quiet else words,
         rows="verdicts",
         table=lambda: read_scores(arguments.out).scores.frame,
-        code=EXIT_STOP if verdicts.stops else EXIT_ALERT if verdicts.new else 0,
+        code=code,
         indent=None,
     )
 

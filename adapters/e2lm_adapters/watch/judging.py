@@ -197,7 +197,7 @@ class RuleJudge:
 
     def nan(self, rule: WatchRule, facts: WatchedFacts) -> Iterator[FoundByRule]:
         """What is NaN or infinite: a checkpoint, or a logged loss; the first of them."""
-        units = [(unit.step, unit.not_finite) for unit in facts.units if unit.not_finite]
+        units = [(unit.step, unit.not_finite) for unit in facts.units if unit.not_finite and not unit.is_unusable]
         logged = [(int(step), "loss") for step in facts.log.steps_K[~np.isfinite(facts.log.loss_K)]]
         for step, why in sorted([*units, *logged])[:1]:
             yield step, None, why

@@ -2,7 +2,7 @@
 
 ::
 
-    OUT/watch.json      checkpoints seen and not scored, with why; those that were deleted before they were scored
+    OUT/watch.json      checkpoints seen and not scored, with why; those that are gone and have no row
     OUT/claims/         locks: a checkpoint is scored by one watch at a time
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -61,15 +61,14 @@ class RecordFile:
         except UserError:
             return WatchRecord()
 
-    def update(self, unscored: Mapping[str, Unscored], gone: frozenset[str], scored: frozenset[str]) -> None:
-        """Write down what changed: labels waited for, deleted, and scored."""
+    def update(self, unscored: Mapping[str, Unscored], missed: Mapping[str, str], scored: Set[str]) -> None:
+        """Write down what changed: labels waited for, those that are gone without a row and why, and scored ones."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self._path.with_name(f".{WATCH_FILE}.lock"), wait=True):
             before = self.read()
-            lost = gone - scored
-            waits = {label: why for label, why in before.unscored.items() if label not in scored | lost}
+            waits = {label: why for label, why in before.unscored.items() if label not in scored | missed.keys()}
             left = {one.what: one for one in before.left_out if one.what not in scored and one.what not in unscored}
-            left |= {label: LeftOut(what=label, why=DELETED) for label in sorted(lost)}
+            left |= {label: LeftOut(what=label, why=missed[label]) for label in sorted(missed)}
             after = WatchRecord(unscored={**waits, **unscored}, left_out=tuple(left.values()))
             if after != before:
                 write_json(self._path, after.model_dump(mode="json"))

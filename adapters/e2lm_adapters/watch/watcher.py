@@ -110,12 +110,12 @@ class Watcher:
             for label, why in look.waiting.items()
         }
         waiting |= {one.label: self._unscored(one) for one in finished if not self._is_done(one)}
-        gone = frozenset() if any(look.trouble for look in looks) else self._gone(looks)
-        done = frozenset(one.label for one in finished if self._is_done(one))
-        scored = frozenset(label for label in gone if self._in_table(self._record.read().unscored[label]))
-        self._record.update(waiting, gone, done | scored)
-        for label in sorted(gone - scored):
-            self._say(f"missed: {label}: {DELETED}")
+        gone = {} if any(look.trouble for look in looks) else self._gone(looks)
+        done = {one.label for one in finished if self._is_done(one)} | {label for label, why in gone.items() if not why}
+        missed = {label: why for label, why in sorted(gone.items()) if why}
+        self._record.update(waiting, missed, done)
+        for label, why in missed.items():
+            self._say(f"missed: {label}: {why}")
         present = {label for look in looks for label in look.present}
         if present - self._seen or any(one.why == ONCE_MORE for one in waiting.values()):
             self._changed_s = time.monotonic()
@@ -124,23 +124,24 @@ class Watcher:
             if one.why not in (ONCE_MORE, NOT_YET):
                 self._tell_once(f"waiting for {label}: {one.why}", key=f"waiting {label}")
 
-    def _gone(self, looks: Sequence[Look]) -> frozenset[str]:
-        """What was waited for in one of our runs and is not there any more."""
+    def _gone(self, looks: Sequence[Look]) -> dict[str, str]:
+        """What was waited for in one of our runs and is not there any more, and why it has no row (empty: it has)."""
         present = {label for look in looks for label in look.present}
         own = {label.partition("/")[0] for label in present} | {Path(run.run).resolve().name for run in self.runs}
         before = self._record.read().unscored
-        return frozenset(one for one in before if one not in present and one.partition("/")[0] in own)
+        gone = [one for one in before if one not in present and one.partition("/")[0] in own]
+        return {label: self._why_without_row(before[label]) for label in gone}
 
-    def _in_table(self, one: Unscored) -> bool:
-        """Whether a watch that was killed had got so far."""
+    def _why_without_row(self, one: Unscored) -> str:
+        """Empty where a watch that was killed had got so far."""
         if not one.series:
-            return False
+            return DELETED
         with suppress(UserError, OSError):
             rows = read_scores(self.out / TABLE_FILE).scores.where(series=one.series).frame
             if (rows["step"] == one.step).any():
-                return True
+                return ""
         units = EvaluationStore(self.out).recorded(one.series)
-        return any(unit.step == one.step and unit.not_finite for unit in units)
+        return next((unit.not_finite for unit in units if unit.step == one.step and unit.not_finite), DELETED)
 
     def _unscored(self, found: Finished) -> Unscored:
         stamp, why = self.failed.get(found.label, ((), ""))
@@ -203,7 +204,7 @@ class Watcher:
             return
         began_s = time.monotonic()
         try:
-            self._evaluated([*new, *beside])
+            refused = self._evaluated([*new, *beside])
         except MemoryError:
             raise
         except Exception as error:
@@ -216,22 +217,34 @@ class Watcher:
                 self._fail(new[0], error)
             return
         for one in new:
+            if one.step in refused:
+                self._fail(one, UserError(refused[one.step]))
+        self._changed_s = time.monotonic()
+        self._done_with([one for one in new if one.step not in refused], time.monotonic() - began_s)
+
+    def _done_with(self, scored: Sequence[Finished], wall_s: float) -> None:
+        for one in scored:
             self._done[one.series.name, one.step] = one.stamp
             self.failed.pop(one.label, None)
             unpin(self.out, one)
-        self._record.update({}, frozenset(), frozenset(one.label for one in new))
-        self.scored += len(new)
-        self._changed_s = time.monotonic()
-        steps = ", ".join(str(one.step) for one in new)
-        self._say(f"{new[0].series.name} step {steps}: in the table ({time.monotonic() - began_s:.1f} s)")
+        self._record.update({}, {}, {one.label for one in scored})
+        self.scored += len(scored)
+        if scored:
+            steps = ", ".join(str(one.step) for one in scored)
+            self._say(f"{scored[0].series.name} step {steps}: in the table ({wall_s:.1f} s)")
 
-    def _evaluated(self, found: Sequence[Finished]) -> None:
+    def _evaluated(self, found: Sequence[Finished]) -> dict[int, str]:
+        """Score them together; which steps have no row at all, and why."""
         points = sorted((one.series.checkpoints[0] for one in found), key=lambda point: point.step)
         known = {point.step: point for point in points}
         series = found[0].series.model_copy(update={"checkpoints": tuple(known[step] for step in sorted(known))})
         evaluation = self.score([series])
+        steps = {f"{series.name} step {step}": step for step in known}
+        refused = {steps[one.what]: one.why for one in evaluation.left_out if one.what in steps}
         for one in evaluation.left_out:
-            self._tell_once(str(one))
+            if one.what not in steps:
+                self._tell_once(str(one))
+        return refused
 
     def _fail(self, found: Finished, error: Exception) -> None:
         unpin(self.out, found)

@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from e2lm.command_line import main
 from e2lm.results import read_scores
@@ -169,6 +172,50 @@ def test_a_checkpoint_that_fails_costs_itself_and_is_tried_again_when_it_changes
     appear(live, tiny_series, 10)
     assert watch(live, "--once") == 0
     assert steps(tmp_path / "watched") == [0, 10]
+
+
+def without_metadata(place: Path) -> Path:
+    """Its weights as a shard of an index that transformers does not take."""
+    (place / "model.safetensors").rename(place / "model-00001-of-00001.safetensors")
+    with safe_open(place / "model-00001-of-00001.safetensors", "np") as file:
+        names = dict.fromkeys(file.keys(), "model-00001-of-00001.safetensors")
+    index = place / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}), encoding="utf-8")
+    return index
+
+
+def test_a_checkpoint_that_cannot_be_loaded_is_no_nan_and_is_scored_once_it_is_mended(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = without_metadata(appear(live, tiny_series, 0))  # the first is what the model is built of
+    appear(live, tiny_series, 10)
+    assert watch(live, "--once", "--stop-if", "nan") == 0
+    told = capsys.readouterr().out
+    assert "tiny-run step 10: in the table" in told
+    assert "not scored: tiny-run/checkpoint-0: " in told
+    assert 'has no "metadata"' in record(tmp_path / "watched")["unscored"]["tiny-run/checkpoint-0"]["why"]
+    index.write_text(json.dumps({"metadata": {}, **json.loads(index.read_text())}), encoding="utf-8")
+    assert watch(live, "--once", "--stop-if", "nan") == 0
+    assert steps(tmp_path / "watched") == [0, 10]
+    assert record(tmp_path / "watched")["unscored"] == {}
+
+
+def test_a_checkpoint_with_nan_stops_and_is_listed_with_why_also_when_it_is_gone(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = appear(live, tiny_series, 10)
+    weights = load_file(place / "model.safetensors")
+    next(iter(weights.values())).flat[0] = np.nan
+    save_file(weights, place / "model.safetensors", {"format": "pt"})
+    assert watch(live, "--once", "--stop-if", "nan") == 10
+    assert "in the table" not in capsys.readouterr().out
+    shutil.rmtree(place)
+    appear(live, tiny_series, 20)
+    assert watch(live, "--once") == 0
+    (missed,) = record(tmp_path / "watched")["left_out"]
+    assert missed["what"] == "tiny-run/checkpoint-10"
+    assert "NaN" in missed["why"]
+    assert steps(tmp_path / "watched") == [20]
 
 
 @pytest.mark.usefixtures("quick")

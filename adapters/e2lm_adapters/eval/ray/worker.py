@@ -109,12 +109,11 @@ class RayWorker:
         missing = tuple(
             name
             for name in call.tasks
-            if self._store.finished(
+            if self._store.is_missing(
                 call.series,
                 call.step,
                 key_of(self._request, call.weights, self._tasks.facts, name),
             )
-            is None
         )
         point = self._checkpoints[call.series, call.step]
         return Work(self._series[call.series], point, call.weights, missing) if missing else None
