@@ -1,8 +1,9 @@
-"""The sentences of the pages of a season; in English, translations as the third argument of ``Catalogue``."""
+"""The sentences of the pages of a season; Japanese stands in ``messages_ja``."""
 
 from __future__ import annotations
 
 from e2lm.messages import Catalogue
+from e2lm_leaderboard.messages_ja import JAPANESE
 
 say = Catalogue(
     "e2lm_leaderboard",
@@ -184,4 +185,5 @@ say = Catalogue(
         "too_large": "the bundle is too large, or its length is not told",
         "no_database": "the database does not answer; nothing was lost, try again in a minute",
     },
+    {"ja": JAPANESE},
 )

@@ -21,6 +21,7 @@ from e2lm._core import completion
 from e2lm.answer import Answer
 from e2lm.command import Command
 from e2lm.errors import E2LMError, MachineError, UserError, nearest_names, one_line, system_error
+from e2lm.messages import LANGUAGE_VARIABLE, speaking, wanted_language
 from e2lm.plugin_manager import PluginManager, PluginRecord, plugin_manager
 
 OWN_DISTRIBUTION = "e2lm"
@@ -134,11 +135,29 @@ def _told(error: UserError) -> int:
 
 def run_command(arguments: Sequence[str], manager: PluginManager | None = None) -> int:
     """Like :func:`main` with errors raised: for one command that runs others."""
-    files, rest = _taken_plugin_files(list(arguments))
+    found, rest = _taken(list(arguments))
     if manager is None:
         manager = plugin_manager()
-    with manager.with_files(files):
+    with manager.with_files([Path(one) for one in found["--plugin"]]), _spoken(found["--lang"]):
         return _run_with(manager, rest)
+
+
+@contextmanager
+def _spoken(languages: list[str]) -> Iterator[None]:
+    """The last of ``languages``, in the processes that are started too; without one all stays as it is."""
+    if not languages:
+        yield
+        return
+    before = os.environ.get(LANGUAGE_VARIABLE)
+    with speaking(languages[-1]):
+        os.environ[LANGUAGE_VARIABLE] = wanted_language()
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[LANGUAGE_VARIABLE]
+            else:
+                os.environ[LANGUAGE_VARIABLE] = before
 
 
 def _run_with(manager: PluginManager, rest: Sequence[str]) -> int:
@@ -173,27 +192,30 @@ def _run(command: Command, arguments: list[str]) -> int:
     return found.show(parsed) if isinstance(found, Answer) else found
 
 
-def _taken_plugin_files(arguments: list[str]) -> tuple[list[Path], list[str]]:
-    """``--plugin FILE`` may stand before the command or anywhere in it, up to ``--``."""
-    files: list[Path] = []
+#: Options that may stand before the command or anywhere in it, up to ``--``, and what is missing where they end.
+EVERYWHERE = {"--plugin": "the path of a Python file", "--lang": "the tag of a language, such as ja"}
+
+
+def _taken(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The values of the options of :data:`EVERYWHERE`, and what is left of the line."""
+    found: dict[str, list[str]] = {option: [] for option in EVERYWHERE}
     rest: list[str] = []
     position = 0
     while position < len(arguments):
-        argument = arguments[position]
-        if argument == "--":
-            return files, rest + arguments[position:]
-        if argument == "--plugin":
-            if position + 1 == len(arguments):
-                raise UserError("--plugin: the path of a Python file is missing")
-            files.append(Path(arguments[position + 1]))
-            position += 2
-            continue
-        if argument.startswith("--plugin="):
-            files.append(Path(argument.removeprefix("--plugin=")))
+        option, equals, value = arguments[position].partition("=")
+        if option == "--":
+            return found, rest + arguments[position:]
+        if option not in EVERYWHERE:
+            rest.append(arguments[position])
+        elif equals:
+            found[option].append(value)
+        elif position + 1 == len(arguments):
+            raise UserError(f"{option}: {EVERYWHERE[option]} is missing")
         else:
-            rest.append(argument)
+            position += 1
+            found[option].append(arguments[position])
         position += 1
-    return files, rest
+    return found, rest
 
 
 def _own_commands() -> list[Command]:
@@ -232,7 +254,7 @@ def _overview(manager: PluginManager) -> str:
     lines = [f"  {name:<{width}}  {commands[name]}" for name in sorted(commands)]
     return "\n".join(
         [
-            "usage: e2lm [--plugin FILE.py] COMMAND ...",
+            "usage: e2lm [--plugin FILE.py] [--lang ja] COMMAND ...",
             "",
             "Which of these runs, recipes or benchmarks will win, and how early can one know it?",
             "",

@@ -32,6 +32,7 @@ from functools import cache
 from html import escape
 from string import Formatter
 from typing import Any, Protocol
+from unicodedata import combining, east_asian_width
 
 from e2lm.errors import UserError
 
@@ -239,6 +240,21 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
+def width(text: str) -> int:
+    """Columns that a terminal gives ``text``: two for a full-width letter, none for a combining one.
+
+    >>> width("acc"), width("正解率")
+    (3, 6)
+    """
+    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)
+
+
+def filled(text: str, columns: int, right: bool = False) -> str:
+    """``text`` with blanks behind it, or before it where it goes to the ``right``, up to so many columns."""
+    blanks = " " * (columns - width(text))
+    return blanks + text if right else text + blanks
+
+
 #: The core's own.
 say = Catalogue(
     "e2lm",
@@ -249,4 +265,5 @@ say = Catalogue(
         "no_number": "–",
         "nothing_to_show": "nothing to show",
     },
+    {"ja": {"comma": "、", "ends": "{low}～{high}", "nothing_to_show": "表示するものがありません"}},
 )

@@ -1,8 +1,9 @@
-"""The sentences of a comparison of curricula (report, terminal), English; translations: third of ``Catalogue``."""
+"""The sentences of a comparison of curricula (report, terminal); Japanese stands in ``messages_ja``."""
 
 from __future__ import annotations
 
 from e2lm.messages import Catalogue
+from e2lm_curriculum.messages_ja import JAPANESE
 
 _POWER = (
     "Power: with {seeds} seeds per arm an unpaired comparison sees {sd:.2f} standard deviations between seeds in 80 "
@@ -138,4 +139,5 @@ say = Catalogue(
             "{tokens:short} tokens, {different:short} of them different, {flops:.3g} FLOPs, {seconds:.0f} s"
         ),
     },
+    {"ja": JAPANESE},
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from e2lm_scaling.messages import say
 
-#: Numbers that have a word, largest first.
+#: Numbers that have a word, largest first, in languages that count by thousands and in Japanese.
 WORDS = {"trillion": 1e12, "billion": 1e9, "million": 1e6}
+WORDS_OF = {"ja": {"trillion": 1e12, "hundred_million": 1e8, "ten_thousand": 1e4}}
 #: Amounts of money from here on are whole.
 WHOLE_MONEY = 100.0
 
@@ -15,10 +16,14 @@ def counted(number: float) -> str:
 
     >>> counted(6.84e9), counted(4.92e11), counted(1234.0)
     ('6.84 billion', '492 billion', '1,234')
+    >>> from e2lm.messages import speaking
+    >>> with speaking("ja"):
+    ...     counted(6.84e9), counted(4.92e11), counted(1.4e12), counted(125e6)
+    ('68.4 億', '4,920 億', '1.4 兆', '1.25 億')
     """
-    for key, unit in WORDS.items():
-        if 0.9995 * unit <= number < 9.995e2 * unit:
-            return say(key, count=number / unit)
+    for key, unit in WORDS_OF.get(say.language, WORDS).items():
+        if 0.9995 * unit <= number < 9.995e2 * max(WORDS.values()):
+            return say(key, count=float(f"{number / unit:.3g}"))
     return f"{number:,.0f}" if number < 1e6 else powers_of_ten(number)
 
 

@@ -1,8 +1,9 @@
-"""The sentences of forecasts and decisions (pages, terminal), English; translations: third of ``Catalogue``."""
+"""The sentences of forecasts and decisions (pages, terminal); Japanese stands in ``messages_ja``."""
 
 from __future__ import annotations
 
 from e2lm.messages import Catalogue
+from e2lm_scaling.messages_ja import JAPANESE
 
 say = Catalogue(
     "e2lm_scaling",
@@ -61,6 +62,8 @@ say = Catalogue(
         "trillion": "{count:.3g} trillion",
         "billion": "{count:.3g} billion",
         "million": "{count:.3g} million",
+        "hundred_million": "{count:,g} hundred million",
+        "ten_thousand": "{count:,g} ten thousand",
         "option_stop": "stop here",
         "option_continue": "continue the run of {params} parameters to {tokens} tokens",
         "option_larger": "start a larger model of {params} parameters on {tokens} tokens",
@@ -209,4 +212,5 @@ say = Catalogue(
         "word.half": "first half",
         "meaning.half": "half of the tokens that the plan still pays for",
     },
+    {"ja": JAPANESE},
 )

@@ -1,8 +1,9 @@
-"""The sentences of reports and of the page of charts; in English, translations: third argument of ``Catalogue``."""
+"""The sentences of reports and of the page of charts; Japanese stands in ``messages_ja``."""
 
 from __future__ import annotations
 
 from e2lm.messages import Catalogue
+from e2lm_signal.messages_ja import JAPANESE
 
 say = Catalogue(
     "e2lm_signal",
@@ -106,4 +107,5 @@ say = Catalogue(
         "rows_not_shown": "... {left_out} more rows: --full shows all, --json too",
         "reasons_not_shown": "... {left_out} more reasons: --full shows all, --json too",
     },
+    {"ja": JAPANESE},
 )

@@ -1,8 +1,9 @@
-"""The sentences of the view, in English; a translation is the third argument of its ``Catalogue``."""
+"""The sentences of the view; Japanese stands in ``messages_ja``."""
 
 from __future__ import annotations
 
 from e2lm.messages import Catalogue
+from e2lm_view.messages_ja import JAPANESE
 
 say = Catalogue(
     "e2lm_view",
@@ -99,4 +100,5 @@ say = Catalogue(
         ),
         "ui.gone": "the server has ended; this is what was seen last",
     },
+    {"ja": JAPANESE},
 )

@@ -17,6 +17,7 @@ from e2lm import Command, UserError
 from e2lm import command_line as command_line_module
 from e2lm.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_ERROR, EXIT_USER_ERROR, main, run_command
 from e2lm.errors import MachineError
+from e2lm.messages import wanted_language
 from e2lm.plugin_manager import PluginManager, PluginRecord
 
 HELLO = Path(__file__).parents[1] / "example_plugins" / "hello.py"
@@ -183,7 +184,7 @@ def test_help_lists_the_commands_with_what_they_do(only, capsys, arguments: list
     only(command("work", lambda arguments: 0))
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("usage: e2lm [--plugin FILE.py] COMMAND ...")
+    assert printed.startswith("usage: e2lm [--plugin FILE.py] [--lang ja] COMMAND ...")
     assert "  work        Runs work." in printed
     assert "  plugins     List the installed plugins" in printed
 
@@ -287,3 +288,27 @@ def test_without_any_plugin_the_command_still_tells_what_it_is() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "plugins     List the installed plugins" in done.stdout
     assert "signal" not in done.stdout.replace("early signal", "")
+
+
+@pytest.mark.parametrize("line", ["--lang ja work", "work --lang=ja", "--lang en work --lang ja"])
+def test_a_language_is_chosen_for_one_command_and_the_processes_it_starts(only, line: str) -> None:
+    told: list[str | None] = []
+    only(command("work", lambda arguments: told.extend([wanted_language(), os.environ.get("E2LM_LANGUAGE")]) or 0))
+    before = os.environ.get("E2LM_LANGUAGE")
+    assert main(line.split()) == 0
+    assert told == ["ja", "ja"]
+    assert (wanted_language(), os.environ.get("E2LM_LANGUAGE")) == ("en", before)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["work", "--lang"], "--lang: the tag of a language, such as ja is missing"),
+        (["--lang", "japanese please", "work"], "expected, such as en or ja"),
+    ],
+)
+def test_a_language_that_is_none_is_one_line(only, words: list[str], said: str, capsys) -> None:
+    only(command("work", lambda arguments: 0))
+    assert main(words) == EXIT_USER_ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line

@@ -21,6 +21,8 @@ from tests.house.test_import_rules import package_folders
 #: Who imports from these, or from a catalogue, writes what people read in a report or page.
 PAGE_MODULES = frozenset({"e2lm.page", "e2lm.chart"})
 CATALOGUE = "messages"
+#: Which language, and how wide: for every command.
+ABOUT_LANGUAGE = {"LANGUAGE_VARIABLE", "speaking", "wanted_language", "filled", "width"}
 #: So many words are a sentence.
 SENTENCE_WORDS = 3
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -59,7 +61,11 @@ def parsed(root: Path) -> dict[Path, ast.Module]:
 
 def writes_pages(tree: ast.Module) -> bool:
     """Whether the module makes pages or charts, or says what others put there."""
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    imported = {
+        node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and not {one.name for one in node.names} <= ABOUT_LANGUAGE
+    }
     return any(name in PAGE_MODULES or name.endswith(f".{CATALOGUE}") for name in imported)
 
 
@@ -222,7 +228,7 @@ def test_every_message_is_said_somewhere(repository: Path) -> None:
         sources = "\n".join(
             file.read_text(encoding="utf-8")
             for file in folder.rglob("*")
-            if file.suffix in (".py", ".html") and (file.name != f"{CATALOGUE}.py" or package == "e2lm")
+            if file.suffix in (".py", ".html") and (not file.name.startswith(CATALOGUE) or package == "e2lm")
         )
         families = {key for one in uses(repository, package) if one.kind == "word" for key in one.keys}
         unsaid += [
@@ -231,6 +237,26 @@ def test_every_message_is_said_somewhere(repository: Path) -> None:
             if not re.search(rf"""["']{re.escape(key)}["']""", sources) and key.partition(".")[0] not in families
         ]
     assert unsaid == []
+
+
+#: Japanese letters.
+JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+
+
+def test_japanese_says_all_that_english_says_with_every_value(repository: Path) -> None:
+    silent = []
+    for package, catalogue in catalogues(repository).items():
+        if package == "e2lm_demo":
+            continue
+        for key, english in catalogue._said["en"].items():
+            pieces = catalogue._said["ja"][key]
+            if {name for _, name, _ in pieces if name} != catalogue.fields[key]:
+                silent.append(f"{package}: {key}: a value is not said")
+            words = WORD.findall("".join(text for text, _, _ in english))
+            command = english[0][0].startswith("e2lm ")
+            if len(words) > 1 and not command and not JAPANESE.search("".join(text for text, _, _ in pieces)):
+                silent.append(f"{package}: {key}: not in Japanese")
+    assert silent == []
 
 
 # -- templates and the shell ----------------------------------------------------------------------------------------

@@ -8,12 +8,18 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import accumulate
+
+from e2lm.messages import filled
+from e2lm.messages import width as columns_of
 
 #: Columns of a terminal.
 WIDTH = 100
 #: A column of names is not made narrower than this.
 LEAST_NAME = 12
 _GAP = 2
+#: Where a line with full-width letters may end: behind a blank, and behind such a letter that no closing sign follows.
+_BREAK = re.compile(r"\s|[\u3000-\u9fff\uff00-\uffef](?![、。，．：；！？」』）)\]%])")
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int, width: int = WIDTH) -> list[str]:
@@ -24,11 +30,11 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int, w
     """
     columns = list(zip(head, *rows, strict=True))
     keys, numbers = columns[:names], columns[names:]
-    wide = [max(len(cell) for cell in (*_pieces(column[0]), *column[1:])) for column in numbers]
+    wide = [max(columns_of(cell) for cell in (*_pieces(column[0]), *column[1:])) for column in numbers]
     lines: list[str] = []
     for block in _blocks(wide, width - names * (LEAST_NAME + _GAP)):
         needed = sum(wide[place] + _GAP for place in block)
-        narrow = _name_widths([max(map(len, column)) for column in keys], width - needed)
+        narrow = _name_widths([max(map(columns_of, column)) for column in keys], width - needed)
         shown = [*keys, *(numbers[place] for place in block)]
         widths = [*narrow, *(wide[place] for place in block)]
         lines += [""] if lines else []
@@ -42,13 +48,32 @@ def wrapped(lines: Sequence[str], width: int = WIDTH) -> list[str]:
 
     >>> wrapped(["advice: more items", "ok"], 12)
     ['advice: more', '  items', 'ok']
+    >>> wrapped(["早い判断は当たります。"], 14)
+    ['早い判断は当た', '  ります。']
     """
     return [part for line in lines for part in _parts(line, width)]
 
 
 def _parts(line: str, width: int) -> list[str]:
     inner = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, width, subsequent_indent=inner, break_on_hyphens=False) if len(line) > width else [line]
+    if columns_of(line) <= width:
+        return [line]
+    if columns_of(line) == len(line):
+        return textwrap.wrap(line, width, subsequent_indent=inner, break_on_hyphens=False)
+    lines: list[str] = []
+    while columns_of(line) > width:
+        room = len(_head(line, width))
+        ends = [at.end() for at in _BREAK.finditer(line[: room + 1]) if len(inner) < at.end() <= room]
+        cut = ends[-1] if ends else room
+        lines.append(line[:cut].rstrip())
+        line = inner + line[cut:].lstrip()
+    return [*lines, line]
+
+
+def _head(text: str, columns: int) -> str:
+    """The longest beginning of ``text`` that has so many columns at most, a letter at least."""
+    wide = accumulate(columns_of(letter) for letter in text)
+    return text[: max(sum(one <= columns for one in wide), 1)]
 
 
 def _pieces(header: str) -> list[str]:
@@ -90,9 +115,7 @@ def _row(cells: Sequence[str], widths: Sequence[int], names: int) -> list[str]:
     lines = []
     for level in range(max(map(len, split))):
         parts = [
-            (column[level] if level < len(column) else "").ljust(width)
-            if place < names
-            else (column[level] if level < len(column) else "").rjust(width)
+            filled(column[level] if level < len(column) else "", width, right=place >= names)
             for place, (column, width) in enumerate(zip(split, widths, strict=True))
         ]
         lines.append((" " * _GAP).join(parts).rstrip())
@@ -100,15 +123,16 @@ def _row(cells: Sequence[str], widths: Sequence[int], names: int) -> list[str]:
 
 
 def _number_lines(cell: str, width: int) -> list[str]:
-    return [cell] if len(cell) <= width else _pieces(cell)
+    return [cell] if columns_of(cell) <= width else _pieces(cell)
 
 
 def _wrapped(name: str, width: int) -> list[str]:
     """The name in lines, broken behind ``_``, ``-``, ``/`` or a blank where that is in the second half of a line."""
     lines = []
-    while len(name) > width:
-        ends = [at.end() for at in re.finditer(r"[-_/,:. ]", name[:width])]
-        cut = ends[-1] if ends and ends[-1] > width / 2 else width
+    while columns_of(name) > width:
+        room = len(_head(name, width))
+        ends = [at.end() for at in re.finditer(r"[-_/,:. ]", name[:room])]
+        cut = ends[-1] if ends and ends[-1] > room / 2 else room
         lines.append(name[:cut])
         name = name[cut:]
     return [*lines, name]
