@@ -314,6 +314,8 @@ def _point_labels(chart: Chart, across: _Scale, up: _Scale) -> list[str]:
     for x, y, line in sorted(points, key=lambda point: (point[1], point[0])):
         wide = _pixels(line.label, _LETTER)
         box = _free_box(x, y, wide, taken, chart)
+        if box is None:  # a pointer reads it still
+            continue
         taken.append(box)
         base = box[3] - 3
         if abs(base - 4 - y) > _NAME_ROW / 2:
@@ -326,8 +328,8 @@ def _point_labels(chart: Chart, across: _Scale, up: _Scale) -> list[str]:
 _Box = tuple[float, float, float, float]
 
 
-def _free_box(x: float, y: float, wide: float, taken: Sequence[_Box], chart: Chart) -> _Box:
-    """The nearest place for a name that nothing else takes; the first where there is none."""
+def _free_box(x: float, y: float, wide: float, taken: Sequence[_Box], chart: Chart) -> _Box | None:
+    """The nearest place for a name that nothing else takes; None where there is none."""
     rows = sorted(range(-_MOST_ROWS, _MOST_ROWS + 1), key=abs)
     boxes = [
         (left, y + row * _NAME_ROW - 8, left + wide, y + row * _NAME_ROW + 6)
@@ -344,7 +346,7 @@ def _free_box(x: float, y: float, wide: float, taken: Sequence[_Box], chart: Cha
         for box in inside
         if not any(box[0] < r and left < box[2] and box[1] < b and top < box[3] for left, top, r, b in taken)
     )
-    return next(free, (inside or boxes)[0])
+    return next(free, None)
 
 
 def _legend_left(lines: list[Line], width: int) -> int:

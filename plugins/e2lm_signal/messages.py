@@ -48,6 +48,7 @@ say = Catalogue(
             "Curves are drawn of the first {shown} task x metric, for early decisions cannot be compared here; left "
             "out, and in the table below: {names:list}."
         ),
+        "more_names": "{count} more",
         "point": "{series}, step {step}: {value} {ends}",
         "point_in_order": "{name}, step {step} ({share:.0%}): {value:.0%} of pairs in order",
         "point_of_decisions": "{name}: decision accuracy {value:.3f}, SNR {snr:.1f}",

@@ -38,6 +38,7 @@ JAPANESE = {
         "早い判断をここでは比べられないため、曲線は最初の {shown} 組のタスクと指標について描いています。省いたものは下の表に"
         "あります：{names:list}。"
     ),
+    "more_names": "ほか {count} 組",
     "point": "{series}、ステップ {step}：{value} {ends}",
     "point_in_order": "{name}、ステップ {step}（{share:.0%}）：対の {value:.0%} が正しい順序",
     "point_of_decisions": "{name}：判断の正解率 {value:.3f}、SNR {snr:.1f}",

@@ -9,6 +9,8 @@ say = Catalogue(
     "e2lm_view",
     {
         # -- the answer
+        "sentence": "{text}.",
+        "then": "; ",
         "lead": ("{run} leads on {count} of {tasks} {tasks:plural task|tasks} beyond the interval ({names:list})"),
         "lead_more": "{run} on {count} ({names:list})",
         "lead_rest": "on the other {count} no lead is beyond it",

@@ -1,6 +1,8 @@
 """The sentences of the view in Japanese."""
 
 JAPANESE = {
+    "sentence": "{text}。",
+    "then": "。",
     "lead": "{run} が {tasks} タスクのうち {count} タスクで、区間を超えて首位です（{names:list}）",
     "lead_more": "{run} は {count} タスク（{names:list}）",
     "lead_rest": "残りの {count} タスクでは、区間を超える差はありません",

@@ -147,14 +147,16 @@ def answer(all_tasks: Sequence[Standing]) -> str:
     parts = [say("lead", run=order[0], count=len(won[order[0]]), tasks=len(compared), names=_named(won[order[0]]))]
     parts += [say("lead_more", run=run, count=len(won[run]), names=_named(won[run])) for run in order[1:]]
     rest = len(compared) - sum(map(len, won.values()))
-    return "; ".join([*parts, *([say("lead_rest", count=rest)] if rest else [])]) + "."
+    parts += [say("lead_rest", count=rest)] if rest else []
+    return say("sentence", text=say("then").join(parts))
 
 
 def _nobody(compared: Sequence[Standing]) -> str:
     known = [one for one in compared if math.isfinite(one.half) and one.half > 0]
     near = max(known or compared, key=lambda one: one.lead / one.half if known else one.lead)
     told = {"difference": f"{near.lead:.3g}", "half": f"{near.half:.3g}" if known else "?"}
-    return say("lead_none", tasks=len(compared), run=near.scores[0].run, task=near.task, **told) + "."
+    nobody = say("lead_none", tasks=len(compared), run=near.scores[0].run, task=near.task, **told)
+    return say("sentence", text=nobody)
 
 
 def _alone(all_tasks: Sequence[Standing]) -> str:
@@ -163,10 +165,10 @@ def _alone(all_tasks: Sequence[Standing]) -> str:
     at = say("after_tokens" if far.axis == "tokens" else "after_steps", count=far.scores[0].at)
     known = [one for one in all_tasks if math.isfinite(one.chance)]
     if not known:
-        return say("alone_no_chance", run=run, tasks=len(all_tasks), at=at) + "."
+        return say("sentence", text=say("alone_no_chance", run=run, tasks=len(all_tasks), at=at))
     above = [one.task for one in known if one.is_beyond]
     names = say("named", names=_named(above)) if above else ""
-    return say("alone", run=run, count=len(above), tasks=len(known), names=names, at=at) + "."
+    return say("sentence", text=say("alone", run=run, count=len(above), tasks=len(known), names=names, at=at))
 
 
 def note(all_tasks: Sequence[Standing]) -> str:

@@ -24,6 +24,7 @@ from e2lm.messages import Html, interval
 from e2lm.page import Page, drawing, figures, section, table, toggles
 from e2lm.plugin_manager import plugin_manager
 from e2lm_signal.cli.input import ScoreInput, read_input
+from e2lm_signal.cli.report_text import MOST_NAMED
 from e2lm_signal.comparison import Contender, Ranked, contender_in_time, ranked
 from e2lm_signal.curves import common_grid
 from e2lm_signal.decisions import EARLY_SHARE, FINAL_CHECKPOINTS, decision_accuracy
@@ -37,6 +38,8 @@ BILLION = 1e9
 MOST_LINES = 12
 #: Tasks x metrics whose curves are drawn; the best ones, where there are more.
 MOST_CURVES = 24
+#: Points of the chart of decisions with a name beside them; all tell it to a pointer.
+MOST_NAMES = 40
 #: Pixels of the chart in which every point carries its name.
 NAMED_WIDTH, NAMED_HEIGHT = 860, 560
 
@@ -142,7 +145,7 @@ def ordering_chart(groups: Sequence[Sequence[Curve]]) -> Chart:
 
 
 def decision_chart(contenders: Sequence[Contender]) -> Chart:
-    """Each task x metric as a point with its name: signal-to-noise ratio across, decision accuracy up."""
+    """Each task x metric as a point, the best with their names: signal-to-noise ratio across, decision accuracy up."""
     known = [one for one in contenders if math.isfinite(one.snr) and one.snr > 0]
     lines = [_decision_point(one, index) for index, one in enumerate(sorted(known, key=lambda one: -one.value))]
     chart = Chart(
@@ -162,6 +165,8 @@ def decision_chart(contenders: Sequence[Contender]) -> Chart:
 def _decision_point(one: Contender, index: int) -> Line:
     name = f"{one.task} {one.metric}"
     hover = [say("point_of_decisions", name=name, value=one.value, snr=one.snr)]
+    if index >= MOST_NAMES:  # more would cover each other
+        return Line("", [one.snr], [one.value], color=NULL_COLOR, hover=hover)
     return Line(name, [one.snr], [one.value], color=CATEGORIES[index % len(CATEGORIES)], hover=hover)
 
 
@@ -283,13 +288,19 @@ def run_plot(arguments: Namespace) -> int:
     return 0
 
 
+def _first(names: Sequence[str]) -> list[str]:
+    """A few of the names, for the tables have all."""
+    more = len(names) - MOST_NAMED
+    return [*names[:MOST_NAMED], *([say("more_names", count=more)] if more > 0 else [])]
+
+
 def _left_out(groups: Sequence[Sequence[Curve]], compared: int) -> list[str]:
     """Which tasks the charts leave out, and by what the others were chosen."""
     names = [f"{curves[0].task} {curves[0].metric}" for curves in groups]
     said = []
     if compared > MOST_LINES:
-        said.append(say("ordering_shows", shown=MOST_LINES, names=names[MOST_LINES:compared]))
+        said.append(say("ordering_shows", shown=MOST_LINES, names=_first(names[MOST_LINES:compared])))
     if len(names) > MOST_CURVES:
         by = "curves_show_best" if compared else "curves_show_first"
-        said.append(say(by, shown=MOST_CURVES, names=names[MOST_CURVES:]))
+        said.append(say(by, shown=MOST_CURVES, names=_first(names[MOST_CURVES:])))
     return said

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from e2lm.chart import svg
 from e2lm.command_line import main
-from e2lm_signal.cli.plot import curve_chart
+from e2lm_signal.cli.plot import curve_chart, decision_chart
+from e2lm_signal.comparison import Contender
 from e2lm_signal.curves import curve_of_values
 from e2lm_signal.messages import say
 from tests.pseudo_language import pseudo_language, words_outside
@@ -147,6 +149,21 @@ def test_every_point_of_decisions_carries_its_name_in_a_place_of_its_own(many_ta
     for index, (x, y, wide) in enumerate(boxes):
         assert not any(abs(y - other_y) < 12 and x < other_x + w and other_x < x + wide
                        for other_x, other_y, w in boxes[index + 1 :])  # fmt: skip
+
+
+def test_of_many_points_of_decisions_the_best_carry_names_that_do_not_cover_each_other():
+    rng = np.random.default_rng(1)
+    many = [
+        Contender(f"task{index}", "acc", ("a", "b"), np.full((2, 2), value), snr=float(rng.lognormal()))
+        for index, value in enumerate(np.round(rng.uniform(size=150), 1))
+    ]
+    chart = svg(decision_chart(many))
+    names = re.findall(r'<text class="ink over" x="([\d.]+)" y="([\d.]+)">(\w+ acc)</text>', chart)
+    assert 30 <= len(names) <= 40
+    boxes = [(float(x), float(y), len(name) * 6.6) for x, y, name in names]
+    assert not any(abs(y - v) < 12 and x < u + w and u < x + wide
+                   for index, (x, y, wide) in enumerate(boxes) for u, v, w in boxes[index + 1 :])  # fmt: skip
+    assert chart.count("<title>task") == 150
 
 
 def test_a_pointer_reads_series_step_value_and_interval_without_a_script(scores_csv, tmp_path):
