@@ -108,7 +108,9 @@ def with_tokens(scores: Scores, tokens: Callable[[float], float], series: Callab
     """The scores with ``tokens(step)`` where tokens are unknown and ``series`` says so, and in how many rows."""
     frame = scores.frame
     lacking = frame["tokens"].isna() & frame["series"].map(series).astype(bool)
-    filled = frame["tokens"].where(~lacking, frame["step"].map(tokens))
+    if not lacking.any():
+        return scores, 0
+    filled = frame["tokens"].where(~lacking, frame["step"].where(lacking).map(tokens, na_action="ignore"))
     return Scores(frame.assign(tokens=filled)), int(lacking.sum())
 
 

@@ -10,7 +10,7 @@ Shape suffixes: M series, K checkpoints, D draws.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +159,7 @@ def settling_share(curves: Sequence[Curve], rng: np.random.Generator, settled: f
     agreement_KMM = (agreement_MM(early_M, target_M) for early_M in grid.values_MK.T)
     counts_DM = redrawn_counts_DI(series, draws, rng).astype(np.float64)
     counts_DM = np.concatenate([np.ones((1, series)), counts_DM])  # the measured series themselves come first
-    accuracy_KD = np.stack([_redrawn_accuracy_D(agreement, counts_DM) for agreement in agreement_KMM])
+    accuracy_KD = _redrawn_accuracy_KD(agreement_KMM, counts_DM)
     at_D = _settled_at_D(accuracy_KD, settled)
     at, share_D = int(at_D[0]), grid.share_K[at_D[1:]]
     details = {"step": float(grid.steps_K[at]), "position": float(grid.position_K[at])}
@@ -171,12 +171,12 @@ def settling_share(curves: Sequence[Curve], rng: np.random.Generator, settled: f
     return ScoreValue(float(grid.share_K[at]), *interval, reason=reason, details=details)
 
 
-def _redrawn_accuracy_D(agreement: Values, counts_DM: Values) -> Values:
+def _redrawn_accuracy_KD(agreement_KMM: Iterable[Values], counts_DM: Values) -> Values:
     """Decision accuracy of every redraw; a series paired with its own copy does not count, nor a redraw of one."""
-    off_diagonal = agreement - np.diag(np.diag(agreement))
     pairs_D = counts_DM.sum(axis=1) ** 2 - (counts_DM**2).sum(axis=1)
-    kept_D = ((counts_DM @ off_diagonal) * counts_DM).sum(axis=1)
-    return np.where(pairs_D > 0, kept_D / np.maximum(pairs_D, 1.0), 0.0)
+    others_MM = 1.0 - np.eye(counts_DM.shape[1])
+    kept_KD = [np.einsum("dm,dm->d", counts_DM @ (agreement * others_MM), counts_DM) for agreement in agreement_KMM]
+    return np.where(pairs_D > 0, np.stack(kept_KD) / np.maximum(pairs_D, 1.0), 0.0)
 
 
 def _settled_at_D(accuracy_KD: Values, settled: float) -> NDArray[np.int64]:

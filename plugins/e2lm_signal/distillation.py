@@ -33,7 +33,7 @@ from e2lm_signal.decisions import decision_accuracy
 from e2lm_signal.item_table import ItemTable
 from e2lm_signal.official_score import official_selection_K, official_sq_D
 from e2lm_signal.signal_and_noise import last_count, late_snr
-from e2lm_signal.signal_quality import concordance_D, pair_weights_KK
+from e2lm_signal.signal_quality import concordance_D
 
 ItemValues = NDArray[np.float32]
 Method = Callable[[ItemValues, int], NDArray[np.float64]]
@@ -234,7 +234,7 @@ def measured(
     found = {
         "SNR": late_snr(mean_MK),
         "SQ": float(np.mean(official_sq_D(mean_MK[:, official_K]))),
-        "signal_quality": float(concordance_D(mean_MK, pair_weights_KK(positions_K)).mean()),
+        "signal_quality": float(concordance_D(mean_MK, positions_K).mean()),
     }
     for label, at in early.items():
         found[f"DA at {label}"] = decision_accuracy(mean_MK[:, at], target_M)

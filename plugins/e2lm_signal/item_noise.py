@@ -14,10 +14,11 @@ Shape suffixes: K checkpoints, I items, D draws.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ CLEARLY_MORE = 2.0
 MEDIAN_OF_NORMAL = 0.6745
 #: Segments of a curve whose means differ by less, in standard errors, are taken as one.
 TOLD_APART = 2.0
+#: Distances of segments that agree to so many parts of one are equal.
+TIES = 1e9
 #: Numbers drawn at once, so that they stay in the cache.
 COUNTED_AT_ONCE = 50_000
 #: Names of metrics that are shares of items.
@@ -82,7 +85,7 @@ class ItemNoise:
 
     def _of_items_DK(self, rng: np.random.Generator, draws: int) -> Values:
         if self.items_KI is None:
-            normal_DK = rng.standard_normal(size=(draws, len(self.covariance_KK)), dtype=np.float32)
+            normal_DK = _normal_DK(rng, draws, len(self.covariance_KK))
             return np.asarray(normal_DK * np.sqrt(np.diag(self.covariance_KK)), dtype=np.float64)
         if draws != DRAWS:
             return item_bootstrap_DK(self.items_KI, rng, draws)
@@ -107,6 +110,28 @@ def _seed_of(rng: np.random.Generator) -> int:
     entropy = getattr(rng.bit_generator.seed_seq, "entropy", 0)
     first = entropy[0] if isinstance(entropy, Sequence) else entropy
     return int(first or 0)
+
+
+def _normal_DK(rng: np.random.Generator, draws: int, checkpoints: int) -> NDArray[np.float32]:
+    """Standard normal numbers, not to be written to; the same stream, as all series of a task have, is drawn once."""
+    if not isinstance(rng.bit_generator, np.random.PCG64):
+        return rng.standard_normal(size=(draws, checkpoints), dtype=np.float32)
+    state = rng.bit_generator.state
+    whole = state["state"]["state"], state["state"]["inc"], state["has_uint32"], state["uinteger"]
+    normal_DK, rng.bit_generator.state = _normal_once_DK(whole, draws, checkpoints)
+    return normal_DK
+
+
+@lru_cache(maxsize=16)
+def _normal_once_DK(whole: tuple[int, int, int, int], draws: int, checkpoints: int) -> tuple[NDArray[np.float32], Any]:
+    """The numbers that a generator in this state draws, and its state after."""
+    bits = np.random.PCG64()
+    state, increment, has_half, half = whole
+    inner = {"state": state, "inc": increment}
+    before: Any = {"bit_generator": "PCG64", "state": inner, "has_uint32": has_half, "uinteger": half}
+    bits.state = before
+    normal_DK = np.random.Generator(bits).standard_normal(size=(draws, checkpoints), dtype=np.float32)
+    return normal_DK, bits.state
 
 
 @lru_cache(maxsize=2)
@@ -165,7 +190,7 @@ def curve_noise(curve: Curve, positions_K: Values) -> ItemNoise | None:
         return found
     contrast_RK = neighbour_contrasts_RK(positions_K)
     seen = float(np.median(np.abs(contrast_RK @ curve.values_K))) / MEDIAN_OF_NORMAL
-    explained = float(np.trace(contrast_RK @ covariance_KK @ contrast_RK.T)) / len(contrast_RK)
+    explained = float(((contrast_RK @ covariance_KK) * contrast_RK).sum()) / len(contrast_RK)
     if seen <= ROUNDING * float(np.abs(curve.values_K).max()):
         return found
     beyond = seen**2 > explained * (1.0 + CLEARLY_MORE * np.sqrt(2.0 * OVERLAP / len(contrast_RK)))
@@ -187,6 +212,17 @@ def neighbour_contrasts_RK(positions_K: Values) -> Values:
     at_R = np.arange(count - 2)
     contrast_RK[at_R, at_R], contrast_RK[at_R, at_R + 1], contrast_RK[at_R, at_R + 2] = before_R, -1.0, 1.0 - before_R
     return np.asarray(contrast_RK / np.sqrt((contrast_RK**2).sum(axis=1, keepdims=True)))
+
+
+def neighbour_distances_DR(values_DK: Values, positions_K: Values) -> Values:
+    """``neighbour_contrasts_RK`` of every row of values, from the three checkpoints that each is of.
+
+    >>> neighbour_distances_DR(np.array([[1.0, 0.0, 1.0]]), np.arange(3.0)).round(3).tolist()
+    [[0.816]]
+    """
+    contrast_RK = neighbour_contrasts_RK(positions_K)
+    before_R, own_R, after_R = (np.diagonal(contrast_RK, lag) for lag in (0, 1, 2))
+    return np.asarray(values_DK[:, :-2] * before_R + values_DK[:, 1:-1] * own_R + values_DK[:, 2:] * after_R)
 
 
 def _is_share(curve: Curve) -> bool:
@@ -228,7 +264,7 @@ def denoised_K(values_K: Values, positions_K: Values, covariance_KK: Values) -> 
     residual_KK = np.eye(len(values_K)) - design_K2 @ np.linalg.pinv(design_K2)
     deviation_K = residual_KK @ values_K
     squared = float(deviation_K @ deviation_K)
-    noise = float(np.trace(residual_KK @ covariance_KK))
+    noise = float((residual_KK * covariance_KK).sum())
     shrink = np.sqrt(max(0.0, 1.0 - noise / squared)) if squared > 0 else 0.0
     return np.asarray(values_K - deviation_K + shrink * deviation_K)
 
@@ -241,19 +277,31 @@ def in_segments_K(values_K: Values, variance_K: Values) -> Values:
     >>> in_segments_K(np.array([1.0, 1.2, 1.1, 5.0]), np.full(4, 0.01)).round(6).tolist()
     [1.1, 1.1, 1.1, 5.0]
     """
-    mean_S = values_K.astype(np.float64)
-    spread = float(np.ptp(mean_S))
+    spread = float(np.ptp(values_K))
     if spread == 0.0:
-        return mean_S
-    weight_S = 1.0 / np.maximum(variance_K / spread / spread, ROUNDING**2)
-    ends_S = np.arange(1, len(values_K) + 1)
-    while len(mean_S) > 1:
-        apart_S = np.abs(np.diff(mean_S)) / spread / np.sqrt(1.0 / weight_S[:-1] + 1.0 / weight_S[1:])
-        at = int(apart_S.round(9).argmin())  # of equal ones the first, whatever rounding made of them
-        if apart_S[at] > TOLD_APART + 1e-9:
+        return values_K.astype(np.float64)
+    mean_S: list[float] = values_K.astype(np.float64).tolist()
+    weight_S: list[float] = (1.0 / np.maximum(variance_K / spread / spread, ROUNDING**2)).tolist()
+    length_S = [1] * len(mean_S)
+
+    def apart(at: int) -> float:
+        errors = sum(1.0 / one if one else math.inf for one in weight_S[at : at + 2])
+        return abs(mean_S[at + 1] - mean_S[at]) / spread / math.sqrt(errors)
+
+    def rounded(at: int) -> float:
+        return round(apart(at) * TIES) / TIES
+
+    apart_S = [rounded(at) for at in range(len(mean_S) - 1)]
+    while apart_S:
+        at = apart_S.index(min(apart_S))  # of equal ones the first, whatever rounding made of them
+        if apart(at) > TOLD_APART + 1e-9:
             break
-        both = weight_S[at] + weight_S[at + 1]
-        mean_S[at + 1] = (mean_S[at] * weight_S[at] + mean_S[at + 1] * weight_S[at + 1]) / both
-        weight_S[at + 1] = both
-        mean_S, weight_S, ends_S = np.delete(mean_S, at), np.delete(weight_S, at), np.delete(ends_S, at)
-    return np.repeat(mean_S, np.diff(ends_S, prepend=0))
+        first, second = weight_S[at : at + 2]
+        share = (mean_S[at] * first + mean_S[at + 1] * second) / (first + second) if first + second else mean_S[at]
+        mean_S[at : at + 2], weight_S[at : at + 2], length_S[at : at + 2] = (
+            [share], [first + second], [length_S[at] + length_S[at + 1]],
+        )  # fmt: skip
+        del apart_S[at]
+        for near in range(max(at - 1, 0), min(at + 1, len(apart_S))):
+            apart_S[near] = rounded(near)
+    return np.repeat(mean_S, length_S)

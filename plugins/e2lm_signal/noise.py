@@ -40,7 +40,7 @@ from e2lm import Curve, SignalScore, UserError
 from e2lm.arrays import Values
 from e2lm.interval import Interval, normal_quantile, ratio_interval, redrawn_DI
 from e2lm_signal.curves import axis_K
-from e2lm_signal.item_noise import DRAWS, ROUNDING, neighbour_contrasts_RK
+from e2lm_signal.item_noise import DRAWS, ROUNDING, neighbour_distances_DR
 from e2lm_signal.item_table import ItemTable
 from e2lm_signal.resampled_score import resampled
 
@@ -162,7 +162,7 @@ def detrended_noise_D(values_DK: Values, positions_K: Values) -> Values:
     """
     if len(positions_K) < 3:
         return np.full(len(values_DK), np.nan)
-    noise_D = np.sqrt(((values_DK @ neighbour_contrasts_RK(positions_K).T) ** 2).mean(axis=1))
+    noise_D = np.sqrt((neighbour_distances_DR(values_DK, positions_K) ** 2).mean(axis=1))
     return np.where(noise_D <= ROUNDING * np.abs(values_DK).max(axis=1), 0.0, noise_D)
 
 

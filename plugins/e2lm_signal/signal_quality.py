@@ -43,29 +43,39 @@ from e2lm_signal.item_noise import UNKNOWN, ItemNoise, curve_noise, denoised_K, 
 from e2lm_signal.trend_p_value import TrendTest, trend_test
 
 
-def pair_weights_KK(positions_K: Values) -> Values:
-    """The weight of every pair i < j of checkpoints; all sum to 1, 0 elsewhere.
+def concordance_D(values_DK: NDArray[np.floating[Any]], positions_K: Values) -> Values:
+    """``Q`` of every row at ``positions_K``; NaN where a value is.
 
-    >>> pair_weights_KK(np.array([0.0, 1.0, 2.0])).round(3).tolist()
-    [[0.0, 0.333, 0.333], [0.0, 0.0, 0.333], [0.0, 0.0, 0.0]]
-    """
-    weights_K = trapezoid_weights_K(positions_K)
-    distance_KK = np.triu(positions_K[None, :] - positions_K[:, None], 1)
-    weight_KK = weights_K[:, None] * weights_K[None, :] * distance_KK
-    return np.asarray(weight_KK / weight_KK.sum())
+    In order of value, each checkpoint is held against all lower ones at once, by running sums of ``w`` and ``w x``.
 
-
-def concordance_D(values_DK: NDArray[np.floating[Any]], weight_KK: Values) -> Values:
-    """``Q`` of every row.
-
-    >>> concordance_D(np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 2.0]]), pair_weights_KK(np.arange(3.0))).round(3).tolist()
+    >>> concordance_D(np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 2.0]]), np.arange(3.0)).round(3).tolist()
     [1.0, -0.667]
     """
-    quality_D = np.zeros(len(values_DK))
-    for lag in range(1, values_DK.shape[1]):
-        sign_DP = np.sign(values_DK[:, lag:] - values_DK[:, :-lag])
-        quality_D += sign_DP @ np.diagonal(weight_KK, lag).astype(values_DK.dtype)
-    return np.clip(quality_D, -1.0, 1.0)  # weights sum to 1 up to rounding
+    weights_K = trapezoid_weights_K(positions_K)
+    moments_K = weights_K * positions_K
+    order_DK = np.argsort(values_DK, axis=1)
+    sorted_DK = np.take_along_axis(values_DK, order_DK, axis=1)
+    tied_DK = sorted_DK[:, 1:] == sorted_DK[:, :-1]
+    first_DK = _first_of_ties_DK(tied_DK) if tied_DK.any() else None
+    whole = float(_risen_D(weights_K[None], moments_K[None], None)[0])
+    quality_D = _risen_D(weights_K[order_DK], moments_K[order_DK], first_DK) / whole
+    return np.where(np.isnan(sorted_DK[:, -1]), np.nan, np.clip(quality_D, -1.0, 1.0))  # 1 up to rounding
+
+
+def _first_of_ties_DK(tied_DK: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Where the run of equal values begins that each sorted value is in."""
+    begins_DK = np.where(tied_DK, 0, np.arange(1, tied_DK.shape[1] + 1))
+    return np.maximum.accumulate(np.pad(begins_DK, ((0, 0), (1, 0))), axis=1)
+
+
+def _risen_D(weights_DK: Values, moments_DK: Values, first_DK: NDArray[np.int64] | None) -> Values:
+    """The sum over pairs of ``w_i w_j (x_j - x_i)``, i lower in value than j, of rows in order of value."""
+    below_DK, moments_below_DK = (np.cumsum(one_DK, axis=1) - one_DK for one_DK in (weights_DK, moments_DK))
+    if first_DK is not None:
+        below_DK = np.take_along_axis(below_DK, first_DK, axis=1)
+        moments_below_DK = np.take_along_axis(moments_below_DK, first_DK, axis=1)
+    up_D = np.einsum("dk,dk->d", moments_DK, below_DK)
+    return np.asarray(up_D - np.einsum("dk,dk->d", weights_DK, moments_below_DK))
 
 
 LEAST_CHECKPOINTS = 4
@@ -124,7 +134,7 @@ def signal_quality(curve: Curve, rng: np.random.Generator, axis: Axis = "tokens"
         remarks.append("all values are equal" if constant else "no value is above chance")
         return ScoreValue(0.0, p=test.p, reason="; ".join(remarks), details=details)
     positions_K = axis_K(curve, axis)
-    value = float(concordance_D(values_K[None], pair_weights_KK(positions_K))[0])
+    value = float(concordance_D(values_K[None], positions_K)[0])
     if value < 0:
         remarks.append("falls more than it rises")
     noise = curve_noise(curve, positions_K)
@@ -153,7 +163,7 @@ def _interval(
     in_line_K = denoised_K(curve.values_K, positions_K, covariance_KK)
     truth_K = (in_line_K + in_segments_K(curve.values_K, noise.variance_K)) / 2.0
     redrawn_DK = rising_above_chance(curve, truth_K + noise.draws_DK(rng))
-    quality_D = concordance_D(redrawn_DK, pair_weights_KK(positions_K))
+    quality_D = concordance_D(redrawn_DK, positions_K)
     return recentred_interval(value, quality_D).holding(value).within(-1.0, 1.0)
 
 

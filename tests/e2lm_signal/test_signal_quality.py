@@ -4,8 +4,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import erf, ndtri
 
-from e2lm_signal.curves import curve_of_values
-from e2lm_signal.signal_quality import pair_weights_KK, signal_quality, signal_quality_scores
+from e2lm_signal.curves import curve_of_values, trapezoid_weights_K
+from e2lm_signal.signal_quality import concordance_D, signal_quality, signal_quality_scores
 from tests.e2lm_signal.simulated_curves import logistic
 
 
@@ -161,6 +161,36 @@ def test_permuting_equal_values_changes_nothing(values, random):
 def test_the_name_of_the_series_changes_nothing():
     values = [0.1, 0.3, 0.2, 0.4, 0.4, 0.5]
     assert quality(values, series="a") == quality(values, series="b")
+
+
+# -- against the definition, pair by pair --------------------------------------------------------------------------
+
+
+def pair_weights_KK(positions_K):
+    """The weight of every pair i < j of checkpoints; all sum to 1, 0 elsewhere."""
+    weights_K = trapezoid_weights_K(positions_K)
+    distance_KK = np.triu(positions_K[None, :] - positions_K[:, None], 1)
+    weight_KK = weights_K[:, None] * weights_K[None, :] * distance_KK
+    return weight_KK / weight_KK.sum()
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("levels", [2, 5, 0])
+def test_running_sums_are_the_sum_over_pairs_ties_included(kind, levels):
+    rng = np.random.default_rng(levels)
+    for count in (2, 3, 4, 14, 100):
+        positions_K = np.cumsum(rng.uniform(0.01, 1.0, size=count))
+        values_DK = rng.integers(levels, size=(60, count)) if levels else rng.normal(size=(60, count))
+        values_DK = values_DK.astype(kind)
+        sign_DKK = np.sign(values_DK[:, None, :] - values_DK[:, :, None])
+        pairs_D = (sign_DKK * pair_weights_KK(positions_K)).sum(axis=(1, 2))
+        assert concordance_D(values_DK, positions_K) == pytest.approx(pairs_D, abs=1e-12)
+
+
+def test_a_value_that_is_no_number_has_no_concordance():
+    found = concordance_D(np.array([[0.1, np.nan, 0.3], [0.1, 0.2, 0.3]]), np.arange(3.0))
+    assert np.isnan(found).tolist() == [True, False]
+    assert found[1] == 1.0
 
 
 # -- the same curve seen through more checkpoints ------------------------------------------------------------------

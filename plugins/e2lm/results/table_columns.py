@@ -253,7 +253,9 @@ def _numbers(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
         if name in ("params", "params_active"):
             changed[name] = _amounts(frame[name], path, notes)
         elif not pd.api.types.is_numeric_dtype(frame[name].dtype):
-            changed[name] = [number_in(cell, name, path) for cell in frame[name]]
+            cells = frame[name].tolist()
+            known = {cell: number_in(cell, name, path) for cell in dict.fromkeys(cells)}
+            changed[name] = [known[cell] for cell in cells]
     texts = {name: frame[name].astype(str) for name in ("series", "task", "metric") if name in frame}
     return frame.assign(**changed, **texts)
 
