@@ -408,20 +408,22 @@ class TrajectoryMerge(MergeStrategy):
             return None
         weights_K = self.weigh(self.places(checkpoints_K, parameters), parameters)
         taken = [one for one, weight in zip(checkpoints_K, weights_K, strict=True) if weight]
-        tokens = [one.tokens or 0 for one in taken]
-        known = all(left < right for left, right in pairwise(tokens))
+        tokens = [one.tokens for one in taken if one.tokens is not None]
+        known = len(tokens) == len(taken) and all(left < right for left, right in pairwise(tokens))
+        counts = tokens if known else [one.step for one in taken]
         stretches = [
-            (right.step - left.step, (right.tokens or 0) - (left.tokens or 0)) for left, right in pairwise(taken)
+            (right.step - left.step, after - before)
+            for (left, right), (before, after) in zip(pairwise(taken), pairwise(counts), strict=True)
         ]
         if over == "checkpoints":
-            uneven = [float(tokens if known else steps) for steps, tokens in stretches]
+            uneven = [float(length) for _, length in stretches]
         else:
-            uneven = [tokens / steps for steps, tokens in stretches] if known else []
+            uneven = [length / steps for steps, length in stretches] if known else []
         if len(uneven) < 2 or max(uneven) <= UNEVEN * min(uneven):
             return None
         place = f"steps {taken[0].step} to {taken[-1].step}"
         if over == "steps":
-            return f"{self.name}: steps of {place} are of unequal tokens; over: tokens weighs them by these"
+            return f"{self.name}: {place} are of unequal tokens; over: tokens weighs them by these"
         way = "tokens" if known else "steps"
         return f"{self.name} counts the checkpoints of {place}, which lie unevenly; over: {way} weighs them by {way}"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from e2lm.answer import Answer
-from e2lm.argument import COUNT, folder_to_write
+from e2lm.argument import COUNT, file_to_write, folder_to_write
 from e2lm.command import Action, Command, CommandParser
 from e2lm.errors import UserError, nearest_names
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from e2lm_merge.plan.recipe import Recipe
 
 BYTES_PER_MB = 1_000_000
+
+#: The strategy whose search has a page.
+PICTURED = "hi_merging"
 
 
 def _configure(parser: CommandParser) -> None:
@@ -33,6 +36,12 @@ def _configure(parser: CommandParser) -> None:
     parser.add_argument("--threads", type=COUNT, default=2, help="threads (default 2); the result is the same")
     parser.add_argument("--shard-size", type=COUNT, default=None, metavar="MB", help="largest file, in MB")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--page",
+        type=file_to_write,
+        metavar="FILE.html",
+        help="draw the conflicts that hi_merging finds, layer by layer",
+    )
 
 
 def _configure_allow(parser: CommandParser) -> None:
@@ -79,6 +88,7 @@ def run_merge(options: Namespace) -> Answer:
     searched: dict[str, Any] = {}
     with _named_after(options.config):
         strategy = find_strategy(recipe.merge_method)
+        _check_page(options.page, strategy.name)
         if isinstance(strategy, ScoredMerge):
             search = strategy.search(recipe.model_dump(mode="json"), options.config.parent)
             searched = {"strategy": strategy.name, "cost": dict(search.cost)}
@@ -91,10 +101,28 @@ def run_merge(options: Namespace) -> Answer:
                 print(words)
             found, searched["selection"] = search.run(options.quiet or options.json)
             recipe = recipe_from_data(dict(found), strategy.name)
+            _write_page(options, searched["selection"])
         plan = plan_merge(recipe, options.config.parent)
         check_whole_numbers(plan)
     tell(plan.findings)
     return _merge(plan, options, searched)
+
+
+def _check_page(page: Path | None, strategy: str) -> None:
+    if page is not None and page.suffix.lower() != ".html":
+        raise UserError(f"--page {page}: give a file that ends in .html")
+    if page is not None and strategy != PICTURED:
+        raise UserError(
+            f"--page: it shows conflicts between layers, which {PICTURED!r} finds and {strategy!r} does not"
+        )
+
+
+def _write_page(options: Namespace, report: Mapping[str, Any]) -> None:
+    from e2lm.atomic_file import write_text
+    from e2lm_merge.search.conflict_page import conflict_page
+
+    if options.page is not None:
+        write_text(options.page, conflict_page(report, float(report["z"]), options.config))
 
 
 @contextmanager

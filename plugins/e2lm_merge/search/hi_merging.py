@@ -52,7 +52,8 @@ class HiOptions:
 
     combine: whether θ_G and the result add the models' differences or average them (the authors' scripts do both).
     partial_target: ``harmful`` prunes the difference that makes another task suffer, ``harmed`` the sufferer's own.
-    layer_density_of: the second pruning keeps its share of what was ``kept`` by the first, or of the ``whole`` tensor.
+    layer_density_of: the second pruning keeps its share of the ``whole`` tensor, as the paper's p is a share of the
+    difference's parameters (5 % where the first keeps 10 %), or of what was ``kept`` by the first (0.5 %).
     contribution_unit: contributions of tasks in different metrics compare as shares of their ``gain`` over the base.
     recompute: γ of the layers left is taken anew after each change (iterative reading), or once.
     z: a γ up to z standard errors is no conflict. layer_factor: "half" of the model-wise density and scale.
@@ -60,7 +61,7 @@ class HiOptions:
 
     combine: Literal["sum", "average"] = "sum"
     partial_target: Literal["harmful", "harmed"] = "harmful"
-    layer_density_of: Literal["kept", "whole"] = "kept"
+    layer_density_of: Literal["kept", "whole"] = "whole"
     contribution_unit: Literal["gain", "raw"] = "gain"
     recompute: bool = False
     z: float = 1.0
@@ -285,7 +286,7 @@ def search_hi_merging(config: Mapping[str, Any], near: Path) -> CandidateSearch:
 
             chosen = _searched(counted, shares, layers) if search else shares
             outcome = HiMerging(counted, chosen, layers, options).run()
-        report = _hi_report(outcome, prober, scoring, [entry.model for entry in models])
+        report = {"z": options.z, **_hi_report(outcome, prober, scoring, [entry.model for entry in models])}
         return hi_recipe(plan, outcome.mix).model_dump(mode="json"), report
 
     return CandidateSearch(cost, run)
@@ -399,7 +400,7 @@ def hi_merging_strategies() -> list[MergeStrategy]:
                 "trim_scope": MergeParameter("tensor", choices=("tensor", "global")),
                 "combine": MergeParameter("sum", choices=("sum", "average")),
                 "partial_target": MergeParameter("harmful", choices=("harmful", "harmed")),
-                "layer_density_of": MergeParameter("kept", choices=("kept", "whole")),
+                "layer_density_of": MergeParameter("whole", choices=("kept", "whole")),
                 "contribution_unit": MergeParameter("gain", choices=("gain", "raw")),
                 "recompute": MergeParameter(False),
                 "z": MergeParameter(1.0),

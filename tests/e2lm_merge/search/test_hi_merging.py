@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from safetensors.torch import load_file
 
 from e2lm.command_line import main
 from e2lm_merge.output.in_memory import merged_tensors
-from e2lm_merge.plan.merge_plan import plan_merge
+from e2lm_merge.plan.merge_plan import find_strategy, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
+from e2lm_merge.search.conflict_page import conflict_page
 from e2lm_merge.search.hi_merging import HiMerging, HiOptions, hi_cost, verdict_table
 from e2lm_merge.search.items import (
     paired_error,
@@ -23,6 +25,7 @@ from e2lm_merge.search.items import (
 from e2lm_merge.search.layers import OUTSIDE, LayerMix, Share
 
 ITEMS = 200
+OPTIONS = [one.name for one in fields(HiOptions)]
 LAYERS = 4
 SHARES = (Share(0.4, 0.8), Share(0.4, 0.8))
 
@@ -69,10 +72,10 @@ def test_planted_conflicts_of_all_three_kinds_are_found_and_settled() -> None:
     assert cases == {0: "severe", 1: "partial", 2: "none", 3: "none"}
     # Severe: only the difference with the larger contribution stays.
     assert [share.weight for share in outcome.mix.shares[0]] == [0.0, 0.8]
-    # Partial: task 0 suffers, so model 1 is the harmful one; half of 0.4 of what was kept, half of 0.8 on top.
+    # Partial: task 0 suffers, so model 1 is the harmful one; half of its 0.4 of the tensor, half of 0.8 on top.
     harmed, harmful = outcome.mix.shares[1]
     assert harmed == SHARES[0]
-    assert harmful.density == pytest.approx(0.4 * 0.2)
+    assert harmful.density == pytest.approx(0.2)
     assert harmful.weight == pytest.approx(0.8 * 0.4)
     assert outcome.mix.shares[2] == outcome.mix.shares[3] == outcome.mix.shares[OUTSIDE] == SHARES
 
@@ -141,9 +144,20 @@ def test_the_options_for_a_partial_conflict() -> None:
     harmed = HiMerging(planted(), SHARES, LAYERS, HiOptions(partial_target="harmed")).run()
     assert harmed.mix.shares[1][0].weight < SHARES[0].weight
     assert harmed.mix.shares[1][1] == SHARES[1]
-    whole = HiMerging(planted(), SHARES, LAYERS, HiOptions(layer_density_of="whole", layer_factor=0.25)).run()
-    assert whole.mix.shares[1][1].density == pytest.approx(0.25 * 0.4)
-    assert whole.mix.shares[1][1].weight == pytest.approx(0.8 * 0.25 * 0.8)
+    quarter = HiMerging(planted(), SHARES, LAYERS, HiOptions(layer_factor=0.25)).run()
+    assert quarter.mix.shares[1][1].density == pytest.approx(0.25 * 0.4)
+    assert quarter.mix.shares[1][1].weight == pytest.approx(0.8 * 0.25 * 0.8)
+    kept = HiMerging(planted(), SHARES, LAYERS, HiOptions(layer_density_of="kept")).run()
+    assert kept.mix.shares[1][1].density == pytest.approx(0.5 * 0.4 * 0.4)
+
+
+def test_the_papers_own_numbers_come_out_of_the_defaults() -> None:
+    """P = 0.1, s = 0.9, and half of both for the layer: 5 % of its numbers, times 0.45 on top of 0.9."""
+    defaults = find_strategy("hi_merging")
+    share = Share(float(defaults.model_defaults["density"]), float(defaults.model_defaults["weight"]))
+    options = HiOptions(**{name: value for name, value in defaults.defaults.items() if name in OPTIONS})
+    harmful = HiMerging(planted(), (share, share), LAYERS, options).run().mix.shares[1][1]
+    assert (harmful.density, harmful.weight) == (pytest.approx(0.05), pytest.approx(0.9 * 0.45))
 
 
 def test_contributions_compare_as_shares_of_each_tasks_gain() -> None:
@@ -220,7 +234,9 @@ def test_the_command_runs_hi_merging_whole(
     assert main(["merge", str(config), str(tmp_path / "out"), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "evaluations" in said
-    assert main(["merge", str(config), str(tmp_path / "out"), "--json"]) == 0
+    page = tmp_path / "conflicts.html"
+    assert main(["merge", str(config), str(tmp_path / "out"), "--json", "--page", str(page)]) == 0
+    _check_page(page.read_text(), tunes)
     report = json.loads(capsys.readouterr().out)
     details = report["selection"]
     assert details["evaluations"] <= report["cost"]["worst_case_total"]
@@ -230,6 +246,49 @@ def test_the_command_runs_hi_merging_whole(
     record = json.loads((tmp_path / "out" / "merge.json").read_text())
     again = merged_tensors(plan_merge(recipe_from_data(record["recipe"], "t")))
     assert all(torch.equal(stored[name], again[name]) for name in stored)
+
+
+def _check_page(html: str, tunes: list[str]) -> None:
+    assert html.count("<svg") == 2
+    assert html.count('class="band"') + html.count("<polygon") + html.count("fill-opacity") >= 2
+    assert "Of 2 layers, " in html
+    assert all(Path(tune).name in html for tune in tunes)
+    assert "standard errors" in html or "standard error" in html
+
+
+def test_a_page_is_refused_before_any_work_where_it_would_be_empty(
+    models: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "m.yml"
+    config.write_text(json.dumps({"merge_method": "linear", "models": [{"model": one} for one in models(1)]}))
+    for file, message in (
+        ("page.html", "which 'hi_merging' finds and 'linear' does not"),
+        ("page.txt", "ends in .html"),
+    ):
+        assert main(["merge", str(config), str(tmp_path / "out"), "--page", str(tmp_path / file)]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_says_whom_a_conflict_harmed_and_what_the_merge_came_to_elsewhere() -> None:
+    interval = {"mean": -1.5, "low": -1.6, "high": -1.4}
+    gains = {"a/x": {"mean": 0.2, "low": 0.1, "high": 0.3}, "b/y": {"mean": -0.2, "low": -0.3, "high": -0.1}}
+    outcome = HiMerging(planted(), SHARES, LAYERS, HiOptions(contribution_unit="raw")).run()
+    report = {
+        "unit": "nats per byte, higher is better",
+        "evaluations": outcome.evaluations,
+        "layers": verdict_table(outcome.verdicts, list(gains)),
+        "reported": [
+            {"task_of": label, "base": interval, "own_model": interval, "merged": interval,
+             "merged_minus_own_model": gain, "items": {"selection": 5, "report": 7}}
+            for label, gain in gains.items()
+        ],
+    }  # fmt: skip
+    html = conflict_page(report, 1.0, Path("hi.yml"))
+    assert "Of 4 layers, 1 conflict severely (one difference was kept), 1 in part" in html
+    assert "On 7 items of x that took no part in this, the merge is better than the fine-tune alone by 0.2000" in html
+    assert "the merge is worse than the fine-tune alone by 0.2000 (0.1000 to 0.3000)" in html
+    assert html == conflict_page(report, 1.0, Path("hi.yml"))
 
 
 def test_hi_merging_needs_items_for_every_model(scored_models: tuple[list[str], list[str]], tmp_path: Path) -> None:
