@@ -181,7 +181,8 @@ def look_at_all(merges: Sequence[TensorMerge]) -> Any:
     if look is None:
         return None
     workspace = Workspace()
-    return look([BlockWalk(merge, workspace) for merge in merges if merge.dtype not in EXACT_BYTES])
+    floats = [merge for merge in merges if merge.dtype not in EXACT_BYTES]
+    return look([BlockWalk(one, workspace) for one in floats if isinstance(one.strategy, FunctionMerge)])
 
 
 def _copy_exact(merge: TensorMerge, sink: Sink, hashers: tuple[xxhash.xxh3_128, ...]) -> None:

@@ -15,6 +15,7 @@ from e2lm_merge.numbers.blocks import TensorMerge
 from e2lm_merge.numbers.formats import EXACT_BYTES, FLOAT_BYTES, ONLY_READ
 from e2lm_merge.numbers.stored import OpenFiles, StoredNumbers
 from e2lm_merge.numbers.tensor_merge import agreed_numbers
+from e2lm_merge.plan.backbone import heads_beside_backbone, tie_beside
 from e2lm_merge.plan.compatibility import ModelFinding, compare_models
 from e2lm_merge.plan.output_config import LayerOrigin, output_config
 from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, stack_of, with_layer
@@ -201,10 +202,15 @@ class _MergePlanner:
         recipe, strategy = self.recipe, self.strategy
         slices, models, donor, findings = self.opened_models()
         _refuse_errors([one for one in findings if one.check not in TOLD_BY_SHAPES])
-        tie = decided_tie(models, recipe.tied_embeddings)
+        heads = heads_beside_backbone(models, donor) if recipe.backbone_only else None
+        tie = (
+            decided_tie(models, recipe.tied_embeddings) if heads is None else tie_beside(heads, recipe.tied_embeddings)
+        )
         self._check_tensors(models, tie)
         self.vocabulary = self._vocabulary(models, donor)
         merges = self._merges(slices, tie)
+        if heads is not None:
+            merges += heads.merges(self.files, find_strategy("passthrough"), recipe.output_type, recipe.seed)
         _refuse_errors(findings)
         kinds = {merge.dtype for merge in merges if merge.dtype in FLOAT_BYTES}
         origins = [one.origin(offset) for one in slices for offset in range(one.count)] if recipe.slices else None

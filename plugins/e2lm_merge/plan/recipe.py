@@ -1,8 +1,8 @@
 """Recipe: what is merged and how, as mergekit's YAML says it, and stricter.
 
 Beyond mergekit's keys there are ``seed``, ``donor`` (whose config and tokenizer are taken), ``tied_embeddings``,
-``allow_nonfinite``, ``allow_pickle``, ``allow`` (checks of models beside each other that may fail), ``series`` with
-``steps`` (the checkpoints of a run instead of ``models``) and ``score``.
+``allow_nonfinite``, ``allow_pickle``, ``allow`` (checks of models beside each other that may fail), ``backbone_only``
+(heads are the donor's), ``series`` with ``steps`` (the checkpoints of a run instead of ``models``) and ``score``.
 """
 
 from __future__ import annotations
@@ -152,6 +152,7 @@ class Recipe(Noun):
     tied_embeddings: Literal["tie", "untie"] | None = None
     allow_nonfinite: bool = False
     allow_pickle: bool = False
+    backbone_only: bool = False
     allow: tuple[AllowedCheck, ...] = ()
     score: RecipeScore | None = None
 
@@ -164,6 +165,10 @@ class Recipe(Noun):
             raise ValueError("steps choose among the checkpoints of a series; give series too")
         if self.tokenizer_source is not None and self.tokenizer is not None:
             raise ValueError("tokenizer_source and tokenizer say the same; give one of them")
+        if self.backbone_only and (self.slices or self.vocabulary is not None):
+            raise ValueError(
+                "backbone_only takes the heads of the donor as they are: neither with slices nor a tokenizer"
+            )
         if self.slices and not any(one.count for one in self.slices):
             raise ValueError("no slice has a layer; widen a layer_range")
         return self

@@ -264,6 +264,8 @@ SEARCH_GRID = tuple(round(0.1 * index, 1) for index in range(1, 11))
 def search_hi_merging(config: Mapping[str, Any], near: Path) -> CandidateSearch:
     """The conflicts of the models in ``config``, layer by layer; comes to a ``prune_scale`` merge by layers."""
     recipe = recipe_from_data(config, "config")
+    if recipe.backbone_only:
+        raise UserError("backbone_only: Hi-Merging scores merges, and scores need one head; merge models with one head")
     shares, shared = _settings(recipe)
     scope, search = shared.pop("trim_scope"), bool(shared.pop("search"))
     options = HiOptions(**shared)
