@@ -41,6 +41,9 @@ TIED_PAIRS = (
     ("embed_out.weight", "gpt_neox.embed_in.weight"),
 )
 
+#: First parts of the names of heads of other tasks; those of language models say "head" themselves, but for NeoX's.
+HEADS = ("score", "classifier", "qa_outputs", "embed_out", "cls", "pooler", "summary")
+
 GGUF = ".gguf"
 NO_GGUF = (
     "GGUF holds quantised numbers, which are not merged; merge the safetensors it was made from and convert that, "
@@ -436,15 +439,23 @@ def same_tensors(models: Sequence[ModelSource], ignored: frozenset[str]) -> None
             continue
         if names - own:
             name = min(names - own)
+            heads = _differ_in_heads(names ^ own)
             raise UserError(
                 f"{model.label}: tensor {name!r} is missing; {first.label} has it ({len(names - own)} such). "
-                + nearest_names(name, own - names or own)
+                + (heads or nearest_names(name, own - names or own))
             )
         name = min(own - names)
         raise UserError(
             f"{model.label}: tensor {name!r} is extra; {first.label} lacks it ({len(own - names)} such); "
-            "merge models of one architecture"
+            + (_differ_in_heads(names ^ own) or "merge models of one architecture")
         )
+
+
+def _differ_in_heads(names: set[str]) -> str:
+    """What to do where models differ in ``names`` alone, all of them those of heads."""
+    firsts = {name.partition(".")[0] for name in names}
+    is_heads = all("head" in first or first in HEADS for first in firsts)
+    return "where heads alone differ, say backbone_only: true, and the donor's is taken" if is_heads else ""
 
 
 @dataclass(frozen=True, slots=True)
