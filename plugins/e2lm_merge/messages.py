@@ -1,4 +1,4 @@
-"""The sentences of the page of conflicts, in English; a translation is the third argument of its ``Catalogue``."""
+"""The sentences of the page of conflicts, in English and Japanese."""
 
 from __future__ import annotations
 
@@ -42,5 +42,44 @@ say = Catalogue(
         "difference": "merge less fine-tune",
         "value": "{mean:.4f} [{low:.4f}, {high:.4f}]",
         "made": "{evaluations} evaluations; scores are {unit}. e2lm merge {config}.",
+    },
+    {
+        "ja": {
+            "heading": "これらのモデルはどこで衝突しますか。",
+            "answer": (
+                "{layers} 層のうち、{severe} 層で深刻な衝突があり(差分を一つだけ残しました)、{partial} 層で部分的な衝突があり"
+                "(差分を刈り込みました)、{none} 層では標準誤差の {z:g} 倍を超える衝突はありません。"
+            ),
+            "after": "選択に使わなかった {task} の {items} 項目では、マージは{words}。",
+            "better": "単独のファインチューンより {gain:.4f} 良い({low:.4f}～{high:.4f})",
+            "worse": "単独のファインチューンより {loss:.4f} 悪い({low:.4f}～{high:.4f})",
+            "open": "単独のファインチューンと区別できません({low:+.4f}～{high:+.4f})",
+            "conflict_title": "γ:層の単独での寄与とマージ内での寄与の差",
+            "layer": "層",
+            "conflict_axis": "γ({unit})",
+            "conflict_description": "各層・各タスクの γ と、項目についての 95 % 区間",
+            "no_conflict": "衝突なし",
+            "bands": "帯は項目ごとに対にした 95 % 区間です。0 より上では、その層の他のモデルがタスクを損ないます。",
+            "contribution_title": "層のタスクへの寄与(比較に使った値)",
+            "contribution_axis": "寄与",
+            "layers": "層(処理した順)",
+            "order": "順",
+            "what": "衝突",
+            "gamma_of": "{task} の γ",
+            "changed": "変更",
+            "nothing": "なし",
+            "with_error": "{gamma:+.5f} [± {half:.5f}]",
+            "case.severe": "深刻",
+            "case.partial": "部分的",
+            "case.none": "なし",
+            "reported": "何も選択しなかった項目での結果",
+            "task": "タスク",
+            "base": "ベース",
+            "own": "ファインチューン",
+            "merged": "マージ",
+            "difference": "マージとファインチューンの差",
+            "value": "{mean:.4f} [{low:.4f}, {high:.4f}]",
+            "made": "評価 {evaluations} 回。スコアは {unit}。e2lm merge {config}。",
+        }
     },
 )
