@@ -12,7 +12,7 @@ import pytest
 
 from e2lm import UserError
 from e2lm.command import Command
-from e2lm.command_line import _command
+from e2lm.command_line import EVERYWHERE, _command
 from e2lm.plugin_manager import plugin_manager
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def shown(commands: Callable[[str], Iterator[str]]) -> list[tuple[str, str]]:
 def parsed(line: str) -> None:
     """Raise a :class:`UserError` unless ``line`` is a command with options that exist."""
     words = shlex.split(line)[1:]
-    while words and words[0] == "--plugin":
+    while words and words[0] in EVERYWHERE:
         words = words[2:]
     if words[0] in ("--help", "--version", "help"):
         return
