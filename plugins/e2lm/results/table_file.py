@@ -58,7 +58,8 @@ def is_table(path: Path) -> bool:
 def read_frame(path: Path) -> pd.DataFrame:
     """The table at ``path`` by its ending, CSV as text (``007``, ``None``); separators are found out, names stripped.
 
-    A :class:`UserError` for a damaged file, and for two columns of one name.
+    Decimal commas become points where semicolons or tabs stand between cells. A :class:`UserError` for a damaged file,
+    for two columns of one name, and for commas that may mean either.
     """
     try:
         frame = _read(path)
@@ -68,7 +69,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise UserError(f"{path}: two columns are called {twice[0]!r}; rename one")
-    return frame
+    return _with_points(frame, path) if _kind(path) in ("csv", "tsv") else frame
 
 
 def _kind(path: Path) -> str:
@@ -94,9 +95,69 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _of_records(data: object) -> pd.DataFrame:
-    if not isinstance(data, list) or not all(isinstance(one, dict) for one in data):
-        raise ValueError("a table of JSON is a list of objects")
-    return pd.DataFrame(data)
+    """The table that ``data`` is, or has in it as its one list of objects, as ``trainer_state.json`` its history."""
+    lists = [one for one in data.values() if _is_table(one)] if isinstance(data, dict) else []
+    found = lists[0] if len(lists) == 1 else data
+    if not _is_table(found) and found != []:
+        raise ValueError("a table of JSON is a list of objects, or an object with one such list")
+    return pd.DataFrame(found)
+
+
+def _is_table(data: object) -> bool:
+    return isinstance(data, list) and bool(data) and all(isinstance(one, dict) for one in data)
+
+
+# -- decimal commas -----------------------------------------------------------------------------------------------
+
+
+def _with_points(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """``frame`` with decimal points; a :class:`UserError` for ``1,234`` where nothing tells what its comma is."""
+    if (separator := _separator(path)) == ",":
+        return frame
+    columns = {name: cells for name in frame if (cells := _numbers_with_commas(frame[name]))}
+    sure = next((cell for cells in columns.values() for cell in cells if not _THOUSANDS.fullmatch(cell)), None)
+    if sure is None:
+        unsure = [(name, cell) for name, cells in columns.items() for cell in cells if cell.count(",") == 1]
+        if unsure and separator == ";" and all(cell.count(",") == 1 for cells in columns.values() for cell in cells):
+            name, cell = unsure[0]
+            raise UserError(
+                f"{path}: column {name!r}: {cell!r} may be {cell.replace(',', '')} or {cell.replace(',', '.')}; "
+                "write numbers with points, and without commas in between"
+            )
+        return frame
+    for name in frame:
+        for cell in frame[name].str.strip():
+            if (_POINT.fullmatch(cell)) or (name in columns and cell.count(",") > 1):
+                raise UserError(
+                    f"{path}: {sure!r} has a decimal comma, and column {name!r} has {cell!r}; write all numbers with "
+                    "decimal points"
+                )
+    return frame.assign(**{str(name): frame[name].str.replace(",", ".") for name in columns})
+
+
+#: A number with a decimal comma; one whose commas may set off thousands; one with a decimal point.
+_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
+_POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
+
+
+def _numbers_with_commas(column: pd.Series) -> list[str]:
+    """The cells with commas of a column of numbers; none of a column in which anything is no number."""
+    found = []
+    for cell in column.str.strip():
+        if _COMMA.fullmatch(cell) or _THOUSANDS.fullmatch(cell):
+            found.append(cell)
+        elif cell.lower() not in NO_NUMBER and not _is_float(cell):
+            return []
+    return found
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _separator(path: Path) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from e2lm import UserError
 from e2lm.results import read_scores
+from e2lm.results.table_file import read_frame
 
 RESULTS = json.dumps({"results": {"arc": {"acc,none": 0.5, "acc_stderr,none": 0.1}}, "model_name": "run/checkpoint-5"})
 HEAD = "series,step,task,metric,value\n"
@@ -71,3 +73,43 @@ def test_a_damaged_file_is_one_line_that_names_the_file(tmp_path: Path, name: st
     with pytest.raises(UserError) as caught:
         read_scores(tmp_path / name)
     assert str(caught.value).startswith(str(tmp_path / name))
+
+
+SEMICOLONS = "series;step;task;metric;value;tokens\n"
+
+
+@pytest.mark.parametrize(("ending", "mark"), [("csv", ";"), ("tsv", "\t")])
+def test_decimal_commas_of_a_spreadsheet_are_points(tmp_path: Path, ending: str, mark: str) -> None:
+    path = tmp_path / f"scores.{ending}"
+    text = f"{SEMICOLONS}a,b;1000;t;m;0,25;4,125\na,b;2000;t;m;1,5e-3;-0,5\na,b;3000;t;m;;7\n"
+    path.write_text(text.replace(";", mark), encoding="utf-8")
+    rows = list(read_scores(path).scores.rows())
+    assert [(row.series, row.step, row.value, row.tokens) for row in rows[:2]] == [
+        ("a,b", 1000, 0.25, 4.125),
+        ("a,b", 2000, 0.0015, -0.5),
+    ]
+    assert math.isnan(rows[2].value)
+
+
+def test_a_comma_that_may_set_off_thousands_is_refused_between_semicolons(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text(f"{SEMICOLONS}a;1,000;t;m;2,125;\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"column 'step': '1,000' may be 1000 or 1\.000; write numbers with points"):
+        read_scores(tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("other", ["3.5", "1.000", "1,000,000"])
+def test_two_ways_to_write_numbers_in_one_table_are_refused(tmp_path: Path, other: str) -> None:
+    (tmp_path / "scores.csv").write_text(f"{SEMICOLONS}a;1;t;m;0,25;{other}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=f"'0,25' has a decimal comma, and column 'tokens' has '{other}'"):
+        read_scores(tmp_path / "scores.csv")
+
+
+def test_an_object_with_one_list_of_objects_is_a_table(tmp_path: Path) -> None:
+    state = {"epoch": 1.0, "log_history": [{"step": 1, "loss": 3.5}, {"step": 2, "eval_loss": 3.25}], "best": []}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    frame = read_frame(tmp_path / "trainer_state.json")
+    assert frame["step"].tolist() == [1, 2]
+    assert frame["loss"].tolist()[0] == 3.5
+    (tmp_path / "two.json").write_text(json.dumps({"a": [{"x": 1}], "b": [{"x": 2}]}), encoding="utf-8")
+    with pytest.raises(UserError, match="an object with one such list"):
+        read_frame(tmp_path / "two.json")
