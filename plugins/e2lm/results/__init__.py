@@ -8,11 +8,11 @@ from pathlib import Path
 from e2lm.errors import UserError
 from e2lm.results.collection import collected
 from e2lm.results.competition import competition_rows
-from e2lm.results.formats import known_formats, nothing_there, results_below, results_in_file
+from e2lm.results.formats import foreign_results, known_formats, nothing_there, results_below, results_in_file
 from e2lm.results.result import Notes, Reading
 from e2lm.results.table_file import TABLES, is_table
 from e2lm.results.tables import loaded_json, read_table, without_duplicates
-from e2lm.run_record import RECORD_FILE, RunRecord
+from e2lm.run_record import RECORD_FILE, LeftOut, RunRecord
 from e2lm.samples import Samples, read_samples
 from e2lm.scores import Scores, ScoreSource
 
@@ -42,11 +42,27 @@ def _read_folder(path: Path, reading: Reading) -> ScoreSource:
     for name in ("scores.parquet", "scores.csv"):
         if (path / name).is_file():
             source = read_table(path / name, reading)
-            return replace(source, notes=(*source.notes, *_left_out_of(path)))
+            said, left_out = _not_read_beside(path, name)
+            return replace(
+                source,
+                notes=(*source.notes, *said, *_left_out_of(path)),
+                left_out=(*source.left_out, *left_out),
+            )
     results = results_below(path, reading, notes := Notes())
     if results is None:
         raise nothing_there(path)
     return collected(results, "lm-eval", reading, notes)
+
+
+def _not_read_beside(folder: Path, table: str) -> tuple[list[str], list[LeftOut]]:
+    """That a table is read alone, where results lie beside it that ``e2lm eval`` did not write."""
+    if not (others := foreign_results(folder)):
+        return [], []
+    why = f"{table} of that folder is read alone"
+    left_out = [LeftOut(what=one.name, why=why, file=str(one)) for one in others]
+    shown = ", ".join(str(one.relative_to(folder)) for one in others[:3])
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return [f"{folder}: {table} is read alone; not read are {shown}{more}"], left_out
 
 
 def read_lm_eval_samples(path: Path, reading: Reading = PLAIN) -> list[Samples]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from e2lm.results.lm_eval import plain_rows
+from e2lm.results.lm_eval import NUMBERS, plain_rows, say_no_number
 from e2lm.results.result import TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat
 from e2lm.scores import ScoreRow
@@ -30,9 +30,12 @@ def read_bloom(file: ResultFile) -> list[TaskResult] | None:
         return None
     folder = file.path.parent
     if match is None or named is None:
+        dated = list(_dated(file.data["results"]))
         if not file.alone and any(True for _ in folder.glob(f"{FOLDER}/{ONE}")):
+            file.notes.say(f"{file.path}: tells no steps; the files in {FOLDER} do, and are read in its place")
+            file.notes.leave_out(f"{len(dated)} entries", f"without steps, as the files in {FOLDER} have", file.path)
             return []
-        return [_result(file, folder.name, 0, date, one) for date, one in _dated(file.data["results"])]
+        return [_result(file, folder.name, 0, date, one) for date, one in dated]
     series = folder.parent.name if folder.name == FOLDER else match["run"]
     return [_result(file, series, named.step, match["date"], one) for one in _entries(file.data["results"])]
 
@@ -42,12 +45,21 @@ def _entries(results: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(results, Mapping):
         yield from ({"task_name": task, **values} for task, values in results.items() if isinstance(values, Mapping))
         return
-    by_prompt: dict[tuple[str, str], dict[str, Any]] = {}
+    by_prompt: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in results if isinstance(results, list) else ():
         if isinstance(one, Mapping) and one.get("task_name"):
             place = (str(one["task_name"]), str(one.get("prompt_name") or ""))
-            by_prompt.setdefault(place, {}).update(one)
-    yield from by_prompt.values()
+            parts = by_prompt.setdefault(place, [{}])
+            if _says_otherwise(parts[-1], one):  # once more, which whoever collects results has to tell
+                parts.append({})
+            parts[-1].update(one)
+    for parts in by_prompt.values():
+        yield from parts
+
+
+def _says_otherwise(there: Mapping[str, Any], one: Mapping[str, Any]) -> bool:
+    """Whether ``one`` has another number under a key that is ``there``."""
+    return any(isinstance(value, NUMBERS) and there.get(key, value) != value for key, value in one.items())
 
 
 def _dated(results: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -65,6 +77,7 @@ def _result(file: ResultFile, series: str, step: int, date: str, values: Mapping
         "harness": "lm-eval (bigscience)" if "prompt_name" in values else "lm-eval",
         "prompt": prompt,
     }
+    say_no_number(values, task, file)
     rows = plain_rows(values, ScoreRow(series, step, task, "", math.nan))
     has_step = file.path.name != ALL
     return TaskResult(tuple(rows), task, series, step, file.path, about=about, when=date, has_step=has_step)

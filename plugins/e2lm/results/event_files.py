@@ -29,7 +29,11 @@ def read_events(file: ResultFile) -> list[TaskResult] | None:
     kept: dict[tuple[str, int], dict[str, ScoreRow]] = {}
     repeated = 0
     for tag, step, value in _scalars(file):
-        if tag.startswith(_BY_TOKENS) or step < 0:
+        if tag.startswith(_BY_TOKENS):
+            continue
+        if step < 0:
+            file.notes.count(f"{file.path}: a value was logged at a step below 0; left out")
+            file.notes.leave_out(f"{tag} at step {step}", "a step below 0", file.path)
             continue
         above, _, metric = tag.rpartition("/")
         task = above or _RUN

@@ -27,6 +27,7 @@ HOOK = "e2lm_register_result_formats"
 
 #: What makes a shell pattern fit one digit and not another.
 _TELLS_DIGITS = re.compile(r"[0-9\[]")
+_TABLES = (".csv", ".csv.gz", ".tsv", ".parquet")
 _TABLE = "export a table (CSV) of them"
 _SAMPLES = "items are read as lm-eval logs them, with --log_samples"
 #: Files of programs that are not read, by names that only they have, and what to do.
@@ -68,7 +69,7 @@ def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult
         name = path.name
         owners = owners_of(name)
         if not owners:
-            _say_not_read(name, notes)
+            _say_not_read(path, notes)
             continue
         file = ResultFile(path, root, reading, notes, False, beside, text)
         try:
@@ -84,16 +85,40 @@ def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult
             is_known = True
             results += found
         else:
-            _say_not_read(name, notes)
+            _say_not_read(path, notes)
+            _say_unknown(file, owners)
     if damaged and not is_known:
         raise damaged[0]
     return results if is_known else None
 
 
-def _say_not_read(name: str, notes: Notes) -> None:
+def _say_not_read(path: Path, notes: Notes) -> None:
     for program, (patterns, instead) in NOT_READ.items():
-        if shell_pattern(patterns).match(name):
+        if shell_pattern(patterns).match(path.name):
             notes.count(f"files of {program} are not read: {instead}")
+            notes.leave_out(path.name, f"of {program}, which is not read", path)
+            return
+    if path.name.lower().endswith(_TABLES):
+        notes.count("tables in a folder of results are not read with it: give one by itself")
+        notes.leave_out(path.name, "a table in a folder of results", path)
+
+
+def _say_unknown(file: ResultFile, owners: Sequence[ResultFormat]) -> None:
+    """That a file has a name of results, or is the competition's, and is not read."""
+    owner = next((one.name for one in owners if one.owned.match(file.path.name)), None)
+    if owner is not None:
+        file.notes.say(f"{file.path}: its name is one of {owner}'s results, what is in it is not; left out")
+        file.notes.leave_out(file.path.name, f"named as results of {owner}", file.path)
+    elif file.says('"data"', '"iteration"'):
+        file.notes.say(f"{file.path}: the competition's JSON is not read with a folder: give it by itself")
+        file.notes.leave_out(file.path.name, "the competition's JSON in a folder of results", file.path)
+
+
+def foreign_results(root: Path) -> list[Path]:
+    """Files below ``root`` that are named as results and were not written by ``e2lm eval``, which marks its own."""
+    names = shell_pattern(tuple(shell for one in known_formats() for shell in one.own if shell.endswith(".json")))
+    files = [ResultFile(path, root) for path, _, _ in _files(root, Notes()) if names.match(path.name)]
+    return [one.path for one in files if not one.says('"e2lm"')]
 
 
 def _files(root: Path, notes: Notes) -> Iterator[tuple[Path, str, frozenset[str]]]:
@@ -144,7 +169,7 @@ def nothing_there(root: Path) -> UserError:
     for program, (patterns, instead) in NOT_READ.items():
         if any(True for name in patterns for _ in root.rglob(name)):
             return UserError(f"{root}: these are files of {program}, which are not read; {instead}")
-    tables = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (".csv", ".tsv", ".parquet")]
+    tables = [path for path in sorted(root.rglob("*")) if path.name.lower().endswith(_TABLES)]
     if tables:
         return UserError(f"{root}: no results of a known format below it; of tables give one, as {tables[0]}")
     names = ", ".join(one.name for one in known_formats())

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from e2lm.results.lm_eval import evaluation_time, item_count, plain_rows
+from e2lm.results.lm_eval import evaluation_time, item_count, plain_rows, say_no_number, say_no_values
 from e2lm.results.result import TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat
 from e2lm.results.subject import hub_subject
@@ -45,7 +45,9 @@ def read_lighteval(file: ResultFile) -> list[TaskResult] | None:
     found = []
     for name, values in results.items():
         if not isinstance(values, dict):
+            say_no_values(values, str(name), file)
             continue
+        say_no_number(values, str(name), file)
         match = _TASK.fullmatch(str(name))
         task = match["task"] if match else str(name)
         like = ScoreRow(subject.series, subject.step, task, "", math.nan, tokens=subject.tokens, n=item_count(values))

@@ -41,6 +41,9 @@ RESULT_KEYS = ("results", "versions")
 DATED = "results_"
 NUMBERS = (int, float)
 _COMMA = re.compile(",").search
+#: What counts items, in the place of metrics.
+_COUNTS = ("sample_len", "samples")
+_NUMBER_TEXT = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|nan|inf", re.IGNORECASE)
 DATE = re.compile(r"\d{4}-\d\d-\d\d(T[\d.:-]*\d)?")
 
 
@@ -107,6 +110,8 @@ def _results(file: ResultFile, data: dict[str, Any]) -> list[TaskResult]:
     found = []
     for name, values in data["results"].items():
         task, own = str(name), logged.get(str(name))
+        if not isinstance(values, dict):
+            say_no_values(values, task, file)
         if (own is not None and own.is_damaged) or not isinstance(values, dict):
             continue
         # Before 0.4.3 only the samples tell how many there were.
@@ -116,7 +121,7 @@ def _results(file: ResultFile, data: dict[str, Any]) -> list[TaskResult]:
         if own is not None and own.samples is not None:
             like = ScoreRow(*place, "", math.nan, *cost, n=n)
             rows += scored_samples(own.samples, metrics, like, {row.metric for row in rows})
-        _say_no_number(values, task, file)
+        say_no_number(values, task, file, has_filters=values_of is reported_values)
         found.append(
             TaskResult(
                 tuple(rows),
@@ -143,13 +148,32 @@ def _cost(data: Mapping[str, Any], subject: Subject) -> tuple[float, float, floa
     return float(params or math.nan), subject.tokens, number_or_nan(described.get("flops"))
 
 
-def _say_no_number(values: Mapping[str, Any], task: str, file: ResultFile) -> None:
-    """Metrics whose value is a list or a text are no Scores."""
+def say_no_number(values: Mapping[str, Any], task: str, file: ResultFile, has_filters: bool = False) -> None:
+    """Say which metrics of ``task`` are no Scores: lists, texts, and without a filter where others have one."""
     for key, value in values.items():
-        if not _is_number(value) and _named_metric(str(key)) is not None:
-            metric = str(key).partition(",")[0]
-            file.notes.count(f"{task}: {metric} is no number ({str(value)[:20]!r}); left out")
-            file.notes.leave_out(f"{task} {metric}", "no number", file.path)
+        if has_filters and "," not in key:
+            if _is_number(value) and key not in _COUNTS:
+                _leave_out_metric(key, f"has no filter, as others have ({value:g})", task, file)
+        elif not _is_number(value) and (_named_metric(key) if has_filters else _may_be_value(key, value)):
+            _leave_out_metric(key.partition(",")[0], f"is no number ({str(value)[:20]!r})", task, file)
+
+
+def _leave_out_metric(metric: str, why: str, task: str, file: ResultFile) -> None:
+    file.notes.count(f"{task}: {metric} {why}; left out")
+    file.notes.leave_out(f"{task} {metric}", why, file.path)
+
+
+def say_no_values(told: object, task: str, file: ResultFile) -> None:
+    """Say that what ``file`` has of ``task`` is no object of metrics."""
+    file.notes.count(f"{task}: no object of metrics ({str(told)[:20]!r}); left out")
+    file.notes.leave_out(task, "no object of metrics", file.path)
+
+
+def _may_be_value(key: str, value: object) -> bool:
+    """Whether what is no number may have been measured: no name or text, and no null."""
+    if isinstance(value, str):
+        return _NUMBER_TEXT.fullmatch(value) is not None and not key.endswith("_stderr")
+    return value is not None and not key.endswith("_stderr") and value not in ([], {})
 
 
 def _told_directions(data: dict[str, Any], task: str) -> dict[str, bool]:
@@ -203,7 +227,7 @@ def unfiltered_values(values: Mapping[str, Any]) -> Iterator[tuple[str, float, f
     [('acc', 0.5, 0.1)]
     """
     for key, value in values.items():
-        if not str(key).endswith("_stderr") and _is_number(value) and key not in ("sample_len", "samples"):
+        if not str(key).endswith("_stderr") and _is_number(value) and key not in _COUNTS:
             yield str(key), float(value), number_or_nan(values.get(f"{key}_stderr"))
 
 

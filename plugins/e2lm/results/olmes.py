@@ -3,17 +3,18 @@
 Fields as allenai/olmes writes them (``oe_eval/run_eval.py``): ``task_name``, ``task_hash``, ``model_config`` with
 ``model``, ``revision`` and ``model_path``, ``task_config`` with ``num_shots``, ``limit``, ``split`` and
 ``metadata.alias``, ``num_instances`` and ``metrics``. ``metrics-all.jsonl`` repeats the files of tasks, so it is read
-only where none lies beside it.
+only where it says something else or none lies beside it.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from e2lm.errors import UserError, one_line
-from e2lm.results.lm_eval import plain_rows
+from e2lm.results.lm_eval import plain_rows, say_no_number
 from e2lm.results.result import TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat
 from e2lm.results.subject import hub_subject
@@ -28,16 +29,30 @@ def read_olmes(file: ResultFile) -> list[TaskResult] | None:
     if file.path.suffix == ".jsonl":
         if not file.says(*(f'"{key}"' for key in _KEYS)):
             return None
-        if not file.alone and any(True for _ in file.path.parent.glob(ONE)):
-            return []
-        tasks = _lines(file)
-    elif file.has_keys(*_KEYS):
-        tasks = [file.data]
-    else:
-        return None
-    if not all(isinstance(one, dict) and all(key in one for key in _KEYS) for one in tasks):
-        return None
-    return [_task_result(one, file) for one in tasks]
+        lines = _lines(file)
+        tasks = [one for one in lines if isinstance(one, dict) and all(key in one for key in _KEYS)]
+        if len(tasks) < len(lines):
+            file.notes.say(f"{file.path}: {len(lines) - len(tasks)} lines have no {', '.join(_KEYS)}; left out")
+            file.notes.leave_out(f"{len(lines) - len(tasks)} lines", f"no {', '.join(_KEYS)}", file.path)
+        beside = [] if file.alone else _files_of_tasks(file.path.parent)
+        return [_task_result(one, file) for one in tasks if not any(_tells_same(one, other) for other in beside)]
+    if file.has_keys(*_KEYS):
+        return [_task_result(file.data, file)]
+    return None
+
+
+def _files_of_tasks(folder: Path) -> list[Any]:
+    found = []
+    for path in sorted(folder.glob(ONE)):
+        try:
+            found.append(json.loads(path.read_bytes()))
+        except (ValueError, OSError, RecursionError):  # said where it is read itself
+            continue
+    return found
+
+
+def _tells_same(one: dict[str, Any], other: Any) -> bool:
+    return isinstance(other, dict) and all(one[key] == other.get(key) for key in (*_KEYS, "task_config") if key in one)
 
 
 def _lines(file: ResultFile) -> list[Any]:
@@ -73,6 +88,7 @@ def _task_result(data: dict[str, Any], file: ResultFile) -> TaskResult:
         "hash": str(data.get("task_hash") or "")[:12],
         "harness": "olmes",
     }
+    say_no_number(data["metrics"] or {}, task, file)
     return TaskResult(
         tuple(plain_rows(data["metrics"] or {}, like)),
         task,

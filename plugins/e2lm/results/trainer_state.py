@@ -34,9 +34,11 @@ def read_trainer_state(file: ResultFile) -> list[TaskResult] | None:
         return []
     subject = named_subject(str(file.path.parent.resolve()), [], file.path, file.root, file.reading)
     results = []
-    for entry in history:
-        step = entry.get("step") if isinstance(entry, dict) else None
-        if not isinstance(step, int):
+    for number, entry in enumerate(history):
+        step = _whole(entry.get("step")) if isinstance(entry, dict) else None
+        if step is None:
+            file.notes.count(f"{file.path}: an entry of log_history has no step; left out")
+            file.notes.leave_out(f"entry {number} of log_history", "no step", file.path)
             continue
         for task in ("eval", "train"):
             rows = _rows(entry, task, subject.series, step)
@@ -46,13 +48,24 @@ def read_trainer_state(file: ResultFile) -> list[TaskResult] | None:
     return results
 
 
+def _whole(step: object) -> int | None:
+    if isinstance(step, float) and step.is_integer():
+        return int(step)
+    return step if isinstance(step, int) else None
+
+
 def _rows(entry: dict[str, Any], task: str, series: str, step: int) -> list[ScoreRow]:
     rows = []
     tokens = number_or_nan(entry.get("num_input_tokens_seen"))
     for name, told in entry.items():
         value = number_or_nan(told)
         is_eval = name.startswith("eval_")
-        if math.isnan(value) or name in _NO_METRIC or name.endswith(_SPEED) or is_eval != (task == "eval"):
+        if (
+            (math.isnan(value) and not isinstance(told, float))
+            or name in _NO_METRIC
+            or name.endswith(_SPEED)
+            or is_eval != (task == "eval")
+        ):
             continue
         rows.append(ScoreRow(series, step, task, name.removeprefix("eval_"), value, tokens=tokens))
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -317,3 +318,71 @@ def test_what_is_not_read_is_named_alone_and_beside_what_is(tmp_path: Path, name
         read_scores(tmp_path)
     write(tmp_path / "results_2025-08-01T00-00-00.json", {"results": {"arc": {"acc,none": 0.25}}})
     assert any("are not read" in one for one in read_scores(tmp_path).notes)
+
+
+# -- what is not used is said --------------------------------------------------------------------------------------
+
+
+def test_what_the_file_of_all_says_beyond_the_files_of_tasks_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "task-000-arc_challenge-metrics.json", olmes(1000))
+    lines = [olmes(1000), olmes(1000, "piqa"), {"task_name": "boolq"}]
+    (tmp_path / "metrics-all.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    source = read_scores(tmp_path)
+    assert {task for _, task, _ in rows(tmp_path)} == {"arc_challenge", "piqa"}
+    assert [one.what for one in source.left_out] == ["1 lines"]
+
+
+def test_one_prompt_that_was_evaluated_twice_in_one_file_is_said(tmp_path: Path) -> None:
+    entry = {"task_name": "wic", "prompt_name": "one"}
+    data = {"results": [{**entry, "acc": 0.5}, {**entry, "acc_norm": 0.6}, {**entry, "acc": 0.7}]}
+    write(tmp_path / "tiny_lm-eval_global_step10_2023-01-01.json", data)
+    source = read_scores(tmp_path)
+    assert sorted(source.scores.frame["value"]) == [0.6, 0.7]
+    assert [one.what.partition(" of ")[0] for one in source.left_out] == ["1 values"]
+
+
+def test_bloom_without_steps_beside_files_with_steps_is_said(tmp_path: Path) -> None:
+    (tmp_path / "bloom" / "bslmevalfiles").mkdir(parents=True)
+    write(tmp_path / "bloom" / "bslmevalfiles" / "tiny_lm-eval_global_step10_1.json", old_lm_eval(10))
+    write(tmp_path / "bloom" / "bslmeval.json", {"results": {"arc+one": {"2023-01-01": {"acc": 0.1}}}})
+    source = read_scores(tmp_path)
+    assert [one.what for one in source.left_out] == ["1 entries"]
+    assert len(source.notes) == 1
+
+
+def test_a_loss_that_is_no_number_stays_in_the_history_and_an_entry_without_step_is_said(tmp_path: Path) -> None:
+    history = [{"step": 1.0, "loss": 3.0}, {"step": 2, "loss": math.nan}, {"loss": 1.0}]
+    state = write(tmp_path / "trainer_state.json", {"global_step": 2, "log_history": history})
+    source = read_scores(state)
+    assert source.scores.frame["step"].tolist() == [1, 2]
+    assert source.scores.frame["value"].isna().tolist() == [False, True]
+    assert [one.what for one in source.left_out] == ["entry 2 of log_history"]
+
+
+@pytest.mark.parametrize("name", ["results.json", "tiny_eval_results_2.json", "trainer_state.json"])
+def test_a_file_that_is_named_as_results_and_holds_none_is_said(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a" / "results_2026-01-01.json", old_lm_eval(10))
+    write(tmp_path / name, {"something": "else"})
+    source = read_scores(tmp_path)
+    assert [one.what for one in source.left_out] == [name]
+    assert any(name in line and "what is in it is not" in line for line in source.notes)
+
+
+def test_results_of_others_beside_a_table_are_said_and_those_of_e2lm_eval_are_not(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("series,step,task,metric,value\na,1,t,m,1\n", encoding="utf-8")
+    write(tmp_path / "results_2026-01-01.json", {**old_lm_eval(10), "e2lm": {"series": "a", "step": 1}})
+    assert read_scores(tmp_path).notes == ()
+    write(tmp_path / "b" / "results_2026-01-01.json", old_lm_eval(10))
+    source = read_scores(tmp_path)
+    assert [one.file for one in source.left_out] == [str(tmp_path / "b" / "results_2026-01-01.json")]
+    assert len(source.scores) == 1
+    assert source.notes[0].endswith("scores.csv is read alone; not read are b/results_2026-01-01.json")
+
+
+def test_a_metric_without_a_filter_among_those_with_one_is_said(tmp_path: Path) -> None:
+    data = {"results": {"arc": {"acc,none": 0.5, "brier": 0.2}, "group": "N/A"}, "versions": {}}
+    source = read_scores(write(tmp_path / "results_2026-01-01.json", data))
+    assert [(one.what, one.why[:21]) for one in source.left_out] == [
+        ("arc brier", "has no filter, as oth"),
+        ("group", "no object of metrics"),
+    ]
