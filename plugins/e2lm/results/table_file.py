@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -94,7 +95,7 @@ def _read(path: Path) -> pd.DataFrame:
         )
 
 
-def _of_records(data: object) -> pd.DataFrame:
+def _of_records(data: Any) -> pd.DataFrame:
     """The table that ``data`` is, or has in it as its one list of objects, as ``trainer_state.json`` its history."""
     lists = [one for one in data.values() if _is_table(one)] if isinstance(data, dict) else []
     found = lists[0] if len(lists) == 1 else data
