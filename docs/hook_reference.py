@@ -5,6 +5,7 @@ python docs/hook_reference.py
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import doctest
 import inspect
@@ -15,6 +16,18 @@ from typing import Any
 
 import e2lm
 from e2lm import hookspecs
+from e2lm.checkpoint import Checkpoint
+from e2lm.checkpoint_format import FoundCheckpoint
+from e2lm.curriculum import ObjectiveSpan, Plan, Segment, TrainingBudget, TrainingText
+from e2lm.item_metric import ItemChoices
+from e2lm.merge_strategy import Combination, TensorBlocks, TensorGroup
+from e2lm.results.result import TaskResult
+from e2lm.results.result_format import ResultFile
+from e2lm.scaling_predictor import Forecast, LossTable, UnfinishedRun
+from e2lm.scores import ScoreRow, Scores
+from e2lm.series import Series
+from e2lm.signal_score import Curve, ScoreValue, SeriesRoles
+from e2lm.verdict import RunVerdict
 
 PAGE = Path(__file__).with_name("hooks.md")
 
@@ -31,6 +44,27 @@ and install one. Hook API {hookspecs.HOOK_API}: the number rises when a hook goe
 | hook | in short |
 |---|---|
 {{table}}
+
+What these functions, and the functions in what they return, are handed and give back stands at [the end](#objects).
+"""
+
+#: What a plugin's functions are handed, and what they give back, by what they are for.
+OBJECTS: dict[str, tuple[type, ...]] = {
+    "Item metrics": (ItemChoices,),
+    "Curricula": (TrainingBudget, TrainingText, Segment, Plan, ObjectiveSpan),
+    "Merge strategies": (TensorGroup, TensorBlocks, Combination),
+    "Predictors": (LossTable, UnfinishedRun, Forecast),
+    "Signal scores": (Curve, SeriesRoles, ScoreValue),
+    "Formats of checkpoints and results": (FoundCheckpoint, ResultFile, TaskResult),
+    "Listeners": (Series, Checkpoint, Scores, ScoreRow, RunVerdict),
+}
+
+OBJECTS_HEAD = """
+## Objects
+
+What is handed over and given back. Arrays that are handed over are read-only. The last letters of a name are the
+shape: `values_K` has a value for each of K checkpoints. Fields are added at the end and with a default; none goes or
+changes its meaning without a new hook API.
 """
 
 #: Markup of docstrings, and what stands for it in Markdown.
@@ -63,7 +97,55 @@ def reference() -> str:
     found = hooks()
     introduction = markdown(inspect.getdoc(hookspecs) or "").partition("\n\n")[2]
     table = "\n".join(f"| [`{hook.__name__}`](#{hook.__name__}) | {_in_short(hook)} |" for hook in found)
-    return HEAD.format(introduction=introduction, table=table) + "".join(map(_section, found))
+    objects = "".join(f"\n### {title}\n" + "".join(map(_object, kinds)) for title, kinds in OBJECTS.items())
+    return HEAD.format(introduction=introduction, table=table) + "".join(map(_section, found)) + OBJECTS_HEAD + objects
+
+
+def _object(kind: type) -> str:
+    """A type with its docstring, fields and what else can be asked of it."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    notes = _notes(kind)
+    fields = [
+        (one.target.id, ast.unparse(one.annotation), notes.get(one.target.id, ""))
+        for one in body.body
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and not one.target.id.startswith("_")
+    ]
+    asked = [
+        (f"{one.name}{'' if _is_property(one) else '(...)'}", ast.unparse(one.returns or ast.Constant(None)), said)
+        for one in body.body
+        if isinstance(one, ast.FunctionDef) and not one.name.startswith("_") and (said := _first_line(one))
+    ]
+    rows = "\n".join(_cells(*one) for one in (*fields, *asked))
+    table = f"\n| | type | |\n|---|---|---|\n{rows}\n" if rows else ""
+    return f"\n**`{kind.__name__}`** (`{kind.__module__}`)\n\n{_prose(inspect.getdoc(kind) or '')}\n{table}"
+
+
+def _cells(name: str, told: str, note: str) -> str:
+    told = told.replace("|", r"\|")
+    return f"| `{name}` | `{told}` | {markdown(note)} |"
+
+
+def _is_property(function: ast.FunctionDef) -> bool:
+    return any(getattr(one, "id", "") in ("property", "cached_property") for one in function.decorator_list)
+
+
+def _first_line(function: ast.FunctionDef) -> str:
+    return (ast.get_docstring(function) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _notes(kind: type) -> dict[str, str]:
+    """The comments ``#:`` above fields."""
+    found: dict[str, str] = {}
+    pending: list[str] = []
+    for line in map(str.strip, inspect.getsource(kind).splitlines()):
+        if line.startswith("#:"):
+            pending.append(line.removeprefix("#:").strip())
+            continue
+        if pending and (field := re.match(r"(\w+):", line)):
+            found[field[1]] = " ".join(pending)
+        pending = []
+    return found
 
 
 def _in_short(hook: Callable[..., Any]) -> str:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Raised by one when a hook is removed or an argument changes its meaning; new optional arguments do not raise it.
 HOOK_API = 1
+#: The oldest that is understood still, and the release of e2lm that brought each.
+OLDEST_HOOK_API = 1
+RELEASE_OF = {1: "0.1"}
 PROJECT = "e2lm"
 
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -81,8 +81,7 @@ class PluginRecord:
         if isinstance(error, ModuleNotFoundError) and self.entry_point is not None:
             self.error += f"; {self.distribution} needs it: pip install it, or uninstall {self.distribution}"
         elif isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "e2lm":
-            own = f"e2lm {version('e2lm')} (hook API {hookspecs.HOOK_API})"
-            self.error += f"; this is {own}, and {self.distribution} was written for another: upgrade either"
+            self.error += f"; this is {_this_e2lm()}, and {self.distribution} was written for another: upgrade either"
         self.trace = "".join(traceback.format_exception(error))
 
 
@@ -179,9 +178,14 @@ class PluginManager:
             owner = self._record_of_plugin[id(plugin)]
             record.fail(f"it is the same object as the plugin {owner.label}; remove one of the two entry points")
             return
+        if wrong := _wrong_hook_api(plugin):
+            record.fail(wrong)
+            return
         unique_name = f"{record.distribution}:{record.name}"
         try:
-            self._pluggy.register(plugin, unique_name)
+            with warnings.catch_warnings(record=True) as deprecations:
+                warnings.simplefilter("always")
+                self._pluggy.register(plugin, unique_name)
         except Exception as error:
             record.fail(error)
             if self._pluggy.is_registered(plugin):  # pluggy keeps the hooks it had checked before the wrong one
@@ -193,12 +197,16 @@ class PluginManager:
         if unknown:
             self._pluggy.unregister(plugin)
             known = [name for name in vars(hookspecs) if name.startswith("e2lm_")]
-            record.fail(f"there is no hook {unknown[0]!r}. {nearest_names(unknown[0], known)}")
+            record.fail(f"there is no hook {unknown[0]!r}. {nearest_names(unknown[0], known)} This is {_this_e2lm()}")
             return
         if misspelt:
             self._pluggy.unregister(plugin)
             record.fail(f"{misspelt[0]}() is not marked: put @hookimpl above it (from e2lm import hookimpl)")
             return
+        for one in deprecations:
+            told = one_line(one.message)
+            record.remarks.append(told)
+            warnings.warn(f"plugin {record.label}: {told}", DeprecationWarning, stacklevel=3)
         record.hooks = hooks
         record.status = "active"
         self._record_of_plugin[id(plugin)] = record
@@ -304,6 +312,29 @@ class PluginManager:
                         f"plugin {record.label} failed in {hook}: {type(error).__name__}: {one_line(error)}",
                         stacklevel=2,
                     )
+
+
+def _this_e2lm() -> str:
+    return f"e2lm {version('e2lm')} (hook API {hookspecs.HOOK_API})"
+
+
+def _wrong_hook_api(plugin: object) -> str:
+    """Why a plugin that says ``requires_hook_api = N`` cannot be used here; empty where it can, or says nothing."""
+    wanted = getattr(plugin, "requires_hook_api", None)
+    if wanted is None:
+        return ""
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        return f"requires_hook_api: found {wanted!r}, expected a whole number, 1 or more"
+    if wanted > hookspecs.HOOK_API:
+        release = hookspecs.RELEASE_OF.get(wanted)
+        needed = f"e2lm >= {release}" if release else "a later e2lm"
+        return f"it needs hook API {wanted}, so {needed}; this is {_this_e2lm()}: pip install --upgrade e2lm"
+    if wanted < hookspecs.OLDEST_HOOK_API:
+        return (
+            f"it was written for hook API {wanted}; {_this_e2lm()} understands {hookspecs.OLDEST_HOOK_API} and later: "
+            "ask its authors for a newer release"
+        )
+    return ""
 
 
 def _isolated(error: BaseException) -> BaseException:

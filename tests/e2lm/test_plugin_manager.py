@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from e2lm import Command, UserError
+from e2lm import Command, UserError, hookspecs
 from e2lm._core.plugins_command import plugin_report
 from e2lm.plugin_manager import PluginManager, PluginRecord, found_plugins
 
@@ -312,3 +312,47 @@ def test_registering_more_after_asking_is_seen(install) -> None:
     assert set(commands_of(manager)) == {"wanted"}
     manager.load_file(Path(__file__).parents[1] / "example_plugins" / "hello.py")
     assert set(commands_of(manager)) == {"wanted", "hello"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("2", "it needs hook API 2, so a later e2lm; this is e2lm "),
+        ("'1'", "requires_hook_api: found '1', expected a whole number"),
+        ("True", "requires_hook_api: found True, expected a whole number"),
+    ],
+)
+def test_a_plugin_for_another_hook_api_is_left_out_with_what_it_needs(wanted: str, said: str, install) -> None:
+    source = f"requires_hook_api = {wanted}\n" + GOOD.format(name="late")
+    install("late", {"late-one": "late_module"}, {"late_module": source})
+    install(
+        "zz-good", {"good-one": "good_module"}, {"good_module": "requires_hook_api = 1\n" + GOOD.format(name="fine")}
+    )
+    manager = loaded()
+    assert said in (record_of(manager, "late-one").error or "")
+    assert set(commands_of(manager)) >= {"fine"}
+    assert "late" not in commands_of(manager)
+
+
+def test_releases_are_named_where_they_are_known(monkeypatch: pytest.MonkeyPatch, install) -> None:
+    monkeypatch.setattr(hookspecs, "RELEASE_OF", {1: "0.1", 2: "0.3"})
+    install("late", {"late-one": "late_module"}, {"late_module": "requires_hook_api = 2\n" + GOOD.format(name="late")})
+    assert "needs hook API 2, so e2lm >= 0.3; this is" in (record_of(loaded(), "late-one").error or "")
+    monkeypatch.setattr(hookspecs, "HOOK_API", 3)
+    monkeypatch.setattr(hookspecs, "OLDEST_HOOK_API", 3)
+    assert "written for hook API 2; e2lm" in (record_of(loaded(), "late-one").error or "")
+
+
+def test_a_deprecated_hook_works_on_and_names_the_plugin_that_has_it(monkeypatch: pytest.MonkeyPatch, install) -> None:
+    said = "e2lm_register_commands goes in 0.5: use e2lm_register_verbs"
+
+    @hookspecs.hookspec(warn_on_impl=DeprecationWarning(said))
+    def e2lm_register_commands() -> list[Command]:
+        raise AssertionError("a specification is never called")
+
+    monkeypatch.setattr(hookspecs, "e2lm_register_commands", e2lm_register_commands)
+    install("older", {"older-one": "older_module"}, {"older_module": GOOD.format(name="older")})
+    with pytest.warns(DeprecationWarning, match=r"plugin 'older-one' \(older 1\.0\): e2lm_register_commands goes in"):
+        manager = loaded()
+    assert "older" in commands_of(manager)
+    assert record_of(manager, "older-one").remarks == [said]

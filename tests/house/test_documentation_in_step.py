@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+import e2lm
 from e2lm import Curriculum, MergeStrategy, ScalingPredictor, SignalScore, UserError
 from e2lm.command_line import _command
 from e2lm.plugin_manager import plugin_manager
@@ -68,6 +69,27 @@ def test_the_hook_reference_knows_no_types_of_plugins_that_happen_to_be_loaded(
     written = script("hook_reference").reference()
     assert "BuiltIn(" not in written
     assert "WholeTensorMerge(" in written
+
+
+def test_every_object_that_a_plugin_is_handed_or_gives_back_is_in_the_reference(
+    script: Callable[[str], ModuleType],
+) -> None:
+    """The types in the annotations of functions that plugins write, and the arguments of listeners."""
+    reference = script("hook_reference")
+    described = {kind.__name__ for kinds in reference.OBJECTS.values() for kind in kinds}
+    hooks = " ".join(str(one) for hook in reference.hooks() for one in hook.__annotations__.values())
+    registered = {getattr(e2lm, name) for name in re.findall(r"Iterable\[(\w+)\]", hooks)}
+    functions = " ".join(
+        str(annotation)
+        for kind in registered
+        for below in (kind, *kind.__subclasses__())
+        for annotation in getattr(below, "__annotations__", {}).values()
+        if "Callable[" in str(annotation)
+    )
+    named = set(re.findall(r"\w+", f"{hooks} {functions}")) - {kind.__name__ for kind in registered}
+    ours = {name for name in named & set(e2lm.__all__) if isinstance(getattr(e2lm, name), type)}
+    assert ours - described == set()
+    assert len(named & described) >= 12
 
 
 def test_the_pictures_of_scores_are_what_is_drawn_now(docs: Path, script: Callable[[str], ModuleType]) -> None:
