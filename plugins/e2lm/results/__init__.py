@@ -35,7 +35,10 @@ def read_scores(path: Path, reading: Reading = PLAIN) -> ScoreSource:
         raise UserError(f"--columns: {path} is no table; only the columns of one ({', '.join(TABLES)}) can be named")
     if path.suffix.lower() in (".json", *LINES):
         return _read_json(path, reading)
-    raise UserError(f"{path}: unknown kind of file; expected {', '.join(TABLES)}, .json or a folder")
+    results = results_in_file(path, reading, notes := Notes())
+    if results is None:
+        raise UserError(f"{path}: unknown kind of file; expected {', '.join(TABLES)}, .json or a folder")
+    return collected(results, "lm-eval", reading, notes)
 
 
 def _read_folder(path: Path, reading: Reading) -> ScoreSource:

@@ -20,9 +20,10 @@ from e2lm.results.olmes import OLMES
 from e2lm.results.result import Notes, Reading, TaskResult
 from e2lm.results.result_format import ResultFile, ResultFormat, shell_pattern
 from e2lm.results.trainer_state import TRAINER_STATE
+from e2lm.results.wandb_run import WANDB
 
 #: A file is read by the first that knows it.
-BUILT_IN = (LIGHTEVAL, OLMES, TRAINER_STATE, EVENT_FILES, BLOOM, LM_EVAL)
+BUILT_IN = (LIGHTEVAL, OLMES, TRAINER_STATE, EVENT_FILES, WANDB, BLOOM, LM_EVAL)
 HOOK = "e2lm_register_result_formats"
 
 #: What makes a shell pattern fit one digit and not another.
@@ -34,7 +35,6 @@ _SAMPLES = "items are read as lm-eval logs them, with --log_samples"
 NOT_READ = {
     "HELM": (("per_instance_stats.json", "run_spec.json", "scenario_state.json", "stats.json"), _TABLE),
     "OpenCompass": (("summary_*.txt",), _TABLE),
-    "Weights & Biases": (("*.wandb",), "export the chart or the history as CSV, or log to TensorBoard too"),
     "lighteval's items": (("details_*.parquet",), _SAMPLES),
     "OLMES's items": (("task-*-predictions.jsonl", "task-*-requests.jsonl", "task-*-recorded-inputs.jsonl"), _SAMPLES),
 }

@@ -3,12 +3,13 @@
 ``--columns series=model+shots task=task metric=metric value=value`` says so; ``+`` joins columns with ``/``, of
 ``value`` it names several metrics, ``task='arc'`` is the same in every row, ``skip=COLUMN+COLUMN`` leaves out. Without
 it the columns of a Scores table are taken as they are, and these names are understood where theirs is missing:
-``model`` or ``run`` for series, ``iteration``, ``checkpoint`` or ``_step`` for step, ``benchmark`` for task, ``score``
-for value. Columns that tell rows of one series apart (``suite``, ``shots``, a seed or text that varies) become part of
-its name. A wide table is unfolded: each of its other number columns is a metric, ``X_stderr`` the standard error of
-``X``. Exports of Weights & Biases are such tables: a chart has a column ``RUN - METRIC`` for each run, with ``__MIN``
-and ``__MAX`` beside it, a history one for each metric, whose path tells the task (``eval/downstream/arc_easy_acc``);
-so have DataDecide's tables (allenai/DataDecide, ``params`` such as ``150M``) and those of OLMo-ladder.
+``model`` or ``run`` for series, ``iteration``, ``checkpoint``, ``train/global_step`` or, last, wandb's own ``_step``
+for step, ``benchmark`` for task, ``score`` for value. Columns that tell rows of one series apart (``suite``, ``shots``,
+a seed or text that varies) become part of its name. A wide table is unfolded: each of its other number columns is a
+metric, ``X_stderr`` the standard error of ``X``. Exports of Weights & Biases are such tables: a chart has a column
+``RUN - METRIC`` for each run, with ``__MIN`` and ``__MAX`` beside it, a history one for each metric, whose path tells
+the task (``eval/downstream/arc_easy_acc``); so have DataDecide's tables (allenai/DataDecide, ``params`` such as
+``150M``) and those of OLMo-ladder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ from e2lm.step_name import step_of
 ALIASES = {
     "series": ("model", "run", "model_name", "experiment"),
     "params": ("n_params", "num_params"),
-    "step": ("iteration", "global_step", "training_step", "_step", "checkpoint", "iter"),
+    "step": (
+        *("iteration", "global_step", "training_step", "train/global_step", "trainer/global_step"),
+        *("_step", "checkpoint", "iter"),
+    ),
     "tokens": ("training_tokens", "tokens_seen", "total_tokens", "throughput/total_tokens", "num_tokens"),
     "flops": ("compute",),
     "task": ("benchmark", "dataset"),
@@ -41,7 +45,7 @@ ALIASES = {
 SPLITTING = ("suite",)
 SPLITTING_AFTER = ("shots", "num_fewshot", "n_shot", "fewshot", "seed")
 #: Number columns that are no metrics: they count, or tell when.
-NO_METRICS = frozenset({"_timestamp", "_runtime", "epoch", "learning_rate", "lr", "index", ""})
+NO_METRICS = frozenset({"_step", "_timestamp", "_runtime", "epoch", "learning_rate", "lr", "index", ""})
 #: Endings of names of metrics behind a task: ``arc_easy_acc_norm``.
 _METRIC = re.compile(
     r"(?P<task>.+?)_(?P<metric>acc(?:uracy)?(?:_(?:norm|raw|bytes|per_\w+|uncond))?|length_normalized_accuracy|bpb|f1|em"
@@ -168,7 +172,7 @@ def _mapped(
 
 def _unfolded(frame: pd.DataFrame, named: pd.DataFrame, values: list[str], notes: list[str]) -> pd.DataFrame:
     """One row per value, for each of the columns ``values``."""
-    meant = _tasks_and_metrics(values) if "task" not in named else {one: ("", one) for one in values}
+    meant = tasks_and_metrics(values) if "task" not in named else {one: ("", one) for one in values}
     parts = []
     for column in values:
         task, metric = meant[column]
@@ -205,10 +209,10 @@ def _error_of(column: str, frame: pd.DataFrame) -> bool:
     )
 
 
-def _tasks_and_metrics(columns: Sequence[str]) -> dict[str, tuple[str, str]]:
+def tasks_and_metrics(columns: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Task and metric by column, as its path or its ending tells; whole paths where two would be called the same.
 
-    >>> list(_tasks_and_metrics(["eval/downstream/arc_easy_acc", "eval/c4/CrossEntropyLoss", "loss"]).values())
+    >>> list(tasks_and_metrics(["eval/downstream/arc_easy_acc", "eval/c4/CrossEntropyLoss", "loss"]).values())
     [('arc_easy', 'acc'), ('c4', 'CrossEntropyLoss'), ('run', 'loss')]
     """
     short = {column: _task_and_metric(column) for column in columns}

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -294,6 +295,7 @@ def test_every_scalar_of_event_files_is_a_value_and_a_resumed_run_goes_on(tmp_pa
     }
     assert any("1 values were logged again at the same step" in one for one in source.notes)
     assert any("was evaluated more than once" in one for one in source.notes)
+    assert len(read_scores(next(tmp_path.rglob("a/*tfevents*"))).scores)  # a file that is given by itself
 
 
 def test_without_tensorboard_event_files_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +308,6 @@ def test_without_tensorboard_event_files_say_what_to_install(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("run-1/run-1.wandb", "Weights & Biases, which are not read; export the chart or the history as CSV"),
         ("details/m/details_arc_2025.parquet", "lighteval's items, which are not read"),
         ("task-000-arc-predictions.jsonl", "OLMES's items, which are not read"),
     ],
@@ -386,3 +387,95 @@ def test_a_metric_without_a_filter_among_those_with_one_is_said(tmp_path: Path) 
         ("arc brier", "has no filter, as oth"),
         ("group", "no object of metrics"),
     ]
+
+
+# -- runs of Weights & Biases ---------------------------------------------------------------------------------------
+
+RUN = "wandb/offline-run-20250801_120000-ab12"
+ROWS: list[dict[str, Any]] = [
+    {"_step": 0, "train/global_step": 1000, "train/loss": 3.5, "eval/downstream/arc_acc": 0.25, "train/epoch": 0.1},
+    {"_step": 1, "train/global_step": 2000, "train/loss": "NaN", "table": {"_type": "table-file"}},
+    {"_step": 2, "train/loss": 2.5},
+]
+
+
+class Record:
+    """Stands in for wandb's message: a row as JSON in place of protobuf."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        items = [SimpleNamespace(nested_key=[], key=name, value_json=json.dumps(told)) for name, told in row.items()]
+        self.history = SimpleNamespace(item=items)
+
+    @classmethod
+    def FromString(cls, data: bytes) -> Record:
+        return cls(json.loads(data))
+
+    def WhichOneof(self, _: str) -> str:
+        return "history"
+
+
+def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    """In LevelDB's log format: pieces that end where a block of 32 KiB ends."""
+    data = b":W&B\xe1\xbe\x00"
+    for row in rows:
+        left, is_first = json.dumps(row).encode(), True
+        while left or is_first:
+            if (room := 32768 - len(data) % 32768) < 7:
+                data += bytes(room)
+                continue
+            piece, left = left[: room - 7], left[room - 7 :]
+            kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[is_first, not left]
+            data += bytes(4) + len(piece).to_bytes(2, "little") + bytes([kind]) + piece
+            is_first = False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def wandb_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("wandb", "wandb.proto", "wandb.proto.wandb_internal_pb2"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(Record=Record))
+
+
+def test_the_history_of_a_wandb_run_is_read_at_the_steps_of_the_trainer(tmp_path: Path, wandb_is_there: None) -> None:
+    history = tmp_path / RUN / "run-ab12.wandb"
+    write_history(history, [{**ROWS[0], "note": "x" * 70_000}, *ROWS[1:]])
+    write(tmp_path / RUN / "files" / "wandb-summary.json", ROWS[1])
+    source = read_scores(tmp_path)
+    assert [(row.series, row.task, row.metric, row.step) for row in source.scores.rows()] == [
+        ("ab12", "arc", "acc", 1000),
+        ("ab12", "train", "loss", 1000),
+        ("ab12", "train", "loss", 2000),
+    ]
+    assert math.isnan(source.scores.frame["value"].iloc[-1])
+    assert [one.why for one in source.left_out] == ["the history beside it is read", "no train/global_step"]
+    history.write_bytes(history.read_bytes()[:-3])
+    source = read_scores(tmp_path)
+    assert len(source.scores) == 3
+    assert any("ends in the middle of a record" in line for line in source.notes)
+    write_history(history, ROWS)
+    history.write_bytes(history.read_bytes() + bytes(20))
+    with pytest.raises(UserError, match="damaged at byte"):
+        read_scores(history)
+
+
+def test_without_wandb_the_summary_is_read_and_the_history_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb.proto.wandb_internal_pb2", None)
+    write_history(tmp_path / RUN / "run-ab12.wandb", ROWS)
+    with pytest.raises(UserError, match="pip install wandb, or export the chart or the history as CSV"):
+        read_scores(tmp_path)
+    summary = {"_step": 40, "_wandb": {"runtime": 1}, "eval": {"arc_acc": 0.5}, "loss": 2.0}
+    write(tmp_path / RUN / "files" / "wandb-summary.json", summary)
+    source = read_scores(tmp_path)
+    assert {(row.series, row.step, row.value) for row in source.scores.rows()} == {("ab12", 40, 0.5), ("ab12", 40, 2.0)}
+    assert any("have the last values of a run only" in line for line in source.notes)
+    assert [one.what for one in source.left_out] == ["run-ab12.wandb"]
+
+
+def test_a_history_as_csv_has_the_steps_of_the_trainer_too(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text(
+        "_step,train/global_step,train/loss\n0,500,3.5\n1,1000,3.0\n", encoding="utf-8"
+    )
+    assert read_scores(tmp_path / "history.csv").scores.frame["step"].tolist() == [500, 1000]
