@@ -25,7 +25,7 @@ _TEXTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-in
 #: LevelDB's log format: bytes of a block, of the header of a piece (and of wandb's, of the file), and types of pieces.
 _BLOCK, _HEADER = 32768, 7
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(1, 5)
-Row = Mapping[str, Any]
+LoggedRow = Mapping[str, Any]
 
 
 def read_wandb_run(file: ResultFile) -> list[TaskResult] | None:
@@ -43,7 +43,7 @@ def read_wandb_run(file: ResultFile) -> list[TaskResult] | None:
     return _results(file, [dict(_flat(file.data))], run.name)
 
 
-def _results(file: ResultFile, rows: list[Row], run: str) -> list[TaskResult]:
+def _results(file: ResultFile, rows: list[LoggedRow], run: str) -> list[TaskResult]:
     step = next((one for one in ALIASES["step"] if any(one in row for row in rows)), None)
     if step is None:
         raise UserError(f"{file.path}: no value there has a step ({', '.join(ALIASES['step'][:4])} ...)")
@@ -74,7 +74,7 @@ def _results(file: ResultFile, rows: list[Row], run: str) -> list[TaskResult]:
     return found
 
 
-def _metrics(rows: list[Row], step: str, tokens: str) -> list[str]:
+def _metrics(rows: list[LoggedRow], step: str, tokens: str) -> list[str]:
     """Names of what was measured, which neither counts nor tells when."""
     names = dict.fromkeys(
         name for row in rows for name in row if not name.startswith("_") and name not in (step, tokens)
@@ -106,7 +106,7 @@ def _record_type() -> Any:
     return Record
 
 
-def _history(file: ResultFile) -> Iterator[Row]:
+def _history(file: ResultFile) -> Iterator[LoggedRow]:
     if (record := _record_type()) is None:
         raise UserError(
             f"{file.path}: what a record of the history is, wandb tells, which is not installed; pip install wandb, or "
