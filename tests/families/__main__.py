@@ -1,7 +1,8 @@
-"""``python -m tests.families [swap] [score] [--only NAME ...]``: every family proven; 1 if one fails.
+"""``python -m tests.families [swap] [score] [merge] [--only NAME ...]``: every family proven; 1 if one fails.
 
 swap   the weights of a live model replaced: bit-equal to ``from_pretrained`` of the other folder?
 score  log-likelihoods by ``e2lm-hf``: those of lm-eval's ``hf``, before training and after?
+merge  two checkpoints merged: one number from disk, in memory, by ``e2lm eval --merge`` and by ``e2lm merge sweep``?
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from tests.families import scoring, swapping
+from tests.families import merging, scoring, swapping
 from tests.families.architectures import ARCHITECTURES
 
 #: By name: takes names of families, tells each as it comes, and gives how many passed.
-STUDIES: dict[str, Callable[[Sequence[str]], int]] = {"swap": swapping.study, "score": scoring.study}
+STUDIES: dict[str, Callable[[Sequence[str]], int]] = {
+    "swap": swapping.study,
+    "score": scoring.study,
+    "merge": merging.study,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
