@@ -8,7 +8,7 @@ and merge keys of YAML, weights of zero, scales and weights beside a source, sli
 others than their own like, output types. Both sides get the same text. What is drawn at random (DARE, DELLA) is drawn
 here for both sides out of the differences themselves, so that they drop the same. A method is asked for the parameters
 that were in fewest equal results so far, and every config for the key that was; which there are is read from mergekit's
-own schema, and a table of all of them is printed. Spherical means that lie outside of the tolerance are held against
+own schema, and a table of all of them is printed. Results that lie outside of the tolerance are held against
 mergekit in float64: where they equal that, it is mergekit's own rounding in float32. Two families have a vocabulary for
 every model; their embeddings are compared token by token. One config in a hundred is a file of two documents, which
 only ``mergekit-multi`` takes.

@@ -36,8 +36,6 @@ EQUAL = (
     "within the last place of mergekit in float64",
     "within the last place but for padding",
 )
-#: What mergekit computes in float32 and we in float64.
-SPHERICAL = ("slerp", "nuslerp", "multislerp", "karcher", "model_stock")
 #: Models with tokenizers, and with vocabularies that differ, by what they are made of.
 WORDED = {"llama-words": "llama", "gpt2-words": "gpt2"}
 SPECIAL = ("<s>", "</s>", "<pad>")
@@ -227,7 +225,7 @@ def compare(text: str, tally: Tally) -> str:
     ):
         # Rows of padding are one mean; of their equal magnitudes each side keeps others where densities cut.
         return f"within the last place but for padding: {found}"
-    if found.startswith("DIFFER") and yaml.safe_load(text)["merge_method"] in SPHERICAL:
+    if found.startswith("DIFFER"):
         exact = _tried(lambda again: by_mergekit(again, wide=True), text)
         if not isinstance(exact, str) and not _compared(exact, ours, Tally()).startswith("DIFFER"):
             return f"within the last place of mergekit in float64: {found}"

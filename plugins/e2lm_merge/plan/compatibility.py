@@ -49,6 +49,14 @@ HARMLESS_PARTS = ("dropout", "_pdrop", "_drop", "init_std", "aux_loss", "loss_co
 EMPTY: tuple[Any, ...] = (None, False, [], {}, "")
 
 TOKENIZER_FILE = "tokenizer.json"
+#: Any of these is a tokenizer of the model's own.
+TOKENIZER_PATTERNS = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm", "*.bpe")
+#: Less of the smaller vocabulary in common, and the tokens are not the same pieces of text. Of Llama 2 and Mistral 7B,
+#: which are merged by token, it is three quarters.
+COMMON_SHARE = 0.5
+
+#: Token by number, and whether it was added to the vocabulary.
+Words = Mapping[int, tuple[str, bool]]
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -78,18 +86,13 @@ def tell(findings: Sequence[ModelFinding]) -> None:
 def compare_models(models: Sequence[ModelSource], donor: ModelSource, by_token: bool = False) -> list[ModelFinding]:
     """Everything that speaks against merging ``models`` under the config of ``donor``: errors first.
 
-    ``by_token`` says that rows are found by their tokens, so that vocabularies may differ.
+    ``by_token`` says that rows are found by their tokens, so that vocabularies may differ where tokens are texts alike.
     """
-    found = [
-        finding
-        for model in models
-        for finding in (*_of_one(model), *_of_pair(model, donor))
-        if not (by_token and finding.check == "vocabulary")
-    ]
+    found = [finding for model in models for finding in (*_of_one(model, by_token), *_of_pair(model, donor, by_token))]
     return sorted(found, key=lambda one: one.severity != "error")
 
 
-def _of_one(model: ModelSource) -> Iterator[ModelFinding]:
+def _of_one(model: ModelSource, by_token: bool) -> Iterator[ModelFinding]:
     """What does not fit within one model: its config against what is stored."""
     depth = layer_count(model.config)
     stored = None if model.main_stack is None else model.stacks[model.main_stack]
@@ -101,19 +104,21 @@ def _of_one(model: ModelSource) -> Iterator[ModelFinding]:
         yield ModelFinding("dtypes", "warning", model.label, f"{wide} tensors are float64, rounded to float32 as read")
     said, pair = text_part(model.config).get("vocab_size"), model.tied_pair
     rows = None if pair is None else model.index.tensors[pair[1]].shape[0]
-    if isinstance(said, int) and rows is not None and rows != said:
+    # By token, rows beyond those that the config knows are left out: padding.
+    if isinstance(said, int) and rows is not None and rows != said and not (by_token and rows > said):
         message = f"config.json:vocab_size is {said}, and the embedding has {rows} rows"
         yield ModelFinding("vocabulary", "error", model.label, message)
 
 
-def _of_pair(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
+def _of_pair(model: ModelSource, donor: ModelSource, by_token: bool) -> Iterator[ModelFinding]:
     if model is donor or model.folder == donor.folder:
         return
-    yield from _of_configs(model, donor)
-    yield from _of_tokenizers(model, donor)
+    yield from _of_configs(model, donor, SPECIAL_TOKENS if by_token else ())
+    yield from _of_tokens(model, donor) if by_token else _of_tokenizers(model, donor)
+    yield from _of_templates(model, donor)
 
 
-def _of_configs(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
+def _of_configs(model: ModelSource, donor: ModelSource, left_out: Sequence[str]) -> Iterator[ModelFinding]:
     if not model.config or not donor.config:
         if model.config or donor.config:
             lacking = donor if model.config else model
@@ -126,7 +131,7 @@ def _of_configs(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding
             if mine != other:
                 severity: Severity = "warning" if check in MILD else "error"
                 yield ModelFinding(check, severity, model.label, _differs(field, mine, donor.label, other))
-    checked = {field for fields in MEANING.values() for field in fields}
+    checked = {field for fields in MEANING.values() for field in fields} | set(left_out)
     for field in sorted({*own.part, *its.part} - checked):
         mine, other = own.part.get(field), its.part.get(field)
         if mine != other and not (mine in EMPTY and other in EMPTY) and not _is_harmless(field):
@@ -232,6 +237,59 @@ def _of_tokenizers(model: ModelSource, donor: ModelSource) -> Iterator[ModelFind
             token, other = own[renamed[0]][0], its[renamed[0]][0]
             message = f"{TOKENIZER_FILE}: the added token {renamed[0]} is {token!r}, that of {donor.label} is {other!r}"
             yield ModelFinding("vocabulary", "warning", model.label, message)
+
+
+def _of_tokens(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
+    """What rows that are found by their tokens do not mend: texts that are cut into other pieces, roles of tokens."""
+    if not any(file for pattern in TOKENIZER_PATTERNS for file in model.folder.glob(pattern)):
+        own_rows, its_rows = _embedding_rows(model), _embedding_rows(donor)
+        message = f"no tokenizer of its own: its rows are taken for the tokens of {donor.label}"
+        if own_rows != its_rows:
+            message += f", which has {its_rows} rows where it has {own_rows}; copy its tokenizer files there"
+        yield ModelFinding("vocabulary", "warning" if own_rows == its_rows else "error", model.label, message)
+        return
+    own, its = vocabulary(model), vocabulary(donor)
+    plain, known = ({token for token, added in words.values() if not added} for words in (own, its))
+    if plain and known and len(plain & known) < COMMON_SHARE * min(len(plain), len(known)):
+        message = (
+            f"{TOKENIZER_FILE}: of {len(plain)} tokens {donor.label} knows {len(plain & known)}: what one model learnt "
+            "for its tokens the other never reads, however rows are ordered"
+        )
+        yield ModelFinding("vocabulary", "error", model.label, message)
+    elif (ways := [_way_of_cutting(one) for one in (model, donor)])[0] != ways[1] and None not in ways:
+        message = (
+            f"{TOKENIZER_FILE}: cuts texts by {ways[0]}, that of {donor.label} by {ways[1]}: the same text becomes "
+            "other tokens than the model learnt"
+        )
+        yield ModelFinding("vocabulary", "warning", model.label, message)
+    yield from _of_roles(model, donor, own, its)
+
+
+def _embedding_rows(model: ModelSource) -> int | None:
+    pair = model.tied_pair
+    return None if pair is None else model.index.tensors[pair[1]].shape[0]
+
+
+def _way_of_cutting(model: ModelSource) -> str | None:
+    inner = _json(model, TOKENIZER_FILE).get("model")
+    return str(inner["type"]) if isinstance(inner, dict) and inner.get("type") else None
+
+
+def _of_roles(model: ModelSource, donor: ModelSource, own: Words, its: Words) -> Iterator[ModelFinding]:
+    """Tokens that begin and end texts, by their texts: numbers may differ where rows are found by token."""
+    said, other = text_part(model.config), text_part(donor.config)
+    for field in SPECIAL_TOKENS:
+        mine, theirs = _texts_of(said.get(field), own), _texts_of(other.get(field), its)
+        if mine and theirs and mine != theirs:
+            yield ModelFinding("special_tokens", "warning", model.label, _differs(field, mine, donor.label, theirs))
+
+
+def _texts_of(numbers: Any, words: Words) -> list[str]:
+    listed = numbers if isinstance(numbers, list) else [numbers]
+    return [words[one][0] for one in listed if isinstance(one, int) and one in words]
+
+
+def _of_templates(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
     templates = chat_template(model), chat_template(donor)
     if None not in templates and templates[0] != templates[1]:
         message = f"its chat template is another than that of {donor.label}, which the merge takes"

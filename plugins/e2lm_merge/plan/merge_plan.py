@@ -238,6 +238,8 @@ class _MergePlanner:
         ]
         if self.spacing_note is not None:
             found.append(ModelFinding("spacing", "warning", str(self.recipe.series), self.spacing_note))
+        if self.recipe.series is None:
+            found += _twice(slices)
         return slices, models, donor, found
 
     # -- inputs --------------------------------------------------------------------------------------------------
@@ -495,6 +497,20 @@ def _refuse_errors(findings: Sequence[ModelFinding]) -> None:
             f"{first.model}: {first.message}{more}: such models make no model together; merge others, or say "
             f"allow: [{first.check}] (--allow {first.check}), and the donor's config counts"
         )
+
+
+def _twice(slices: Sequence[PlannedSlice]) -> Iterator[ModelFinding]:
+    """A warning for every model whose weights are merged twice into the same layers."""
+    told = set()
+    for one in slices:
+        for index, source in enumerate(one.sources):
+            for other in one.sources[:index]:
+                pair = (source.model.label, other.model.label)
+                if pair in told or source.first_layer != other.first_layer or not source.model.is_same(other.model):
+                    continue
+                told.add(pair)
+                message = f"holds the same weights as {other.model.label}, which is merged too: they count twice"
+                yield ModelFinding("duplicate", "warning", source.model.label, message)
 
 
 def _models_of(slices: Sequence[PlannedSlice]) -> tuple[ModelSource, ...]:

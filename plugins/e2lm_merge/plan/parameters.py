@@ -185,12 +185,14 @@ def parameter_book(data: Mapping[str, Any], where: str, strategy: MergeStrategy,
 def _checked(setting: Setting, parameter: MergeParameter, where: str) -> Setting:
     """Every value of ``setting`` in the type that the parameter has."""
     filters = tuple(replace(one, setting=_checked(one.setting, parameter, where)) for one in setting.filters)
-    if setting.gradient and isinstance(parameter.default, str):
-        raise UserError(
-            f"{where}: found the list {list(setting.gradient)}; expected one text, such as {parameter.default!r}"
-        )
+    if setting.gradient and isinstance(parameter.default, str | bool):
+        wanted = "true or false" if isinstance(parameter.default, bool) else f"one text, such as {parameter.default!r}"
+        raise UserError(f"{where}: found the list {list(setting.gradient)}; expected {wanted}")
     gradient = tuple(float(parameter.checked(anchor, where)) for anchor in setting.gradient)
-    value = None if setting.value is None else parameter.checked(setting.value, where)
+    value = setting.value
+    if isinstance(parameter.default, bool) and value in (0, 1):
+        value = bool(value)  # as older versions of mergekit wrote them down
+    value = None if value is None else parameter.checked(value, where)
     return Setting(value, gradient, filters)
 
 

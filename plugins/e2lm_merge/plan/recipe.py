@@ -30,6 +30,9 @@ AllowedCheck = Literal[
     "architecture", "heads", "rope", "activation", "layers", "experts", "scales", "quantisation", "depth", "vocabulary"
 ]
 
+#: Fields that name a model.
+REFERENCES = ("model", "base_model")
+
 OutputType = Literal["float32", "bfloat16", "float16"]
 SAFETENSORS_TYPE = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 TORCH_TYPE_NAME = {short: name for name, short in SAFETENSORS_TYPE.items()}
@@ -223,7 +226,42 @@ def recipe_from_data(data: Any, source: str) -> Recipe:
                     f"{source}: models.{index}: unknown field {key!r}; a model has the fields model and parameters, "
                     "and numbers belong under the latter: parameters: {weight: 0.5}"
                 )
-    return Recipe.from_data(_without_nones(data), source)
+    return Recipe.from_data(_with_references(_without_nones(data), ""), source)
+
+
+def _with_references(value: Any, where: str) -> Any:
+    """Models as one text each, where older versions of mergekit wrote them down as ``{model: {path: ...}}``."""
+    if isinstance(value, list):
+        return [_with_references(one, f"{where}.{index}") for index, one in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for key, one in value.items():
+        inner = f"{where}{'.' if where else ''}{key}"
+        if key in REFERENCES and isinstance(one, dict):
+            found[key] = _reference(one, inner)
+        elif key == "tokens" and isinstance(one, dict):
+            found[key] = {token: _with_references(rule, f"{inner}.{token}") for token, rule in one.items()}
+        else:
+            found[key] = one if key in ("parameters", "score") else _with_references(one, inner)
+    return found
+
+
+def _reference(value: dict[str, Any], where: str) -> str:
+    """A model's reference: the path, ``@`` its revision, ``+`` its adapter."""
+    parts = [_place(value[key], f"{where}.{key}") for key in ("model", "lora") if key in value]
+    if "model" not in value or (unknown := sorted(set(value) - {"model", "lora"})):
+        found = "no model" if "model" not in value else f"the field {unknown[0]!r}"
+        raise UserError(f"{where}: found {found}; a model is a text (PATH, PATH@REVISION, PATH+ADAPTER)")
+    return "+".join(parts)
+
+
+def _place(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get("path"), str) or set(value) - {"path", "revision"}:
+        raise UserError(f"{where}: found {value!r:.80}; expected a text, or path and revision")
+    return value["path"] + (f"@{value['revision']}" if "revision" in value else "")
 
 
 def _refuse_in_slices(slices: Any, source: str) -> None:

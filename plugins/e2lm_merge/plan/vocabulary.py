@@ -263,9 +263,12 @@ class VocabularyBuilder:
             )
         tokens = tuple(by_place[place] for place in range(len(by_place)))
         pad = self.recipe.pad_to_multiple_of or 1
+        rows, places = -(-len(tokens) // pad) * pad, {one.label: self._places(one, tokens) for one in self.models}
+        for model in self.models:
+            if _rows(model) != rows or (places[model.label] != np.arange(len(tokens))).any():
+                _refuse_unknown_rows(model)
         return OutputVocabulary(
-            tokenizer, None if added else files, tokens, -(-len(tokens) // pad) * pad,
-            {model.label: self._places(model, tokens) for model in self.models},
+            tokenizer, None if added else files, tokens, rows, places,
             dict(self._rules(tokens, open_model)), self.base.label if self.known_base else None,
         )  # fmt: skip
 
@@ -370,6 +373,20 @@ def _rows(model: ModelSource) -> int:
     if not stored:
         raise UserError(f"{model.label}: no tensor with a row for every token is known in it; merge without tokenizer")
     return min([*stored, *([said] if isinstance(said, int) else [])])
+
+
+def _refuse_unknown_rows(model: ModelSource) -> None:
+    """A :class:`UserError` for a tensor that has as many rows as there are tokens, and is not known to be by token."""
+    part = text_part(model.config)
+    sizes = {value for name, value in part.items() if isinstance(value, int) and not name.startswith("vocab_size")}
+    rows = {stored.shape[0] for name, stored in model.index.tensors.items() if has_row_per_token(name)} - sizes
+    for name, stored in sorted(model.index.tensors.items()):
+        if rows & set(stored.shape) and not has_row_per_token(name):
+            raise UserError(
+                f"{model.label}: tensor {name!r} of shape {list(stored.shape)} has a row for every token, it seems, "
+                f"and is none of those that are ordered anew ({', '.join(BY_TOKEN)}); merge "
+                "without tokenizer"
+            )
 
 
 def with_vocabulary(config: Mapping[str, Any], vocabulary: OutputVocabulary, donor: ModelSource) -> dict[str, Any]:

@@ -8,7 +8,7 @@ on both sides, whatever the file's order. Shape suffixes: I items, B batch, T to
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
@@ -22,6 +22,7 @@ from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.interval import mean_stderr, normal_interval
 from e2lm_merge.plan.merge_plan import MergePlan
 from e2lm_merge.plan.recipe import Recipe, RecipeScore
+from e2lm_merge.plan.source import text_part
 
 ITEM_FIELDS = ("context", "continuation", "text")
 
@@ -195,6 +196,8 @@ UNIT = "nats per byte, higher is better"
 #: Of the intervals of scores.
 CONFIDENCE = 0.95
 
+#: Names of the number of positions: of most models, GPT-2 and GPT-J, MPT, Whisper and its like.
+POSITION_FIELDS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx")
 #: Tokens per item where the model's config does not say how many positions it has.
 DEFAULT_POSITIONS = 2048
 
@@ -225,7 +228,7 @@ def build_scoring(score: RecipeScore, plan: MergePlan, near: Path | None, pooled
             "merge into folders and compare these with lm_eval or e2lm eval"
         )
     tokenizer = load_tokenizer(plan.donor.folder)
-    positions = int(plan.donor.config.get("max_position_embeddings", DEFAULT_POSITIONS))
+    positions = _positions(plan.donor.config)
     files = [_found_file(name, near) for name in score.items]
     lists = [read_items(file) for file in files]
     if pooled:
@@ -241,6 +244,12 @@ def build_scoring(score: RecipeScore, plan: MergePlan, near: Path | None, pooled
         tuple(scorer(split, True) for split in splits),
         tuple((len(split.selection), len(split.report)) for split in splits),
     )
+
+
+def _positions(config: Mapping[str, Any]) -> int:
+    """How many tokens a text may have: what the config says, by whichever name."""
+    part = text_part(config)
+    return int(next((part[name] for name in POSITION_FIELDS if isinstance(part.get(name), int)), DEFAULT_POSITIONS))
 
 
 def _found_file(name: str, near: Path | None) -> Path:

@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
 from e2lm.command_line import main
+from e2lm_merge.plan.compatibility import compare_models
 from e2lm_merge.plan.merge_plan import MergeCheck, check_merge, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
+from e2lm_merge.plan.source import open_model
 
 Models = Callable[..., list[str]]
 WORDS = {f"w{index}": index for index in range(38)}
@@ -184,3 +186,58 @@ def test_a_dry_run_finds_whole_numbers_that_differ(
     config.write_text(f"merge_method: linear\nmodels: [{{model: {one}}}, {{model: {two}}}]\n")
     assert main(["merge", str(config), str(tmp_path / "out"), "--dry-run"]) == 2
     assert "whole numbers are not averaged" in capsys.readouterr().err
+
+
+def by_token(first: str, second: str) -> list[tuple[str, str]]:
+    """What is found of the second beside the first where rows are found by their tokens."""
+    one, two = open_model(first), open_model(second)
+    return [(finding.check, finding.severity) for finding in compare_models([one, two], one, by_token=True)]
+
+
+OTHERS = {**TOKENIZER, "model": {"type": "WordLevel", "vocab": {f"v{index}": index for index in range(38)}}}
+SOME = {f"{'w' if index < 25 else 'v'}{index}": index for index in range(38)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        (EDGE, EDGE, []),
+        (EDGE, ({}, SWAPPED, None), []),
+        (EDGE, ({}, {**TOKENIZER, "model": {"type": "WordLevel", "vocab": SOME}}, None), []),
+        (EDGE, ({}, OTHERS, None), [("vocabulary", "error"), *[("special_tokens", "warning")] * 2]),
+        (EDGE, ({}, {**TOKENIZER, **UNIGRAM}, None), [("vocabulary", "warning")]),
+        (EDGE, ({}, None, None), [("vocabulary", "warning")]),
+        (EDGE, ({"vocab_size": 41}, TOKENIZER, None), [("vocabulary", "error")]),
+        (EDGE, ({"vocab_size": 39}, TOKENIZER, None), []),
+        (({"eos_token_id": 3}, TOKENIZER, None), ({"eos_token_id": 4}, SWAPPED, None), []),
+        (({"eos_token_id": 3}, TOKENIZER, None), ({"eos_token_id": [4, 5]}, TOKENIZER, None),
+         [("special_tokens", "warning")]),
+        (({}, TOKENIZER, "{{ x }}"), ({}, SWAPPED, "{{ y }}"), [("chat_template", "warning")]),
+    ],
+)  # fmt: skip
+def test_rows_found_by_their_tokens_mend_an_order_and_not_tokens_of_other_texts(
+    one: Any, other: Any, found: list[tuple[str, str]], models: Models
+) -> None:
+    _, first, second = models(2)
+    _written(first, *one)
+    _written(second, *other)
+    assert by_token(first, second) == found
+
+
+def test_a_model_without_a_tokenizer_whose_rows_are_not_the_bases_is_an_error(models: Models) -> None:
+    _, first, second = models(2)
+    _written(first, {}, TOKENIZER, None)
+    tensors = load_file(f"{second}/model.safetensors")
+    cut = {name: one[:39].clone() if len(one) == 40 else one for name, one in tensors.items()}
+    save_file(cut, f"{second}/model.safetensors")
+    _written(second, {"vocab_size": 39}, None, None)
+    assert by_token(first, second) == [("vocabulary", "error")]
+
+
+def test_a_recipe_that_names_a_tokenizer_is_still_held_against_its_models(models: Models) -> None:
+    _, first, second = models(2)
+    _written(first, {}, TOKENIZER, None)
+    _written(second, {}, OTHERS, None)
+    found = checked([first, second], tokenizer_source="base").findings
+    assert [finding.check for finding in found if finding.severity == "error"] == ["vocabulary"]
+    assert "of 38 tokens" in found[0].message

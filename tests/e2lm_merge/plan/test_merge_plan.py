@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,7 +49,11 @@ def linear(folders: list[str], **more: Any) -> dict[str, Any]:
         ({"parameters": {"density": [0.5, 1.5]}}, r"density: found 1.5; allowed is \(0, 1\]"),
         ({"parameters": {"density": True}}, "density: found True; expected a finite number"),
         ({"parameters": {"density": float("nan")}}, "density"),
-        ({"parameters": {"normalize": 1}}, "normalize: found 1; expected true or false"),
+        ({"parameters": {"normalize": 2}}, "normalize: found 2; expected true or false"),
+        ({"parameters": {"normalize": [0.0, 1.0]}}, r"normalize: found the list \[0.0, 1.0\]; expected true or false"),
+        ({"base_model": {"path": "x"}}, "base_model: found no model; a model is a text"),
+        ({"base_model": {"model": "x", "override_architecture": "y"}}, "found the field 'override_architecture'"),
+        ({"base_model": {"model": {"path": "x", "at": 1}}}, "base_model.model: found .*; expected a text, or path and"),
         ({"parameters": {"trim_scope": "globel"}}, "Did you mean 'global'"),
         (
             {"merge_method": "linear", "base_model": None, "parameters": {"weight": 0}},
@@ -166,6 +171,47 @@ def test_yaml_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.yml").write_text("merge_method: linear\nmerge_method: ties\n")
     with pytest.raises(UserError, match="given twice"):
         read_recipe(tmp_path / "m.yml")
+
+
+def test_configs_as_older_versions_of_mergekit_wrote_them_down_are_read(models: Models) -> None:
+    base, one, two = models(2)
+    old = {
+        "merge_method": "ties",
+        "base_model": {"model": {"path": base}},
+        "slices": [
+            {
+                "sources": [
+                    {"model": {"model": {"path": folder}}, "layer_range": [0, 2], "parameters": {"weight": 0.5}}
+                    for folder in (one, two)
+                ]
+            }
+        ],
+        "parameters": {"normalize": 0.0, "int8_mask": 1.0},
+    }
+    plan = plan_merge(recipe_from_data(old, "test"))
+    assert {merge.parameters["normalize"] for merge in plan.merges} == {False}
+    assert [model.label for model in plan.models] == [one, two, base]
+    lora = {"model": {"path": "m", "revision": "v1"}, "lora": {"path": "a"}}
+    tokens = {"model": {"source": {"kind": "model_token", "model": lora, "token": "model"}}}
+    data = {"merge_method": "linear", "models": [{"model": lora}], "tokenizer": {"tokens": tokens}}
+    recipe = recipe_from_data(data, "test")
+    assert recipe.models[0].model == "m@v1+a"
+    assert recipe.vocabulary is not None
+    assert recipe.vocabulary.tokens["model"].model_label == "m@v1+a"
+
+
+def test_a_model_that_is_merged_twice_is_told(models: Models, tmp_path: Path) -> None:
+    _, one, two = models(2)
+    copy = shutil.copytree(one, tmp_path / "copy")
+    data = {"merge_method": "linear", "models": [{"model": one}, {"model": two}, {"model": str(copy)}]}
+    found = plan_merge(recipe_from_data(data, "test")).findings
+    assert [(finding.check, finding.severity, finding.model) for finding in found] == [
+        ("duplicate", "warning", str(copy))
+    ]
+    assert f"same weights as {one}" in found[0].message
+    neighbours = [{"model": one, "layer_range": [first, first + 1]} for first in (0, 1)]
+    plan = plan_merge(recipe_from_data({"merge_method": "linear", "slices": [{"sources": neighbours}]}, "test"))
+    assert plan.findings == ()
 
 
 def test_the_base_listed_among_the_models_counts_once(models: Models, merge_recipe: MergeRecipe) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from e2lm.command_line import main
 from e2lm.errors import UserError
@@ -214,3 +214,13 @@ def test_embeddings_of_several_types_are_read_in_float32() -> None:
     read = np.empty(8, dtype=np.uint8)
     numbers.read(0, read)
     assert (numbers.dtype, read.view(np.float32).tolist()) == ("F32", [1.5, 2.5])
+
+
+def test_a_tensor_by_token_that_is_not_known_as_one_is_refused_where_rows_move(folders: dict[str, Path]) -> None:
+    for name in ("one", "turned"):
+        file = folders[name] / "model.safetensors"
+        save_file({**load_file(file), "model.embed_tokens_per_layer.weight": torch.zeros(40, 6)}, file)
+    data = {"merge_method": "linear", "tokenizer_source": "base"}
+    with pytest.raises(UserError, match=r"embed_tokens_per_layer.weight' of shape \[40, 6\].*merge without tokenizer"):
+        plan_merge(recipe_from_data({**data, "models": models_of(folders, "one", "turned")}, "test"))
+    plan_merge(recipe_from_data({**data, "models": models_of(folders, "one", "one")}, "test"))

@@ -19,6 +19,7 @@ from e2lm_merge.plan.recipe import recipe_from_data
 from e2lm_merge.search.items import (
     HeldOutItem,
     ItemScorer,
+    _positions,
     encode_items,
     interval_of,
     load_tokenizer,
@@ -91,6 +92,22 @@ def test_a_continuation_that_does_not_fit_is_refused_and_a_context_is_cut(models
     assert (len(cut.ids), cut.scored) == (6, 2)
     with pytest.raises(UserError, match="10 tokens to score, and the model takes 6"):
         encode_items([HeldOutItem("w1", long)], tokenizer, 6)
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"),
+    [
+        ({"n_positions": 1024, "n_ctx": 512}, 1024),
+        ({"max_position_embeddings": 64}, 64),
+        ({"text_config": {"max_position_embeddings": 128}}, 128),
+        ({"max_seq_len": 32}, 32),
+        ({}, 2048),
+    ],
+)
+def test_items_are_as_long_as_the_model_takes_whatever_its_config_calls_it(
+    config: dict[str, Any], positions: int
+) -> None:
+    assert _positions(config) == positions
 
 
 def test_what_is_reported_has_the_95_percent_interval_of_a_mean() -> None:
