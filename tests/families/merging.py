@@ -46,7 +46,7 @@ def merged(name: str, folder: Path) -> MergeResult:
     """Two checkpoints of ``name`` are written into ``folder``, and their mean is scored in every way."""
     for step in (1, 2):
         place = write_checkpoint(folder / "run" / f"checkpoint-{step}00", model(name, seed=step))
-        tokenizer().save_pretrained(place)
+        _write_tokenizer(place)
     models = [{"model": str(folder / "run" / f"checkpoint-{step}00")} for step in (1, 2)]
     config = _written(folder / "m.yml", {"merge_method": "linear", "models": models})
     pairs = [(question, f" {choice}") for question, choices in QUESTIONS for choice in choices]
@@ -60,6 +60,20 @@ def merged(name: str, folder: Path) -> MergeResult:
     except Exception as error:
         return MergeResult(name, f"{type(error).__name__}: {error}"[:300])
     return MergeResult(name, "; ".join(f"{way}: {fault}" for way, fault in faults.items() if fault))
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """Words, or bytes where transformers reads a family's tokenizer.json as byte-level BPE whatever it is (Qwen 2)."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    tokenizer().save_pretrained(folder)
+    if AutoTokenizer.from_pretrained(folder).encode("w7 w8"):
+        return
+    known = {"<end>": 0, **{byte: 1 + place for place, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}}
+    inner = Tokenizer(models.BPE(vocab=known, merges=[]))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>", pad_token="<end>").save_pretrained(folder)
 
 
 def _written(file: Path, data: dict[str, Any]) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from tests.families import merging
 
 
-@pytest.mark.parametrize("name", ["gpt_neox", "olmoe", "mamba"])
+@pytest.mark.parametrize("name", ["gpt_neox", "olmoe", "mamba2"])
 def test_a_merge_is_scored_alike_from_disk_in_memory_along_a_run_and_in_a_sweep(name: str, tmp_path: Path) -> None:
     assert merging.merged(name, tmp_path).fault == ""
 

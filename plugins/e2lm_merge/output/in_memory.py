@@ -18,6 +18,7 @@ from e2lm_merge.numbers.formats import Bytes
 from e2lm_merge.numbers.tensor_merge import compiled_for, look_at_all, merge_tensor
 from e2lm_merge.numbers.torch_tensors import empty_tensor
 from e2lm_merge.plan.merge_plan import MergePlan
+from e2lm_merge.plan.source import config_of_class
 
 
 def merged_tensors(plan: MergePlan, threads: int = 2) -> dict[str, torch.Tensor]:
@@ -53,12 +54,10 @@ def model_with(config: Mapping[str, Any], folder: Path, tensors: Mapping[str, to
 
     ``folder`` is named where that cannot be.
     """
-    from transformers import AutoConfig
-
     if "model_type" not in config:
         raise UserError(f"{folder}: no config.json with a model_type; a merge in memory needs one to build the model")
     try:
-        made = AutoConfig.for_model(**config)
+        made = config_of_class(config)
     except Exception as error:
         raise UserError(f"{folder}: transformers cannot read the config ({one_line(error)[:200]})") from error
     kind = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from e2lm_merge.numbers.formats import ONLY_READ
-from e2lm_merge.plan.source import ModelSource, layer_count, text_part
+from e2lm_merge.plan.source import ModelSource, config_of_class, layer_count, text_part
 
 #: Under this check's name: fields of a config that change what the weights mean. An error where they differ.
 MEANING: dict[str, tuple[str, ...]] = {
@@ -179,9 +179,7 @@ class _Said:
 def _completed(model: ModelSource) -> dict[str, Any]:
     """The config as transformers reads it; what is there where it cannot."""
     try:
-        from transformers import AutoConfig
-
-        whole = AutoConfig.for_model(**model.config).to_dict()
+        whole = config_of_class(model.config).to_dict()
     except Exception:  # a model of its own code
         whole = dict(model.config)
     part = {**whole, **text_part(whole)}

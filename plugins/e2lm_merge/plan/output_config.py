@@ -13,7 +13,15 @@ from typing import Any
 
 from e2lm.errors import UserError
 from e2lm_merge.plan.recipe import TORCH_TYPE_NAME
-from e2lm_merge.plan.source import LAYER_COUNT_FIELDS, TEXT_PARTS, EmbeddingTie, ModelSource, layer_count, text_part
+from e2lm_merge.plan.source import (
+    LAYER_COUNT_FIELDS,
+    TEXT_PARTS,
+    EmbeddingTie,
+    ModelSource,
+    config_of_class,
+    layer_count,
+    text_part,
+)
 
 #: Lists that may be as long as the model is deep, and say nothing of layers.
 NOT_BY_LAYER = ("architectures", "_token_id", "_token_ids", "keys_to_ignore", "_sizes", "_token_index")
@@ -195,9 +203,7 @@ def _entry(field: str, part: Mapping[str, Any], layer: int) -> Any:
 def _completed(model: ModelSource) -> dict[str, Any]:
     """Lists of layers that the model's class makes where its config has none, as transformers knows it."""
     try:
-        from transformers import AutoConfig
-
-        whole = AutoConfig.for_model(**model.config).to_dict()
+        whole = config_of_class(model.config).to_dict()
     except Exception:  # a model of its own code: its config has what it has
         return {}
     depth, own = layer_count(model.config), text_part(model.config)

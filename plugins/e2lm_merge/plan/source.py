@@ -214,6 +214,24 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((part for part in parts if isinstance(part, dict)), config)
 
 
+def config_of_class(config: Mapping[str, Any]) -> Any:
+    """A ``config.json`` as transformers completes it; raises what transformers raises where it cannot."""
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(**_with_floats(config))
+
+
+def _with_floats(value: Any) -> Any:
+    """``{"__float__": "Infinity"}``, in which transformers writes what JSON has no number for, as that number."""
+    if isinstance(value, list):
+        return [_with_floats(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if list(value) == ["__float__"] and isinstance(value["__float__"], str):
+        return float(value["__float__"])
+    return {name: _with_floats(one) for name, one in value.items()}
+
+
 def layer_count(config: Mapping[str, Any]) -> int | None:
     """Layers of the language model as the config says; None where it does not."""
     for part in (text_part(config), config):

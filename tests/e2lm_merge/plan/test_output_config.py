@@ -11,6 +11,7 @@ import torch
 from e2lm import UserError
 from e2lm_merge.plan.merge_plan import MergePlan, plan_merge
 from e2lm_merge.plan.recipe import recipe_from_data
+from e2lm_merge.plan.source import config_of_class
 
 KINDS = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
 
@@ -69,6 +70,11 @@ def test_a_rule_that_no_longer_holds_is_refused_and_one_that_moves_is_moved(mode
     assert stacked((every_other, 0, 2), (every_other, 0, 4)).config["decoder_sparse_step"] == 2
     with pytest.raises(UserError, match="decoder_sparse_step"):
         stacked((every_other, 1, 4))
+
+
+def test_numbers_that_json_has_no_word_for_are_read_as_transformers_writes_them() -> None:
+    config = {"model_type": "mamba2", "time_step_limit": [0.0, {"__float__": "Infinity"}]}
+    assert config_of_class(config).time_step_limit[1] == float("inf")
 
 
 def test_whole_models_keep_their_config(model: Any) -> None:
