@@ -235,7 +235,7 @@ def _with_references(value: Any, where: str) -> Any:
         return [_with_references(one, f"{where}.{index}") for index, one in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    found = {}
+    found: dict[str, Any] = {}
     for key, one in value.items():
         inner = f"{where}{'.' if where else ''}{key}"
         if key in REFERENCES and isinstance(one, dict):
@@ -261,7 +261,7 @@ def _place(value: Any, where: str) -> str:
         return value
     if not isinstance(value, dict) or not isinstance(value.get("path"), str) or set(value) - {"path", "revision"}:
         raise UserError(f"{where}: found {value!r:.80}; expected a text, or path and revision")
-    return value["path"] + (f"@{value['revision']}" if "revision" in value else "")
+    return f"{value['path']}@{value['revision']}" if "revision" in value else f"{value['path']}"
 
 
 def _refuse_in_slices(slices: Any, source: str) -> None:
