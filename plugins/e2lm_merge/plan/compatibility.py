@@ -56,7 +56,7 @@ TOKENIZER_PATTERNS = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken"
 COMMON_SHARE = 0.5
 
 #: Token by number, and whether it was added to the vocabulary.
-Words = Mapping[int, tuple[str, bool]]
+KnownTokens = Mapping[int, tuple[str, bool]]
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -273,7 +273,7 @@ def _way_of_cutting(model: ModelSource) -> str | None:
     return str(inner["type"]) if isinstance(inner, dict) and inner.get("type") else None
 
 
-def _of_roles(model: ModelSource, donor: ModelSource, own: Words, its: Words) -> Iterator[ModelFinding]:
+def _of_roles(model: ModelSource, donor: ModelSource, own: KnownTokens, its: KnownTokens) -> Iterator[ModelFinding]:
     """Tokens that begin and end texts, by their texts: numbers may differ where rows are found by token."""
     said, other = text_part(model.config), text_part(donor.config)
     for field in SPECIAL_TOKENS:
@@ -282,7 +282,7 @@ def _of_roles(model: ModelSource, donor: ModelSource, own: Words, its: Words) ->
             yield ModelFinding("special_tokens", "warning", model.label, _differs(field, mine, donor.label, theirs))
 
 
-def _texts_of(numbers: Any, words: Words) -> list[str]:
+def _texts_of(numbers: Any, words: KnownTokens) -> list[str]:
     listed = numbers if isinstance(numbers, list) else [numbers]
     return [words[one][0] for one in listed if isinstance(one, int) and one in words]
 
