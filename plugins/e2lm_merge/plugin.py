@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from e2lm import hookimpl
 
 if TYPE_CHECKING:
-    from e2lm import Command, EvaluationModel, MergeStrategy, Verb
+    from e2lm import Command, EvaluationModel, MergeStrategy, ScalingPredictor, Verb
 
 
 @hookimpl
@@ -45,6 +45,14 @@ def e2lm_register_merge_strategies() -> Iterable[MergeStrategy]:
         *spectral_strategies(),
         *pcb_strategies(),
     ]
+
+
+@hookimpl
+def e2lm_register_scaling_predictors() -> Iterable[ScalingPredictor]:
+    """What an average of a run's checkpoints comes to, for ``e2lm predict decide --merge``."""
+    from e2lm_merge.beforehand import merge_predictor
+
+    return [merge_predictor()]
 
 
 @hookimpl

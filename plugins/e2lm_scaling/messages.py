@@ -65,6 +65,8 @@ say = Catalogue(
         "hundred_million": "{count:,g} hundred million",
         "ten_thousand": "{count:,g} ten thousand",
         "option_stop": "stop here",
+        "option_merge": "merge the checkpoints there are, instead of annealing",
+        "merged_from": "averages of the run, {method}; good as long as the learning rate has not come down",
         "option_continue": "continue the run of {params} parameters to {tokens} tokens",
         "option_larger": "start a larger model of {params} parameters on {tokens} tokens",
         "option_smaller": "start a smaller model of {params} parameters on {tokens} tokens",
@@ -114,6 +116,10 @@ say = Catalogue(
         "recommend_stop": (
             "Recommendation: stop here. The best way to spend more, to {rival}, is expected to bring {gain} after its "
             "cost; stopping is the best of the options below with {share:.0%} probability."
+        ),
+        "recommend_merge": (
+            "Recommendation: merge the checkpoints there are. The best way to spend more, to {rival}, is expected to "
+            "bring {gain} after its cost; merging is the best of the options below with {share:.0%} probability."
         ),
         "recommend_undecided": (
             "Recommendation: do not sign yet, for the runs so far cannot tell. First in expectation is to {best} (cost "

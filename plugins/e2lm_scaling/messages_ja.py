@@ -56,6 +56,8 @@ JAPANESE = {
     "hundred_million": "{count:,g} 億",
     "ten_thousand": "{count:,g} 万",
     "option_stop": "ここで学習をやめる",
+    "option_merge": "アニーリングの代わりに、今あるチェックポイントを平均する",
+    "merged_from": "この学習の平均({method})。学習率がまだ下がっていない限り有効",
     "option_continue": "{params} パラメータの学習を {tokens} トークンまで続ける",
     "option_larger": "{params} パラメータのより大きなモデルを {tokens} トークンで新たに学習する",
     "option_smaller": "{params} パラメータのより小さなモデルを {tokens} トークンで新たに学習する",
@@ -104,6 +106,10 @@ JAPANESE = {
     "recommend_stop": (
         "ご提案：ここで学習をやめる。さらに費用をかけるなら最善は「{rival}」ですが、費用を差し引いた見込みは {gain} です。"
         "下に挙げた選択肢のなかで、やめることが最良である確率は {share:.0%} です。"
+    ),
+    "recommend_merge": (
+        "ご提案：今あるチェックポイントを平均する。さらに費用をかけるなら最善は「{rival}」ですが、費用を差し引いた見込みは {gain} です。"
+        "下に挙げた選択肢のなかで、平均することが最良である確率は {share:.0%} です。"
     ),
     "recommend_undecided": (
         "ご提案：まだ決裁なさらないでください。これまでの学習からは判断できません。期待値で首位なのは「{best}」です（費用 {cost}、"

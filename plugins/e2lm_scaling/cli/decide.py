@@ -17,6 +17,7 @@ from e2lm_scaling.cli.input import (
     drawn,
     fitted,
     named_numbers,
+    predictor_named,
     read_input,
     read_named,
     source_report,
@@ -25,8 +26,9 @@ from e2lm_scaling.cli.input import (
 from e2lm_scaling.messages import say
 
 if TYPE_CHECKING:
-    from e2lm.scaling_predictor import LossTable
+    from e2lm.scaling_predictor import Forecaster, LossTable
     from e2lm_scaling.forecast.decide import Decision, Question
+    from e2lm_scaling.forecast.losses import LossSource
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -43,6 +45,11 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--current", metavar="N=...,D=...", help="the run that could go on (default: most compute)")
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=FILE", help="runs on other data with the same N and D"
+    )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="weigh averages of the run's checkpoints too (e2lm eval --merge scores them)",
     )
     parser.add_argument("--max-params", type=AMOUNT, help="largest model allowed")
     parser.add_argument("--unique-tokens", type=AMOUNT, help="tokens of data there are; more means epochs")
@@ -78,7 +85,8 @@ def run(arguments: Namespace) -> Answer:
         others[name] = read_named(arguments, Path(file)).table
     forecaster = fitted(arguments, source, arguments.model)
     limits = Constraints(arguments.max_params, arguments.unique_tokens, inference_tokens=arguments.inference_tokens)
-    question = Question(forecaster, current, flops, cost_per_flop, arguments.value_per_point, others, limits)
+    value, averaged = arguments.value_per_point, _averaged(arguments, source)
+    question = Question(forecaster, current, flops, cost_per_flop, value, others, limits, averaged)
     found = decide(question, np.random.default_rng(arguments.seed))
     said = source_report(source)
     report = (
@@ -101,6 +109,16 @@ def run(arguments: Namespace) -> Answer:
     write_plots(arguments, "decide", lambda: _figures(found), tuple(lines))
     _write_page(arguments, question, found, source.source)
     return Answer(finite(report), lambda: "\n".join(lines), pictures=lambda: drawn(_figures(found)))
+
+
+def _averaged(arguments: Namespace, source: LossSource) -> Forecaster | None:
+    """What knows of averages of the runs in the data, where they are to be weighed: a plugin's predictor ``merge``."""
+    import numpy as np
+
+    if not arguments.merge:
+        return None
+    table = source.table if source.with_averages is None else source.with_averages
+    return predictor_named("merge").fitted(table, np.random.default_rng(arguments.seed), source.source)
 
 
 def _check_page(path: Path | None) -> None:

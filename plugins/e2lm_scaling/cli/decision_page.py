@@ -11,6 +11,7 @@ from e2lm.chart import CATEGORIES, Chart, Line, Mark
 from e2lm.messages import Html
 from e2lm.page import Page, figures, note, section, strong, table
 from e2lm_scaling.amounts import counted, money
+from e2lm_scaling.forecast.decide import UNTRAINED
 from e2lm_scaling.forecast.gates import (
     Stage,
     along,
@@ -67,9 +68,11 @@ def _recommended(paper: Paper) -> list[str]:
     told |= {"cost": paper.money(best.option.cost), "gain": paper.money(best.gain)}
     if not found.decided:
         sentence = say("recommend_undecided", second=found.valued[1].option.words, **told)
-    elif best.option.name == "stop":
+    elif best.option.name in UNTRAINED:
         rival = spender(found)
-        sentence = say("recommend_stop", rival=rival.option.words, gain=paper.money(rival.gain), share=told["share"])
+        told = {"rival": rival.option.words, "gain": paper.money(rival.gain), "share": told["share"]}
+        is_merge = best.option.name == "merge"
+        sentence = say("recommend_merge", **told) if is_merge else say("recommend_stop", **told)
     else:
         sentence = say("recommend_spend", **told)
     return [Html(f"<p>{strong(sentence)}</p>"), *_tested(paper)]

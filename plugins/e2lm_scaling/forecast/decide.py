@@ -36,6 +36,8 @@ from e2lm_scaling.messages import say
 POINT = 0.01
 #: Below this probability of being best the data do not decide.
 DECIDED = 0.75
+#: What costs no training.
+UNTRAINED = ("stop", "merge")
 #: Compute of the small experiments that are offered, as shares of the budget.
 EXPERIMENT_SHARES = (0.003, 0.01, 0.03, 0.1)
 UNLIMITED = Constraints()
@@ -125,6 +127,7 @@ class Question:
 
     ``others`` are runs of other recipes (data) with the N and D of some runs of ``table``, those so far. No option
     breaks the ``limits``; tokens beyond the unique ones are worth less, and served ones are paid from the budget.
+    ``averaged`` knows what the average of the current run's checkpoints comes to, where that is an option.
     """
 
     forecaster: Forecaster
@@ -134,6 +137,7 @@ class Question:
     value_per_point: float
     others: Mapping[str, LossTable]
     limits: Constraints = UNLIMITED
+    averaged: Forecaster | None = None
 
     @property
     def table(self) -> LossTable:
@@ -185,11 +189,11 @@ def _ends(forecast: Forecast) -> Interval:
 def _options(question: Question) -> tuple[list[Option], dict[str, str]]:
     """What one could do within the budget, and what could not be judged."""
     options, left_out = [_stop(question)], dict[str, str]()
-    for make in (_continued, _moved):
+    for name, make in (("continue", _continued), ("move", _moved), ("merge", _merged)):
         try:
             options += make(question)
         except UserError as error:
-            left_out["continue" if make is _continued else "move"] = str(error)
+            left_out[name] = str(error)
     for name, other in question.others.items():
         options.append(_other_data(question, name, other))
     if len(options) == 1:
@@ -212,6 +216,20 @@ def _stop(question: Question) -> Option:
     seen = question.observed
     known = Forecast(seen, seen, seen, method="observed")
     return Option("stop", say("option_stop"), params, tokens, 0.0, known, 0.0, 0.0, say("observed"))
+
+
+def _merged(question: Question) -> list[Option]:
+    """The average of the checkpoints that the run has, in the place of annealing: it costs no training."""
+    if question.averaged is None:
+        return []
+    params, tokens = question.current
+    forecast = question.averaged.predict(params, tokens)
+    common, own = _parts(forecast)
+    drawn_S = question.forecaster.predict(params, worth(tokens, question.limits)).draws_S
+    # Its error is its own: as many draws as others have, all of them the forecast.
+    alone = forecast if drawn_S is None else replace(forecast, draws_S=np.full(len(drawn_S), forecast.value))
+    traced_to = say("merged_from", method=forecast.method or "")
+    return [Option("merge", say("option_merge"), params, tokens, 0.0, alone, common, own, traced_to)]
 
 
 def _continued(question: Question) -> list[Option]:

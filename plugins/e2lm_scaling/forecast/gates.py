@@ -13,7 +13,7 @@ import numpy as np
 
 from e2lm.interval import ratio_interval
 from e2lm.scaling_predictor import Forecast
-from e2lm_scaling.forecast.decide import POINT, Decision, Option, Question, Valued, carried_on
+from e2lm_scaling.forecast.decide import POINT, UNTRAINED, Decision, Option, Question, Valued, carried_on
 from e2lm_scaling.forecast.plan import worth
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
@@ -41,7 +41,7 @@ class Stage:
 
 def spender(found: Decision) -> Valued:
     """The best option that spends anything: the choice, or what comes after stopping."""
-    return next(one for one in found.valued if one.option.name != "stop")
+    return next(one for one in found.valued if one.option.name not in UNTRAINED)
 
 
 def tokens_before(question: Question, option: Option) -> float:
@@ -51,7 +51,7 @@ def tokens_before(question: Question, option: Option) -> float:
 
 def training_flops(question: Question, option: Option) -> float:
     """Compute of the training that an option still pays for, without serving."""
-    if option.name == "stop":
+    if option.name in UNTRAINED:
         return 0.0
     return FLOPS_PER_PARAMETER_TOKEN * option.params * (option.tokens - tokens_before(question, option))
 

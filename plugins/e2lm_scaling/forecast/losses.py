@@ -6,7 +6,7 @@ Shape suffix: R rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,13 +70,18 @@ MISSING = ("", "-", "nan", "none", "null", "n/a", "na")
 
 @dataclass(frozen=True, slots=True)
 class LossSource:
-    """The table, where it came from, and what one should know about it before believing a fit."""
+    """The table, where it came from, and what one should know about it before believing a fit.
+
+    ``with_averages`` is the table with the averages of runs that ``e2lm eval --merge`` scores beside them, None where
+    there are none: an average is no trained model, and no row of ``table``.
+    """
 
     table: LossTable
     source: str
     warnings: tuple[str, ...] = ()
     unique_R: Array | None = None
     left_out: tuple[Mapping[str, str], ...] = ()
+    with_averages: LossTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +101,45 @@ def read_losses(
     ``is_score``: L may rise with compute (an accuracy), and nothing is done that only losses allow.
     """
     found = _from_scores(path, task, metric) if columns is None else _from_columns(path, columns, units or Units())
+    found = _without_averages(found)
     if is_score:
         return found
     check_falls(found.table, found.source)
     found = _one_per_size(found)
     return replace(found, warnings=(*found.warnings, *_contradictions(found.table)))
+
+
+def averaged_run(name: str, series: Collection[str]) -> str | None:
+    """Which of ``series`` the one called ``name`` is an average of, as ``e2lm eval --merge`` names these.
+
+    >>> averaged_run("run+wma:window=5", {"run", "run+wma:window=5"}), averaged_run("a+b", {"a+b"})
+    ('run', None)
+    """
+    parts = [name[: one.start()] for one in re.finditer(r"\+", name)]
+    return next((part for part in parts if part in series), None)
+
+
+def _without_averages(source: LossSource) -> LossSource:
+    """Averages of runs set aside: their losses lie below those of the models that were trained."""
+    every = set(source.table.series_R)
+    of = {name: averaged_run(name, every) for name in sorted(every)}
+    if not any(of.values()):
+        return source
+    keep_R = np.array([of[name] is None for name in source.table.series_R])
+    left_out = [
+        {
+            "what": name,
+            "why": f"averages of {run}, which nobody trained (decide --merge)",
+            "file": source.source,
+        }
+        for name, run in of.items()
+        if run is not None
+    ]
+    unique_R = None if source.unique_R is None else source.unique_R[keep_R]
+    return replace(
+        source, table=subset(source.table, keep_R), unique_R=unique_R, left_out=(*source.left_out, *left_out),
+        with_averages=source.table,
+    )  # fmt: skip
 
 
 # -- a table with named columns -----------------------------------------------------------------------------------

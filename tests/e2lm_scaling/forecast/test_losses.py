@@ -143,3 +143,24 @@ def test_a_table_of_any_kind_is_read_in_the_one_grammar(tmp_path, kind):
     assert set(read_losses(path, "N='1e9',D=D,L=L").table.params_R) == {1e9}
     with pytest.raises(UserError, match="has no column 'Lss'"):
         read_losses(path, "N=N,D=D,L=Lss")
+
+
+@pytest.mark.parametrize("is_score", [False, True])
+def test_averages_of_a_run_are_no_trained_models(is_score, read):
+    table = frame(S=[f"run{row}" for row in range(len(PARAMS))])
+    averages = table.assign(L=table["L"] - 0.05, S=table["S"] + "+wma:window=5")
+    expected = read(table, "N=N,D=D,L=L,S=S", is_score=is_score)
+    found = read(pd.concat([table, averages]), "N=N,D=D,L=L,S=S", is_score=is_score)
+    # The averages, which are lower, used to take the place of the models.
+    assert found.table.loss_R == pytest.approx(expected.table.loss_R)
+    assert found.warnings == expected.warnings
+    assert [one["what"] for one in found.left_out] == sorted(averages["S"])
+    assert all(one["why"].startswith("averages of run") for one in found.left_out)
+    assert found.with_averages is not None
+    assert len(found.with_averages.loss_R) == 2 * len(PARAMS)
+    assert expected.with_averages is None
+
+
+def test_a_plus_in_the_name_of_a_run_is_no_average(read):
+    table = frame(S=[f"web+code-{row}" for row in range(len(PARAMS))])
+    assert read(table, "N=N,D=D,L=L,S=S").left_out == ()
