@@ -8,6 +8,7 @@ safetensors), a folder of transformers' Trainer is finished once it has ``traine
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,8 +50,8 @@ class Look:
     """What was seen of a RUN at once.
 
     ``waiting`` says by label why a checkpoint is not finished, ``present`` has the steps of all (-1: unknown).
-    ``names`` are the series of RUN, ``newest`` their newest folders; ``newest_s`` is when a file of any changed last, 0
-    where none is. ``trouble`` says why nothing could be seen.
+    ``names`` are the series of RUN, ``newest`` their newest folders; ``newest_s`` is when a file of any changed last, by
+    its own time or where this watch saw it, 0 where none is. ``trouble`` says why nothing could be seen.
     """
 
     finished: tuple[Finished, ...] = ()
@@ -71,6 +72,7 @@ class WatchedRun:
         self._source = source
         self._tokens_per_step = tokens_per_step
         self._stamps: dict[str, FileStamps] = {}
+        self._changed_s: float | None = None
 
     def look(self) -> Look:
         """What is there now; a folder that is not there, or vanishes under the look, is ``trouble`` and no error."""
@@ -103,8 +105,16 @@ class WatchedRun:
         present = {_label(listing, piece): -1 if piece.step is None else piece.step for listing, piece in pieces}
         newest = {one.series.name: one.place for one in finished if one.place is not None}
         names = tuple(dict.fromkeys(one.series.name for one in finished)) or (Path(self.run).resolve().name,)
+        return Look(tuple(finished), waiting, present, names, newest, self._newest_s(before))
+
+    def _newest_s(self, before: Mapping[str, FileStamps]) -> float:
+        """A copy keeps the times of its source, and another machine's clock may be wrong: what was seen counts too."""
+        if self._changed_s is None:
+            self._changed_s = 0.0
+        elif before != self._stamps:
+            self._changed_s = time.time()
         times = [time_ns for stamp in self._stamps.values() for _, _, time_ns in stamp]
-        return Look(tuple(finished), waiting, present, names, newest, max(times, default=0) / 1e9)
+        return max(min(max(times, default=0) / 1e9, time.time()), self._changed_s)
 
     def _judged(
         self, listing: RunListing, piece: RunPiece, before: Mapping[str, FileStamps], waiting: dict[str, str]

@@ -23,7 +23,10 @@ from safetensors.numpy import load_file, save_file
 from e2lm.command_line import main
 from e2lm.results import read_scores
 from e2lm.scores import ScoreRow, Scores
+from e2lm_adapters.checkpoints.piece import Given
+from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.eval.series import Evaluation
+from e2lm_adapters.watch.finished import WatchedRun
 from tests.e2lm_adapters.conftest import ROOT, STEPS, Run
 
 OPTIONS = ("--limit", "4", "--metrics", "margin", "--device", "cpu", "--model-args", "dtype=float32")
@@ -276,6 +279,18 @@ def test_mistakes_are_told_before_the_first_checkpoint_comes(
     assert watch(live, *options) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert told in error
+
+
+def test_a_copy_that_keeps_old_times_is_a_change_and_a_clock_that_is_ahead_stalls_nothing_for_ever(
+    live: Path, tiny_series: Path
+) -> None:
+    run, day_s = WatchedRun(str(live), Given(), CheckpointSource()), 24 * 3600
+    for step, at_s, idle_s in ((0, time.time() - 3 * day_s, 3 * day_s), (10, time.time() - 2 * day_s, 0)):
+        for file in appear(live, tiny_series, step).iterdir():
+            os.utime(file, (at_s, at_s))
+        assert time.time() - run.look().newest_s == pytest.approx(idle_s, abs=3600)
+    os.utime(file, (time.time() + day_s, time.time() + day_s))
+    assert run.look().newest_s <= time.time()
 
 
 def test_a_run_that_is_not_there_is_a_mistake_with_once(
