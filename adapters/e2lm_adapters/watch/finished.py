@@ -50,8 +50,8 @@ class Look:
     """What was seen of a RUN at once.
 
     ``waiting`` says by label why a checkpoint is not finished, ``present`` has the steps of all (-1: unknown).
-    ``names`` are the series of RUN, ``newest`` their newest folders; ``newest_s`` is when a file of any changed last, by
-    its own time or where this watch saw it, 0 where none is. ``trouble`` says why nothing could be seen.
+    ``names`` are the series of RUN, ``newest`` their newest folders; ``newest_s`` is when a file of any changed last,
+    by its own time or where this watch saw it, 0 where none is. ``trouble`` says why nothing could be seen.
     """
 
     finished: tuple[Finished, ...] = ()
