@@ -314,15 +314,20 @@ def _is_no_fault_of_a_checkpoint(error: Exception) -> bool:
 
 
 def scorer(arguments: Namespace, source: Any) -> ScorePass:
-    """One evaluation pass, as ``e2lm eval`` does it; dashboards hear of it."""
+    """One evaluation pass, as ``e2lm eval`` does it; tasks are loaded once for all, and dashboards hear of it."""
     from e2lm_adapters.eval.command import request_of
+    from e2lm_adapters.eval.known import RememberedTasks
     from e2lm_adapters.eval.series import evaluate_series
     from e2lm_adapters.watch.dashboard import dashboards, opener_of
 
     named = [opener_of(one) for one in dict.fromkeys(arguments.log_to)]
+    kept: list[RememberedTasks] = []
 
     def score(series: Sequence[Series]) -> Any:
+        request = request_of(arguments, series, source, quiet=True)
+        if not kept:
+            kept.append(RememberedTasks(request))
         with dashboards(named, arguments.out):
-            return evaluate_series(request_of(arguments, series, source, quiet=True))
+            return evaluate_series(request, kept[0])
 
     return score

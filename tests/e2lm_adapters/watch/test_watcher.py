@@ -26,6 +26,7 @@ from e2lm.scores import ScoreRow, Scores
 from e2lm_adapters.checkpoints.piece import Given
 from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.eval.series import Evaluation
+from e2lm_adapters.lm_eval.tasks import load_tasks
 from e2lm_adapters.watch.finished import WatchedRun
 from tests.e2lm_adapters.conftest import ROOT, STEPS, Run
 
@@ -279,6 +280,28 @@ def test_mistakes_are_told_before_the_first_checkpoint_comes(
     assert watch(live, *options) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert told in error
+
+
+def test_tasks_are_loaded_once_for_all_passes(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[int] = []
+
+    def load(*arguments: Any) -> Any:
+        loads.append(1)
+        return load_tasks(*arguments)
+
+    def wait(self: Any, seconds: float) -> None:
+        if (tmp_path / "watched" / "scores.csv").is_file() and not (live / "checkpoint-10").exists():
+            appear(live, tiny_series, 10)
+
+    monkeypatch.setattr("e2lm_adapters.eval.known.load_tasks", load)
+    monkeypatch.setattr("e2lm_adapters.watch.watcher.Watcher._wait", wait)
+    monkeypatch.setattr("e2lm_adapters.checkpoints.settling.FRESH_S", 0.0)
+    appear(live, tiny_series, 0)
+    assert watch(live, "--until-idle", 1, "--quiet") == 0
+    assert steps(tmp_path / "watched") == [0, 10]
+    assert len(loads) == 2  # before the first checkpoint came, to see mistakes, and for the first of all passes
 
 
 def test_a_copy_that_keeps_old_times_is_a_change_and_a_clock_that_is_ahead_stalls_nothing_for_ever(
