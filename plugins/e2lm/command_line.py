@@ -30,7 +30,7 @@ OWN_DISTRIBUTION = "e2lm"
 class PluginFailureError(E2LMError):
     """``record``'s code raised; the error itself is ``__cause__``."""
 
-    def __init__(self, record: PluginRecord, error: Exception) -> None:
+    def __init__(self, record: PluginRecord, error: Exception | SystemExit) -> None:
         super().__init__(
             f"plugin {record.label} raised {type(error).__name__}: {one_line(error)}; this is a fault of the plugin: "
             "tell its authors, or go without it"
@@ -179,11 +179,17 @@ def _run_with(manager: PluginManager, rest: Sequence[str]) -> int:
         return _run(command, own)
     except BrokenPipeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         record = None if isinstance(error, UserError) else failed_plugin(error, manager.records)
-        if record is None:
+        if record is None or (isinstance(error, SystemExit) and record is _owner(name, manager)):
             raise
         raise PluginFailureError(record, error) from error
+
+
+def _owner(name: str, manager: PluginManager) -> PluginRecord | None:
+    """The plugin that brought the command: it may end it as it likes."""
+    claims = manager.registered("e2lm_register_commands", Command).get(name, [])
+    return claims[0].plugin if claims else None
 
 
 def _run(command: Command, arguments: list[str]) -> int:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.errors import NotFiniteError, UserError, one_line
+from e2lm.errors import NotFiniteError, UserError
 from e2lm.kind import checked_name, lock_arrays
+from e2lm.plugin_call import PluginFaultError, asked
 
 
 def require_finite(loglik: NDArray[np.float64], where: Callable[[int], str] = "request {}".format) -> None:
@@ -156,11 +157,9 @@ class ItemMetric:
     def _checked(self, function: Callable[[Any], Any], given: Any, items: int) -> NDArray[np.float64]:
         """What ``function``, a plugin's, gives; a :class:`MetricFailedError` if it raises or is not of shape I."""
         try:
-            values_I = np.asarray(function(given), dtype=np.float64)
-        except Exception as error:
-            raise MetricFailedError(
-                f"item metric {self.name!r} failed ({type(error).__name__}: {one_line(error)})"
-            ) from error
+            values_I = asked(lambda: np.asarray(function(given), dtype=np.float64))
+        except PluginFaultError as error:
+            raise MetricFailedError(f"item metric {self.name!r} failed ({error})") from error.__cause__
         if values_I.shape != (items,):
             raise MetricFailedError(
                 f"item metric {self.name!r} gave shape {values_I.shape} for {items} items; it gives one number per item"

@@ -19,6 +19,7 @@ from e2lm.checkpoint_format import CheckpointFormat, FoundCheckpoint
 from e2lm.errors import UserError, one_line
 from e2lm.kind import imported
 from e2lm.parameter_count import ParameterCount
+from e2lm.plugin_call import PluginFaultError, asked
 from e2lm.plugin_manager import plugin_manager
 from e2lm.run_record import LeftOut
 from e2lm.series import SERIES_FILE, Series
@@ -58,9 +59,13 @@ def recognised(place: Path, known: Sequence[CheckpointFormat]) -> tuple[Path, Ch
 
 def _looked(format: CheckpointFormat, where: Path) -> FoundCheckpoint | None:
     try:
-        return format.look(where)
-    except Exception as error:  # of a plugin: it costs the piece
-        return FoundCheckpoint((), unfinished=f"the format {format.name!r} cannot read it ({one_line(error):.120})")
+        found = asked(format.look, where)
+    except PluginFaultError as error:  # it costs the piece
+        return FoundCheckpoint((), unfinished=f"the format {format.name!r} cannot read it ({error!s:.120})")
+    if found is None or isinstance(found, FoundCheckpoint):
+        return found
+    gave = f"it gave {found!r:.60}, no FoundCheckpoint"
+    return FoundCheckpoint((), unfinished=f"the format {format.name!r} cannot read it ({gave})")
 
 
 def _places(place: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from e2lm.atomic_file import is_partial_name
 from e2lm.errors import UserError
+from e2lm.plugin_call import PluginFaultError, asked
 from e2lm.plugin_manager import plugin_manager
 from e2lm.results.bloom import BLOOM
 from e2lm.results.event_files import EVENT_FILES
@@ -146,9 +147,30 @@ def _files(root: Path, notes: Notes) -> Iterator[tuple[Path, str, frozenset[str]
 def _read(file: ResultFile, formats: Sequence[ResultFormat]) -> list[TaskResult] | None:
     """What the first of ``formats`` that knows the file makes of it."""
     for one in formats:
-        if (found := one.read(file)) is not None:
+        found = one.read(file) if one in BUILT_IN else _read_by_plugin(file, one)
+        if found is not None:
             return list(found)
     return None
+
+
+def _read_by_plugin(file: ResultFile, format: ResultFormat) -> list[TaskResult] | None:
+    """What a plugin's format makes of the file; None, and a line, where it fails, so that others are asked."""
+    try:
+        found = asked(lambda: None if (read := format.read(file)) is None else list(read))
+        strange = [one for one in found or () if not isinstance(one, TaskResult)]
+        if strange:
+            raise PluginFaultError(f"it gave {strange[0]!r:.60}, no TaskResult")
+    except PluginFaultError as error:
+        if isinstance(error.__cause__, UserError):
+            if format.owned.match(file.path.name):
+                raise error.__cause__ from None
+            return None
+        file.notes.say(f"the result format {format.name!r} failed on {file.path}: {error}")
+        return None
+    if found == []:
+        file.notes.say(f"{file.path}: the result format {format.name!r} says that nothing is in it")
+        file.notes.leave_out(file.path.name, f"nothing in it, says the format {format.name!r}", file.path)
+    return found
 
 
 def _owners_by_name(formats: Sequence[ResultFormat]) -> Callable[[str], list[ResultFormat]]:

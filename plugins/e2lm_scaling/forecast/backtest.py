@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.errors import UserError, nearest_names
+from e2lm.plugin_call import PluginFaultError, asked
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
 from e2lm_scaling.forecast.calibration import Learn, LogLoss, folds_of, inner_error
 from e2lm_scaling.forecast.predictors import BuiltIn
@@ -96,11 +97,9 @@ def backtest(
     judged, left_out = [], {}
     for predictor in predictors:
         try:
-            judged.append(judge(predictor, train, held, seed))
-        except UserError as error:
+            judged.append(asked(judge, predictor, train, held, seed))
+        except PluginFaultError as error:
             left_out[predictor.name] = str(error)
-        except Exception as error:  # a stranger's code
-            left_out[predictor.name] = f"it raised {type(error).__name__}: {one_line(error)}"
     if not judged:
         raise UserError(
             f"no model can be fitted to the {len(train.loss_R)} rows below 1/{ratio:g} of the largest {by}; "

@@ -13,7 +13,7 @@ import numpy as np
 
 from e2lm import Curve, ScoreValue, SignalScore, UserError
 from e2lm.answer import Answer
-from e2lm.errors import one_line
+from e2lm.plugin_call import PluginFaultError, asked, is_ours
 from e2lm.plugin_manager import PluginManager, plugin_manager
 from e2lm.progress import progress_bar
 from e2lm_signal.benchmark_rise import NAME as RISES
@@ -92,13 +92,17 @@ def _stream(seed: int, curve: Curve, score: SignalScore) -> np.random.Generator:
 def _value(score: SignalScore, curves: Curve | Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
     """What ``score`` says; one that raises costs itself only and is named, for the others were asked for too."""
     try:
-        return checked(score, score.score(curves, rng))
-    except UserError:
-        raise
-    except Exception as error:
-        said = f"signal score {score.name!r} raised {type(error).__name__}: {one_line(error)}"
+        return asked(_checked_value, score, curves, rng)
+    except PluginFaultError as error:
+        if isinstance(error.__cause__, UserError) and is_ours(score.score):
+            raise error.__cause__ from None
+        said = f"signal score {score.name!r}: {error}"
         warnings.warn(said, stacklevel=2)
         return ScoreValue(None, reason=said)
+
+
+def _checked_value(score: SignalScore, curves: Curve | Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
+    return checked(score, score.score(curves, rng))
 
 
 def checked(score: SignalScore, value: ScoreValue) -> ScoreValue:
