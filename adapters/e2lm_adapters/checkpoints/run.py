@@ -59,7 +59,7 @@ def recognised(place: Path, known: Sequence[CheckpointFormat]) -> tuple[Path, Ch
 
 def _looked(format: CheckpointFormat, where: Path) -> FoundCheckpoint | None:
     try:
-        found = asked(format.look, where)
+        found: object = asked(format.look, where)  # which may be of any kind
     except PluginFaultError as error:  # it costs the piece
         return FoundCheckpoint((), unfinished=f"the format {format.name!r} cannot read it ({error!s:.120})")
     if found is None or isinstance(found, FoundCheckpoint):
