@@ -2,12 +2,12 @@
 
     python benchmarks/averaging_beforehand.py --corpus shakes=FILE wiki=FILE --out runs/beforehand [--json]
 
-Every text is trained on at a constant rate: three seeds at the first rate, one at the second. Along each run the last
-3, 5, 10 and 20 checkpoints are averaged at nine places and scored on held-out text (bits per byte). Then every run is
-replayed: what ``e2lm predict decide --merge`` forecasts of an average from those scored up to the middle of the run
-(or two thirds of it) is held against what it came to. Printed per text: how often the loss lay in the 90 % interval,
-how often the forecast was right on whether the average beats the last checkpoint, and the same where the interval left
-no doubt. Finished runs are neither trained nor scored again.
+Every text is trained on at a constant rate with three seeds. Along each run the last 3, 5, 10 and 20 checkpoints are
+averaged at nine places and scored on held-out text (bits per byte). Then every run is replayed: what ``e2lm predict
+decide --merge`` forecasts of an average from those scored up to the middle of the run (or two thirds of it) is held
+against what it came to. Printed per text: how often the loss lay in the 90 % interval, how often the forecast was right
+on whether the average beats the last checkpoint, and the same where the interval left no doubt. Finished runs are
+neither trained nor scored again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from e2lm_merge.plan.merge_plan import find_strategy
 from e2lm_merge.plan.source import open_checkpoint
 from e2lm_merge.search.items import HeldOutItem, ItemScorer, encode_items, load_tokenizer
 
-RUNS = ((0, "3e-3"), (1, "3e-3"), (2, "3e-3"), (0, "1e-2"))
+RUNS = ((0, "3e-3"), (1, "3e-3"), (2, "3e-3"))
 TRAINING = ["--sizes", "50k", "--tokens", "200000", "--sequence-length", "128", "--batch-size", "8", "--vocabulary",
             "512", "--checkpoint-grid", "tokens", "--checkpoint-tokens", "5000", "--schedule", "constant", "--warmup",
             "0.05"]  # fmt: skip

@@ -128,7 +128,8 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         if (folder / pickle).is_file():
             raise UserError(
                 f"{folder}: only {pickle} was found, and pickled weights can run code; convert them to safetensors "
-                "(e2lm eval --allow-pickle does so, and `e2lm checkpoints RUN --allow-pickle --write DIR`)"
+                "(e2lm eval --allow-pickle does so, and `e2lm checkpoints RUN --allow-pickle --write DIR`), or let "
+                "e2lm merge --allow-pickle read them"
             )
     raise UserError(f"{folder}: no weights; expected {SINGLE_FILE} or {SHARD_INDEX}; {OTHER_LAYOUTS}")
 

@@ -252,7 +252,7 @@ class _MergePlanner:
     def _series_slices(self) -> list[PlannedSlice]:
         recipe = self.recipe
         assert recipe.series is not None
-        checkpoints = open_series(recipe.series, recipe.steps, self.near)
+        checkpoints = open_series(recipe.series, recipe.steps, self.near, recipe.allow_pickle)
         self.steps = tuple(checkpoint.step for checkpoint in checkpoints)
         used = list(checkpoints)
         if isinstance(self.strategy, TrajectoryMerge):

@@ -282,12 +282,14 @@ def open_checkpoint(checkpoint: Checkpoint, allow_pickle: bool = False) -> Model
     return _opened(checkpoint.label, folder, allow_pickle)
 
 
-def open_series(reference: str, steps: Sequence[int] | None, near: Path | None = None) -> tuple[Checkpoint, ...]:
+def open_series(
+    reference: str, steps: Sequence[int] | None, near: Path | None = None, allow_pickle: bool = False
+) -> tuple[Checkpoint, ...]:
     """The checkpoints of the run at ``reference``, all of them or those at ``steps``, in order of training."""
     folder = existing_folder(reference, near)
     if folder is None:
         raise UserError(f"series: {reference}: no such folder; give the folder of a training run")
-    series = Series.read(folder)
+    series = Series.read(folder, index_of=_pickled_or_not if allow_pickle else read_weight_index)
     if steps is None:
         return series.checkpoints
     by_step = {checkpoint.step: checkpoint for checkpoint in series.checkpoints}
@@ -321,7 +323,7 @@ def _located(reference: str, near: Path | None, allow_pickle: bool) -> Path:
         name, revision = reference, ""
     folder = existing_folder(name, near)
     if folder is not None:
-        return _step_folder(folder, reference, revision)
+        return _step_folder(folder, reference, revision, allow_pickle)
     if HUB_NAME.fullmatch(name) and not name.startswith("."):
         return _downloaded(name, revision or None, reference, allow_pickle)
     raise UserError(
@@ -329,8 +331,8 @@ def _located(reference: str, near: Path | None, allow_pickle: bool) -> Path:
     )
 
 
-def _step_folder(folder: Path, reference: str, revision: str) -> Path:
-    checkpoints = open_series(str(folder), None)
+def _step_folder(folder: Path, reference: str, revision: str, allow_pickle: bool) -> Path:
+    checkpoints = open_series(str(folder), None, allow_pickle=allow_pickle)
     named = step_of(revision)
     wanted = named.step if named is not None else int(revision) if revision.isdecimal() else None
     for checkpoint in checkpoints:
@@ -356,10 +358,15 @@ def _downloaded(repo: str, revision: str | None, reference: str, allow_pickle: b
 
 
 def _opened(label: str, folder: Path, allow_pickle: bool) -> ModelSource:
-    pickled = allow_pickle and is_pickled(folder)
-    if not pickled:
+    if not (allow_pickle and is_pickled(folder)):
         _refuse_other_weights(label, folder)
-    return ModelSource(label, folder, (read_pickled_index if pickled else read_weight_index)(folder), _config(folder))
+    index_of = _pickled_or_not if allow_pickle else read_weight_index
+    return ModelSource(label, folder, index_of(folder), _config(folder))
+
+
+def _pickled_or_not(folder: Path) -> WeightIndex:
+    """The index of a checkpoint whose pickles may be read where there is nothing else."""
+    return read_pickled_index(folder) if is_pickled(folder) else read_weight_index(folder)
 
 
 def _refuse_other_weights(label: str, folder: Path) -> None:

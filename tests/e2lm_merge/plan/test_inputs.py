@@ -64,6 +64,26 @@ def test_pickles_are_read_where_they_are_allowed(
     assert merged(tmp_path, {**data, "allow_pickle": True}).keys() == expected.keys()
 
 
+@pytest.mark.parametrize("method", ["lawa", "wsm"])
+def test_a_run_of_pickles_is_averaged_where_they_are_allowed(
+    method: str, tmp_path: Path, write_model: Any, tiny_tensors: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    for step in (10, 20, 30):
+        write_model(run / f"checkpoint-{step}", tiny_tensors(step))
+    series = {"merge_method": method, "series": str(run), "parameters": {"window": 3}}
+    listed = {"merge_method": "linear", "models": [{"model": f"{run}@{step}"} for step in (10, 30)]}
+    expected = [merged(tmp_path, data) for data in (series, listed)]
+    for step in (10, 20, 30):
+        pickled(str(run / f"checkpoint-{step}"))
+    for data, before in zip((series, listed), expected, strict=True):
+        found = merged(tmp_path, data, "--allow-pickle")
+        assert all(torch.equal(found[name], before[name]) for name in before)
+        (tmp_path / "m.yml").write_text(json.dumps(data))
+        assert main(["merge", str(tmp_path / "m.yml"), str(tmp_path / "x")]) == 2
+        assert "pickled weights can run code" in capsys.readouterr().err
+
+
 def test_pickled_tied_embeddings_stay_one(models: Models, tmp_path: Path) -> None:
     base, one = models(1, tied=True)
     for folder in (base, one):
