@@ -6,6 +6,7 @@ Shape suffixes: I items, C choices (padded with NaN or -1 up to the item with mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,16 @@ def _check(table: pa.Table, file: Path) -> None:
     items = table.group_by(["series", "task", "step", "doc_id"]).aggregate(
         [("choice", "min"), ("choice", "count"), ("choice", "count_distinct")]
     )
-    for row in items.to_pylist():
+    twice = pa.compute.not_equal(items["choice_count"], items["choice_count_distinct"])
+    wrong = items.filter(pa.compute.or_(pa.compute.less(items["choice_min"], 0), twice))
+    for row in wrong.slice(0, 1).to_pylist():
         where = f"{file}: task {row['task']!r}, doc_id {row['doc_id']}"
-        if row["choice_min"] < 0 or row["choice_count"] != row["choice_count_distinct"]:
-            raise UserError(f"{where}: choices must be numbered from 0, each once")
+        raise UserError(f"{where}: choices must be numbered from 0, each once")
+
+
+def _of_key(table: pa.Table, key: dict[str, Any]) -> pa.Table:
+    equal = [pa.compute.equal(table[name], value) for name, value in key.items()]
+    return table.filter(reduce(pa.compute.and_, equal))
 
 
 def read_samples(path: Path) -> list[Samples]:
@@ -157,14 +164,8 @@ def read_samples(path: Path) -> list[Samples]:
         _check(table, file)
         keys = table.group_by(["series", "task", "step"]).aggregate([]).to_pylist()
         for key in keys:
-            mask = pa.compute.and_(
-                pa.compute.and_(
-                    pa.compute.equal(table["series"], key["series"]), pa.compute.equal(table["task"], key["task"])
-                ),
-                pa.compute.equal(table["step"], key["step"]),
-            )
             try:
-                found.append(Samples.from_table(table.filter(mask)))
+                found.append(Samples.from_table(_of_key(table, key) if len(keys) > 1 else table))
             except UserError as error:
                 raise type(error)(f"{file}: task {key['task']!r}: {error}") from error
     return sorted(found, key=lambda samples: (samples.series, samples.task, samples.step))

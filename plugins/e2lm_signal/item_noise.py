@@ -260,13 +260,20 @@ def denoised_K(values_K: Values, positions_K: Values, covariance_KK: Values) -> 
     A bootstrap around the measured curve adds noise to noise and is too far from a straight line; around this one it
     has about the noise of the measurement itself. Shrink factor: ``sqrt(max(0, 1 - E noise^2 / deviation^2))``.
     """
-    design_K2 = np.stack([np.ones(len(values_K)), positions_K - positions_K.mean()], axis=1)
-    residual_KK = np.eye(len(values_K)) - design_K2 @ np.linalg.pinv(design_K2)
+    residual_KK = _off_line_KK(np.asarray(positions_K, dtype=np.float64).tobytes())
     deviation_K = residual_KK @ values_K
     squared = float(deviation_K @ deviation_K)
     noise = float((residual_KK * covariance_KK).sum())
     shrink = np.sqrt(max(0.0, 1.0 - noise / squared)) if squared > 0 else 0.0
     return np.asarray(values_K - deviation_K + shrink * deviation_K)
+
+
+@lru_cache(maxsize=16)
+def _off_line_KK(positions: bytes) -> Values:
+    """What leaves of values at the positions in these bytes how far they are from their line; not to be written to."""
+    positions_K = np.frombuffer(positions)
+    design_K2 = np.stack([np.ones(len(positions_K)), positions_K - positions_K.mean()], axis=1)
+    return np.asarray(np.eye(len(positions_K)) - design_K2 @ np.linalg.pinv(design_K2))
 
 
 def in_segments_K(values_K: Values, variance_K: Values) -> Values:

@@ -168,8 +168,10 @@ class NullTable:
         fits = self.spectra.fits(self.spectra.steps_DJ(values_DK))
         statistic_D = self.statistic_D(fits)
         p_D = np.full(len(values_DK), 0.5 ** (values_DK.shape[1] - 1))
-        for model, sorted_D in zip(self.model_V, self.sorted_VD, strict=True):
-            here_D = fits.likelihood_DM[:, model] >= -self.close
+        likelihood_VD = fits.likelihood_DM[:, self.model_V].T
+        here_VD = likelihood_VD >= -self.close
+        for variant in np.flatnonzero(here_VD.any(axis=1)):
+            here_D, sorted_D = here_VD[variant], self.sorted_VD[variant]
             beyond_D = len(sorted_D) - np.searchsorted(sorted_D, statistic_D[here_D] - 1e-9, side="left")
             p_D[here_D] = np.maximum(p_D[here_D], (1 + beyond_D) / (1 + len(sorted_D)))
         return p_D
@@ -254,8 +256,15 @@ def trend_test(values_K: Values, rng: np.random.Generator, positions_K: Values |
         kept_K = np.linspace(0, len(values_K) - 1, MOST_CHECKPOINTS).round().astype(int)
         values_K, positions_K = values_K[kept_K], None if positions_K is None else positions_K[kept_K]
     scaled_K = (values_K - values_K.mean()) / np.ptp(values_K)
-    p = float(null_table(len(values_K), gaps_of(positions_K)).p_values_D(scaled_K[None])[0])
+    p = _p_once(scaled_K.astype(np.float64).tobytes(), gaps_of(positions_K))
     return TrendTest(p, p)
+
+
+@lru_cache(maxsize=1024)
+def _p_once(scaled: bytes, gaps: tuple[float, ...]) -> float:
+    """The p-value of the curve in these bytes: several scores ask it of one curve."""
+    scaled_K = np.frombuffer(scaled)
+    return float(null_table(len(scaled_K), gaps).p_values_D(scaled_K[None])[0])
 
 
 def gaps_of(positions_K: Values | None) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ import math
 import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 
 import numpy as np
@@ -85,8 +85,13 @@ def _mean_row(
 
 
 def _stream(seed: int, curve: Curve, score: SignalScore) -> np.random.Generator:
-    name = "\x00".join((curve.task, curve.metric, score.name))
-    return np.random.default_rng([seed, *name.encode()])
+    return np.random.default_rng(_seeds(seed, "\x00".join((curve.task, curve.metric, score.name))))
+
+
+@lru_cache(maxsize=256)
+def _seeds(seed: int, name: str) -> np.random.SeedSequence:
+    """Of a stream: all series of a task and metric have the same."""
+    return np.random.SeedSequence([seed, *name.encode()])
 
 
 def _value(score: SignalScore, curves: Curve | Sequence[Curve], rng: np.random.Generator) -> ScoreValue:
