@@ -409,14 +409,17 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within the range, with 2 and 5 times them where that is fewer than four.
+    """Powers of ten within the range, with 2 and 5 times them where that is fewer than four, else round numbers.
 
     >>> log_ticks(3e4, 2e6)
     [50000.0, 100000.0, 200000.0, 500000.0, 1000000.0, 2000000.0]
+    >>> log_ticks(5.3, 8.1)
+    [6.0, 7.0, 8.0]
     """
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     tens = [10.0**exponent for exponent in exponents if low <= 10.0**exponent <= high]
     if len(tens) >= 4:
         return tens
     finer = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
-    return [place for place in finer if low * 0.999 <= place <= high * 1.001]
+    finer = [place for place in finer if low * 0.999 <= place <= high * 1.001]
+    return finer if len(finer) > 1 else [place for place in ticks(low, high, 5) if place > 0]

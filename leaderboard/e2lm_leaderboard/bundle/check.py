@@ -20,6 +20,7 @@ from e2lm.errors import nearest_names
 from e2lm.noun import Noun
 from e2lm_leaderboard.bundle.bundle import Bundle, Finding, Findings, archive_bundle, read_bundle
 from e2lm_leaderboard.bundle.items import ItemError, ItemMaker, TaskItem
+from e2lm_leaderboard.bundle.official_archive import METADATA
 from e2lm_leaderboard.bundle.rows import RowError, data_rows
 from e2lm_leaderboard.bundle.rules import check_items
 from e2lm_leaderboard.bundle.task_file import (
@@ -113,8 +114,10 @@ def _checked(bundle: Bundle, rules: SeasonRules, findings: Findings) -> CheckRep
 def _noun(bundle: Bundle, file: str, model: type[N], rules: SeasonRules, findings: Findings) -> N | None:
     """The YAML ``file`` as ``model``; every field at fault is noted."""
     if file not in bundle.files:
-        close = nearest_names(file, bundle.files)
-        findings.add("files", file, "", "no such file in the bundle", "this file", f"add it. {close}")
+        remedy = f"add it. {nearest_names(file, bundle.files)}"
+        if METADATA in bundle.files:
+            remedy = "if this is an entry of 2025, e2lm leaderboard import makes a bundle of it"
+        findings.add("files", file, "", "no such file in the bundle", "this file", remedy)
         return None
     data = _parsed(file, bundle.files[file], rules, findings)
     if data is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from e2lm import ScoreValue, SignalScore
 from e2lm_signal.benchmark_rise import NAME as RISES
 from e2lm_signal.cli.report_rows import MeanRow, ReportRow, SignalReport
-from e2lm_signal.cli.text_table import text_table
+from e2lm_signal.cli.text_table import text_table, wrapped
 from e2lm_signal.decisions import EARLY_SHARE, SETTLED
 from e2lm_signal.messages import say
 from e2lm_signal.reconstructed_score import is_reconstructed
@@ -37,7 +37,7 @@ def as_text(report: SignalReport, scores: Sequence[SignalScore], brief: bool, fu
     labels = {score.name: f"{score.name} (reconstructed)" for score in scores if is_reconstructed(score)}
     mean_names = _shown([mean.scores for mean in means], BRIEF_OF_FAMILY, brief)
     row_names = _shown([row.scores for row in rows], BRIEF_OF_CURVE, brief)
-    lines = [*verdict(means, rows), ""] if len(means) > 1 or brief else []
+    lines = [*wrapped(verdict(means, rows)), ""] if len(means) > 1 or brief else []
     lines.append(say("over_all_series"))
     lines += _cut(_mean_table(means if full else means[:MOST_ROWS], mean_names, labels), len(means), full)
     lines += [

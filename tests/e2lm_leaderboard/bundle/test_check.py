@@ -41,6 +41,11 @@ def test_the_sample_is_accepted_as_folder_and_as_archive_with_one_id(tmp_path: P
     assert report.bundle.packed() == packed.bundle.packed()
 
 
+def test_an_entry_of_2025_is_told_what_makes_a_bundle_of_it(checked: Check) -> None:
+    findings = checked({"submission.yaml": None, "metadata.yaml": "hf_token: ''\n"}).findings
+    assert any("if this is an entry of 2025, e2lm leaderboard import" in str(one) for one in findings)
+
+
 def test_items_come_out_as_lm_eval_would_make_them(checked: Check) -> None:
     task = checked({}).tasks[0]
     assert task.items is not None
