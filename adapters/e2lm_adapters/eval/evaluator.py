@@ -25,7 +25,7 @@ from e2lm_adapters.eval.request import EvaluationRequest, Work, new_unit, not_fi
 from e2lm_adapters.eval.store import EvaluationStore, StockMetric, Unit
 from e2lm_adapters.lm_eval.files import BOOTSTRAP_DRAWS, LmEvalFiles, without_tasks
 from e2lm_adapters.lm_eval.tasks import LoadedTasks, set_seeds
-from e2lm_adapters.scoring.swap import ReadAhead, UnusableCheckpointError
+from e2lm_adapters.scoring.swap import ReadAhead, UnloadableCheckpointError, UnusableCheckpointError
 from e2lm_adapters.scoring.transformers_import import collection_paused
 
 
@@ -54,7 +54,8 @@ def evaluate_here(
 class LiveEvaluator:
     """The evaluator of a series, built for the first checkpoint that can be scored.
 
-    A checkpoint whose weights turn out not to be finite when they come costs itself: that is what its units say.
+    A checkpoint whose weights turn out not to be finite when they come, or of which no model can be made, costs itself:
+    that is what its units say. Where the first two fail alike it is not for a reason of theirs, and raised.
     """
 
     def __init__(self, request: EvaluationRequest, tasks: LoadedTasks, store: EvaluationStore) -> None:
@@ -62,15 +63,25 @@ class LiveEvaluator:
         self._tasks = tasks
         self._store = store
         self._evaluator: CheckpointEvaluator | None = None
+        self._has_loaded = False
+        self._unloadable: UnloadableCheckpointError | None = None
 
     def evaluate(self, units: Sequence[Work], following: Checkpoint | None, reader: ReadAhead) -> None:
         """Score ``units`` of one checkpoint and keep them; ``following`` is read ahead meanwhile."""
         for unit in units:
             try:
                 self._evaluator_of(unit).evaluate(unit, following, reader)
+                self._has_loaded = True
             except (NotFiniteError, UnusableCheckpointError) as error:
                 is_unusable = isinstance(error, UnusableCheckpointError)
                 self._store.keep(not_finite_units(self._request, unit, self._tasks.facts, str(error), is_unusable))
+                if isinstance(error, UnloadableCheckpointError) and not self._has_loaded:
+                    self._require_another_reason(error)
+
+    def _require_another_reason(self, error: UnloadableCheckpointError) -> None:
+        before, self._unloadable = self._unloadable, error
+        if before is not None and before.reason == error.reason and str(before) != str(error):
+            raise before
 
     def close(self) -> None:
         """Give back what the model holds outside this process."""
@@ -251,7 +262,9 @@ def _built_model(request: EvaluationRequest, folder: Path) -> Any:
     }
     make = model_class(request.model).create_from_arg_obj
     live = request.in_memory
-    lm = built(folder, lambda given: make(given, options) if live is None else live.build(folder), arguments)
+    # An engine's errors, and those of a training that goes on, are not the checkpoint's.
+    errors: dict[str, Any] = {} if live is not None or request.model == "e2lm-vllm" else {"own_errors": (Exception,)}
+    lm = built(folder, lambda given: make(given, options) if live is None else live.build(folder), arguments, **errors)
     if not hasattr(lm, "model"):
         raise UserError(
             f"--model {request.model}: its weights cannot be swapped; e2lm eval takes e2lm-hf and models built on hf"

@@ -6,6 +6,7 @@ are others than before, the model is built anew from the folder, as lm-eval buil
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import sys
@@ -14,18 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import UserError, one_line
+from e2lm.errors import E2LMError, UserError, one_line
 from e2lm.live_weights import SwapRefusedError, WeightSwapper
 from e2lm.weights import SHARD_INDEX, read_weight_index
 from e2lm_adapters.checkpoints.difference import difference, entries, tokenizer_place
 from e2lm_adapters.checkpoints.identity import TOKENIZERS
 from e2lm_adapters.checkpoints.source import CheckpointSource
-from e2lm_adapters.scoring.swap import ReadAhead, UnusableCheckpointError
+from e2lm_adapters.scoring.swap import ReadAhead, UnloadableCheckpointError, UnusableCheckpointError
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+#: Of system calls: no checkpoint's own.
+MACHINE_ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
 
 #: Arguments of lm-eval's hf with which the live model is more than the stored weights, or elsewhere than in memory.
 MORE_THAN_WEIGHTS = (
@@ -204,13 +208,29 @@ def require_loadable(folder: Path, arguments: Mapping[str, Any]) -> None:
         )
 
 
-def built(folder: Path, build: Callable[[dict[str, Any]], Any], arguments: Mapping[str, Any]) -> Any:
-    """What ``build`` makes of ``arguments`` for the checkpoint in ``folder``; its errors in one line."""
+def built(
+    folder: Path,
+    build: Callable[[dict[str, Any]], Any],
+    arguments: Mapping[str, Any],
+    own_errors: tuple[type[Exception], ...] = (OSError, ValueError, ImportError),
+) -> Any:
+    """What ``build`` makes of ``arguments`` for the checkpoint in ``folder``.
+
+    ``own_errors`` are its own: an :class:`UnloadableCheckpointError` in one line. What the machine lacks is not.
+    """
     given = {**arguments, "pretrained": str(folder)}
     place = tokenizer_place(folder)
     if not given.get("tokenizer") and place not in (None, folder):
         given["tokenizer"] = str(place)
     try:
         return build(given)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"{folder}: cannot be loaded ({type(error).__name__}: {one_line(error)[:240]})") from error
+    except (E2LMError, MemoryError):
+        raise
+    except own_errors as error:
+        told = f"{type(error).__name__}: {one_line(error)}"
+        if "out of memory" in told.lower() or (isinstance(error, OSError) and error.errno in MACHINE_ERRORS):
+            raise
+        if "ignore_mismatched_sizes" in told:  # what transformers logged before is more than a line
+            told = "its config.json asks for other shapes than its tensors have"
+        message = f"{folder}: cannot be loaded ({told[:240]})"
+        raise UnloadableCheckpointError(message, told.replace(str(folder), "")) from error

@@ -27,6 +27,17 @@ class UnusableCheckpointError(UserError):
     """A checkpoint that cannot be loaded for a reason of its own; others of the series may be."""
 
 
+class UnloadableCheckpointError(UnusableCheckpointError):
+    """A checkpoint of which transformers makes no model here and now: another release or package may.
+
+    ``reason`` is the same for checkpoints that fail alike.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedWeights:
     """A checkpoint whose numbers have been looked at; ``not_finite`` says where one is none, and is empty otherwise.

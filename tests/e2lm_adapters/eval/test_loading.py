@@ -422,3 +422,63 @@ def test_an_average_along_a_run_is_the_average_on_disk_in_every_family(name: str
     save_file({key: (first[key] + second[key]) / 2 for key in first}, mean / SINGLE_FILE, metadata={"format": "pt"})
     ours = logliks(tmp_path / "out", "run+lawa:window=2", 10)
     np.testing.assert_allclose(ours, alone(mean, tmp_path / "stock", tasks), rtol=0, atol=1e-4)
+
+
+def with_half_a_tokenizer(checkpoint: Path) -> None:
+    file = checkpoint / "tokenizer.json"
+    file.write_text(file.read_text(encoding="utf-8")[:200], encoding="utf-8")
+
+
+QUANTIZED = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}
+#: What makes transformers raise, each in its own way, and what is told of it.
+UNLOADABLE: tuple[tuple[Change, str], ...] = (
+    (with_half_a_tokenizer, "JSONDecodeError"),
+    (configured(vocab_size=99), "its config.json asks for other shapes than its tensors have"),
+    (configured(rope_parameters={"rope_type": "nonsense", "rope_theta": 1.0}), "KeyError"),
+    (configured(num_attention_heads=7), "not a multiple"),
+    (configured(model_type="of-tomorrow"), "of-tomorrow"),
+    (configured(quantization_config=QUANTIZED), "requires optimum"),
+)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # transformers warns of a quantization that it then refuses
+def test_a_checkpoint_of_which_transformers_makes_no_model_costs_itself_wherever_it_stands(
+    tiny_series: Path, tmp_path: Path, tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    good = {len(UNLOADABLE) // 2: 10, len(UNLOADABLE) + 1: 30}
+    bad = [step for step in range(len(UNLOADABLE) + 2) if step not in good]
+    for step in (*bad, *good):
+        shutil.copytree(tiny_series / f"checkpoint-{good.get(step, 20)}", run / f"checkpoint-{step}")
+    for step, (change, _) in zip(bad, UNLOADABLE, strict=True):
+        change(run / f"checkpoint-{step}")
+    assert evaluated(run, out, tasks) == 0
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    lines = [line for line in told.splitlines() if line.startswith("left out:")]
+    for line, step, (_, why) in zip(lines, bad, UNLOADABLE, strict=True):
+        assert line.startswith(f"left out: run step {step}: ")
+        assert "cannot be loaded" in line
+        assert why in line
+    for step, like in good.items():
+        expected = alone(tiny_series / f"checkpoint-{like}", tmp_path / f"alone-{step}", tasks)
+        np.testing.assert_allclose(logliks(out, "run", step), expected, rtol=0, atol=1e-4)
+    for step in bad:
+        shutil.rmtree(run / f"checkpoint-{step}")
+        shutil.copytree(tiny_series / "checkpoint-20", run / f"checkpoint-{step}")
+    assert evaluated(run, out, tasks) == 0
+    assert "left out" not in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_where_all_fail_alike_the_command_ends_at_the_second(
+    run: Path, tmp_path: Path, tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (20, 30):
+        shutil.copytree(run / "checkpoint-0", run / f"checkpoint-{step}")
+    for step in (0, 10, 20, 30):
+        configured(quantization_config=QUANTIZED)(run / f"checkpoint-{step}")
+    assert evaluated(run, tmp_path / "out", tasks) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("e2lm: error:")]
+    assert "checkpoint-0: cannot be loaded (ImportError" in line
+    assert len(list((tmp_path / "out" / "units").rglob("*.json"))) == 2
