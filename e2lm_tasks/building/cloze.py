@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ LETTERS_PER_BIN = 3
 #: Words with this many first letters in common are forms of one word, and both could be right.
 STEM_LETTERS = 4
 
+#: Written with Chinese characters or katakana alone, a word is a noun nearly always.
+_NOUN = re.compile(r"(?:[\u4e00-\u9fff々]{2,}|[\u30a1-\u30faー]{3,})(?![\u3041-\u3096])")
+MAX_WORDS_AFTER = 8
+
 MIN_CONTEXT_CHARS = 40
 TRIES = 60
 
@@ -41,7 +46,8 @@ def cloze_items(prose: Prose, frequency: WordFrequency, rng: np.random.Generator
     The true word is one occurrence drawn among all last words of the corpus; wrong words are drawn within its band
     with the probabilities of last words too, so that frequency tells nothing.
     """
-    endings = [_ending(sentence.text) for sentence in prose.sentences]
+    ending_of = _ending if prose.has_blanks else _last_noun
+    endings = [ending_of(sentence.text) for sentence in prose.sentences]
     bands = _bands(Counter(ending[1] for ending in endings if ending is not None), frequency)
     for index in rng.permutation(len(prose)).tolist():
         ending = endings[index]
@@ -56,6 +62,17 @@ def _ending(text: str) -> tuple[str, str, str] | None:
     if len(word) < MIN_LETTERS or not word.islower() or WORD.fullmatch(word) is None or mark.isalpha():
         return None
     return beginning, word, mark
+
+
+def _last_noun(text: str) -> tuple[str, str, str] | None:
+    """As :func:`_ending` where a sentence ends in its verb, as in Japanese: the last noun, and all that follows it."""
+    parts = text.split(" ")
+    for place in range(len(parts) - 1, len(parts) // 2, -1):
+        noun = _NOUN.match(parts[place])
+        if noun is not None and WORD.findall(parts[place]) == [noun[0]]:
+            after = " ".join([parts[place][noun.end() :], *parts[place + 1 :]])
+            return (" ".join(parts[:place]), noun[0], after) if place > len(parts) - 1 - MAX_WORDS_AFTER else None
+    return None
 
 
 def _band_of(word: str, frequency: WordFrequency) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def _cut(prose: Prose, index: int, rng: np.random.Generator) -> _Cut | None:
     at = int(rng.integers(round(len(words) * CUT_FROM), round(len(words) * CUT_TO) + 1))
     beginning, end = " ".join(words[:at]), " ".join(words[at:])
     # An end that holds only one half of a pair of brackets or quotes would give itself away.
-    if not MIN_END_CHARS <= len(end) <= MAX_END_CHARS or any(mark in end for mark in '()"“”'):
+    if not MIN_END_CHARS <= len(end) <= MAX_END_CHARS or any(mark in end for mark in '()"“”「」『』（）'):
         return None
     room = MAX_ITEM_BYTES - len(f"{beginning} {end}".encode()) - ROOM_FOR_RIVALS_BYTES
     context = f"{prose.before(index, room)} {beginning}".strip()

@@ -22,8 +22,12 @@ KEY_WORDS = 3
 MIN_COUNT = 2
 RARE_SHARE = 0.5
 
-MIN_LETTERS = 5
-MAX_LETTERS = 9
+LETTERS = range(5, 10)
+UNSPACED_LETTERS = range(2, 7)
+
+#: What stands around the words: before them, between them, at their end.
+LIST = ("The list: ", ", ", ".")
+JAPANESE_LIST = ("一覧：", "、", "。")
 
 #: Draws of a list before the sentences around it are given up.
 TRIES = 5
@@ -31,27 +35,31 @@ TRIES = 5
 
 def copying_items(prose: Prose, frequency: WordFrequency, rng: np.random.Generator) -> Iterator[Item | None]:
     """Items in random order; None where a pair of sentences gives none."""
-    words = rare_words(frequency)
+    words = rare_words(frequency, LETTERS if prose.has_blanks else UNSPACED_LETTERS)
+    say = LIST if prose.has_blanks else JAPANESE_LIST
     if len(words) < LIST_WORDS * TRIES:
         return
     for index in rng.permutation(len(prose)).tolist():
         lead = prose.sentences[index].text
         link = prose.sentences[int(rng.integers(len(prose)))].text
-        yield _item(lead, link, words, rng) if lead != link else None
+        yield _item(lead, link, words, rng, say) if lead != link else None
 
 
-def rare_words(frequency: WordFrequency) -> list[str]:
+def rare_words(frequency: WordFrequency, letters: range = LETTERS) -> list[str]:
     """The rarer half of the words that occur at least twice and have a middling length, sorted."""
     known = [
         (count, word)
         for word, count in frequency.counts.items()
-        if count >= MIN_COUNT and MIN_LETTERS <= len(word) <= MAX_LETTERS and word.isalpha()
+        if count >= MIN_COUNT and len(word) in letters and word.isalpha()
     ]
     known.sort()
     return sorted(word for _, word in known[: int(len(known) * RARE_SHARE)])
 
 
-def _item(lead: str, link: str, words: list[str], rng: np.random.Generator) -> Item | None:
+def _item(
+    lead: str, link: str, words: list[str], rng: np.random.Generator, say: tuple[str, str, str] = LIST
+) -> Item | None:
+    before, between, end = say
     around = f"{lead} {link}"
     for _ in range(TRIES):
         listed = [words[index] for index in rng.choice(len(words), size=LIST_WORDS, replace=False).tolist()]
@@ -62,6 +70,7 @@ def _item(lead: str, link: str, words: list[str], rng: np.random.Generator) -> I
         at = start + KEY_WORDS
         rest = [word for place, word in enumerate(listed) if not start <= place <= at]
         wrong = [rest[place] for place in rng.permutation(len(rest)).tolist()[: CHOICES - 1]]
-        context = f"{lead} The list: {', '.join(listed)}. {link} The list: {', '.join(listed[start:at])},"
+        shown, again = between.join(listed), between.join(listed[start:at])
+        context = f"{lead} {before}{shown}{end} {link} {before}{again}{between.rstrip()}"
         return Item(context, listed[at], tuple(wrong)) if len(context.encode()) <= MAX_ITEM_BYTES - 40 else None
     return None

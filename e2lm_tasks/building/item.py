@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from e2lm_tasks.building.prose import Prose
 
 CHOICES = 4
 
@@ -25,6 +28,10 @@ class Item:
     context: str
     true: str
     wrong: tuple[str, ...]
+
+    def written(self, prose: Prose) -> Item:
+        """The item as its script writes it."""
+        return Item(prose.written(self.context), prose.written(self.true), tuple(map(prose.written, self.wrong)))
 
     @property
     def fits(self) -> bool:

@@ -11,11 +11,17 @@ from hashlib import sha256
 from pathlib import Path
 
 from e2lm import UserError
+from e2lm.words import ScriptCount, is_unspaced, segments, words
 
 #: Sentences outside these bounds are headings, fragments or run-on lists more often than prose.
 MIN_SENTENCE_CHARS = 30
 MAX_SENTENCE_CHARS = 300
 MIN_SENTENCE_WORDS = 6
+#: In a script without blanks, where a letter says more.
+MIN_UNSPACED_CHARS = 15
+
+#: Words of a script without blanks have blanks between them while items are made; this one was in the text.
+WRITTEN_BLANK = "\u00a0"
 
 #: Least share of words that consist of letters: below it, formulas and version lists begin.
 MIN_WORD_SHARE = 0.85
@@ -43,6 +49,11 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*{1,2}([^*\s](?:[^*\n]{0,60}[^*\s])?)\*{1,2}
 #: Corpora that were cut into tokens (WikiText) have a space before full stops and commas.
 _DETACHED_MARK = re.compile(r"(?<=\w) ([.,])(?=\s|$)")
 
+#: Blanks that only a line break put between two letters or marks of such a script.
+_BROKEN_LINE = re.compile(
+    r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])"
+)
+_UNSPACED_END = re.compile(r"(?<=[。！？])(?![」』）。！？])\s*")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？।])[\"'”’)\]]{0,2}\s+(?=[\"'“‘(]?[^\W\d_])")
 #: A full stop after one of these ends no sentence.
 _ABBREVIATION = re.compile(
@@ -53,7 +64,7 @@ _FORBIDDEN = re.compile(
     r"[{}<>=|\\_@#$^~`\[\]*/•�\x00-\x08\x0b-\x1f]|https?:|www\.|::|\.\.|--|…"
     r"|^(?:New|Changed|Deprecated) in version|\w\.\w(?<!\d\.\d)(?<!e\.g)(?<!i\.e)|\w\(|[:;,]$"
 )
-_PLAIN_WORD = re.compile(r"[(\"'“‘]*[^\W\d_]+(?:['’‐-][^\W\d_]+)*[)\"'”’]*[.,;:!?]*[)\"'”’]*")
+_PLAIN_WORD = re.compile(r"[(\"'“‘「『（]*[^\W\d_]+(?:['’‐-][^\W\d_]+)*[)\"'”’]*[.,;:!?、。！？」』）\u00a0]*[)\"'”’]*")
 _LAST_MARK = re.compile(r"[.!?。！？।][\"'”’)]?$")
 _LETTER = re.compile(r"[^\W\d_]+")
 
@@ -72,6 +83,12 @@ class Prose:
     """The sentences of several texts in order; no sentence occurs twice."""
 
     sentences: tuple[Sentence, ...]
+    #: Whether the blanks between words are the text's own; see :data:`WRITTEN_BLANK`.
+    has_blanks: bool = True
+
+    def written(self, text: str) -> str:
+        """``text``, made of parts of the sentences, as it is written in its script."""
+        return text if self.has_blanks else text.replace(" ", "").replace(WRITTEN_BLANK, " ")
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -105,20 +122,30 @@ def prose_of(texts: Sequence[str]) -> Prose:
     >>> [sentence.text for sentence in prose.sentences]
     ['The cat sat on the old mat today.', 'It never left that old mat again.']
     """
+    has_blanks = not is_unspaced("".join(texts)) or lacking_words(texts) is not None
+    split, is_sentence = (_split, is_prose) if has_blanks else (_split_unspaced, _is_unspaced_prose)
     sentences: list[Sentence] = []
     seen: set[str] = set()
     run = 0
     for source, text in enumerate(texts):
         for paragraph in _paragraphs(text):
             run += 1
-            for sentence in _split(paragraph):
+            for sentence in split(paragraph):
                 key = "".join(_LETTER.findall(sentence)).casefold()
-                if key in seen or not is_prose(sentence):
+                if key in seen or not is_sentence(sentence):
                     run += 1  # what follows a gap does not follow on
                     continue
                 seen.add(key)
                 sentences.append(Sentence(sentence, source, run))
-    return Prose(tuple(sentences))
+    return Prose(tuple(sentences), has_blanks)
+
+
+def lacking_words(texts: Sequence[str]) -> str | None:
+    """Why words of these texts cannot be told apart, and what would help; None where they can."""
+    scripts = ScriptCount()
+    for text in texts:
+        scripts.add(text)
+    return scripts.lacks_words
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -163,6 +190,17 @@ def _split(paragraph: str) -> Iterator[str]:
     yield paragraph[start:].strip()
 
 
+def _split_unspaced(paragraph: str) -> Iterator[str]:
+    """Sentences of a script without blanks, with blanks between their words; those in other scripts are left out."""
+    for sentence in _UNSPACED_END.split(_BROKEN_LINE.sub("", paragraph)):
+        if len(sentence) <= MAX_SENTENCE_CHARS and is_unspaced(sentence):
+            yield " ".join(segments(sentence.strip().replace(" ", WRITTEN_BLANK)))
+
+
+def _is_unspaced_prose(sentence: str) -> bool:
+    return len(sentence.replace(" ", "")) >= MIN_UNSPACED_CHARS and _reads_as_prose(sentence)
+
+
 def is_prose(sentence: str) -> bool:
     """Whether ``sentence`` is a whole sentence of words.
 
@@ -171,18 +209,21 @@ def is_prose(sentence: str) -> bool:
     >>> is_prose("x = f(y) is the call that we saw before."), is_prose("and then it goes on as it did before.")
     (False, False)
     """
-    if not MIN_SENTENCE_CHARS <= len(sentence) <= MAX_SENTENCE_CHARS:
-        return False
-    if sentence.lstrip("\"'“‘(")[:1].islower() or not sentence.lstrip("\"'“‘(")[:1].isalpha():
+    return MIN_SENTENCE_CHARS <= len(sentence) <= MAX_SENTENCE_CHARS and _reads_as_prose(sentence)
+
+
+def _reads_as_prose(sentence: str) -> bool:
+    first = sentence.lstrip("\"'“‘(「『（")[:1]
+    if first.islower() or not first.isalpha():
         return False
     if _LAST_MARK.search(sentence) is None or _FORBIDDEN.search(sentence):
         return False
     if not _closed(sentence):
         return False
-    words = sentence.split()
-    plain = sum(1 for word in words if _PLAIN_WORD.fullmatch(word))
-    shouted = sum(1 for word in words if len(word) > 3 and word.isupper())
-    return len(words) >= MIN_SENTENCE_WORDS and plain >= MIN_WORD_SHARE * len(words) and shouted * 5 <= len(words)
+    parts = sentence.split(" ")
+    plain = sum(1 for word in parts if _PLAIN_WORD.fullmatch(word))
+    shouted = sum(1 for word in parts if len(word) > 3 and word.isupper())
+    return len(parts) >= MIN_SENTENCE_WORDS and plain >= MIN_WORD_SHARE * len(parts) and shouted * 5 <= len(parts)
 
 
 def _closed(sentence: str) -> bool:
@@ -190,7 +231,7 @@ def _closed(sentence: str) -> bool:
     return (
         sentence.count("(") == sentence.count(")")
         and sentence.count('"') % 2 == 0
-        and sentence.count("“") == sentence.count("”")
+        and all(sentence.count(opens) == sentence.count(closes) for opens, closes in ("“”", "「」", "『』", "（）"))
     )
 
 
@@ -272,4 +313,4 @@ class WordFrequency:
     def log_probability(self, text: str) -> float:
         """Sum over the words of ``text`` of ``ln((count + 1) / (total + types + 1))``, nats (add-one smoothing)."""
         denominator = math.log(self.total + len(self.counts) + 1)
-        return sum(math.log(self.counts[word] + 1) - denominator for word in WORD.findall(text.casefold()))
+        return sum(math.log(self.counts[word] + 1) - denominator for word in words(text.casefold()))

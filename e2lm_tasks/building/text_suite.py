@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +16,7 @@ from e2lm.progress import progress_bar
 from e2lm_tasks.building import suite_files
 from e2lm_tasks.building.families import EARLY, ChoiceKind, SuiteFamily
 from e2lm_tasks.building.item import MAX_ITEM_BYTES, MAX_ITEMS, MIN_ITEMS, placed_rows, taken
-from e2lm_tasks.building.prose import CorpusText, Prose, WordFrequency, prose_of
+from e2lm_tasks.building.prose import CorpusText, Prose, WordFrequency, lacking_words, prose_of
 from e2lm_tasks.trivial_baselines import byte_frequency_bits, choice_baselines
 
 #: Shorter passages measure the first words, which no model can know, more than the text.
@@ -30,7 +30,7 @@ def passages(prose: Prose, rng: np.random.Generator) -> Iterator[str]:
     while index < len(prose):
         passage = prose.after(index, MAX_ITEM_BYTES)
         if len(passage.encode("utf-8")) >= MIN_PASSAGE_BYTES:
-            found.append(passage)
+            found.append(prose.written(passage))
         index += max(1, _sentence_count(prose, index, passage))
     for place in rng.permutation(len(found)).tolist():
         yield found[place]
@@ -76,11 +76,18 @@ def build_suite(
     if seed < 0:
         raise UserError(f"--seed: found {seed}; allowed are whole numbers from 0 on")
     with progress_bar(len(family.kinds) + 1 + family.held_out, "steps", "tasks build", quiet) as bar:
+        if (why := lacking_words([text.text for text in texts])) is not None:
+            raise UserError(f"--corpus: {why}")
         prose = prose_of([text.text for text in texts])
         if not len(prose):
             raise UserError(
                 f"{', '.join(text.name for text in texts)}: no text is left without code, tables and markup; "
                 "give running text with full sentences"
+            )
+        if not prose.has_blanks and family is not EARLY:
+            raise UserError(
+                f"--corpus: the suite {family.name} is made by patterns of words with blanks between them; of Japanese "
+                "text build the early suite (neither --ladder nor --domain)"
             )
         frequency = WordFrequency.of(prose)
         bar.update()
@@ -90,7 +97,10 @@ def build_suite(
             rng = np.random.default_rng([seed, stream])
             made = taken(kind.make(prose, frequency, rng), items)
             _check_count(f"{name}_{kind.name}", len(made), items, texts)
-            tasks.append(_choice_task(name, kind, placed_rows(made, rng, kind.choices), frequency))
+            rows = placed_rows([one.written(prose) for one in made], rng, kind.choices)
+            tasks.append(
+                _choice_task(name, kind if prose.has_blanks else replace(kind, target_delimiter=""), rows, frequency)
+            )
             bar.update()
         if family.held_out:
             rng = np.random.default_rng([seed, len(family.kinds)])
@@ -149,7 +159,7 @@ def _check_count(task: str, made: int, items: int, texts: Sequence[CorpusText]) 
         return
     chars = sum(len(text.text) for text in texts)
     needed = math.ceil(chars * items / made * TEXT_RESERVE) if made else None
-    more = f"about {needed:,} characters are needed" if needed else "it needs whole sentences of running text"
+    more = f"about {needed:,} characters are needed" if needed else "it needs whole sentences of running text with many different words"
     fewer = f", or ask for --items {made}" if made >= MIN_ITEMS else ""
     raise UserError(
         f"{task}: {made} items can be made from the {chars:,} characters given, {items} are wanted; "

@@ -123,10 +123,15 @@ def _swaps(places: _Places, grammar: frozenset[str]) -> list[tuple[int, int]]:
         for first in movable
         for second in movable
         if first < second <= first + MAX_SWAP_DISTANCE
-        and words[first].islower()
-        and words[second].islower()
+        and _is_small(words[first])
+        and _is_small(words[second])
         and (words[first] in grammar) != (words[second] in grammar)
     ]
+
+
+def _is_small(word: str) -> bool:
+    """Whether no letter is a capital; some scripts have none."""
+    return word.islower() or (word.isalpha() and word.upper() == word.lower())
 
 
 def _apart(swaps: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

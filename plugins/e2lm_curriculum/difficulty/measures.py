@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from e2lm.curriculum import Difficulty, TrainingText
 from e2lm.errors import UserError
-from e2lm_curriculum.corpus.words import ScriptCount, sentence_count, words
+from e2lm.words import ScriptCount, sentence_count, words
 
 PLATANIOS = "Platanios et al. 2019, arXiv 1903.09848"
 FLESCH = "Flesch 1948, J. Appl. Psychol. 32(3)"

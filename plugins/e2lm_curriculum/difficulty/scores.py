@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from e2lm.atomic_file import whole_file, write_json
 from e2lm.curriculum import Curriculum, Difficulty, TrainingText
 from e2lm.errors import E2LMError, UserError, nearest_names
-from e2lm_curriculum.corpus.words import japanese_segmenter
+from e2lm.words import japanese_segmenter
 from e2lm_curriculum.difficulty.measures import NGRAM_DIFFICULTIES, SOURCE_DIFFICULTIES, TEXT_DIFFICULTIES
 
 CACHE_VARIABLE = "XDG_CACHE_HOME"

@@ -13,10 +13,10 @@ from e2lm.errors import MachineError, UserError
 from e2lm.progress import progress_bar
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm.series import Series
+from e2lm.words import ScriptCount
 from e2lm_curriculum.config.training import DataConfig, TrainingConfig
 from e2lm_curriculum.corpus.files import KNOWN_FILES
 from e2lm_curriculum.corpus.reader import TEXT_FIELD, read_passages
-from e2lm_curriculum.corpus.words import ScriptCount
 from e2lm_curriculum.difficulty.scores import difficulty_of
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.train.locks import folder_lock, is_main, process_count, wait_for_all

@@ -18,6 +18,7 @@ from e2lm.atomic_file import whole_file, whole_folder, write_json
 from e2lm.curriculum import Curriculum, Plan, TrainingText
 from e2lm.errors import E2LMError, UserError, nearest_names
 from e2lm.noun import Noun
+from e2lm.words import ScriptCount, blank_words
 from e2lm_curriculum.config.training import DataConfig, Family, TrainingConfig
 from e2lm_curriculum.corpus.reader import END_OF_TEXT, LONGEST_LINE, TEXT_FIELD, Passage, read_passages
 from e2lm_curriculum.corpus.split import CorpusSplit, HeldOutShare, split_corpus
@@ -31,7 +32,6 @@ from e2lm_curriculum.corpus.tokenizer import (
     training_text,
     write_tokenizer,
 )
-from e2lm_curriculum.corpus.words import ScriptCount, blank_words
 from e2lm_curriculum.difficulty.scores import ScoredDifficulty, difficulty_of, scored
 from e2lm_curriculum.plan.arms import CURRICULUM, arm_plan
 from e2lm_curriculum.plan.builder import chosen_curriculum

@@ -16,8 +16,8 @@ from scipy import stats
 
 from e2lm.curriculum import Curriculum, Difficulty, Plan, TrainingBudget, TrainingText
 from e2lm.errors import E2LMError, UserError
+from e2lm.words import sentence_count, words
 from e2lm_curriculum.corpus.reader import tagged_text, token_tags
-from e2lm_curriculum.corpus.words import sentence_count, words
 from e2lm_curriculum.difficulty.measures import (
     GRAMMATICAL_FIRST,
     SPOKEN_FIRST,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from e2lm import UserError
+from e2lm import words as module
 from e2lm_curriculum.config.training import TrainingConfig
-from e2lm_curriculum.corpus import words as module
 from e2lm_curriculum.corpus.split import MOST
 from e2lm_curriculum.plan.file import read_plan
 from e2lm_curriculum.train.batch import example_blocks

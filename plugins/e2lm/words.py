@@ -56,6 +56,43 @@ def japanese_segmenter() -> tuple[str, Segmenter] | None:
     return f"janome {version('janome')}", lambda text: [str(one) for one in plain.tokenize(text, wakati=True)]
 
 
+#: What opens something: such a mark goes with the word after it, every other with the word before.
+_OPENING = frozenset("「『（〈《【(“‘")
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether most letters of ``text`` are of a script without blanks between words.
+
+    >>> is_unspaced("猫がいる。"), is_unspaced("The cat 猫 sat.")
+    (True, False)
+    """
+    letters = sum(map(len, _WORD.findall(text)))
+    return 2 * sum(map(len, _UNSPACED.findall(text))) > letters
+
+
+def segments(text: str) -> list[str]:
+    """``text`` cut into words with the marks around them, which joined are ``text`` again; blanks stay where they are.
+
+    Raises :class:`UserError` without a segmenter.
+    """
+    segmenter = japanese_segmenter()
+    if segmenter is None:
+        raise UserError("Japanese has no blanks between words: pip install 'e2lm[ja]'")
+    found: list[str] = []
+    opened = ""
+    for part in segmenter[1](text):
+        if any(letter.isalnum() for letter in part):
+            found.append(opened + part)
+            opened = ""
+        elif part in _OPENING or not found:
+            opened += part
+        else:
+            found[-1] += part
+    if opened:
+        found[-1:] = ["".join([*found[-1:], opened])]
+    return found
+
+
 def words(text: str) -> list[str]:
     """Runs of letters in lower case, an apostrophe between letters included; cut by the segmenter where it takes one.
 

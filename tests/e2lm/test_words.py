@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from e2lm import UserError
+from e2lm import words as module
 from e2lm.curriculum import TrainingText
-from e2lm_curriculum.corpus import words as module
-from e2lm_curriculum.corpus.words import ScriptCount, blank_words, sentence_count, words
+from e2lm.words import ScriptCount, blank_words, sentence_count, words
 from e2lm_curriculum.difficulty.measures import sentence_length, unreadability, word_rarity
 
 SHORT = "猫は魚が好きだ。犬は肉が好きだ。"
