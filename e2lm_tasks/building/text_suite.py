@@ -159,7 +159,8 @@ def _check_count(task: str, made: int, items: int, texts: Sequence[CorpusText]) 
         return
     chars = sum(len(text.text) for text in texts)
     needed = math.ceil(chars * items / made * TEXT_RESERVE) if made else None
-    more = f"about {needed:,} characters are needed" if needed else "it needs whole sentences of running text with many different words"
+    whole = "it needs whole sentences of running text with many different words"
+    more = f"about {needed:,} characters are needed" if needed else whole
     fewer = f", or ask for --items {made}" if made >= MIN_ITEMS else ""
     raise UserError(
         f"{task}: {made} items can be made from the {chars:,} characters given, {items} are wanted; "
