@@ -19,9 +19,23 @@ Json = dict[str, Any]
 #: What a file may tell, each in a way of its own or not at all.
 FILE = st.fixed_dictionaries(
     {
-        "place": st.sampled_from(["orgA/tiny", "orgB/tiny", "tiny", "/data/run/step10/hf", "runs/wide-step20"]),
-        "revision": st.sampled_from([None, "step10", "step20", "stage2-step10", "main"]),
-        "folder": st.sampled_from(["", "step10", "0shot", "a/step20"]),
+        "place": st.sampled_from(
+            [
+                *(
+                    "orgA/tiny",
+                    "orgB/tiny",
+                    "tiny",
+                    "/data/run/step10/hf",
+                    "runs/wide-step20",
+                    "/ck/runA/global_step10",
+                ),
+                *("/ck/runB/global_step10", "run/epoch=1-step=10.ckpt", "ck/tokens_4B", "org/tiny-4B", "nano/10"),
+            ]
+        ),
+        "revision": st.sampled_from(
+            [None, "step10", "step20", "stage2-step10", "main", "chck_1M", "4B", "ep0-ba10", "v1", "step10-tokens1B"]
+        ),
+        "folder": st.sampled_from(["", "step10", "0shot", "a/step20", "b/step20", "org__tiny__step10"]),
         "shots": st.sampled_from([None, 0, 5]),
         "limit": st.sampled_from(["", None, 100]),
         "dtype": st.sampled_from([None, "float", "bfloat16"]),
@@ -68,14 +82,18 @@ def said(source: ScoreSource) -> int:
 UNTOLD = {"shots": None, "limit": "", "dtype": None, "template": "", "version": 0}
 
 
+#: Of these no two are checkpoints of one run.
+NO_SAME_RUN = {"orgA/tiny", "orgB/tiny", "/ck/runA/global_step10", "/ck/runB/global_step10", "org/tiny-4B"}
+
+
 def may_be_one(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether nothing that two files both tell sets them apart."""
-    if {one["place"], other["place"]} == {"orgA/tiny", "orgB/tiny"}:
+    if one["place"] != other["place"] and {one["place"], other["place"]} <= NO_SAME_RUN:
         return False
     return all(untold in (one[name], other[name]) or one[name] == other[name] for name, untold in UNTOLD.items())
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.lists(FILE, min_size=1, max_size=7))
 def test_every_value_is_in_the_table_or_said_to_be_left_out_and_a_row_has_one_key(files: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -96,6 +114,9 @@ def test_every_value_is_in_the_table_or_said_to_be_left_out_and_a_row_has_one_ke
                 assert key["version"] == str(file["version"])
                 assert file["shots"] is None or key["shots"] == str(file["shots"])
                 assert file["dtype"] is None or key["dtype"] == file["dtype"]
+    for _, curve in frame.groupby(["series", "task"]):
+        runs = {files[int(value)]["place"] for value in curve["value"]} & NO_SAME_RUN
+        assert len(runs) <= 1, f"{runs} share a curve"
     for left in source.left_out:
         older, newer = (files[int(one)] for one in re.findall(r"results_2025-08-01T00-00-(\d\d)", left.what + left.why))
         assert may_be_one(older, newer), f"{older} was dropped for {newer}, which differs from it"
@@ -231,6 +252,11 @@ def test_no_value_of_any_program_is_lost_where_their_files_lie_in_one_folder(fil
         kept = frame["value"].map(int).isin([number for number, _ in parts]).sum()
         total = sum(count for _, count in parts)
         assert kept + said_of(source, path, total) == total, path.name
+    drawn = [("lm-eval", KNOWN), *files]
+    for _, curve in frame.groupby(["series", "task"]):
+        first, *others = sorted(set(curve["value"].map(int)))
+        for other in others:
+            assert set(set_apart(*drawn[first], *drawn[other])) <= {"step"}, f"{first} and {other} share a curve"
     told_in = {str(path): files[parts[0][0] - 1] for path, parts in written_to.items() if parts[0][0]}
     for left in source.left_out:
         older, newer = left.file, re.search(r"once; (.*) is newer", left.why)
@@ -238,16 +264,22 @@ def test_no_value_of_any_program_is_lost_where_their_files_lie_in_one_folder(fil
             assert set_apart(*told_in[older], *told_in[newer[1]]) == [], f"{older} was dropped for {newer[1]}"
 
 
+#: What a program tells of how it evaluated.
+_ALL = ("task", "step", "shots", "limit", "revision", "dtype", "harness_version", "template")
+TELLS = {
+    "lm-eval": _ALL,
+    "old": _ALL,
+    "lighteval": _ALL[:6],
+    "olmes": _ALL[:5],
+    "olmes-all": _ALL[:5],
+    "bloom": _ALL[:2],
+    "trainer": _ALL[1:2],
+}
+
+
 def set_apart(program: str, told: Json, other_program: str, other: Json) -> list[str]:
     """What both files tell and tell otherwise: one of them may not be dropped for the other."""
-    if program == other_program == "bloom":
-        return []  # tells neither shots nor model
-    told_by_both = ["shots", "limit", "task", "step"]
-    if program == other_program:
-        told_by_both += ["revision", *(["dtype"] if program != "olmes" else [])]
-    if {program, other_program} <= {"lm-eval", "old"}:
-        told_by_both += ["harness_version", "template", "dtype"]
-    return [name for name in told_by_both if told[name] != other[name]]
+    return [one for one in TELLS[program] if one in TELLS[other_program] and told[one] != other[one]]
 
 
 #: A file that can be read, for a folder of which nothing can be is refused.
