@@ -76,11 +76,11 @@ def results_below(root: Path, reading: Reading, notes: Notes) -> list[TaskResult
         try:
             found = _read(file, owners)
         except UserError as error:
-            if not any(one.owned.match(name) for one in owners):
-                continue
-            damaged.append(error)
-            notes.say(f"{error}; left out")
-            notes.leave_out(name, str(error), path)
+            if any(one.owned.match(name) for one in owners):
+                damaged.append(error)
+                _say_damaged(error, path, notes)
+            elif _may_hold_results(file):
+                _say_damaged(error, path, notes)
             continue
         if found is not None:
             is_known = True
@@ -104,6 +104,19 @@ def _say_not_read(path: Path, notes: Notes) -> None:
         notes.leave_out(path.name, "a table in a folder of results", path)
 
 
+def _say_damaged(error: UserError, path: Path, notes: Notes) -> None:
+    notes.say(f"{error}; left out")
+    notes.leave_out(path.name, str(error), path)
+
+
+def _may_hold_results(file: ResultFile) -> bool:
+    """Whether a file of any name was results before it was damaged, or cannot be opened to be asked."""
+    try:
+        return file.says('"results"')
+    except UserError:
+        return True
+
+
 def _say_unknown(file: ResultFile, owners: Sequence[ResultFormat]) -> None:
     """That a file has a name of results, or is the competition's, and is not read."""
     owner = next((one.name for one in owners if one.owned.match(file.path.name)), None)
@@ -113,6 +126,11 @@ def _say_unknown(file: ResultFile, owners: Sequence[ResultFormat]) -> None:
     elif file.says('"data"', '"iteration"'):
         file.notes.say(f"{file.path}: the competition's JSON is not read with a folder: give it by itself")
         file.notes.leave_out(file.path.name, "the competition's JSON in a folder of results", file.path)
+    elif file.says('"results"'):  # lm-eval 0.3, of which the end is missing?
+        try:
+            _ = file.data
+        except UserError as error:
+            _say_damaged(error, file.path, file.notes)
 
 
 def foreign_results(root: Path) -> list[Path]:
@@ -122,7 +140,7 @@ def foreign_results(root: Path) -> list[Path]:
     return [one.path for one in files if not one.says('"e2lm"')]
 
 
-def _files(root: Path, notes: Notes) -> Iterator[tuple[Path, str, frozenset[str]]]:
+def _files(root: Path, notes: Notes, top: Path | None = None) -> Iterator[tuple[Path, str, frozenset[str]]]:
     """Files below ``root`` in order of their paths, without what is not whole and what was logged per item.
 
     With each its path as text, and the names of files with lines beside it, which may be what was logged.
@@ -139,9 +157,22 @@ def _files(root: Path, notes: Notes) -> Iterator[tuple[Path, str, frozenset[str]
         if is_partial_name(one.name):
             continue
         if one.is_dir(follow_symlinks=False):
-            yield from _files(root / one.name, notes)
+            yield from _files(root / one.name, notes, top or root)
         elif not one.name.startswith("samples_") and one.is_file():
             yield root / one.name, one.path, beside
+        elif one.is_symlink() and not one.is_file():
+            _say_link(root / one.name, top or root, notes)
+
+
+def _say_link(path: Path, top: Path, notes: Notes) -> None:
+    """That a link is not followed: to a folder elsewhere, or to nothing."""
+    target = path.resolve()
+    if not target.exists():
+        notes.count("links to what is not there are left out")
+        notes.leave_out(path.name, "a link to nothing", path)
+    elif target.is_dir() and not target.is_relative_to(top.resolve()):
+        notes.say(f"{path}: a link to another folder is not followed; give {target} by itself")
+        notes.leave_out(path.name, "a link to another folder", path)
 
 
 def _read(file: ResultFile, formats: Sequence[ResultFormat]) -> list[TaskResult] | None:

@@ -389,6 +389,32 @@ def test_a_metric_without_a_filter_among_those_with_one_is_said(tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize("share", [0.2, 0.9])
+@pytest.mark.parametrize("more", [0, 70_000])
+def test_the_half_of_a_file_of_any_name_is_said(tmp_path: Path, share: float, more: int) -> None:
+    write(tmp_path / "tiny-step1000.json", old_lm_eval(1000))
+    text = json.dumps({"results": {"arc": {"acc": 0.5, "note": "x" * more}}, "versions": {"arc": 0}, "config": {}})
+    (tmp_path / "tiny-step2000.json").write_text(text[: int(len(text) * share)])
+    source = read_scores(tmp_path)
+    assert source.scores.frame["step"].unique().tolist() == [1000]
+    assert [one.what for one in source.left_out] == ["tiny-step2000.json"]
+
+
+def test_links_that_are_not_followed_are_said(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "tiny-step2000.json", old_lm_eval(2000))
+    write(tmp_path / "here" / "run" / "tiny-step1000.json", old_lm_eval(1000))
+    (tmp_path / "here" / "other").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "here" / "latest").symlink_to(tmp_path / "here" / "run")
+    (tmp_path / "here" / "gone.json").symlink_to(tmp_path / "nothing.json")
+    source = read_scores(tmp_path / "here")
+    assert source.scores.frame["step"].unique().tolist() == [1000]
+    assert [(one.what, one.why) for one in source.left_out] == [
+        ("gone.json", "a link to nothing"),
+        ("other", "a link to another folder"),
+    ]
+    assert any(f"give {tmp_path / 'elsewhere'} by itself" in line for line in source.notes)
+
+
 # -- runs of Weights & Biases ---------------------------------------------------------------------------------------
 
 RUN = "wandb/offline-run-20250801_120000-ab12"
