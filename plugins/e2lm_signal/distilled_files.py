@@ -213,6 +213,33 @@ def evaluated_split(name: str, config: Mapping[str, Any]) -> str:
     return found
 
 
+def other_examples(benchmark: DistilledBenchmark, include: str | None = None) -> list[str]:
+    """A line for each reason why tasks show other few-shot examples than were logged, with the first such task."""
+    found: dict[str, list[str]] = {}
+    for one in benchmark.tasks:
+        if one.base_task is not None:
+            config, _ = base_task(one.base_task, include)
+            shots = benchmark.shots if benchmark.shots is not None else config.get("num_fewshot") or 0
+            if shots and (why := _why_other(config, evaluated_split(one.base_task, config))):
+                found.setdefault(why, []).append(one.task)
+    return [
+        f"{len(tasks)} of {len(benchmark.tasks)} tasks ({tasks[0]}{', ...' * (len(tasks) > 1)}) show other examples than "
+        f"were logged: {why}"
+        for why, tasks in found.items()
+    ]
+
+
+def _why_other(config: Mapping[str, Any], evaluated: str) -> str:
+    """Why few-shot examples change with the documents that are left; empty where they do not."""
+    how = config.get("fewshot_config") if isinstance(config.get("fewshot_config"), dict) else {}
+    named = [(how or {}).get("split"), *(config.get(key) for key in ("fewshot_split", *reversed(SPLITS)))]
+    if not (how or {}).get("samples") and next((one for one in named if one), None) == evaluated:
+        return "they are taken from the items themselves, and only the chosen ones are left"
+    if (how or {}).get("sampler") != "first_n":
+        return "they are drawn item by item, and there are fewer items; fewshot_config.sampler: first_n would not"
+    return ""
+
+
 def logged_shots(path: Path, tasks: Sequence[str]) -> int | None:
     """How many examples lm-eval showed when it logged the samples below ``path``; None where its results do not say.
 

@@ -31,6 +31,7 @@ from e2lm_signal.distilled_files import (
     DistilledTask,
     files_of,
     logged_shots,
+    other_examples,
     reported_metric,
     write_benchmark,
 )
@@ -110,6 +111,7 @@ def _of_group(
         if reported_metric(table.metric) is None and benchmark.tasks[0].base_task:
             notes.append(f"{table.metric} is none of lm-eval's metrics: the tasks report those of their base tasks")
         include, folder = arguments.include_path, Path(arguments.out)
+        notes += other_examples(benchmark, include)
         if not arguments.dry_run:
             write_benchmark(folder, benchmark, card, as_text(card), include)
         card["written"] = files_of(folder, benchmark, include)

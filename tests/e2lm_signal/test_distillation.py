@@ -19,7 +19,7 @@ from e2lm_signal.distillation import (
     own_target,
     slope_I,
 )
-from e2lm_signal.distilled_files import DistilledBenchmark, DistilledTask, write_benchmark
+from e2lm_signal.distilled_files import DistilledBenchmark, DistilledTask, other_examples, write_benchmark
 from e2lm_signal.item_table import ItemTable
 
 MODELS, CHECKPOINTS, ITEMS, GOOD = 12, 20, 200, 40
@@ -210,6 +210,23 @@ def test_a_distilled_task_keeps_its_documents_and_those_of_another_split_whole(t
     dev = Documents("abc")
     dev.split = "dev"
     assert keep(dev) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("config", "shots", "said"),
+    [
+        ("fewshot_split: dev\nfewshot_config:\n  sampler: first_n\n", 5, []),
+        ("fewshot_split: dev\n", 0, []),
+        ("fewshot_split: dev\n", 5, ["1 of 1 tasks (base) show other examples than were logged: they are drawn"]),
+        ("", 5, ["1 of 1 tasks (base) show other examples than were logged: they are taken from the items themselves"]),
+        ("fewshot_split: test\nfewshot_config:\n  sampler: first_n\n", None, []),
+        ("num_fewshot: 2\nfewshot_split: dev\n", None, ["1 of 1 tasks (base) show other examples"]),
+    ],
+)  # fmt: skip
+def test_examples_that_change_with_the_items_that_are_left_are_told(config, shots, said, tmp_path):
+    (tmp_path / "base.yaml").write_text(f"task: base\ntest_split: test\n{config}")
+    told = other_examples(DistilledBenchmark([DistilledTask("base", "base", [0])], "acc", shots=shots), str(tmp_path))
+    assert [one[: len(start)] for one, start in zip(told, said, strict=True)] == said
 
 
 def test_sq_is_measured_at_the_official_checkpoints_and_the_card_says_which(tmp_path, capsys):
