@@ -222,9 +222,9 @@ def other_examples(benchmark: DistilledBenchmark, include: str | None = None) ->
             shots = benchmark.shots if benchmark.shots is not None else config.get("num_fewshot") or 0
             if shots and (why := _why_other(config, evaluated_split(one.base_task, config))):
                 found.setdefault(why, []).append(one.task)
-    count = len(benchmark.tasks)
+    told = "{} of {} tasks ({}{}) show other examples than were logged: {}"
     return [
-        f"{len(tasks)} of {count} tasks ({tasks[0]}{', ...' * (len(tasks) > 1)}) show other examples than were logged: {why}"
+        told.format(len(tasks), len(benchmark.tasks), tasks[0], ", ..." * (len(tasks) > 1), why)
         for why, tasks in found.items()
     ]
 
