@@ -81,7 +81,7 @@ def read_all_samples(path: Path, reading: Reading = PLAIN) -> tuple[list[Samples
     """
     is_folder = path.is_dir()
     if (not is_folder and path.suffix.lower() != ".json") or (is_folder and any(path.rglob("*.parquet"))):
-        return read_samples(path), ()
+        return read_samples(path), _logged_beside(path) if is_folder else ()
     if is_folder:
         source = collected(results_below(path, reading, notes := Notes()) or [], "lm-eval", reading, notes)
     else:
@@ -93,6 +93,15 @@ def read_all_samples(path: Path, reading: Reading = PLAIN) -> tuple[list[Samples
         f"{path}: no Samples there; expected Parquet files of 'e2lm eval', or samples_*.jsonl beside results_*.json, "
         f"as lm-eval writes them with --log_samples{why}"
     )
+
+
+def _logged_beside(folder: Path) -> tuple[str, ...]:
+    """That Samples in Parquet are read alone, where others lie beside them that ``e2lm eval`` did not write."""
+    others = [one for one in foreign_results(folder) if any(True for _ in one.parent.glob("samples_*.jsonl"))]
+    if not others:
+        return ()
+    said = f"{folder}: Parquet is read alone; what lm-eval logged is not, with {others[0]}"
+    return (said if len(others) == 1 else f"{said} and {len(others) - 1} more",)
 
 
 def _left_out_of(path: Path) -> list[str]:

@@ -75,6 +75,16 @@ def test_checkpoints_that_only_some_series_have_are_said_to_be_unused(
     assert "note: arc: 1 checkpoints of single series are not used; 3 are common to all" in capsys.readouterr().out
 
 
+def test_logged_samples_beside_parquet_are_said_not_to_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stock = stock_folder(tmp_path, dict.fromkeys(("a", "b", "c", "d"), STEPS))
+    for number, samples in enumerate(read_lm_eval_samples(stock)):
+        samples.write(tmp_path / "ours" / f"{number}.parquet")
+    assert main(["signal", "noise", str(stock)]) == 0
+    assert "Parquet is read alone; what lm-eval logged is not, with" in capsys.readouterr().out.replace("\n  ", " ")
+
+
 def test_results_without_samples_say_how_to_log_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stock = stock_folder(tmp_path, {"a": STEPS})
     for file in stock.rglob("*.jsonl"):
