@@ -125,7 +125,10 @@ def open_adapter(
                 f"{folder / ADAPTER_FILE}: tensor {own!r} is of an unknown kind; merge it in with peft first"
             )
         if adapter.tensors[own].shape != _known(name, stored, folder, label).shape:
-            raise UserError(f"{folder / ADAPTER_FILE}: tensor {own!r} has another shape than {name!r} of {label}")
+            raise UserError(
+                f"{folder / ADAPTER_FILE}: tensor {own!r} has another shape than {name!r} of {label}; where it came with "
+                "new tokens, merge it in with peft first"
+            )
     return adapter
 
 

@@ -155,6 +155,19 @@ def test_adapters_of_every_kind_merge_through_the_command(models: Models, tmp_pa
         torch.testing.assert_close(tensor, (own[name] + other[name]) / 2, rtol=1e-6, atol=2e-6)
 
 
+def test_old_and_new_saves_of_one_model_merge_through_the_command(models: Models, tmp_path: Path) -> None:
+    _, one, two, three = models(3)
+    expected = merged(tmp_path, linear(one, two, three))
+    tensors = {name: load_file(f"{name}/model.safetensors") for name in (one, two)}
+    buffers = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": torch.arange(4.0) for layer in range(2)}
+    save_file({**tensors[one], **buffers}, f"{one}/model.safetensors")
+    bare = {name.removeprefix("model."): tensor for name, tensor in tensors[two].items()}
+    save_file(bare, f"{two}/model.safetensors")
+    found = merged(tmp_path, linear(one, two, three))
+    assert set(found) == set(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_names_of_the_hub_are_read_from_its_cache_without_a_network(models: Models, tmp_path: Path) -> None:
     base, one = models(1)
     snapshot = tmp_path / "hub" / "hub" / "models--org--base" / "snapshots" / ("a" * 40)
