@@ -126,8 +126,8 @@ def open_adapter(
             )
         if adapter.tensors[own].shape != _known(name, stored, folder, label).shape:
             raise UserError(
-                f"{folder / ADAPTER_FILE}: tensor {own!r} has another shape than {name!r} of {label}; where it came with "
-                "new tokens, merge it in with peft first"
+                f"{folder / ADAPTER_FILE}: tensor {own!r} has another shape than {name!r} of {label}; where it came "
+                "with new tokens, merge it in with peft first"
             )
     return adapter
 
