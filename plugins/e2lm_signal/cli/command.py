@@ -208,6 +208,7 @@ SIGNAL_COMMAND = Command.with_actions(
 def _results(parser: ArgumentParser) -> None:
     parser.add_argument("path", help="whatever e2lm signal reads: a folder, a table, a file of results")
     _reading(parser)
+    parser.add_argument("--full", action="store_true", help="a line for every curve, as JSON has them")
     parser.add_argument("--json", action="store_true", help="print JSON; notes go to standard error")
 
 

@@ -39,11 +39,11 @@ def as_text(report: SignalReport, scores: Sequence[SignalScore], brief: bool, fu
     row_names = _shown([row.scores for row in rows], BRIEF_OF_CURVE, brief)
     lines = [*wrapped(verdict(means, rows)), ""] if len(means) > 1 or brief else []
     lines.append(say("over_all_series"))
-    lines += _cut(_mean_table(means if full else means[:MOST_ROWS], mean_names, labels), len(means), full)
+    lines += cut_rows(_mean_table(means if full else means[:MOST_ROWS], mean_names, labels), len(means), full)
     lines += [
         "",
         say("every_curve"),
-        *_cut(_row_table(rows if full else rows[:MOST_ROWS], row_names, labels), len(rows), full),
+        *cut_rows(_row_table(rows if full else rows[:MOST_ROWS], row_names, labels), len(rows), full),
     ]
     return "\n".join([*lines, *_reasons(means, mean_names, rows, row_names, full)])
 
@@ -91,7 +91,8 @@ def _p(value: ScoreValue) -> str:
     return "" if value.p is None else f"{value.p:.4f}"
 
 
-def _cut(lines: list[str], count: int, full: bool) -> list[str]:
+def cut_rows(lines: list[str], count: int, full: bool) -> list[str]:
+    """The ``lines`` of a table of :data:`MOST_ROWS` at most, and how many of its ``count`` rows are not shown."""
     return lines if full or count <= MOST_ROWS else [*lines, say("rows_not_shown", left_out=count - MOST_ROWS)]
 
 

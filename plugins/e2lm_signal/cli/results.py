@@ -16,6 +16,7 @@ from e2lm.plugin_manager import plugin_manager
 from e2lm.results import ScoreSource, read_scores
 from e2lm.results.direction import Directions
 from e2lm_signal.cli.input import reading_of
+from e2lm_signal.cli.report_text import MOST_ROWS, cut_rows
 from e2lm_signal.cli.text_table import text_table
 
 
@@ -28,7 +29,7 @@ def run_results(arguments: Namespace) -> Answer:
     unsaid = [one for one in source.left_out if not any(one.what in note or one.why in note for note in source.notes)]
 
     def text() -> str:
-        return "\n".join([as_text(curves), *map(str, unsaid)])
+        return "\n".join([as_text(curves, arguments.full), *map(str, unsaid)])
 
     return Answer(told, text, tuple(source.notes), table=source.scores.frame.copy, ensure_ascii=False)
 
@@ -58,8 +59,8 @@ def _key(rows: pd.DataFrame, task: str) -> dict[str, Any]:
     return found
 
 
-def as_text(curves: list[dict[str, Any]]) -> str:
-    """A table with a line for each curve, and what is known of all of them, or of some, below it."""
+def as_text(curves: list[dict[str, Any]], full: bool = False) -> str:
+    """A table with a line for each curve, the first forty unless ``full``, and what is known of them below it."""
     rows = [
         [
             str(one["series"]),
@@ -70,9 +71,10 @@ def as_text(curves: list[dict[str, Any]]) -> str:
             {True: "higher", False: "lower", None: "not told"}[one["higher_is_better"]],
             ", ".join(name for name in ("tokens", "stderr", "samples") if one[f"has_{name}"]) or "-",
         ]
-        for one in curves
+        for one in (curves if full else curves[:MOST_ROWS])
     ]
-    lines = text_table(["series", "task", "metric", "n", "steps", "better", "known"], rows, 3)
+    head = ["series", "task", "metric", "n", "steps", "better", "known"]
+    lines = cut_rows(text_table(head, rows, 3), len(curves), full)
     by_field: dict[str, dict[str, int]] = {}
     for one in curves:
         for name, value in one["key"].items():

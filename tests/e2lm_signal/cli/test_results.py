@@ -47,3 +47,16 @@ def test_a_table_is_shown_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().out
     assert "not told" in text
     assert "columns read as series = model" in text
+
+
+def test_curves_beyond_forty_are_counted_and_there_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"a,1,task{number},acc,0.5\n" for number in range(43))
+    (tmp_path / "t.csv").write_text(f"series,step,task,metric,value\n{rows}", encoding="utf-8")
+    assert main(["results", str(tmp_path / "t.csv")]) == 0
+    text = capsys.readouterr().out
+    assert text.count("task") == 41  # with the head
+    assert "... 3 more rows: --full shows all" in text
+    assert main(["results", str(tmp_path / "t.csv"), "--full"]) == 0
+    assert capsys.readouterr().out.count("task") == 44
