@@ -352,15 +352,17 @@ def _forms(parameters: dict[str, Any] | None) -> set[str]:
     return found
 
 
-def run(root: Path, configs: int, seed: int, methods: list[str], show: bool) -> Tally:
-    """So many configs, each of the method and with the parameter that fewest equal results had so far."""
-    tally = Tally()
+def run(root: Path, configs: int, seed: int, methods: list[str], show: bool, out: Path | None) -> Tally:
+    """So many configs, each of the method and with the parameter that fewest equal results had so far.
+
+    ``out`` is written every few configs, and a run of before goes on where it ended.
+    """
+    tally = Tally.from_data(json.loads(out.read_text())) if out is not None and out.is_file() else Tally()
     schema, keys = mergekits_parameters(), schema_keys()
     for method in methods:
-        tally.asked[method] = Counter(
-            dict.fromkeys(("(any)", *(name for name in schema.get(method, ()) if (method, name) not in REFUSED)), 0)
-        )
-    for number in range(configs):
+        names = ("(any)", *(name for name in schema.get(method, ()) if (method, name) not in REFUSED))
+        tally.asked[method] = Counter(dict.fromkeys(names, 0) | tally.asked.get(method, {}))
+    for number in range(sum(tally.outcomes.values()), configs):
         lacking = {one: min(tally.asked[one].values()) >= LEAST for one in methods}
         method = min(methods, key=lambda one: (lacking[one], tally.tries[one]))
         tally.tries[method] += 1
@@ -384,6 +386,8 @@ def run(root: Path, configs: int, seed: int, methods: list[str], show: bool) -> 
             tally.found.append({"number": str(number), "method": method, "outcome": outcome, "config": text})
             if show:
                 print(f"--- {number} {method}: {outcome}\n{text if kind == 'DIFFER' else ''}", flush=True)
+        if out is not None and (number % 10 == 9 or number == configs - 1):
+            out.write_text(json.dumps(tally.as_data(), indent=1))
     return tally
 
 
@@ -410,7 +414,7 @@ def main() -> int:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--models", type=Path, default=None, help="folder of the tiny models; kept if given")
     parser.add_argument("--show", action="store_true", help="print what differs as it is found")
-    parser.add_argument("--out", type=Path, default=None, help="JSON with everything")
+    parser.add_argument("--out", type=Path, default=None, help="JSON with everything; an unfinished run goes on")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
@@ -420,10 +424,8 @@ def main() -> int:
         if not (root / "gpt2-words" / "c" / "tokenizer.json").is_file():
             write_models(root)
         SameDraws()
-        tally = run(root, options.configs, options.seed, options.methods.split(","), options.show)
+        tally = run(root, options.configs, options.seed, options.methods.split(","), options.show, options.out)
     tell(tally)
-    if options.out is not None:
-        options.out.write_text(json.dumps(tally.as_data(), indent=1))
     return 1 if tally.outcomes["DIFFER"] else 0
 
 

@@ -203,11 +203,22 @@ class Tally:
     worst: float = 0.0
     found: list[dict[str, str]] = field(default_factory=list)
 
+    @staticmethod
+    def from_data(data: dict[str, Any]) -> Tally:
+        """What :meth:`as_data` gave."""
+        counted = {name: {key: Counter(one) for key, one in data[name].items()} for name in ("methods", "parameters")}
+        return Tally(
+            Counter(data["outcomes"]), counted["methods"], Counter(data["keys"]), Counter(data["looked_for"]),
+            Counter(data["traits"]), counted["parameters"], Counter(data["tries"]), data["worst_float32"],
+            data["found"],
+        )  # fmt: skip
+
     def as_data(self) -> dict[str, Any]:
         """Everything, for a file."""
         return {
             "outcomes": self.outcomes, "methods": self.methods, "parameters": self.asked, "keys": self.keys,
-            "traits": self.traits, "worst_float32": self.worst, "found": self.found,
+            "looked_for": self.looked_for, "tries": self.tries, "traits": self.traits,
+            "worst_float32": self.worst, "found": self.found,
         }  # fmt: skip
 
 

@@ -113,6 +113,27 @@ def model_of(config: Any, tensors: Mapping[str, torch.Tensor], where: object, **
     return model
 
 
+def require_places(config: Any, tensors: Mapping[str, torch.Tensor], where: object) -> None:
+    """A :class:`UserError` where the causal model of ``config`` has no place for a tensor, or no tensor for a place.
+
+    Names and shapes alone count, so ``tensors`` may be on the device "meta". Raises what the model's class raises where
+    it cannot be built.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(config)
+    parameters = list(empty.named_parameters(remove_duplicate=False))
+    ties: dict[int, set[str]] = {}
+    for name, parameter in parameters:
+        ties.setdefault(id(parameter), set()).add(name)
+    found = _loaded(empty, tensors, where).keys()
+    for name, parameter in parameters:
+        if not ties[id(parameter)] & found:
+            raise UserError(f"{where}: no tensor is stored for the parameter {name!r} of the model")
+
+
 # -- the live model -----------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,9 @@
-"""``python -m tests.families [swap] [score] [merge] [--only NAME ...]``: every family proven; 1 if one fails.
+"""``python -m tests.families [swap] [score] [merge] [stack] [--only NAME ...]``: every family proven; 1 if one fails.
 
 swap   the weights of a live model replaced: bit-equal to ``from_pretrained`` of the other folder?
 score  log-likelihoods by ``e2lm-hf``: those of lm-eval's ``hf``, before training and after?
 merge  two checkpoints merged: one number from disk, in memory, by ``e2lm eval --merge`` and by ``e2lm merge sweep``?
+stack  layers in another order by slices: logits of a model stacked by hand, or a refusal?
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from tests.families import merging, scoring, swapping
+from tests.families import merging, scoring, stacking, swapping
 from tests.families.architectures import ARCHITECTURES
 
 #: By name: takes names of families, tells each as it comes, and gives how many passed.
@@ -22,6 +23,7 @@ STUDIES: dict[str, Callable[[Sequence[str]], int]] = {
     "swap": swapping.study,
     "score": scoring.study,
     "merge": merging.study,
+    "stack": stacking.study,
 }
 
 

@@ -17,7 +17,7 @@ from e2lm_merge.numbers.stored import OpenFiles, StoredNumbers
 from e2lm_merge.numbers.tensor_merge import agreed_numbers
 from e2lm_merge.plan.backbone import heads_beside_backbone, tie_beside
 from e2lm_merge.plan.compatibility import ModelFinding, compare_models
-from e2lm_merge.plan.output_config import LayerOrigin, output_config
+from e2lm_merge.plan.output_config import LayerOrigin, output_config, require_fitting
 from e2lm_merge.plan.parameters import ParameterBook, Place, layer_of, parameter_book, resolved, stack_of, with_layer
 from e2lm_merge.plan.recipe import Recipe
 from e2lm_merge.plan.source import (
@@ -218,6 +218,8 @@ class _MergePlanner:
         if self.vocabulary is not None and config:
             config = with_vocabulary(config, self.vocabulary, donor)
         ordered = tuple(sorted(merges, key=lambda merge: merge.name))
+        if origins is not None and config:
+            require_fitting(config, donor, {merge.name: merge.shape for merge in ordered}, donor.index.tensors)
         return MergePlan(
             recipe, strategy, ordered, models, donor, config, self.files, self.steps, findings=tuple(findings),
             vocabulary=self.vocabulary,

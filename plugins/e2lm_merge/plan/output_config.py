@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from e2lm.errors import UserError
+from e2lm.errors import UserError, one_line
+from e2lm.weights import StoredTensor
 from e2lm_merge.plan.recipe import TORCH_TYPE_NAME
 from e2lm_merge.plan.source import (
     LAYER_COUNT_FIELDS,
@@ -60,6 +61,11 @@ RULES: dict[str, tuple[Rule, str]] = {
 #: Fields whose number may become another where no rule with the old one fits.
 THRESHOLDS = ("first_k_dense_replace", "max_window_layers", "num_kv_shared_layers")
 
+#: Kinds of models in which what a layer computes depends on its number, and by which of its constants.
+BY_NUMBER = {"diffllama": "lambda_init", "zamba": "num_mem_blocks", "zamba2": "num_mem_blocks"}
+#: Fields that say so where they are true.
+BY_NUMBER_FIELDS = ("scale_attn_by_inverse_layer_idx",)
+
 #: Fields of models that keep tensors for every layer outside of the layers.
 TENSORS_BY_LAYER = ("hidden_size_per_layer_input", "vocab_size_per_layer_input")
 
@@ -93,6 +99,44 @@ def output_config(
     return _LayerFields(donor, origins).within(config)
 
 
+def require_fitting(
+    config: Mapping[str, Any],
+    donor: ModelSource,
+    shapes: Mapping[str, tuple[int, ...]],
+    was: Mapping[str, StoredTensor],
+) -> None:
+    """A :class:`UserError` where the class of a model whose layers were stacked has no place for one of its tensors.
+
+    Some classes have a first or a last layer of another form, of which no config speaks (the first of RWKV, the last
+    of GPT-NeoX Japanese): read from disk, such a model would lose tensors, and get others at random. A donor that does
+    not fit its own class tells nothing.
+    """
+    where = f"{donor.label}, its layers as the slices have them"
+    try:
+        _require_places(config, shapes, where)
+    except UserError:
+        try:
+            _require_places(donor.config, {name: stored.shape for name, stored in was.items()}, where)
+        except UserError:
+            return
+        raise
+
+
+def _require_places(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    import torch
+
+    from e2lm.live_weights import require_places
+
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    try:
+        require_places(config_of_class(config), tensors, where)
+    except UserError:
+        raise
+    except Exception as error:  # a model of its own code, or a config that its class does not take
+        if config.get("model_type"):
+            raise UserError(f"{where}: transformers cannot build the model ({one_line(error)[:160]})") from error
+
+
 class _LayerFields:
     """What the config says of single layers, brought into the order of the output's."""
 
@@ -107,6 +151,7 @@ class _LayerFields:
         name = next((one for one in TEXT_PARTS if isinstance(config.get(one), dict)), None)
         part = dict(config if name is None else config[name])
         if not self.is_untouched:
+            self._refuse_by_number(self._part(self.donor))
             part |= self._by_layer() | self._ruled()
         for fields in (part, config):
             for field in LAYER_COUNT_FIELDS:
@@ -177,6 +222,16 @@ class _LayerFields:
                 "outside of the layers, which slices do not change; merge whole models"
             )
         return changed
+
+    def _refuse_by_number(self, part: Mapping[str, Any]) -> None:
+        """A :class:`UserError` where a layer under another number is another layer."""
+        constant = BY_NUMBER.get(str(part.get("model_type")))
+        constant = constant or next((field for field in BY_NUMBER_FIELDS if part.get(field)), None)
+        if constant and any(place != one.layers[0] for place, one in enumerate(self.origins)):
+            raise UserError(
+                f"{self.donor.label}: {constant}: what a layer computes depends on its number, so it is another layer "
+                "under another number; keep every layer in its place"
+            )
 
     def _kind(self, field: str, part: Mapping[str, Any], layer: int) -> bool:
         number = part.get(field)

@@ -73,7 +73,7 @@ OTHER_STACKS = ("vision", "visual", "image", "audio", "speech", "mtp", "perceive
 
 #: Where the config of a model with several parts keeps what its language model is.
 TEXT_PARTS = ("text_config", "language_config", "llm_config")
-LAYER_COUNT_FIELDS = ("num_hidden_layers", "n_layer", "num_layers")
+LAYER_COUNT_FIELDS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 #: Bytes of each end of every tensor that tell models apart; where these agree, all bytes are compared.
 TOLD_BY_BYTES = 1 << 12

@@ -108,6 +108,10 @@ GPT2 = {"vocab_size": 32, "n_positions": 32, "n_embd": 16, "n_layer": 4, "n_head
         ("smollm3", {**TINY, "no_rope_layers": [1, 0, 1, 0]}),
         ("cohere2", {**TINY, "sliding_window": 3}),
         ("gpt2", GPT2),
+        *((name, TINY) for name in ("llama", "mistral", "phi3", "olmo2", "gemma2", "gpt_neox", "stablelm")),
+        ("mpt", {"vocab_size": 32, "d_model": 16, "n_layers": 4, "n_heads": 2, "max_seq_len": 32}),
+        ("bloom", {"vocab_size": 32, "hidden_size": 16, "n_layer": 4, "n_head": 2}),
+        ("qwen3_moe", {**TINY, "num_experts": 2, "num_experts_per_tok": 1, "mlp_only_layers": [1]}),
     ],
 )
 def test_stacked_layers_give_the_logits_of_a_model_stacked_by_hand(
@@ -177,3 +181,29 @@ def test_a_gradient_spans_each_stack_of_a_model(two_stacks: Any) -> None:
     assert made["vision_tower.layers.1.fc.weight"][str(one)] == 1.0
     assert made["language_model.model.layers.1.mlp.up_proj.weight"][str(one)] == 0.5
     assert made["language_model.model.layers.2.mlp.up_proj.weight"][str(one)] == 1.0
+
+
+def test_a_layer_of_a_form_that_its_place_decides_is_refused_where_it_is_moved(tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "vocab_size": 32}
+    kind = AutoConfig.for_model("gpt_neox_japanese", **config, intermediate_multiple_size=2)
+    AutoModelForCausalLM.from_config(kind).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"its layers as the slices have them: tensor '.*dense_bias' has no place in"):
+        stacked((tmp_path, 1, 3), (tmp_path, 0, 2))
+    assert stacked((tmp_path, 0, 1), (tmp_path, 2, 3)).config["num_hidden_layers"] == 2
+
+
+def test_layers_that_compute_by_their_number_keep_their_places(model: Any) -> None:
+    folder = model(model_type="diffllama")
+    with pytest.raises(UserError, match="lambda_init: what a layer computes depends on its number"):
+        stacked((folder, 1, 4))
+    assert stacked((folder, 0, 3)).config["num_hidden_layers"] == 3
+    gpt2 = model("gpt2", scale_attn_by_inverse_layer_idx=True)
+    with pytest.raises(UserError, match="scale_attn_by_inverse_layer_idx"):
+        stacked((gpt2, 0, 2), (gpt2, 1, 4))
+
+
+def test_the_number_of_layers_is_found_under_every_name(model: Any) -> None:
+    folder = model(num_hidden_layers=None, n_layers=4)
+    assert stacked((folder, 1, 4)).config["n_layers"] == 3
