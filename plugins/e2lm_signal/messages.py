@@ -86,6 +86,10 @@ say = Catalogue(
             "Use {task} by {metric}: at {early:.0%} of the run it has {value:.0%} {ends} of the pairs of {series} "
             "series in their final order."
         ),
+        "no_use_by_decisions": (
+            "No task x metric is sure to order the series better than a coin would; {task} by {metric} is first: at "
+            "{early:.0%} of the run it has {value:.0%} {ends} of the pairs of {series} series in their final order."
+        ),
         "no_interval": "(no interval)",
         "how_early": "From {share:.0%} of the run on, at least {settled:.0%} of the pairs stay in it.",
         "as_good": "{count} more may be as good, as far as these series tell: {names}.",
@@ -96,6 +100,10 @@ say = Catalogue(
         "use_by_quality": (
             "{task} by {metric} rises most clearly: signal_quality {value:.2f} of 1; {sure} of {series} series rise "
             "more surely than noise would (p < .05)."
+        ),
+        "nothing_rises": (
+            "No task x metric rises over all series; {task} by {metric} falls least: signal_quality {value:.2f}, of -1 "
+            "to 1; {sure} of {series} series rise more surely than noise would (p < .05)."
         ),
         "nothing_surely_rises": "That may be noise: do not choose a benchmark by it.",
         "no_decisions": (

@@ -76,6 +76,10 @@ JAPANESE = {
         "{task} を {metric} で見てください。学習の {early:.0%} の時点で、{series} 系列の対の {value:.0%} {ends} が最終的な"
         "順序どおりに並びます。"
     ),
+    "no_use_by_decisions": (
+        "コイン投げより確かに系列を並べられるタスクと指標の組はありません。首位は {task} の {metric} で、学習の {early:.0%} の時点で、"
+        "{series} 系列の対の {value:.0%} {ends} が最終的な順序どおりに並びます。"
+    ),
     "no_interval": "（区間なし）",
     "how_early": "学習の {share:.0%} 以降は、対の {settled:.0%} 以上がその順序のままです。",
     "as_good": "この系列から分かるかぎり、ほかに {count} 組が同程度かもしれません：{names}。",
@@ -86,6 +90,10 @@ JAPANESE = {
     "use_by_quality": (
         "最もはっきり上昇するのは {task} の {metric} です。signal_quality は 1 点満点の {value:.2f}、{series} 系列のうち {sure} "
         "系列が雑音よりも確かに上昇しています（p < .05）。"
+    ),
+    "nothing_rises": (
+        "全系列を通して上昇するタスクと指標の組はありません。下がり方が最も小さいのは {task} の {metric} で、signal_quality は -1 から 1 の"
+        "うち {value:.2f}、{series} 系列のうち {sure} 系列が雑音よりも確かに上昇しています（p < .05）。"
     ),
     "nothing_surely_rises": "ただし雑音かもしれません。これだけでベンチマークを選ばないでください。",
     "no_decisions": (

@@ -29,6 +29,8 @@ HOOK = "e2lm_register_result_formats"
 
 #: What makes a shell pattern fit one digit and not another.
 _TELLS_DIGITS = re.compile(r"[0-9\[]")
+#: Bytes of which results of one checkpoint hardly have more.
+_SMALL = 2**24
 _TABLES = (".csv", ".csv.gz", ".tsv", ".parquet")
 _TABLE = "export a table (CSV) of them"
 _SAMPLES = "items are read as lm-eval logs them, with --log_samples"
@@ -126,7 +128,7 @@ def _say_unknown(file: ResultFile, owners: Sequence[ResultFormat]) -> None:
     elif file.says('"data"', '"iteration"'):
         file.notes.say(f"{file.path}: the competition's JSON is not read with a folder: give it by itself")
         file.notes.leave_out(file.path.name, "the competition's JSON in a folder of results", file.path)
-    elif file.says('"results"'):  # lm-eval 0.3, of which the end is missing?
+    elif len(file.content) < _SMALL and file.says('"results"'):  # lm-eval 0.3, of which the end is missing?
         try:
             _ = file.data
         except UserError as error:

@@ -159,12 +159,9 @@ def verdict(means: Sequence[MeanRow], rows: Sequence[ReportRow]) -> list[str]:
 def _by_decisions(means: Sequence[MeanRow]) -> list[str]:
     best = means[0]
     decision, settles = best.scores["decision_accuracy"], best.scores.get("settling_share")
-    lines = [
-        say(
-            "use_by_decisions", task=best.task, metric=best.metric, series=len(best.series), early=EARLY_SHARE,
-            value=decision.value, ends=_ends(decision),
-        )
-    ]  # fmt: skip
+    sentence = "no_use_by_decisions" if _is_coin_toss(decision) else "use_by_decisions"
+    told = {"series": len(best.series), "early": EARLY_SHARE, "value": decision.value, "ends": _ends(decision)}
+    lines = [say(sentence, task=best.task, metric=best.metric, **told)]
     if settles is not None and settles.value is not None:
         lines.append(say("how_early", share=settles.value, settled=SETTLED))
     level = [mean for mean in means[1:] if _reaches(mean.scores.get("decision_accuracy"), decision.low)]
@@ -193,8 +190,10 @@ def _by_quality(means: Sequence[MeanRow], rows: Sequence[ReportRow]) -> list[str
     tests = [value.p for value in own if value.p is not None]
     sure = sum(p < 0.05 for p in tests)
     value = best.scores["signal_quality"].value
-    lines = [say("use_by_quality", task=best.task, metric=best.metric, value=value, sure=sure, series=len(own))]
-    if not sure:
+    rises = value is not None and value > 0
+    sentence = "use_by_quality" if rises else "nothing_rises"
+    lines = [say(sentence, task=best.task, metric=best.metric, value=value, sure=sure, series=len(own))]
+    if rises and not sure:
         lines.append(say("nothing_surely_rises"))
     if len(own) < LEAST_SERIES:
         lines.append(say("no_decisions", series=len(own), least=LEAST_SERIES))

@@ -47,6 +47,21 @@ def test_a_best_one_that_may_be_noise_is_called_that(capsys, tmp_path):
     assert "That may be noise" in out
 
 
+def test_a_best_one_that_orders_no_better_than_a_coin_is_not_to_be_used(capsys, tmp_path):
+    out = text(capsys, table(tmp_path, 6, {"one": 9.0, "two": 9.0}))
+    first = out.replace("\n  ", " ").splitlines()[0]
+    assert first.startswith("No task x metric is sure to order the series better than a coin would;")
+    assert "Use " not in out
+
+
+def test_what_falls_in_every_series_does_not_rise_most_clearly(capsys, tmp_path):
+    path = table(tmp_path, 2, {"one": 0.0})
+    frame = pd.read_csv(path)
+    frame.assign(value=1 - frame["value"]).to_csv(path, index=False)
+    first = text(capsys, path).replace("\n  ", " ").splitlines()[0]
+    assert first.startswith("No task x metric rises over all series; one by acc falls least: signal_quality -1.00")
+
+
 def test_the_best_task_heads_both_tables_and_no_table_is_wider_than_100_columns(capsys, tmp_path):
     long = "mmlu_continuation_high_school_european_history_5_shots_full_text_of_the_choices"
     out = text(capsys, table(tmp_path, 4, {"aaa_noise": 0.5, long: 0.0}))
