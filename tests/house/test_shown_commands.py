@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,3 +97,13 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists():
             broken.append(target)
     assert broken == []
+
+
+def test_every_extra_that_a_message_or_a_page_names_is_one_of_ours() -> None:
+    ours = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+    folders = ("plugins", "adapters", "leaderboard", "e2lm_tasks")
+    files = [*PAGES, *(file for folder in folders for file in (ROOT / folder).rglob("*.py"))]
+    found = (re.findall(r"e2lm\[([a-z, -]+)\]", file.read_text("utf-8")) for file in files)
+    named = {extra.strip() for texts in found for extras in texts for extra in extras.split(",")}
+    assert named - ours == set()
+    assert len(named) >= 8
