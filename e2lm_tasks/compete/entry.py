@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm import UserError
-from e2lm.errors import nearest_names
+from e2lm.errors import nearest_names, no_such
 from e2lm_tasks.compete.task_yaml import MergedTask, merged_task, yaml_text
 
 #: Where the organisers' fork looks for tasks.
@@ -57,7 +57,7 @@ def entry_of(folder: Path, name: str) -> CompetitionEntry:
 def _known(folder: Path) -> dict[str, MergedTask]:
     """Tasks, groups and tags of the folder by name; one tag is the group of its tasks."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the one with the YAML of your tasks")
+        raise UserError(f"{folder}: {no_such(folder, 'folder')}; give the one with the YAML of your tasks")
     found: dict[str, MergedTask] = {}
     for file in sorted(folder.rglob("*.yaml")):
         one = merged_task(file)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from e2lm import UserError
 from e2lm.asked_items import AskedItem
-from e2lm.errors import one_line
+from e2lm.errors import no_such, one_line
 from e2lm_tasks.compete.entry import CompetitionEntry
 
 LEAST_ITEMS, MOST_ITEMS = 100, 15_000
@@ -149,7 +149,9 @@ def token_counter(tokenizer: Path | None) -> Callable[[str], int]:
     if tokenizer is None:
         return lambda text: int(len(text.encode()) / BYTES_PER_TOKEN)
     if not tokenizer.is_file():
-        raise UserError(f"--tokenizer: {tokenizer}: no such file; give the tokenizer.json of the models")
+        raise UserError(
+            f"--tokenizer: {tokenizer}: {no_such(tokenizer, 'file')}; give the tokenizer.json of the models"
+        )
     from tokenizers import Tokenizer
 
     try:

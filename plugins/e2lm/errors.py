@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from os import PathLike
 from pathlib import Path
 
 
@@ -44,6 +45,18 @@ def nearest_names(name: str, allowed: Iterable[str], count: int = 3) -> str:
     shown = ", ".join(known[:12])
     rest = len(known) - 12
     return f"Known: {shown}{f' and {rest} more' if rest > 0 else ''}."
+
+
+def no_such(path: str | PathLike[str], kind: str) -> str:
+    """What is wrong with ``path`` where a ``kind`` (``file`` or ``folder``) is wanted: nothing there, or the other.
+
+    >>> no_such("nowhere", "folder"), no_such(".", "file")
+    ('no such folder', 'a folder, not a file')
+    """
+    place = Path(path)
+    if place.is_dir() or place.is_file():
+        return f"a {'folder' if place.is_dir() else 'file'}, not a {kind}"
+    return "a link to nothing" if place.is_symlink() else f"no such {kind}"
 
 
 def one_line(text: object) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from e2lm.atomic_file import write_json
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import UserError
+from e2lm.errors import UserError, no_such
 from e2lm.noun import Noun
 from e2lm.step_name import NamedStep, step_in_path, step_of
 from e2lm.weights import OTHER_LAYOUTS, WeightIndex, holds_weights, read_weight_index
@@ -106,7 +106,7 @@ class Series(Noun):
         :class:`UserError` for a missing folder or an empty series.
         """
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; give the folder of a training run")
+            raise UserError(f"{folder}: {no_such(folder, 'folder')}; give the folder of a training run")
         series = cls._described(folder) if (folder / SERIES_FILE).is_file() else cls._found(folder, index_of)
         if not series.checkpoints:
             raise UserError(
@@ -202,7 +202,9 @@ def _is_checkpoint(folder: Path) -> bool:
 def series_folders(folder: Path) -> list[Path]:
     """``folder`` itself if it holds a series, else its sub-folders that do, in order of name."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the folder of a training run, or a folder of such")
+        raise UserError(
+            f"{folder}: {no_such(folder, 'folder')}; give the folder of a training run, or a folder of such"
+        )
     if _holds_series(folder):
         return [folder]
     inside = [child for child in sorted(folder.iterdir()) if child.is_dir() and _holds_series(child)]

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm import E2LMError, UserError
-from e2lm.errors import MachineError, nearest_names, one_line, system_error
+from e2lm.command_line import main
+from e2lm.errors import MachineError, nearest_names, no_such, one_line, system_error
 
 
 def test_a_mistake_of_the_user_is_one_of_our_errors() -> None:
@@ -73,3 +74,22 @@ def test_a_full_disk_that_names_no_place_is_told_all_the_same() -> None:
     assert str(system_error(OSError(errno.ENOSPC, "No space left on device"))).startswith(
         "No space left on device; make room"
     )
+
+
+@pytest.mark.parametrize("line", ["checkpoints FILE", "eval FILE --tasks a --out o", "train compare FILE", "predict fit --data . "
+                                  "--columns N=a,D=b,L=c"])  # fmt: skip
+def test_what_is_there_but_of_another_kind_is_never_said_not_to_be_there(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("a,b\n1,2\n", encoding="utf-8")
+    assert main([str(file) if word == "FILE" else word for word in line.split()]) == 2
+    told = capsys.readouterr().err
+    assert ("a folder, not a file" if "--data" in line else "a file, not a folder") in told
+    assert "no such" not in told
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    assert no_such(tmp_path / "link", "folder") == "a link to nothing"
+    assert no_such(tmp_path / "gone", "file") == "no such file"

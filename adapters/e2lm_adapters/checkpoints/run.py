@@ -16,7 +16,7 @@ from pathlib import Path
 
 from e2lm.checkpoint import Checkpoint
 from e2lm.checkpoint_format import CheckpointFormat, FoundCheckpoint
-from e2lm.errors import UserError, one_line
+from e2lm.errors import UserError, no_such, one_line
 from e2lm.kind import imported
 from e2lm.parameter_count import ParameterCount
 from e2lm.plugin_call import PluginFaultError, asked
@@ -83,7 +83,9 @@ def _places(place: Path) -> Iterator[Path]:
 def run_listings(folder: Path, given: Given, source: CheckpointSource) -> list[RunListing]:
     """The runs in ``folder``: itself, or each of its sub-folders that has checkpoints."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the folder of a training run, or a folder of such")
+        raise UserError(
+            f"{folder}: {no_such(folder, 'folder')}; give the folder of a training run, or a folder of such"
+        )
     if given.config is not None and not has_companion(given.config, "config.json"):
         raise UserError(f"--config {given.config}: no config.json there; give the folder of a model of the same family")
     known = formats()

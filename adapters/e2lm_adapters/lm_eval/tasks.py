@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.errors import UserError, nearest_names, no_such, one_line
 from e2lm_adapters.lm_eval.registration import include_task_folders, task_folders
 from e2lm_adapters.lm_eval.release import inner_part
 from e2lm_adapters.lm_eval.task_code import hash_of, task_parts
@@ -121,7 +121,7 @@ def load_tasks(
     """The tasks called ``names``; raises :class:`UserError` that offers the nearest names for an unknown one."""
     for path in include_paths:
         if not path.is_dir():
-            raise UserError(f"--include-path {path}: no such folder")
+            raise UserError(f"--include-path {path}: {no_such(path, 'folder')}")
     cache_templates()
     manager = _manager(names, include_paths, model_arguments)
     set_seeds()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from e2lm.errors import UserError, one_line
+from e2lm.errors import UserError, no_such, one_line
 from e2lm_leaderboard.bundle.bundle import Findings
 from e2lm_leaderboard.bundle.items import TaskItem
 from e2lm_leaderboard.season.season import SeasonRules
@@ -75,7 +75,7 @@ def _tokenizer(path: str) -> Callable[[str], Sequence[int]]:
     from tokenizers import Tokenizer
 
     if not Path(path).is_file():
-        raise UserError(f"rules: tokenizer {path!r}: no such file; give the path of a tokenizer.json")
+        raise UserError(f"rules: tokenizer {path!r}: {no_such(path, 'file')}; give the path of a tokenizer.json")
     try:
         tokenizer = Tokenizer.from_file(path)
     except Exception as error:  # the library raises a bare Exception

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from e2lm.argument import folder_to_write
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
-from e2lm.errors import UserError, nearest_names
+from e2lm.errors import UserError, nearest_names, no_such
 
 #: Metrics of lm-eval and of the competition's entries, and what they are called here where that differs.
 NAMES_HERE = {"likelihood": "gold_minus_mean_wrong"}
@@ -42,7 +42,7 @@ def run_import(arguments: Namespace) -> int:
     from e2lm_leaderboard.season.season import SeasonRules
 
     if arguments.data is not None and not arguments.data.is_dir():
-        raise UserError(f"--data: {arguments.data}: no such folder")
+        raise UserError(f"--data: {arguments.data}: {no_such(arguments.data, 'folder')}")
     source = source_of(arguments.source, arguments.task)
     found = imported(source, data_of(arguments.data))
     metric = _metric(arguments.metric, [source.metric, *found.metrics])

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from e2lm.errors import UserError
+from e2lm.errors import UserError, no_such
 from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm.series import SERIES_FILE, Series
 from e2lm_curriculum.plan.arms import ARMS, CURRICULUM, VANILLA
@@ -85,7 +85,7 @@ def unfinished_count(folders: Sequence[Path]) -> int:
 
 def _run_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the folder that --out of e2lm train named")
+        raise UserError(f"{folder}: {no_such(folder, 'folder')}; give the folder that --out of e2lm train named")
     if (folder / RECORD_FILE).is_file():
         return [folder]
     return [child for child in sorted(folder.iterdir()) if child.is_dir() and (child / RECORD_FILE).is_file()]

@@ -9,7 +9,7 @@ from functools import cache, partial
 from hashlib import file_digest
 from pathlib import Path
 
-from e2lm.errors import MachineError, UserError
+from e2lm.errors import MachineError, UserError, no_such
 from e2lm.progress import progress_bar
 from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm.series import Series
@@ -183,7 +183,7 @@ def corpus_hashes(data: DataConfig) -> dict[str, str]:
     hashes = {}
     for position, file in enumerate(data.corpus_files):
         if not file.is_file():
-            raise UserError(f"{file}: no such file; field 'corpus' takes text files ({KNOWN_FILES})")
+            raise UserError(f"{file}: {no_such(file, 'file')}; field 'corpus' takes text files ({KNOWN_FILES})")
         with open(file, "rb") as handle:
             hashes[f"corpus.{position}"] = file_digest(handle, "sha256").hexdigest()
     return hashes

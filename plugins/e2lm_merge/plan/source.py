@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import UserError, nearest_names, one_line
+from e2lm.errors import UserError, nearest_names, no_such, one_line
 from e2lm.pickled_weights import is_pickled, read_pickled_index
 from e2lm.series import Series
 from e2lm.step_name import step_of
@@ -288,7 +288,7 @@ def open_series(
     """The checkpoints of the run at ``reference``, all of them or those at ``steps``, in order of training."""
     folder = existing_folder(reference, near)
     if folder is None:
-        raise UserError(f"series: {reference}: no such folder; give the folder of a training run")
+        raise UserError(f"series: {reference}: {no_such(reference, 'folder')}; give the folder of a training run")
     series = Series.read(folder, index_of=_pickled_or_not if allow_pickle else read_weight_index)
     if steps is None:
         return series.checkpoints
@@ -327,7 +327,8 @@ def _located(reference: str, near: Path | None, allow_pickle: bool) -> Path:
     if HUB_NAME.fullmatch(name) and not name.startswith("."):
         return _downloaded(name, revision or None, reference, allow_pickle)
     raise UserError(
-        f"model {reference!r}: no such folder; give a folder with safetensors, RUN@step or owner/name@revision"
+        f"model {reference!r}: {no_such(reference, 'folder')}; give a folder with safetensors, RUN@step or "
+        "owner/name@revision"
     )
 
 

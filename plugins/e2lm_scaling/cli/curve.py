@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from e2lm.answer import Answer, finite
 from e2lm.argument import AMOUNT, SEED, SeveralPairs
 from e2lm.chart import svg
-from e2lm.errors import UserError, nearest_names
+from e2lm.errors import UserError, nearest_names, no_such
 from e2lm_scaling.cli.input import add_plot_arguments, interval_words, predictor_named, write_charts
 from e2lm_scaling.messages import say
 
@@ -85,7 +85,7 @@ def _frame(arguments: Namespace) -> tuple[pd.DataFrame, str]:
 
     if arguments.columns:
         if not arguments.data.is_file():
-            raise UserError(f"{arguments.data}: no such file")
+            raise UserError(f"{arguments.data}: {no_such(arguments.data, 'file')}")
         table = read_frame(arguments.data)
         names = _two_columns(arguments.columns, [str(name) for name in table.columns], arguments.data)
         at, value = ([number_in(cell, name, arguments.data) for cell in table[name]] for name in names)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.argument import number_of
-from e2lm.errors import UserError, nearest_names
+from e2lm.errors import UserError, nearest_names, no_such
 from e2lm.interval import percentile_interval
 from e2lm.scaling_predictor import LossTable
 from e2lm_scaling.forecast.table import FEWEST_PARAMS, FEWEST_TOKENS, TOKENS_PER_PARAM, checked, subset, table_of
@@ -150,7 +150,7 @@ def _named_cells(path: Path, text: str) -> tuple[pd.DataFrame, dict[str, str], d
     from e2lm.results.table_file import SKIP, named_columns, read_frame
 
     if not path.is_file():
-        raise UserError(f"{path}: no such file; --columns needs a CSV, Parquet or JSON-lines table")
+        raise UserError(f"{path}: {no_such(path, 'file')}; --columns needs a CSV, Parquet or JSON-lines table")
     texts = re.split(r",(?=[A-Za-z]+=)", text)
     _check_letters(texts, (*LETTERS, SKIP), text, path)
     frame = read_frame(path)
