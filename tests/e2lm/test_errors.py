@@ -76,8 +76,10 @@ def test_a_full_disk_that_names_no_place_is_told_all_the_same() -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["checkpoints FILE", "eval FILE --tasks a --out o", "train compare FILE", "predict fit --data . "
-                                  "--columns N=a,D=b,L=c"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    ["checkpoints FILE", "eval FILE --tasks a --out o", "train compare FILE", "predict fit --data . --columns N=a,L=c"],
+)
 def test_what_is_there_but_of_another_kind_is_never_said_not_to_be_there(
     line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
