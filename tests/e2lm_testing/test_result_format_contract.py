@@ -73,12 +73,20 @@ def events(folder: Path) -> Path:
     return path
 
 
+def wandb(folder: Path) -> Path:
+    path = folder / "run-20250801_120000-ab12" / "files" / "wandb-summary.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"_step": 10, "_runtime": 1.5, "eval/arc_acc": 0.25, "loss": 2.0}))
+    return path
+
+
 SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[tuple[str, str], float]]] = {
     "lighteval": (lighteval, {("arc:easy", "acc"): 0.25}),
     "olmes": (olmes, {("arc", "acc"): 0.25}),
     "trainer-state": (trainer_state, {("train", "loss"): 1.5}),
     "bloom": (bloom, {("axb", "acc"): 0.25, ("axb", "f1"): 0.5}),
     "tensorboard": (events, {("eval/arc", "acc"): 0.25, ("run", "loss"): 2.0}),
+    "wandb": (wandb, {("arc", "acc"): 0.25, ("run", "loss"): 2.0}),
     "lm-eval": (lm_eval, {("arc", "acc"): 0.25}),
 }
 
