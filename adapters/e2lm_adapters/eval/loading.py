@@ -157,6 +157,8 @@ class LiveModel:
         self._release()
         self.lm = self._build(folder)
         self._like = folder
+        if "quantization_config" in (entries(folder / "config.json") or {}):
+            self._always = self._always or "stored weights are quantized, so they are not those of the live model"
         if self._takes_folders or self._always:
             return
         try:

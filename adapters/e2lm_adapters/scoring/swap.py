@@ -71,12 +71,24 @@ def seen_weights(folder: Path) -> CheckedWeights:
 def _require_finite(index: WeightIndex) -> None:
     with one_torch_thread():
         for name, tensor in stored_tensors(index):
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            if tensor.is_floating_point() and not bool(_is_finite(tensor).all()):
                 if is_left_alone(index.folder, name, tensor):
                     continue
-                bad = int((~tensor.isfinite()).sum())
+                bad = int((~_is_finite(tensor)).sum())
                 count = tensor.numel()
                 raise NotFiniteError(f"{index.folder}: tensor {name!r} holds {bad} NaN or infinite of {count} numbers")
+
+
+def _is_finite(tensor: torch.Tensor) -> torch.Tensor:
+    """Which numbers are; torch tells it of wide types alone, and those of four bits it cannot widen have no NaN."""
+    import torch
+
+    if tensor.dtype.itemsize > 1:
+        return tensor.isfinite()
+    try:
+        return tensor.to(torch.float32).isfinite()
+    except RuntimeError:
+        return torch.ones(tensor.shape, dtype=torch.bool)
 
 
 def stored_tensors(index: WeightIndex) -> Iterable[tuple[str, torch.Tensor]]:

@@ -482,3 +482,33 @@ def test_where_all_fail_alike_the_command_ends_at_the_second(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("e2lm: error:")]
     assert "checkpoint-0: cannot be loaded (ImportError" in line
     assert len(list((tmp_path / "out" / "units").rglob("*.json"))) == 2
+
+
+def quantized_to_eight_bits(plain: Path, folder: Path) -> None:
+    """``folder`` is ``plain`` with linear layers in eight bits and a scale each; ``plain`` becomes what that stands for."""
+    shutil.copytree(plain, folder)
+    configured(quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128]})(folder)
+    stored, meant = load_file(plain / SINGLE_FILE), {}
+    for name in [name for name in stored if "proj.weight" in name]:
+        scale = stored[name].abs().max() / 448
+        stored[name] = (stored[name] / scale).to(torch.float8_e4m3fn)
+        meant[name] = stored[name].float() * scale
+        stored[f"{name}_scale_inv"] = scale.reshape(1, 1)
+    save_file(stored, folder / SINGLE_FILE, metadata={"format": "pt"})
+    save_file({**load_file(plain / SINGLE_FILE), **meant}, plain / SINGLE_FILE, metadata={"format": "pt"})
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_quantized_checkpoints_are_scored_as_what_their_numbers_stand_for(
+    run: Path, tmp_path: Path, tasks: Path
+) -> None:
+    for step in (0, 10):
+        quantized_to_eight_bits(run / f"checkpoint-{step}", tmp_path / "eight" / f"checkpoint-{step}")
+    assert evaluated(tmp_path / "eight", tmp_path / "out", tasks) == 0
+    assert evaluated(run, tmp_path / "plain", tasks) == 0
+    for step in (0, 10):
+        expected = logliks(tmp_path / "plain", "run", step)
+        np.testing.assert_allclose(logliks(tmp_path / "out", "eight", step), expected, rtol=0, atol=1e-4)
+    (note,) = record(tmp_path / "out")["notes"]
+    assert "step 10" in note["what"]
+    assert "quantized" in note["why"]

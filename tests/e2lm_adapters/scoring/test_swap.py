@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from e2lm import UserError
+from e2lm.errors import NotFiniteError
 from e2lm.live_weights import WeightSwapper
 from e2lm.weights import SHARD_INDEX, SINGLE_FILE, read_weight_index
 from e2lm_adapters.scoring.swap import ReadAhead, checked_weights, require_same_shapes, stored_tensors
@@ -210,3 +211,25 @@ def test_a_hundred_swaps_leak_nothing(tiny_series: Path) -> None:
             sizes.append(resident_bytes())
     # The first swaps fill the allocator's pools.
     assert max(sizes[20:]) <= 1.02 * sizes[20]
+
+
+#: Types of eight bits -> the pattern that is none of their numbers.
+EIGHT_BITS = {
+    torch.float8_e4m3fn: 0x7F,
+    torch.float8_e5m2: 0x7C,
+    torch.float8_e4m3fnuz: 0x80,
+    torch.float8_e5m2fnuz: 0x80,
+    torch.float8_e8m0fnu: 0xFF,
+}
+
+
+@pytest.mark.parametrize(("dtype", "bad"), EIGHT_BITS.items(), ids=str)
+def test_numbers_of_eight_bits_are_looked_at_too(
+    dtype: torch.dtype, bad: int, tiny_llama: Path, tmp_path: Path
+) -> None:
+    bits = torch.tensor([0x38, 0x39, 0x01], dtype=torch.uint8)
+    good = changed(tiny_llama, tmp_path / "good", scale=bits.view(dtype))
+    assert checked_weights(good).not_finite == ""
+    bits[1] = bad
+    with pytest.raises(NotFiniteError, match="tensor 'scale' holds 1 NaN or infinite of 3"):
+        checked_weights(changed(tiny_llama, tmp_path / "bad", scale=bits.view(dtype)))
