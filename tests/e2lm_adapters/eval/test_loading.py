@@ -485,7 +485,7 @@ def test_where_all_fail_alike_the_command_ends_at_the_second(
 
 
 def quantized_to_eight_bits(plain: Path, folder: Path) -> None:
-    """``folder`` is ``plain`` with linear layers in eight bits and a scale each; ``plain`` becomes what that stands for."""
+    """``folder`` is ``plain`` with linear layers in eight bits and a scale; ``plain`` becomes what that stands for."""
     shutil.copytree(plain, folder)
     configured(quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128]})(folder)
     stored, meant = load_file(plain / SINGLE_FILE), {}
