@@ -194,8 +194,8 @@ def test_samples_become_rows_with_the_mean_of_each_metric_and_its_standard_error
         (ItemMetric("bad", "d", lambda one: [1.0, 2.0]), r"'bad' gave shape \(2,\) for 3 items; .* has no row"),
         (ItemMetric("bad", "d", lambda one: 1.0), r"'bad' gave shape \(\) for 3 items"),
         (ItemMetric("bad", "d", lambda one: one.loglik_IC), r"'bad' gave shape \(3, 2\) for 3 items"),
-        (ItemMetric("bad", "d", lambda one: one.nothing), r"'bad' failed \(AttributeError: .*nothing"),
-        (ItemMetric("bad", "d", lambda one: ["a", "b", "c"]), r"'bad' failed \(ValueError: "),
+        (ItemMetric("bad", "d", lambda one: one.nothing), r"'bad' failed \(it raised AttributeError: .*nothing"),
+        (ItemMetric("bad", "d", lambda one: ["a", "b", "c"]), r"'bad' failed \(it raised ValueError: "),
     ],
 )
 def test_a_metric_that_fails_costs_its_own_row_and_is_named(faulty: ItemMetric, said: str) -> None:
