@@ -26,6 +26,7 @@ FileStamps = tuple[tuple[str, int, int], ...]
 
 #: What the Trainer of transformers leaves beside weights: where one is, its ``trainer_state.json`` comes last.
 TRAINER_LEFT = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state*.pth")
+ALL_GONE = "no checkpoint is there any more: all were deleted at once, or what was mounted there is away"
 #: Why a checkpoint is waited for that is whole as it seems.
 ONCE_MORE = "looked at once more: its files must hold still"
 
@@ -94,6 +95,8 @@ class WatchedRun:
 
     def _on_disk(self) -> Look:
         listings = run_listings(Path(self.run), self._given, self._source)
+        if self._stamps and not any(listing.pieces for listing in listings):
+            return Look(trouble=f"{self.run}: {ALL_GONE}")
         before, self._stamps = self._stamps, {}
         finished: list[Finished] = []
         waiting: dict[str, str] = {}

@@ -247,11 +247,13 @@ class Watcher:
         return refused
 
     def _fail(self, found: Finished, error: Exception) -> None:
+        was_there = found.place is None or found.place.exists()
         unpin(self.out, found)
+        if not was_there:
+            return  # deleted, or on a mount that is away and comes back with the same files
         why = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
         self.failed[found.label] = (found.stamp, why)
-        if found.place is None or found.place.exists():
-            self._say(f"not scored: {found.label}: {why:.300}; tried again when it changes")
+        self._say(f"not scored: {found.label}: {why:.300}; tried again when it changes")
 
     # -- waiting and telling --------------------------------------------------------------------------------------
 

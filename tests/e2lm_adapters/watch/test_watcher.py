@@ -193,7 +193,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_no_nan_and_is_scored_once_it_is_m
 ) -> None:
     index = without_metadata(appear(live, tiny_series, 0))  # the first is what the model is built of
     appear(live, tiny_series, 10)
-    assert watch(live, "--once", "--stop-if", "nan") == 0
+    assert watch(live, "--once", "--pin", "--stop-if", "nan") == 0
     told = capsys.readouterr().out
     assert "tiny-run step 10: in the table" in told
     assert "not scored: tiny-run/checkpoint-0: " in told
@@ -314,6 +314,59 @@ def test_a_copy_that_keeps_old_times_is_a_change_and_a_clock_that_is_ahead_stall
         assert time.time() - run.look().newest_s == pytest.approx(idle_s, abs=3600)
     os.utime(file, (time.time() + day_s, time.time() + day_s))
     assert run.look().newest_s <= time.time()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_mount_that_goes_away_takes_no_checkpoint_with_it(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        for place in live.iterdir():
+            place.rename(tmp_path / place.name)
+
+    def back() -> None:
+        assert record(tmp_path / "watched")["left_out"] == []
+        for place in tmp_path.glob("checkpoint-*"):
+            place.rename(live / place.name)
+
+    acts = iter([away, back])
+    monkeypatch.setattr(
+        "e2lm_adapters.watch.watcher.Watcher._wait", lambda *known: next(acts, lambda: time.sleep(0.05))()
+    )
+    appear(live, tiny_series, 0)
+    appear(live, tiny_series, 10, ("config.json",))
+    assert watch(live, "--until-idle", 1) == 0
+    told = capsys.readouterr()
+    assert told.err.count("no checkpoint is there any more") == 1
+    assert "missed" not in told.out
+    assert list(record(tmp_path / "watched")["unscored"]) == ["tiny-run/checkpoint-10"]
+    assert steps(tmp_path / "watched") == [0]
+
+
+def test_a_mount_that_goes_away_while_a_checkpoint_is_scored_costs_a_look_and_no_checkpoint(
+    quick: list[list[int]], live: Path, tiny_series: Path, tmp_path: Path, watch: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, place = Scores.write, appear(live, tiny_series, 0)
+    scores = iter([FileNotFoundError(errno.ENOENT, "gone"), OSError(errno.ESTALE, "Stale file handle")])
+
+    def fail_at_first(self: Scores, folder: Path, stem: str = "scores") -> Any:
+        error = next(scores, None)
+        if error is None:
+            return write(self, folder, stem)
+        if isinstance(error, FileNotFoundError):
+            place.rename(tmp_path / "away")
+        raise error
+
+    def wait(self: Any, seconds: float) -> None:
+        if (tmp_path / "away").exists():
+            (tmp_path / "away").rename(place)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(Scores, "write", fail_at_first)
+    monkeypatch.setattr("e2lm_adapters.watch.watcher.Watcher._wait", wait)
+    assert watch(live, "--until-idle", 1) == 0
+    assert steps(tmp_path / "watched") == [0]
+    assert len(quick) == 3
 
 
 def test_a_run_that_is_not_there_is_a_mistake_with_once(
