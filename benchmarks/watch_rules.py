@@ -35,10 +35,9 @@ from e2lm_adapters.watch.evidence import (
     CELLS,
     end_of_differences,
     log_e_value,
-    probability_above,
-    spent,
     spikes,
     surely_below,
+    surely_past,
     thinned,
 )
 from e2lm_adapters.watch.judging import FEWEST_LOSSES, forecast_at
@@ -164,7 +163,7 @@ def stops_of_forecast(at_K: Values, loss_K: Values, end: float, levels: list[flo
         except UserError:
             continue
         for number, probability in enumerate(surely):
-            if stops[number] is None and spent(probability) > SHARE:
+            if stops[number] is None and probability > SHARE:
                 stops[number] = float(at_K[used - 1] / end)
     return stops
 
@@ -172,7 +171,7 @@ def stops_of_forecast(at_K: Values, loss_K: Values, end: float, levels: list[flo
 def surely_above(at_K: Values, loss_K: Values, end: float, levels: list[float]) -> list[float]:
     """As the rule asks, of one forecast for all levels."""
     first = forecast_at(at_K, loss_K, end)
-    return [probability_above(first.value, first.log_half_width, level, normal_quantile()) for level in levels]
+    return [surely_past(first.value, first.log_half_width, level, ">", normal_quantile()) for level in levels]
 
 
 def drawn_curve(rng: np.random.Generator) -> tuple[Values, Values, float]:
@@ -197,7 +196,7 @@ def forecast(runs: int, rng: np.random.Generator) -> Iterator[str]:
 def public_curves(data: Path) -> Iterator[tuple[str, Values, Values]]:
     for file in sorted((data / "multipowerlaw" / "loss_curve_repo").glob("csv_*/*.csv")):
         table = pd.read_csv(file)
-        at_K, loss_K = (table.iloc[:, column].to_numpy(dtype=np.float64) for column in (0, 1))
+        at_K, loss_K = (table[column].to_numpy(dtype=np.float64) for column in ("step", "loss"))
         yield f"multipowerlaw/{file.parent.name}/{file.stem}", at_K, loss_K
     for file in sorted((data / "olmo_ladder" / "data" / "ladder-runs").glob("*xC*.csv")):
         table = pd.read_csv(file)[["_step", "eval/c4_en-validation/CrossEntropyLoss"]].dropna()

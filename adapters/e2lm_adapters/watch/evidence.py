@@ -12,8 +12,9 @@ the sum over looks). ``1 - 1 / (w_k M_k)`` is what is compared with the share of
 more than that: lines through these differences, in steps and in ln(steps), must stay below 0 up to the end
 (:func:`end_of_differences`), and with that the rate of wrong stops is measured by simulation and replay.
 
-*Forecasts* (measured by replay): ``alpha`` is spent in equal parts over :data:`CELLS` parts of the way to the end, each
-of which is looked at once, at its first point.
+*Forecasts* (measured by simulation and replay): ``alpha`` is spent in equal parts over :data:`CELLS` parts of the way
+to the end, each of which is looked at once, at its first point. A curve does not know of a decay of the learning rate
+that is still to come: "above" a level is said of a forecast that is above it by what such a decay takes off besides.
 
 Shape suffixes: I items, K looks or points.
 """
@@ -35,6 +36,8 @@ FEWEST_LOOKS = 5
 #: Of the interval around the end of a line, which is looked at again and again.
 END_CONFIDENCE = 0.98
 CELLS = 20
+#: What a decay of the learning rate takes off ln L: .026 to .042 in the runs of MultiPowerLaw (Luo et al. 2025).
+DECAY_TO_COME = math.log(1.05)
 #: Points before a jump of the loss is judged, and the width of the running median.
 FEWEST_POINTS, WINDOW = 12, 15
 #: A spike is so many robust standard deviations of the loss before it, and at least so much of ln L.
@@ -115,6 +118,17 @@ def probability_above(value: float, log_half_width: float, level: float, half_wi
     if not 0 < log_half_width < math.inf:
         return math.nan
     return float(norm.sf((math.log(level) - math.log(value)) / (log_half_width / half_width_z)))
+
+
+def surely_past(value: float, log_half_width: float, level: float, sign: str, half_width_z: float) -> float:
+    """What is left, when all looks are counted, of the probability that the loss ends past ``level``.
+
+    >>> [round(surely_past(3.0, 0.02, level, ">", 1.64), 2) for level in (2.5, 2.9, 3.2)]
+    [1.0, 0.0, 0.0]
+    """
+    low = value / math.exp(DECAY_TO_COME) if sign == ">" else value
+    above = probability_above(low, log_half_width, level, half_width_z)
+    return spent(above if sign == ">" else 1.0 - above)
 
 
 def thinned(at_K: Values, loss_K: Values, points: int = 40, skipped: float = 0.03) -> tuple[Values, Values]:

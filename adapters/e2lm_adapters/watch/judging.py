@@ -32,10 +32,9 @@ from e2lm_adapters.watch.evidence import (
     end_of_differences,
     first_of_cell,
     log_e_value,
-    probability_above,
-    spent,
     spikes,
     surely_below,
+    surely_past,
     thinned,
 )
 from e2lm_adapters.watch.finished import Look
@@ -143,8 +142,7 @@ class RuleJudge:
         if len(at_K) < FEWEST_LOSSES:
             return
         told = forecast_at(at_K, loss_K, rule.tokens)
-        above = probability_above(told.value, told.log_half_width, rule.loss, normal_quantile())
-        value = spent(above if rule.sign == ">" else 1.0 - above)
+        value = surely_past(told.value, told.log_half_width, rule.loss, rule.sign, normal_quantile())
         if value > rule.threshold:
             yield facts.step, value, [at_K.tolist(), loss_K.tolist()]
 

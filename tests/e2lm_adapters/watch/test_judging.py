@@ -100,9 +100,9 @@ def test_a_forecast_past_a_loss_is_a_verdict_when_it_is_sure(tmp_path: Path) -> 
     steps_K = np.arange(1, 301)
     losses = list(2.5 + 4 * (steps_K / 10) ** -0.5)
     write_log(tmp_path / "c", losses)
-    rules = ("P(loss at 4e9 > 2.3) > .95", "P(loss at 4e9 > 3.1) > .95", "P(loss at 4e9 < 4.5) > .95")
-    found = judged(tmp_path / "out", *rules, place=tmp_path / "c")
-    assert [one.rule for one in found] == [rules[0], rules[2]]
+    rules = [f"P(loss at 4e9 {end}) > .95" for end in ("> 2.3", "> 3.1", "> 2.55", "< 4.5")]
+    found = judged(tmp_path / "out", *rules, place=tmp_path / "c")  # 2.99 is forecast; a decay may take 5 % off
+    assert [one.rule for one in found] == [rules[0], rules[3]]
     assert judged(tmp_path / "out", "P(loss at 1e6 > 2.2) > .95", place=tmp_path / "c") == []  # it is past that
 
 
