@@ -7,6 +7,9 @@
 * replay: the same rule on public loss curves (``--data``: MultiPowerLaw and the OLMo ladder), x from .5 % above to
   3 % above the end that came, and below it, where a stop is right and saves what was still to come.
 
+* pairs: ``P(ends below BASE on TASK)`` for every ordered pair of the 22 models of Gemstones, items of ARC (``--data``),
+  with the probability of the true answer as it is.
+
 A wrong stop is one of a run whose true end contradicts the condition; rates are over all runs whose end does not
 justify a stop, with Clopper-Pearson bounds (95 %).
 """
@@ -119,6 +122,38 @@ def paired(runs: int, rng: np.random.Generator) -> Iterator[str]:
         yield f"{name:<20} {told}{more}"
 
 
+def stop_and_end(run_KI: Values, bases_SKI: Values) -> tuple[int | None, float]:
+    """The look at which the rule stops the run, and by how much it ends above what the rule says (at most 0: right)."""
+    logs, differences, margins = [], [], []
+    for k in range(len(run_KI)):
+        theirs = [base_KI[k] - run_KI[k] for base_KI in bases_SKI]
+        gaps = [float(theirs[a].mean() - theirs[b].mean()) for a in range(len(theirs)) for b in range(a)]
+        margins.append(max((abs(gap) for gap in gaps), default=0.0))
+        logs.append(min(log_e_value(below_I, margins[-1]) for below_I in theirs))
+        differences.append(max(-float(below_I.mean()) for below_I in theirs) + margins[-1])
+    steps_K, end = 1000.0 * np.arange(1, len(run_KI) + 1), float(np.mean(differences[-2:]))
+    for k in range(1, len(run_KI) + 1):
+        sure = surely_below(np.array(logs[:k])) > SHARE
+        if sure and end_of_differences(steps_K[:k], np.array(differences[:k]), steps_K[-1]) < 0:
+            return k, end
+    return None, end
+
+
+def pairs(runs: int, rng: np.random.Generator, data: Path) -> Iterator[str]:
+    for task in ("arcc", "arce"):
+        read = np.load(data.parent / "signal" / "gemstones" / f"{task}_gold_loss.npz")
+        given_RKI = np.exp(-read["loss"].astype(np.float64))
+        ordered = [(a, b) for a in range(len(given_RKI)) for b in range(len(given_RKI)) if a != b]
+        found = [stop_and_end(given_RKI[a], given_RKI[b][None]) for a, b in ordered[: runs or None]]
+        kept = [stop for stop, end in found if end >= 0]
+        right = [stop for stop, end in found if end < 0]
+        saved = sum(1 - stop / given_RKI.shape[1] for stop in right if stop is not None) / len(right)
+        yield (
+            f"{task}   wrong stops {bounds(sum(stop is not None for stop in kept), len(kept))}; "
+            f"right stops {bounds(sum(stop is not None for stop in right), len(right))}, saved {saved:.0%}"
+        )
+
+
 # -- spikes -----------------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +256,7 @@ def replay(runs: int, rng: np.random.Generator, data: Path) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["paired", "spike", "forecast", "replay"])
+    parser.add_argument("parts", nargs="*", default=["paired", "spike", "forecast", "replay", "pairs"])
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs of each part; curves of the replay")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, default=DATA)
@@ -229,8 +264,8 @@ def main() -> None:
     for part in arguments.parts:
         rng, began_s = np.random.default_rng(arguments.seed), time.process_time()
         print(f"## {part}")
-        if part == "replay":
-            lines = replay(arguments.runs, rng, arguments.data)
+        if part in ("replay", "pairs"):
+            lines = {"replay": replay, "pairs": pairs}[part](arguments.runs, rng, arguments.data)
         else:
             lines = {"paired": paired, "spike": spike, "forecast": forecast}[part](arguments.runs, rng)
         for line in lines:
