@@ -157,10 +157,13 @@ class Watcher:
     # -- scoring --------------------------------------------------------------------------------------------------
 
     def _score_pinned(self) -> None:
-        for found in pinned_before(self.out):
-            with claimed(self.out, found.label) as mine:
-                if mine:
-                    self._scored([found], [])
+        """Score what a killed watch had pinned, a series at a time; what comes and goes meanwhile is seen."""
+        before = list(pinned_before(self.out))
+        for name in dict.fromkeys(found.series.name for found in before):
+            self._look()
+            with ExitStack() as stack:
+                own = [one for one in before if one.series.name == name]
+                self._scored([one for one in own if stack.enter_context(claimed(self.out, one.label))], [])
 
     def _score_new(self, looks: Sequence[Look]) -> bool:
         """Score the oldest of what is new; whether there may be more."""
@@ -186,7 +189,9 @@ class Watcher:
                 beside = [one for one in finished if one.series.name == name and one not in new]
                 held.append(([one for one in map(self._pinned, mine) if one is not None], beside))
                 count += len(mine)
-            for own, beside in held:
+            for number, (own, beside) in enumerate(held):
+                if number:
+                    self._look()  # what comes and goes meanwhile is seen
                 self._scored(own, beside)
         return count
 
