@@ -43,6 +43,8 @@ SETTINGS = ("num_fewshot", "fewshot_split", "class", "use_prompt")
 SPLITS = ("train", "validation", "test", "dev")
 #: Rows of a task; of a batch there are more than the 100 that a bundle needs.
 ROWS = 12
+#: Items of a bundle, at least.
+LEAST = 100
 TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 INCLUDE = re.compile(r"(?m)^include:\s*['\"]?([^'\"\s#\[]+)")
 
@@ -137,7 +139,9 @@ def member_of(kind: KindOfTask, row: Row) -> Member:
     try:
         manager = TaskManager(include_path=str(kind.file.parent), include_defaults=False)
         task = next(iter(manager.load([kind.name])["tasks"].values()))
-        return Member(kind, served, _asked(task))
+        right = [one.gold is not None for one in asked_items(task)]
+        # Items without one right choice are left out, and said to be.
+        return Member(kind, served, [pairs for pairs, has in zip(_asked(task), right, strict=True) if has])
     finally:
         datasets.load_dataset = real
 
@@ -169,8 +173,8 @@ def copied(kind: KindOfTask, folder: Path) -> None:
         pending += [file.parent / name for name in INCLUDE.findall(file.read_text(encoding="utf-8"))]
 
 
-def outcome(members: list[Member], folder: Path) -> str:
-    """Of one batch: empty where it holds, else why not."""
+def outcome(members: list[Member], folder: Path) -> list[str] | str:
+    """Of each member, empty where it holds; one reason where the whole batch was not imported."""
     for member in members:
         copied(member.kind, folder / "tasks")
         member.served.write(folder / "data")
@@ -183,18 +187,22 @@ def outcome(members: list[Member], folder: Path) -> str:
     if not (folder / "out").is_dir():
         return f"not imported: {said.getvalue().strip().splitlines()[-1][:300]}"
     report = check_path(folder / "out", SeasonRules())
-    refused = [one.sentence for one in report.findings]
+    findings = [one.sentence for one in report.findings]
     if not report.tasks or report.tasks[0].items is None:
-        return f"imported, refused: {refused[:1]}"
+        return f"imported, refused: {findings[:1]}"
     (written,) = write_tasks(folder / "season", report.content_id, [(report.tasks[0].task, report.tasks[0].items)])
     manager = TaskManager(include_path=str(folder / "season"), include_defaults=False)
     asked = _asked(next(iter(manager.load([written])["tasks"].values())))
-    own = [pairs for member in members for pairs in member.asked]
-    if len(asked) != len(own):
-        return f"imported; {len(asked)} of {len(own)} items"
-    if asked != own:
-        return f"OTHER requests: {next(pair for pair in zip(asked, own, strict=True) if pair[0] != pair[1])!r}"[:400]
-    return f"refused by the rules: {refused[0][:200]}" if refused and len(members) > 1 else ""
+    if len(asked) != sum(len(member.asked) for member in members):
+        return f"imported; {len(asked)} items, {sum(len(member.asked) for member in members)} were asked by lm-eval"
+    if findings and len(members) * ROWS > LEAST:
+        print(f"the bundle of {len(members)} tasks: {findings[0][:200]}", flush=True)
+    told, place = [], 0
+    for member in members:
+        mine, place = asked[place : place + len(member.asked)], place + len(member.asked)
+        other = next((pair for pair in zip(mine, member.asked, strict=True) if pair[0] != pair[1]), None)
+        told.append("" if other is None else f"OTHER requests: {other!r}"[:400])
+    return told
 
 
 def batches(members: list[Member], size: int) -> Iterator[list[Member]]:
@@ -213,17 +221,20 @@ def batches(members: list[Member], size: int) -> Iterator[list[Member]]:
 
 
 def outcomes(members: list[Member], size: int) -> Iterator[tuple[Member, str]]:
-    """Each member and why it does not hold; a batch that does not is halved until the one is found."""
+    """Each member and why it does not hold; a batch that is not imported is halved until the one is found."""
     for batch in batches(members, size):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 said = outcome(batch, Path(folder))
             except Exception as error:  # of lm-eval or the stand-in: the next goes on
                 said = f"failed: {type(error).__name__}: {error}"[:300]
-        if not said or len(batch) == 1:
-            yield from ((one, said) for one in batch)
+        if not isinstance(said, str):
+            yield from zip(batch, said, strict=True)
+        elif len(batch) == 1:
+            yield batch[0], said
         else:
-            yield from outcomes(batch, max(1, len(batch) // 2))
+            print(f"a batch of {len(batch)} is halved: {said}", flush=True)
+            yield from outcomes(batch, (len(batch) + 1) // 2)
 
 
 def main() -> None:
