@@ -35,6 +35,7 @@ from lm_eval_stand_in import Row, Served, Trial, evidence_of, found_row, row_of,
 from e2lm.asked_items import asked_items
 from e2lm.command_line import main as e2lm
 from e2lm_leaderboard.bundle.check import check_path
+from e2lm_leaderboard.sandbox.lm_eval_import import included_names
 from e2lm_leaderboard.season.evaluation import write_tasks
 from e2lm_leaderboard.season.season import SeasonRules
 
@@ -46,7 +47,6 @@ ROWS = 12
 #: Items of a bundle, at least.
 LEAST = 100
 TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-INCLUDE = re.compile(r"(?m)^include:\s*['\"]?([^'\"\s#\[]+)")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def copied(kind: KindOfTask, folder: Path) -> None:
             place = folder / one.relative_to(root)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(one, place)
-        pending += [file.parent / name for name in INCLUDE.findall(file.read_text(encoding="utf-8"))]
+        pending += [file.parent / name for name in included_names(file.read_text(encoding="utf-8"))]
 
 
 def outcome(members: list[Member], folder: Path) -> list[str] | str:

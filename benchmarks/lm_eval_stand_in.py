@@ -32,14 +32,14 @@ PATHS = ("doc_to_text", "doc_to_choice", "doc_to_target", "process_docs", "descr
 #: Step in a path that stands for any element of a list.
 ELEMENT = 0
 Path_ = tuple[str | int, ...]
-LISTS = ("choices", "options", "endings", "answers", "candidates", "alternatives", "completions", "classes")
+LISTS = ("choices", "targets", "options", "endings", "answers", "candidates", "alternatives", "completions", "classes")
 LABELS = ("label", "answer", "gold", "target", "correct", "key", "solution", "idx", "index", "ra", "cop", "right")
 #: What a label may be, the commonest first.
 OF_LABEL = (
     "place", "letter", "literal", "digit1", "digit0", "place1", "same", "small", "bool", "onehot", "places",
     "letters", "text",
 )  # fmt: skip
-OF_LIST = ("four", "two", "three", "five", "labelled", "dicts", "repr", "json", "lines", "ten")
+OF_LIST = ("four", "sames", "two", "three", "five", "labelled", "dicts", "repr", "json", "lines", "ten")
 OF_TEXT = (
     "text",
     "four",
@@ -71,11 +71,17 @@ class Evidence:
 
     paths: set[Path_] = field(default_factory=set)
     literals: list[str] = field(default_factory=list)
+    groups: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(self, path: Path_) -> None:
         """Note a path and all that leads to it."""
         if path and isinstance(path[0], str):
             self.paths.add(path)
+
+    def group(self, values: list[Any]) -> None:
+        """Note words that stand side by side: what a label may be."""
+        if len(values) > 1 and all(isinstance(one, str) for one in values):
+            self.groups.append(tuple(values))
 
 
 # -- reading templates ----------------------------------------------------------------------------------------------
@@ -94,6 +100,10 @@ def read_template(template: str, found: Evidence) -> None:
             if path := _jinja_path(one, loops):
                 found.add(path)
     found.literals += [str(one.value) for one in tree.find_all(nodes.Const) if isinstance(one.value, str)]
+    for many in tree.find_all(nodes.List):
+        found.group([one.value for one in many.items if isinstance(one, nodes.Const)])
+    for many in tree.find_all(nodes.Dict):
+        found.group([one.key.value for one in many.items if isinstance(one.key, nodes.Const)])
 
 
 #: Methods of texts, lists and mappings, which templates call; no fields.
@@ -173,6 +183,8 @@ def _read_tree(tree: ast.AST, found: Evidence) -> None:
             found.add(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 30:
             found.literals.append(node.value)
+        parts = node.keys if isinstance(node, ast.Dict) else node.elts if isinstance(node, ast.List | ast.Tuple) else []
+        found.group([one.value for one in parts if isinstance(one, ast.Constant)])
 
 
 def _bind(target: ast.AST, source: ast.AST, loops: dict[str, Path_], roots: frozenset[str]) -> None:
@@ -256,18 +268,20 @@ def _leaf(name: str) -> str:
     return "place" if not is_one_of_many and any(word in low for word in LABELS) else "text"
 
 
-def value_of(shape: Shape, rng: random.Random, told: dict[str, Any], literals: list[str]) -> Any:
+def value_of(shape: Shape, rng: random.Random, told: dict[str, Any], literals: Mapping[str, list[str]]) -> Any:
     """A value of a shape; ``told`` is what this row has drawn: how many choices, which is right, their texts."""
     if isinstance(shape, dict):
         return {name: value_of(one, rng, told, literals) for name, one in shape.items()}
     if isinstance(shape, str) and shape.startswith("="):
         return shape[1:]
+    if isinstance(shape, str) and shape.startswith("@"):
+        return rng.choice(literals[shape])
     if isinstance(shape, list):
         rows = []
         for place in range(4):
             rows.append(value_of(shape[0], rng, {**told, "right": place}, literals))
         return rows
-    return KINDS[shape](rng, told, literals)
+    return KINDS[shape](rng, told, literals[""])
 
 
 def _choices(rng: random.Random, told: dict[str, Any], count: int) -> list[str]:
@@ -303,6 +317,7 @@ KINDS: Mapping[str, Kind] = {
     "places": lambda rng, told, _: [told["right"]],
     "literal": lambda rng, told, literals: rng.choice(literals) if literals else "",
     "same": lambda rng, told, _: told.get("texts", ["?"])[told["right"] % len(told.get("texts", "?"))],
+    "sames": lambda rng, told, _: told.get("texts", ["?"])[told["right"] % len(told.get("texts", "?")) :][:1],
     "two": lambda rng, told, _: _choices(rng, told, 2),
     "three": lambda rng, told, _: _choices(rng, told, 3),
     "four": lambda rng, told, _: _choices(rng, told, 4),
@@ -320,11 +335,11 @@ KINDS: Mapping[str, Kind] = {
 
 def row_of(shapes: Mapping[str, Shape], literals: Mapping[str, list[str]]) -> Row:
     """Draws rows of the shapes; lists of choices first, so that a label may name one of them."""
-    order = sorted(shapes, key=lambda name: shapes[name] in (*OF_LABEL,))
+    order = sorted(shapes, key=lambda name: shapes[name] in (*OF_LABEL, "sames"))
 
     def drawn(rng: random.Random) -> dict[str, Any]:
         told: dict[str, Any] = {"right": rng.randrange(4)}
-        values = {name: value_of(shapes[name], rng, told, literals.get(name, literals[""])) for name in order}
+        values = {name: value_of(shapes[name], rng, told, literals) for name in order}
         return {name: values[name] for name in shapes}
 
     return drawn
@@ -425,7 +440,11 @@ def said_by(config: Mapping[str, Any], found: Evidence) -> dict[str, list[str]]:
     """The words that a label may be: those that the task chooses among, else all it names."""
     said = [one for one in dict.fromkeys(found.literals) if one.strip()] or ["yes"]
     choice = config.get("doc_to_choice")
-    return {"": [str(one) for one in choice] if isinstance(choice, list) else said, "=": said}
+    groups = {f"@{n}": list(one) for n, one in enumerate(dict.fromkeys(found.groups)) if n < MOST_GROUPS}
+    return {"": [str(one) for one in choice] if isinstance(choice, list) else said, "=": said, **groups}
+
+
+MOST_GROUPS = 6
 
 
 def found_row(trial: Trial) -> tuple[Row | None, str]:
@@ -462,12 +481,21 @@ def _constants(shapes: Mapping[str, Shape], literals: list[str]) -> Iterator[dic
                 yield {**shapes, name: f"={one}"}
 
 
+def _together(shapes: Mapping[str, Shape], literals: Mapping[str, list[str]]) -> Iterator[dict[str, Shape]]:
+    """The shapes with all labels changed alike, then each to words that stand side by side."""
+    labels = [name for name, shape in shapes.items() if shape == "place"]
+    if len(labels) > 1:
+        yield from ({**shapes, **dict.fromkeys(labels, other)} for other in ("letter", "text", "literal", "digit1"))
+    for name in labels:
+        yield from ({**shapes, name: group} for group in literals if group.startswith("@"))
+
+
 def _better(
     trial: Trial, before: Tried, start: dict[str, Shape], literals: Mapping[str, list[str]], left: Iterator[int]
 ) -> tuple[Tried, dict[str, Shape]] | None:
     """The first change, or two changes, after which more items have an answer."""
     kept, seen, near = None, {before.said}, []
-    first = _constants(start, literals["="]) if EMPTY.search(before.said) else ()
+    first = [*_together(start, literals), *(_constants(start, literals["="]) if EMPTY.search(before.said) else ())]
     for shapes in itertools.chain(first, alternatives(start)):
         if next(left) > TRIES:
             return kept

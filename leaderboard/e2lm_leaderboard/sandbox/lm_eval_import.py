@@ -34,7 +34,9 @@ LIMITS = SandboxLimits(
     memory_bytes=16384 * MIB, cpu_s=1800, wall_s=3600.0, processes=256, disk_bytes=2048 * MIB, output_bytes=512 * MIB
 )
 MAX_SOURCE_BYTES = 512 * MIB
-INCLUDE = re.compile(r"(?m)^include:\s*['\"]?([^'\"\s#\[]+)")
+#: ``include: FILE``, with the key in quotes too, a list in brackets or below.
+INCLUDE = re.compile(r"""(?m)^["']?include["']?[ ]*:[ ]*(\[[^\]]*\]|[^\s#\[][^\n]*|(?:\s*\n[ ]*-[^\n]*)+)""")
+INCLUDED = re.compile(r"""[^\s,'"\[\]#]+""")
 #: Data files of a stand-in by what ``datasets`` calls their kind.
 KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 #: What a task may say of a data set of the Hub.
@@ -117,12 +119,23 @@ def _root(folder: Path) -> Path:
         if file in seen or not file.is_file():
             continue
         seen.add(file)
-        for name in INCLUDE.findall(file.read_text(encoding="utf-8", errors="replace")):
+        for name in included_names(file.read_text(encoding="utf-8", errors="replace")):
             target = (file.parent / name).resolve()
             if target.is_file() and not target.is_relative_to(root):
                 root = Path(commonpath([root, target.parent]))
             pending.append(target)
     return root
+
+
+def included_names(text: str) -> list[str]:
+    r"""The files that the YAML of a task includes, without reading the rest of it.
+
+    >>> included_names('include: a.yaml\n"task": b'), included_names('"include": "../_template"')
+    (['a.yaml'], ['../_template'])
+    >>> included_names("include: [a, 'b.yaml']"), included_names("include:\n  - a\n  - b\ntask: c")
+    (['a', 'b.yaml'], ['a', 'b'])
+    """
+    return [name for found in INCLUDE.findall(text) for name in INCLUDED.findall(found) if name != "-"]
 
 
 def imported(source: TaskSource, find_data: FindData) -> Imported:
@@ -138,7 +151,8 @@ def imported(source: TaskSource, find_data: FindData) -> Imported:
     def questions() -> Iterator[bytes]:
         yield b"{}"
         while "need" in told:
-            yield _rows(find_data(Needed(*told["need"])))
+            path, name, options = told["need"]
+            yield _rows(find_data(Needed(path or "", name, options)))
 
     try:
         for line in answered_lines(job, LIMITS, questions(), libraries=libraries):
@@ -202,6 +216,8 @@ def data_of(folder: Path | None) -> FindData:
 
 def _require_harmless(needed: Needed) -> None:
     """Raise where the task, which is code of others, asks for something that is not the Hub's."""
+    if not needed.path:
+        raise UserError("the task names no data (dataset_path): is the file that it includes in the folder?")
     texts = [needed.path, needed.name or "", *_texts(needed.options)]
     outside = [text for text in texts if text.startswith(("/", "~")) or "://" in text or ".." in Path(text).parts]
     is_id = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", needed.path) is not None and not Path(needed.path).exists()

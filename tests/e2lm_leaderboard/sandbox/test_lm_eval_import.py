@@ -173,6 +173,19 @@ def test_a_folder_brings_what_its_tasks_include_from_above(tmp_path: Path) -> No
     assert (source.root, sorted(source.files)) == (str(folder), sorted(tasks(UTILS)))
 
 
+@pytest.mark.parametrize(
+    "line", ["include: ../base", '"include": "../base"', "'include': '../base' # shared", "include:\n  - ../base"]
+)
+def test_an_include_is_seen_however_its_line_is_written(line: str, tmp_path: Path) -> None:
+    folder = written(tmp_path / "mine", {"base": "test_split: test\n", "deep/quiz.yaml": f"task: quiz\n{line}\n"})
+    assert sorted(source_of(folder / "deep", "quiz").files) == ["base", "deep/quiz.yaml"]
+
+
+def test_a_task_that_names_no_data_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="names no data"):
+        data_of(tmp_path)(Needed("", None, {}))
+
+
 def test_a_task_with_a_prompt_for_each_choice_is_refused_and_not_asked_by_its_first() -> None:
     pairs = [("He left because the dog", " ran."), ("He left because the cat", " ran.")]
     instances = [SimpleNamespace(doc_id=0, idx=k, args=pair, doc={}) for k, pair in enumerate(pairs)]
