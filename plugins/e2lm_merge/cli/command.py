@@ -18,6 +18,7 @@ from e2lm.errors import UserError, nearest_names
 
 if TYPE_CHECKING:
     from e2lm_merge.plan.recipe import Recipe
+    from e2lm_merge.plan.source import ModelSource
 
 BYTES_PER_MB = 1_000_000
 
@@ -160,9 +161,15 @@ def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> Answer:
     words = (
         f"{verb} {', '.join(report['models'])} by {plan.strategy.name} into {options.output}\n"
         f"{report['params']:,} numbers in {report['tensors']} tensors, {plan.output_bytes / 1e6:,.1f} MB; "
-        f"config and tokenizer of {plan.donor.label}"
+        f"{_taken(plan.donor)} of {plan.donor.label}"
     )
     return Answer(report, lambda: words, ensure_ascii=False)
+
+
+def _taken(donor: ModelSource) -> str:
+    from e2lm_merge.plan.compatibility import has_tokenizer
+
+    return "config and tokenizer" if has_tokenizer(donor) else "config"
 
 
 def _configure_check(parser: CommandParser) -> None:
@@ -196,7 +203,7 @@ def run_check(options: Namespace) -> Answer:
     }
     lines = [
         *_table([[head for _, head in COLUMNS], *([_cell(row[field]) for field, _ in COLUMNS] for row in rows)]),
-        f"config and tokenizer of {found.donor.label}",
+        f"{_taken(found.donor)} of {found.donor.label}",
         *(f"{one.severity}: {one.model}: {one.message} [{one.check}]" for one in found.findings),
         f"{found.errors} errors, {len(found.findings) - found.errors} warnings",
     ]

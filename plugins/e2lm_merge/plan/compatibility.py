@@ -89,7 +89,22 @@ def compare_models(models: Sequence[ModelSource], donor: ModelSource, by_token: 
     ``by_token`` says that rows are found by their tokens, so that vocabularies may differ where tokens are texts alike.
     """
     found = [finding for model in models for finding in (*_of_one(model, by_token), *_of_pair(model, donor, by_token))]
+    if not by_token:
+        found += _of_donor(models, donor)
     return sorted(found, key=lambda one: one.severity != "error")
+
+
+def has_tokenizer(model: ModelSource) -> bool:
+    """Whether the model's folder holds a tokenizer."""
+    return any(file for pattern in TOKENIZER_PATTERNS for file in model.folder.glob(pattern))
+
+
+def _of_donor(models: Sequence[ModelSource], donor: ModelSource) -> Iterator[ModelFinding]:
+    """A merge takes the donor's tokenizer, and where it has none the merge has none either."""
+    others = [model.label for model in models if model.folder != donor.folder and has_tokenizer(model)]
+    if others and not has_tokenizer(donor):
+        message = f"has no tokenizer, so the merge has none; say donor: {others[0]} where its config fits too"
+        yield ModelFinding("tokenizer", "warning", donor.label, message)
 
 
 def _of_one(model: ModelSource, by_token: bool) -> Iterator[ModelFinding]:
@@ -239,7 +254,7 @@ def _of_tokenizers(model: ModelSource, donor: ModelSource) -> Iterator[ModelFind
 
 def _of_tokens(model: ModelSource, donor: ModelSource) -> Iterator[ModelFinding]:
     """What rows that are found by their tokens do not mend: texts that are cut into other pieces, roles of tokens."""
-    if not any(file for pattern in TOKENIZER_PATTERNS for file in model.folder.glob(pattern)):
+    if not has_tokenizer(model):
         own_rows, its_rows = _embedding_rows(model), _embedding_rows(donor)
         message = f"no tokenizer of its own: its rows are taken for the tokens of {donor.label}"
         if own_rows != its_rows:

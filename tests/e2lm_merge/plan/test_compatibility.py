@@ -120,6 +120,7 @@ def test_what_leaves_a_merge_without_a_meaning_is_an_error_that_can_be_allowed(
         (EDGE, ({}, {**TOKENIZER, "added_tokens": TOKENIZER["added_tokens"][:1]}, None), []),
         (({}, UNIGRAM, None), ({}, {**UNIGRAM, "truncation": None}, None), []),
         (({}, None, "{{ x }}"), ({}, None, "{{ x }}\n"), []),
+        (({}, None, None), ({}, TOKENIZER, None), ["tokenizer"]),
         (EDGE, ({"rms_norm_eps": 1e-5}, TOKENIZER, None), ["norms"]),
         (EDGE, ({"max_position_embeddings": 128}, TOKENIZER, None), ["config"]),
         (EDGE, ({}, {**TOKENIZER, "added_tokens": [{"id": 38, "content": "<|im_start|>"}]}, None), ["vocabulary"]),
