@@ -117,10 +117,11 @@ def read_weight_index(folder: Path) -> WeightIndex:
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
-    if (folder / SHARD_INDEX).is_file():
-        return _sharded_files(folder)
+    # In this order, as in from_pretrained: a folder may hold a later save beside the shards of an earlier one.
     if (folder / SINGLE_FILE).is_file():
         return (folder / SINGLE_FILE,)
+    if (folder / SHARD_INDEX).is_file():
+        return _sharded_files(folder)
     shards = sorted(folder.glob("model-*-of-*.safetensors"))
     if shards:
         return _numbered_files(folder, shards)

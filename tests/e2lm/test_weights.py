@@ -223,3 +223,12 @@ def test_the_hash_tells_bytes_apart_and_not_places(tmp_path: Path) -> None:
         save_file({"x": np.full(3, value)}, tmp_path / name / SINGLE_FILE)
         hashes.append(weights_hash(read_weight_index(tmp_path / name)))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_later_save_in_one_file_beside_older_shards_is_what_is_read_as_by_from_pretrained(tmp_path: Path) -> None:
+    save_file(TENSORS, tmp_path / "model-00001-of-00001.safetensors")
+    mapped = dict.fromkeys(TENSORS, "model-00001-of-00001.safetensors")
+    (tmp_path / SHARD_INDEX).write_text(json.dumps({"weight_map": mapped}), encoding="utf-8")
+    assert [file.name for file in read_weight_index(tmp_path).files] == ["model-00001-of-00001.safetensors"]
+    save_file(TENSORS, tmp_path / SINGLE_FILE)
+    assert [file.name for file in read_weight_index(tmp_path).files] == [SINGLE_FILE]

@@ -169,7 +169,8 @@ def _merge(plan: Any, options: Namespace, more: Mapping[str, Any]) -> Answer:
 def _taken(donor: ModelSource) -> str:
     from e2lm_merge.plan.compatibility import has_tokenizer
 
-    return "config and tokenizer" if has_tokenizer(donor) else "config"
+    taken = [*(["config"] if donor.config else []), *(["tokenizer"] if has_tokenizer(donor) else [])]
+    return " and ".join(taken) or "neither config nor tokenizer"
 
 
 def _configure_check(parser: CommandParser) -> None:

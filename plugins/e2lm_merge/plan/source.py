@@ -361,8 +361,22 @@ def _downloaded(repo: str, revision: str | None, reference: str, allow_pickle: b
 def _opened(label: str, folder: Path, allow_pickle: bool) -> ModelSource:
     if not (allow_pickle and is_pickled(folder)):
         _refuse_other_weights(label, folder)
-    index_of = _pickled_or_not if allow_pickle else read_weight_index
-    return ModelSource(label, folder, index_of(folder), _config(folder))
+    index = (_pickled_or_not if allow_pickle else read_weight_index)(folder)
+    _refuse_lost(label, folder, index)
+    return ModelSource(label, folder, index, _config(folder))
+
+
+def _refuse_lost(label: str, folder: Path, index: WeightIndex) -> None:
+    """A :class:`UserError` where a tensor is listed and stored nowhere: it would be left out in silence."""
+    if (folder / SINGLE_FILE).is_file() or not (folder / SHARD_INDEX).is_file():
+        return
+    listed = json.loads((folder / SHARD_INDEX).read_text(encoding="utf-8"))["weight_map"]
+    lost = sorted(name for name in listed if name not in index.tensors)
+    if lost:
+        more = f" ({len(lost)} such)" if len(lost) > 1 else ""
+        raise UserError(
+            f"{label}: {SHARD_INDEX} lists {lost[0]!r} in {listed[lost[0]]}, which lacks it{more}; copy the file again"
+        )
 
 
 def _pickled_or_not(folder: Path) -> WeightIndex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from e2lm import UserError
 from e2lm_merge.plan.source import open_model
 
 Models = Callable[..., list[str]]
@@ -85,3 +87,18 @@ def test_a_save_without_the_prefix_is_the_same_model(models: Models, merge_recip
     merged = merge_recipe(data)
     assert set(merged) == set(expected)
     assert all(torch.allclose(merged[name], expected[name], atol=1e-7) for name in expected)
+
+
+def test_a_tensor_that_the_index_lists_and_no_file_holds_is_named(
+    tmp_path: Path, tiny_tensors: Any, write_model: Any
+) -> None:
+    folder = write_model(tmp_path / "m", tiny_tensors(0))
+    shard = "model-00001-of-00001.safetensors"
+    names = sorted(load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").rename(folder / shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(names, shard)}))
+    open_model(str(folder))
+    lying = {"weight_map": dict.fromkeys([*names, "model.layers.9.mlp.weight"], shard)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(lying))
+    with pytest.raises(UserError, match=rf"lists 'model.layers.9.mlp.weight' in {shard}, which lacks it; copy"):
+        open_model(str(folder))
