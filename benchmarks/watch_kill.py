@@ -5,9 +5,10 @@ checkpoints at random speed, file by file and in pieces, keep the last three, an
 may write its last checkpoint again. The watch is killed (SIGKILL) while it starts, waits, scores and writes. Of every
 whole checkpoint a hard link is kept aside, which is evaluated offline in the end.
 
-Printed: how many checkpoints are in the table and how many are listed as missed; of those that were whole for
-``--within`` seconds beside one watch, how many; and what must be 0: rows and items that differ from the offline
-evaluation, checkpoints in neither or in both, verdicts, and what was scored twice. Exit code 1 where one is not.
+Printed: how many checkpoints are in the table and how many are listed as missed; of those that a watch saw finished,
+and of those that were whole for ``--within`` seconds beside one watch (its start included), how many are in the table;
+and what must be 0: rows and items that differ from the offline evaluation, checkpoints that a watch saw and that are in
+neither, or that are in both, verdicts, and what was scored twice. Exit code 1 where one is not.
 
 Most watches are forked from a process that has torch in memory, which takes ten seconds of a CPU otherwise; every 20th
 is the command itself.
@@ -174,8 +175,20 @@ def watch_words(folder: Path) -> list[str]:
 
 
 def forked_watch(folder: Path) -> None:
+    """The command, which notes beside what it saw in every look."""
     from e2lm.command_line import main
+    from e2lm_adapters.watch.finished import Look, WatchedRun
 
+    look = WatchedRun.look
+
+    def noted(run: WatchedRun) -> Look:
+        found = look(run)
+        line = [os.getpid(), sorted(found.present), sorted(one.label for one in found.finished)]
+        with open(folder / "looks.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return found
+
+    WatchedRun.look = noted  # type: ignore[method-assign]
     log = os.open(folder / "watch.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -278,7 +291,9 @@ class Course:
         if phase == "starting":
             time.sleep(random.uniform(0, 1))
         else:
-            time.sleep(2 * self.arguments.within if random.random() < LONG_LIVES else random.uniform(1, 15))
+            time.sleep(
+                2 * self.arguments.within if random.random() < LONG_LIVES else random.uniform(1, self.arguments.within)
+            )
             until_s = time.time() + 15
             while life.phase() != phase and time.time() < until_s:
                 time.sleep(0.02)
@@ -308,6 +323,14 @@ def beside_one_watch_s(course: Course, layout: str) -> dict[int, float]:
     return found
 
 
+def looked_at(folder: Path) -> tuple[set[str], set[str]]:
+    """Labels that a watch saw, and that it saw finished, in a look that it lived to write down: another came after."""
+    lines = [json.loads(line) for line in (folder / "looks.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = {process: number for number, (process, *_) in enumerate(lines)}
+    lived = [line for number, line in enumerate(lines) if number + len(LAYOUTS) <= last[line[0]]]
+    return {one for _, seen, _ in lived for one in seen}, {one for _, _, whole in lived for one in whole}
+
+
 def report(course: Course) -> tuple[dict[str, Any], dict[str, int]]:
     """What there is, and what must be 0."""
     folder, count = course.folder, course.arguments.checkpoints
@@ -324,6 +347,8 @@ def report(course: Course) -> tuple[dict[str, Any], dict[str, int]]:
     units = [re.match(r"\d+", file.name)[0] + file.parent.name for file in (folder / "out/units").glob("*/*.json")]  # type: ignore[index]
     items = [file.relative_to(folder / "out") for file in (folder / "out" / "units").glob("*/*.parquet")]
     verdicts = folder / "out" / "verdicts.jsonl"
+    seen, whole = looked_at(folder)
+    neither = {labels[key] for key in other if key not in own and labels[key] not in missed}
     told = {
         "checkpoints": count * len(LAYOUTS),
         "whole offline": len(other),
@@ -331,15 +356,18 @@ def report(course: Course) -> tuple[dict[str, Any], dict[str, int]]:
         "kills of trainers": course.trainers_killed,
         "in the table": len(own),
         "missed": len(missed),
+        "seen by a watch": len(seen),
+        "seen finished": len(whole),
+        "seen finished, in the table": sum(labels[key] in whole for key in own if key in labels),
         f"whole {course.arguments.within:g} s beside one watch": len(lasted),
+        "of these in the table": sum(key in own for key in lasted),
         "longest of a missed one, s": round(max((s for key, s in beside.items() if key not in own), default=0.0), 1),
     }
     return told, {
-        "lasted, and not in the table": sum(key not in own for key in lasted),
         "rows differ": sum(own[key] != other[key] for key in own if key in other),
         "items differ": sum((folder / "out" / x).read_bytes() != (folder / "offline" / x).read_bytes() for x in items),
         "in the table only": sum(key not in other for key in own),
-        "in neither": sum(key not in own and labels[key] not in missed for key in other),
+        "seen, and in neither": len(neither & seen),
         "in both": sum(label in missed for key, label in labels.items() if key in own),
         "still waited for": len(record["unscored"]),
         "scored twice": len(course.scored_twice) + len(units) - len(set(units)),
