@@ -48,6 +48,7 @@ class Watcher:
     scored: int = 0
     failed: dict[str, tuple[FileStamps, str]] = field(default_factory=dict)
     _done: dict[tuple[str, int], FileStamps] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
     _changed_s: float = field(default_factory=time.monotonic)
@@ -129,7 +130,7 @@ class Watcher:
         present = {label for look in looks for label in look.present}
         own = {label.partition("/")[0] for label in present} | {Path(run.run).resolve().name for run in self.runs}
         before = self._record.read().unscored
-        gone = [one for one in before if one not in present and one.partition("/")[0] in own]
+        gone = [one for one in before if one not in present | self._held and one.partition("/")[0] in own]
         return {label: self._why_without_row(before[label]) for label in gone}
 
     def _why_without_row(self, one: Unscored) -> str:
@@ -159,6 +160,7 @@ class Watcher:
     def _score_pinned(self) -> None:
         """Score what a killed watch had pinned, a series at a time; what comes and goes meanwhile is seen."""
         before = list(pinned_before(self.out))
+        self._held |= {one.label for one in before}
         for name in dict.fromkeys(found.series.name for found in before):
             self._look()
             with ExitStack() as stack:
@@ -199,7 +201,9 @@ class Watcher:
         if not self.pins:
             return found
         try:
-            return pin(self.out, found, self.source)
+            held = pin(self.out, found, self.source)
+            self._held.add(found.label)
+            return held
         except (FileNotFoundError, UserError):  # deleted just now
             return None
 
@@ -231,7 +235,7 @@ class Watcher:
         for one in scored:
             self._done[one.series.name, one.step] = one.stamp
             self.failed.pop(one.label, None)
-            unpin(self.out, one)
+            self._let_go(one)
         self._record.update({}, {}, {one.label for one in scored})
         self.scored += len(scored)
         if scored:
@@ -251,9 +255,13 @@ class Watcher:
                 self._tell_once(str(one))
         return refused
 
+    def _let_go(self, found: Finished) -> None:
+        unpin(self.out, found)
+        self._held.discard(found.label)
+
     def _fail(self, found: Finished, error: Exception) -> None:
         was_there = found.place is None or found.place.exists()
-        unpin(self.out, found)
+        self._let_go(found)
         if not was_there:
             return  # deleted, or on a mount that is away and comes back with the same files
         why = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"

@@ -384,7 +384,7 @@ def until(condition: Callable[[], bool], seconds: float = 180) -> None:
 
 
 def test_killed_while_it_scores_it_goes_on_from_what_it_pinned(
-    live: Path, tiny_series: Path, task_folder: Path, tmp_path: Path, watch: Run, evaluate: Run
+    live: Path, tiny_series: Path, task_folder: Path, tmp_path: Path, watch: Run, evaluate: Run, capsys: Any
 ) -> None:
     """The trainer deletes the checkpoint between the kill and the next watch."""
     appear(live, tiny_series, 10)
@@ -397,7 +397,9 @@ def test_killed_while_it_scores_it_goes_on_from_what_it_pinned(
         watcher.kill()
         watcher.wait()
     shutil.rmtree(live / "checkpoint-10")
+    appear(live, tiny_series, 20, ("config.json",))
     assert watch(live, "--once", "--pin") == 0
+    assert "missed" not in capsys.readouterr().out
     assert record(out)["left_out"] == []
     assert not list((out / "pinned").glob("*/*"))
     assert evaluate(tiny_series, "--quiet", "--limit", 4, "--metrics", "margin") == 0
