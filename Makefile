@@ -13,7 +13,7 @@
 #                (FAMILIES="swap --only cohere gpt_neox")
 # make docs   the documentation, into build/site/index.html
 # make tutorial   every command of the tutorial in a new folder, about 15 minutes
-# make picture   the README's picture, from a whole demo run
+# make picture   the README's picture, from a quick demo
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -72,8 +72,9 @@ docs: $(VENV)/.ready
 tutorial: $(VENV)/.ready
 	$(BIN)/python docs/run_tutorial.py
 
-picture: demo
-	cp demo/picture.svg docs/demo.svg
+picture: $(VENV)/.ready
+	$(BIN)/e2lm demo --quick --out demo/quick
+	cp demo/quick/picture.svg docs/demo.svg
 
 # torch goes first and by itself: a range would bring in its newest build with gigabytes of CUDA libraries.
 $(VENV)/.ready: pyproject.toml constraints.txt

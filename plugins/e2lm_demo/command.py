@@ -59,7 +59,7 @@ def _whole_way(folders: Any, size: Any, arguments: Namespace) -> DemoFindings:
 
     clock = StepClock(quiet=arguments.json)
     if not arguments.json:
-        print(f"e2lm demo: which benchmark tells the truth early? ({folders.root})")
+        print(f"e2lm demo: which benchmark tells the better recipe, and how early? ({folders.root})")
     signal = run_steps(folders, size, arguments.corpus, arguments.seed, clock)
     scores = read_scores(folders.results).scores
     findings = found(scores, signal, arguments.seed)
@@ -81,7 +81,8 @@ def _whole_way(folders: Any, size: Any, arguments: Namespace) -> DemoFindings:
 def _dry_run(arguments: Namespace, size: Any) -> int:
     plan = {
         "out": str(arguments.out),
-        "sizes": size.sizes.split(","),
+        "sizes": list(size.sizes),
+        "runs": [run.name for run in size.runs],
         "tokens": size.tokens,
         "checkpoints": size.checkpoints,
         "items": size.items,
@@ -92,20 +93,18 @@ def _dry_run(arguments: Namespace, size: Any) -> int:
 
 
 def _print_table(findings: DemoFindings) -> None:
-    from e2lm.messages import short
-    from e2lm_demo.report import answer, prediction_sentence, table_columns
+    from e2lm_demo.report import answer, planted, prediction_sentence, table_columns, when
 
     columns = table_columns(findings.findings)
-    print(f"\n{answer(findings)}\n")
-    header = f"{'task':<13} {'metric':<31} {'pairs right early':>20} {'last':>5} {'settled':>8}"
+    print(f"\n{planted(findings)}\n\n{answer(findings)}\n")
+    pairs = [f"{pair.better} or {pair.worse}" for pair in findings.findings[0].pairs]
+    header = f"{'task':<13} {'metric':<31}" + "".join(f" {pair:>20}" for pair in pairs)
     print(header + "".join(f" {name:>14}" for name in columns))
     for finding in findings.findings:
-        right = f"{finding.early_right:.0%} [{finding.early_low:.0%}, {finding.early_high:.0%}]"
-        settled = "never" if finding.settled_tokens is None else short(finding.settled_tokens)
         values = [finding.scores.get(name) for name in columns]
+        told = "".join(f" {when(pair):>20}" for pair in finding.pairs)
         tail = "".join(f" {'undefined' if value is None else f'{value:.3f}':>14}" for value in values)
-        task = finding.task.removeprefix("e2lm_early_")
-        print(f"{task:<13} {finding.metric:<31} {right:>20} {finding.last_right:>5.0%} {settled:>8}{tail}")
+        print(f"{finding.task.removeprefix('e2lm_early_'):<13} {finding.metric:<31}{told}{tail}")
     print(f"\n{prediction_sentence(findings.predictors)}")
 
 
@@ -116,8 +115,9 @@ def _as_json(findings: DemoFindings) -> dict[str, Any]:
     for one in data["predictors"]:
         if one["forecast"] is not None:
             one["forecast"].pop("draws_S")
-    data["findings"] = [{**entry, "scores": dict(entry["scores"])} for entry in data["findings"]]
+    data["told"] = len(findings.claims)
+    data["told_rightly"] = sum(pair.is_right is True for pair in findings.claims)
     return data
 
 
-DEMO_COMMAND = Command("demo", "Train, evaluate, score, predict and report, offline, in minutes.", _configure, _run)
+DEMO_COMMAND = Command("demo", "Train recipes whose order is known, and see what tells it, offline.", _configure, _run)

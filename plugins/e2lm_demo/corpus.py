@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,11 +45,11 @@ class CorpusFile:
     paragraphs: int
 
 
-def write_docstring_corpus(folder: Path) -> list[CorpusFile]:
-    """One file of prose per package, paragraphs that were seen before left out, whole or not at all."""
+def write_docstring_corpus(folder: Path, packages: Sequence[str] | None = None) -> list[CorpusFile]:
+    """One file of prose per package (those of ``PACKAGES``), paragraphs seen before left out, whole or not."""
     seen: set[str] = set()
     written = []
-    for name in (TOPICS_MODULE, *PACKAGES):
+    for name in (TOPICS_MODULE, *(PACKAGES if packages is None else packages)):
         paragraphs = []
         for text in _texts(name):
             for paragraph in prose_paragraphs(text):

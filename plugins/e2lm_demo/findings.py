@@ -1,6 +1,6 @@
-"""What the demo found: which task and metric ordered the models rightly, and how early.
+"""What the demo found: which task and metric told the better recipe from the worse one, and how early.
 
-Shape suffixes: M models, K checkpoints, D draws.
+Shape suffixes: M models, R recipes, K checkpoints, D draws.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from e2lm.item_metric import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
 from e2lm.scores import Scores
-from e2lm_demo.steps import METRICS, SIGNAL_SCORES
+from e2lm_demo.recipes import CLEAN, RECIPES
+from e2lm_demo.steps import GROUP, METRICS, SIGNAL_SCORES, WHOLE
+from e2lm_demo.told_apart import PairTold, RecipeCurves, pairs_told, seeds_apart
 
 LOSS_TASK = "e2lm_early_heldout"
 LOSS_METRIC = "bits_per_byte"
@@ -36,8 +38,11 @@ FIRST_PREDICTORS = ("chinchilla-tied", "chinchilla", "persistence", "log-linear"
 
 @dataclass(frozen=True, slots=True)
 class TaskFinding:
-    """One task x metric. ``early_right`` is the share of model pairs in true order early, with a 90 % interval of
-    items and of models that might have been trained instead.
+    """One task x metric. ``pairs`` are when it tells which recipe from which; ``seeds_apart`` is the largest difference
+    of the two seeds of the clean recipe.
+
+    ``early_right`` is the share of pairs of recipes in planted order at ``early_tokens``, with a 90 % interval of items
+    and of recipes that might have been there instead; ``settled_tokens`` from when on all are.
     """
 
     task: str
@@ -51,6 +56,19 @@ class TaskFinding:
     last_right: float
     settled_tokens: float | None
     scores: Mapping[str, float | None]
+    seeds_apart: float
+    pairs: tuple[PairTold, ...]
+
+    @property
+    def told(self) -> tuple[PairTold, ...]:
+        """Pairs that it tells apart."""
+        return tuple(pair for pair in self.pairs if pair.share is not None)
+
+    @property
+    def share_of_all(self) -> float | None:
+        """Of the run, from which on it tells all pairs apart; None where it never does."""
+        shares = [pair.share for pair in self.pairs if pair.share is not None]
+        return max(shares) if len(shares) == len(self.pairs) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,7 @@ class PredictorResult:
 
 @dataclass(frozen=True, slots=True)
 class DemoFindings:
-    """Everything the report shows."""
+    """Everything the report shows; ``true_order`` is the planted order of the recipes, best first."""
 
     models: tuple[str, ...]
     params_M: tuple[float, ...]
@@ -80,32 +98,55 @@ class DemoFindings:
     findings: tuple[TaskFinding, ...]
     predictors: tuple[PredictorResult, ...]
 
+    @property
+    def comparisons(self) -> int:
+        """How many pairs were looked at, all tasks and metrics together."""
+        return sum(len(finding.pairs) for finding in self.findings)
+
+    @property
+    def claims(self) -> tuple[PairTold, ...]:
+        """All that is told, by whichever task and metric."""
+        return tuple(pair for finding in self.findings for pair in finding.told)
+
+
+#: Runs of each recipe, best recipe first; what else was trained is for the forecast.
+RECIPE_RUNS = {
+    recipe.name: tuple(run.name for run in WHOLE.runs if run.recipe == recipe.name and run.size == WHOLE.sizes[0])
+    for recipe in RECIPES
+}
+#: One of each size, smallest first.
+LADDER = (RECIPE_RUNS[CLEAN][0], *(run.name for run in WHOLE.runs if run.size != WHOLE.sizes[0]))
+
 
 def found(scores: Scores, signal: Mapping[str, Any], seed: int) -> DemoFindings:
-    """The findings in ``scores``; truth is the order of the models by final loss on held-out text."""
+    """The findings in ``scores``; truth is the planted order of the recipes."""
     frame = scores.frame
     loss = frame[(frame["task"] == LOSS_TASK) & (frame["metric"] == LOSS_METRIC)]
     if loss.empty:
         raise UserError(f"the scores hold no {LOSS_METRIC} of {LOSS_TASK}")
     last = loss.sort_values("step").groupby("series").last()
-    models = tuple(last.sort_values("params").index)
-    truth_M = last["value"].loc[list(models)].to_numpy()
+    models = tuple(run.name for run in WHOLE.runs)
+    if missing := [name for name in models if name not in last.index]:
+        raise UserError(f"the scores hold no {LOSS_METRIC} of {', '.join(missing)}; delete the folder and start again")
     tokens_K = np.sort(loss[loss["series"] == models[0]]["tokens"].unique())
     early = float(tokens_K[tokens_K >= EARLY_SHARE * tokens_K[-1]][0])
     rng = np.random.default_rng(seed)
-    pairs = frame[frame["metric"].isin(METRICS) & (frame["task"] != LOSS_TASK)][["task", "metric"]].drop_duplicates()
-    findings = [
-        _finding(frame, task, metric, models, truth_M, early, signal, rng)
+    asked = frame["metric"].isin(METRICS) & ~frame["task"].isin([LOSS_TASK, GROUP])  # a mean over tasks is no task
+    pairs = frame[asked][["task", "metric"]].drop_duplicates()
+    wanted = [
+        (task, metric)
         for task, metric in sorted(map(tuple, pairs.to_numpy()), key=_order)
         if not frame[(frame["task"] == task) & (frame["metric"] == metric)]["tokens"].isna().any()
     ]
+    comparisons = len(wanted) * len(list(combinations(RECIPES, 2)))
+    findings = [_finding(frame, task, metric, early, signal, rng, comparisons) for task, metric in wanted]
     return DemoFindings(
         models=models,
         params_M=tuple(float(value) for value in last["params"].loc[list(models)]),
         early_tokens=early,
-        true_order=tuple(np.array(models)[np.argsort(truth_M)]),
+        true_order=tuple(RECIPE_RUNS),
         findings=tuple(sorted(findings, key=_best_first)),
-        predictors=tuple(_predictions(loss, models, rng)),
+        predictors=tuple(_predictions(loss, LADDER, rng)),
     )
 
 
@@ -113,13 +154,13 @@ def _order(pair: Sequence[str]) -> tuple[str, int]:
     return pair[0], METRICS.index(pair[1])
 
 
-def _best_first(finding: TaskFinding) -> tuple[float, float, float, str, str]:
-    """By what can be relied on: the lower end of the interval, not the luckiest value."""
-    settled = math.inf if finding.settled_tokens is None else finding.settled_tokens
-    return -finding.early_low, settled, -finding.early_right, finding.task, finding.metric
+def _best_first(finding: TaskFinding) -> tuple[int, float, str, str]:
+    """Who tells most pairs, then who tells them first."""
+    told = [pair.share for pair in finding.told if pair.share is not None]
+    return -len(told), max(told, default=math.inf), finding.task, finding.metric
 
 
-def _grid(frame: pd.DataFrame, models: tuple[str, ...], column: str) -> NDArray[np.float64]:
+def _grid(frame: pd.DataFrame, models: Sequence[str], column: str) -> NDArray[np.float64]:
     """``column`` as a table [M, K]."""
     table = frame.pivot_table(index="series", columns="tokens", values=column, dropna=False)
     grid: NDArray[np.float64] = table.loc[list(models)].to_numpy(dtype=np.float64)
@@ -127,7 +168,7 @@ def _grid(frame: pd.DataFrame, models: tuple[str, ...], column: str) -> NDArray[
 
 
 def pairs_right(values_M: NDArray[np.float64], truth_M: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of model pairs that ``values_M`` (higher is better, last axis M) orders as the losses ``truth_M`` do.
+    """Share of pairs that ``values_M`` (higher is better, last axis M) orders as ``truth_M`` (lower is better) does.
 
     Ties count one half: decision accuracy of DataDecide (Magnusson et al. 2025, section 3) with ties.
 
@@ -146,34 +187,40 @@ def _finding(
     frame: pd.DataFrame,
     task: str,
     metric: str,
-    models: tuple[str, ...],
-    truth_M: NDArray[np.float64],
     early: float,
     signal: Mapping[str, Any],
     rng: np.random.Generator,
+    comparisons: int,
 ) -> TaskFinding:
     rows = frame[(frame["task"] == task) & (frame["metric"] == metric)]
-    values_MK, stderr_MK = _grid(rows, models, "value"), _grid(rows, models, "stderr")
-    tokens_K = np.sort(rows["tokens"].unique())
+    recipes = [
+        RecipeCurves(name, _grid(rows, runs, "value"), _grid(rows, runs, "stderr"))
+        for name, runs in RECIPE_RUNS.items()
+    ]
+    tokens_K = np.sort(rows[rows["series"] == RECIPE_RUNS[CLEAN][0]]["tokens"].unique())
+    values_RK = np.stack([one.mean_K for one in recipes])
+    truth_R = np.arange(float(len(recipes)))
     at = int(np.flatnonzero(tokens_K == early)[0])
-    right_K = np.array([float(pairs_right(values_MK[:, k], truth_M)) for k in range(len(tokens_K))])
-    noise_DM = rng.standard_normal((DRAWS, len(models))) * np.nan_to_num(stderr_MK[:, at])
-    early_M = values_MK[:, at]
-    drawn_D = _pairs_right_of_others(early_M + noise_DM, truth_M, rng)
+    right_K = np.array([float(pairs_right(values_RK[:, k], truth_R)) for k in range(len(tokens_K))])
+    stderr_R = np.sqrt([one.item_variance_K[at] for one in recipes])
+    noise_DR = rng.standard_normal((DRAWS, len(recipes))) * stderr_R
+    drawn_D = _pairs_right_of_others(values_RK[:, at] + noise_DR, truth_R, rng)
     right = float(right_K[at])
     low, high = percentile_interval(drawn_D).holding(right)
     return TaskFinding(
         task=task,
         metric=metric,
         chance=_chance(metric, rows),
-        last_value=float(values_MK[-1, -1]),
-        last_stderr=float(stderr_MK[-1, -1]),
+        last_value=float(recipes[0].values_SK[0, -1]),
+        last_stderr=float(recipes[0].stderr_SK[0, -1]),
         early_right=right,
         early_low=low,
         early_high=high,
         last_right=float(right_K[-1]),
         settled_tokens=_settled(right_K, tokens_K),
         scores=_mean_scores(signal, task, metric),
+        seeds_apart=seeds_apart(recipes[0].values_SK),
+        pairs=pairs_told(recipes, tokens_K / tokens_K[-1], comparisons),
     )
 
 

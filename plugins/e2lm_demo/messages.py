@@ -4,54 +4,63 @@ from __future__ import annotations
 
 from e2lm.messages import Catalogue
 
-_RIGHT = "{right:.0%} (90 % interval {range:ends .0%})"
-
 say = Catalogue(
     "e2lm_demo",
     {
-        "heading": "Which benchmark told the truth early?",
+        "heading": "Which benchmark told the better recipe, and how early?",
         # -- the answer
-        "trained": (
-            "{count} language {count:plural model was|models were} trained. At the end, text they never saw orders "
-            "them {order} (lowest loss first)."
+        "planted": (
+            "{count} small language models were trained. Their recipes differ in one thing, so that it is known which "
+            "is better, best first: {order}. The first was trained twice, under two seeds."
         ),
-        "nothing_early": (
-            "After {tokens:short} tokens no task told that order better than guessing: the nearest, {name}, ordered "
-            + _RIGHT
-            + " of the pairs of models that way."
+        "recipe.clean": "text as it was written (clean)",
+        "recipe.third": "the same with a third of the words of each paragraph out of order (third)",
+        "recipe.two-thirds": "with two thirds of them (two-thirds)",
+        "told_all": (
+            "The task {name} told all three apart from {share:.0%} of the run on, at every checkpoint: beyond one and "
+            "a half times what two seeds ever differ by, and beyond the items at the price of {comparisons} "
+            "comparisons."
         ),
-        "best_early": (
-            "After {tokens:short} tokens, {name} already ordered " + _RIGHT + " of the pairs of models that way."
+        "told_some": (
+            "No task and metric told all three apart. The task {name} told {pairs:list}, to the end: beyond one and a "
+            "half times what two seeds ever differ by, and beyond the items at the price of {comparisons} comparisons."
         ),
-        "best_early_beside_accuracy": (
-            "After {tokens:short} tokens, {name} already ordered " + _RIGHT + " of the pairs of models that way; "
-            "accuracy on the same answers, {accuracy:.0%} (90 % interval {accuracy_range:ends .0%})."
+        "told_none": (
+            "No task and metric told any recipe from another, beyond one and a half times what two seeds ever differ "
+            "by and beyond the items at the price of {comparisons} comparisons: from these runs nobody can tell."
         ),
-        "first_of_many": (
-            "That is the first of {curves} {curves:plural curve|curves} that were looked at, of models trained once "
-            "each: other models, or another seed, may order otherwise. At the last checkpoint it orders {last:.0%} of "
-            "the pairs rightly; {settled}."
+        "pair_from": "{better} from {worse} from {share:.0%} of the run on",
+        "accuracy_all": "Accuracy on the same answers told all three apart from {share:.0%} of the run on.",
+        "accuracy_some": "Accuracy on the same answers told {pairs:list}, and not all three.",
+        "accuracy_none": "Accuracy on the same answers told none of them apart.",
+        "saves": (
+            "The best one, {best}, it told from both others from {share:.0%} on: whoever stops those there saves "
+            "{saved:.0%} of the compute of training all three to the end."
         ),
-        "settles": "from {tokens:short} tokens on it has ordered all of them",
-        "never_settles": "its order never settles",
-        "blind": "No better than guessing then: {tasks:list}.",
+        "all_true": "Of {claims} {claims:plural pair|pairs} told by any task and metric, all are in the planted order.",
+        "some_untrue": (
+            "Of {claims} {claims:plural pair|pairs} told by any task and metric, {wrong} {wrong:plural is|are} against "
+            "the planted order: marked in the table."
+        ),
+        "blind": "What nobody could tell: {tasks:list} told no recipe from another, by any metric, at any time.",
         "task_by_metric": "{task} by {metric}",
         # -- every task and metric
         "every_task": "Every task and metric",
         "every_task_note": (
-            "Pairs right: share of pairs of models ordered as their final held-out loss orders them, after "
-            "{tokens:short} tokens, ties one half, with a 90 % interval of other items and other models. Settled: from "
-            "how many tokens "
-            "on every checkpoint orders all pairs rightly. Signal scores: mean over the models."
+            "From which share of the run on a task and metric tells the better recipe from the worse at every "
+            "checkpoint. Told: they differ by more than 1.5 times the largest difference of two seeds, and by more "
+            "than the items explain, two-sided .05 divided by {comparisons} comparisons (as if each recipe had items "
+            "of its own, which overstates). Two seeds allow no test: by seeds alone, two recipes that are one would "
+            "pass in 2 or fewer of 100 comparisons, or in 14 if seeds drift apart like random walks. Signal scores: "
+            "mean over the models."
         ),
         "task": "task",
         "metric": "metric",
-        "chance": "chance",
-        "largest_last": "largest model, last",
-        "right_early": "pairs right early",
-        "right_last": "pairs right last",
-        "settled_at": "settled at",
+        "pair": "{better} or {worse}",
+        "from": "from {share:.0%}",
+        "from_wrongly": "from {share:.0%}, the wrong way",
         "never": "never",
+        "seeds_apart": "two seeds differ by up to",
         "undefined": "undefined",
         # -- the largest model's loss
         "prediction": "The largest model's loss, predicted from the smaller ones",
@@ -71,6 +80,12 @@ say = Catalogue(
         "error": "error",
         # -- charts
         "training_tokens": "training tokens (log scale)",
+        "share_of_run": "share of the run",
+        "at_share": "{name}, {share:.0%} of the run: {value:.3f} ± {half:.3f}",
+        "at_share_alone": "{name}, {share:.0%} of the run: {value:.3f}",
+        "at_tokens": "{name}, {tokens:short} tokens: {value:.3f}",
+        "told_from_here": "told from here on",
+        "chance": "chance",
         "probability": "probability",
         "nats_per_byte": "nats per byte",
         "loss_chart": "held-out text: bits per byte",

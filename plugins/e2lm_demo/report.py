@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from e2lm.chart import CATEGORIES, Chart, Line, Mark, ramp, svg
-from e2lm.interval import Interval, normal_quantile
-from e2lm.messages import Html, ends, interval, short
+from e2lm.interval import normal_quantile
+from e2lm.messages import Html, ends, interval
 from e2lm.page import Page, figures, note, section, strong, table
 from e2lm.scores import Scores
-from e2lm_demo.findings import LOSS_METRIC, LOSS_TASK, DemoFindings, PredictorResult, TaskFinding
+from e2lm_demo.findings import (
+    LADDER,
+    LOSS_METRIC,
+    LOSS_TASK,
+    RECIPE_RUNS,
+    DemoFindings,
+    PredictorResult,
+    TaskFinding,
+)
 from e2lm_demo.messages import say
+from e2lm_demo.told_apart import PairTold
 
-#: Share of pairs that guessing orders rightly.
-BLIND = 0.5
 #: Letters of a name that is too long for an axis.
 LONG_NAME = 24
+#: Of a line that is no run; to be seen on light and dark pages.
+INK = "#818b98"
 
 
 def report_html(
     findings: DemoFindings, scores: Scores, versions: Mapping[str, str], wall_s: Mapping[str, float]
 ) -> str:
     """The whole page."""
-    curves = [curve_chart(scores.frame, f.task, f.metric, findings, f.chance) for f in _by_task(findings.findings)]
+    curves = [curve_chart(scores.frame, one) for one in _by_task(findings.findings)]
     parts = [
+        planted(findings),
         answer(findings),
         figures(main_charts(findings, scores.frame)),
         section(say("every_task")),
-        note(say("every_task_note", tokens=findings.early_tokens)),
-        _signal_table(findings.findings),
+        note(say("every_task_note", comparisons=findings.comparisons)),
+        _signal_table(findings),
         section(say("prediction")),
         prediction_sentence(findings.predictors),
         figures([prediction_chart(findings, scores.frame)]),
@@ -62,38 +73,64 @@ def _height(element: str) -> int:
 # -- sentences ----------------------------------------------------------------------------------------------------
 
 
+def planted(findings: DemoFindings) -> str:
+    """What was trained, and which is known to be better."""
+    order = "; ".join(say.word("recipe", recipe) for recipe in findings.true_order)
+    return say("planted", count=len(findings.models), order=order)
+
+
 def answer(findings: DemoFindings) -> str:
     """The finding in a few sentences."""
-    best = findings.findings[0]
-    trained = say("trained", count=len(findings.models), order=" < ".join(findings.true_order))
-    told = {"tokens": findings.early_tokens, "name": name_of(best), "right": best.early_right, "range": _early(best)}
-    if best.early_low <= BLIND:
-        return f"{trained} {say('nothing_early', **told)} {_first_of_many(findings)}"
-    sentences = [trained, _best_early(findings, told), _first_of_many(findings)]
-    blind = sorted({_task(f) for f in findings.findings} - {_task(f) for f in findings.findings if f.early_low > BLIND})
-    if blind:
+    sentences = [_told(findings)]
+    if findings.claims:
+        sentences += [*_accuracy(findings), *_saves(findings), _true(findings)]
+    told = {_task(one) for one in findings.findings if one.told}
+    blind = sorted({_task(one) for one in findings.findings} - told)
+    if blind and told:
         sentences.append(say("blind", tasks=blind))
     return " ".join(sentences)
 
 
-def _first_of_many(findings: DemoFindings) -> str:
-    """What a reader must know of a curve that was picked: from how many, and what became of it."""
+def _told(findings: DemoFindings) -> str:
     best = findings.findings[0]
-    known = best.settled_tokens
-    settled = say("never_settles") if known is None else say("settles", tokens=known)
-    return say("first_of_many", curves=len(findings.findings), last=best.last_right, settled=settled)
+    looks = findings.comparisons
+    if not best.told:
+        return say("told_none", comparisons=looks)
+    if best.share_of_all is None:
+        return say("told_some", name=name_of(best), pairs=_pairs(best), comparisons=looks)
+    return say("told_all", name=name_of(best), share=best.share_of_all, comparisons=looks)
 
 
-def _best_early(findings: DemoFindings, told: Mapping[str, object]) -> str:
+def _pairs(finding: TaskFinding) -> list[str]:
+    return [say("pair_from", better=one.better, worse=one.worse, share=one.share) for one in finding.told]
+
+
+def _accuracy(findings: DemoFindings) -> list[str]:
+    """What accuracy made of the answers that told best, where something else did."""
     best = findings.findings[0]
-    twin = next((f for f in findings.findings if f.task == best.task and f.metric == "acc" and f is not best), None)
-    if twin is None:
-        return say("best_early", **told)
-    return say("best_early_beside_accuracy", accuracy=twin.early_right, accuracy_range=_early(twin), **told)
+    twin = next((one for one in findings.findings if (one.task, one.metric) == (best.task, "acc")), None)
+    if twin is None or twin is best:
+        return []
+    if twin.share_of_all is not None:
+        return [say("accuracy_all", share=twin.share_of_all)]
+    return [say("accuracy_some", pairs=_pairs(twin)) if twin.told else say("accuracy_none")]
 
 
-def _early(finding: TaskFinding) -> Interval:
-    return Interval(finding.early_low, finding.early_high)
+def _saves(findings: DemoFindings) -> list[str]:
+    """Of three runs of one size, what the two that are not the best need not be trained for."""
+    best = findings.true_order[0]
+    pairs = [pair for pair in findings.findings[0].pairs if pair.better == best]
+    shares = [pair.share for pair in pairs if pair.share is not None and pair.is_right]
+    if len(shares) < len(pairs):
+        return []
+    return [say("saves", best=best, share=max(shares), saved=2.0 / 3.0 * (1.0 - max(shares)))]
+
+
+def _true(findings: DemoFindings) -> str:
+    wrong = sum(pair.is_right is False for pair in findings.claims)
+    if not wrong:
+        return say("all_true", claims=len(findings.claims))
+    return say("some_untrue", claims=len(findings.claims), wrong=wrong)
 
 
 def _task(finding: TaskFinding) -> str:
@@ -131,41 +168,54 @@ def prediction_sentence(predictors: Sequence[PredictorResult]) -> str:
 
 
 def main_charts(findings: DemoFindings, frame: pd.DataFrame) -> list[Chart]:
-    """Accuracy beside the continuous metric of the same answers, on the task where the latter did best."""
-    continuous = [finding for finding in findings.findings if finding.metric != "acc"]
-    best = continuous[0] if continuous else findings.findings[0]
-    chance = next((f.chance for f in findings.findings if f.task == best.task and f.metric == "acc"), None)
-    return [
-        curve_chart(frame, best.task, "acc", findings, chance),
-        curve_chart(frame, best.task, best.metric, findings, best.chance),
+    """Accuracy beside the continuous metric of the same answers, on the task where the latter told most."""
+    best = next((one for one in findings.findings if one.metric != "acc"), findings.findings[0])
+    plain = next((one for one in findings.findings if (one.task, one.metric) == (best.task, "acc")), best)
+    return [curve_chart(frame, plain), curve_chart(frame, best)]
+
+
+def curve_chart(frame: pd.DataFrame, finding: TaskFinding) -> Chart:
+    """One task and metric over the run, a line per run of a recipe, and from where on it tells all recipes apart."""
+    rows = frame[(frame["task"] == finding.task) & (frame["metric"] == finding.metric)]
+    lines = [
+        _run_line(rows, run, color, dashed=bool(seed))
+        for (_, runs), color in zip(RECIPE_RUNS.items(), CATEGORIES, strict=False)
+        for seed, run in enumerate(runs)
     ]
-
-
-def curve_chart(frame: pd.DataFrame, task: str, metric: str, findings: DemoFindings, chance: float | None) -> Chart:
-    """One task and metric over tokens, one line per model."""
-    lines = []
-    for model, color in zip(findings.models, ramp(len(findings.models)), strict=True):
-        rows = frame[(frame["task"] == task) & (frame["metric"] == metric) & (frame["series"] == model)]
-        rows = rows.sort_values("step")
-        half = normal_quantile() * rows["stderr"].to_numpy()
-        value = rows["value"].to_numpy()
+    if finding.share_of_all is not None:
+        ends = [edge for line in lines for edge in (line.low or line.y, line.high or line.y)]
+        finite = [one for edge in ends for one in edge if math.isfinite(one)]
+        here = [finding.share_of_all] * 2
         lines.append(
-            Line(
-                label=model,
-                x=[float(tokens) for tokens in rows["tokens"]],
-                y=[float(one) for one in value],
-                low=[float(one) for one in value - half],
-                high=[float(one) for one in value + half],
-                color=color,
-            )
+            Line(say("told_from_here"), here, [min(finite), max(finite)], color=INK, points=False, dashed=True)
         )
     return Chart(
-        title=f"{task.removeprefix('e2lm_early_')}: {metric}",
-        x_label=say("training_tokens"),
-        y_label=_axis(metric),
+        title=f"{_task(finding)}: {finding.metric}",
+        x_label=say("share_of_run"),
+        y_label=_axis(finding.metric),
         lines=lines,
-        marks=[] if chance is None else [Mark(say("chance"), chance)],
-        log_x=True,
+        marks=[] if finding.chance is None else [Mark(say("chance"), finding.chance)],
+    )
+
+
+def _run_line(rows: pd.DataFrame, run: str, color: str, dashed: bool) -> Line:
+    own = rows[rows["series"] == run].sort_values("step")
+    value, share = own["value"].tolist(), (own["tokens"] / own["tokens"].max()).tolist()
+    half = (normal_quantile() * own["stderr"]).tolist()
+    return Line(
+        label=run,
+        x=share,
+        y=value,
+        low=[one - wide for one, wide in zip(value, half, strict=True)],
+        high=[one + wide for one, wide in zip(value, half, strict=True)],
+        color=color,
+        dashed=dashed,
+        hover=[
+            say("at_share", name=run, share=at, value=one, half=wide)
+            if math.isfinite(wide)
+            else say("at_share_alone", name=run, share=at, value=one)
+            for at, one, wide in zip(share, value, half, strict=True)
+        ],
     )
 
 
@@ -179,9 +229,9 @@ def _axis(metric: str) -> str:
 
 def prediction_chart(findings: DemoFindings, frame: pd.DataFrame) -> Chart:
     """Losses over tokens, with forecast and truth of the largest model at its end."""
-    base = curve_chart(frame, LOSS_TASK, LOSS_METRIC, findings, None)
-    end = max(max(line.x) for line in base.lines)
-    lines = list(base.lines)
+    rows = frame[(frame["task"] == LOSS_TASK) & (frame["metric"] == LOSS_METRIC)]
+    lines = [_loss_line(rows, run, color) for run, color in zip(LADDER, ramp(len(LADDER)), strict=True)]
+    end = max(max(line.x) for line in lines)
     for result, color in zip(findings.predictors, CATEGORIES[1:], strict=False):
         forecast = result.forecast
         if forecast is None or result.is_baseline:
@@ -194,11 +244,18 @@ def prediction_chart(findings: DemoFindings, frame: pd.DataFrame) -> Chart:
         break
     return Chart(
         title=say("loss_chart"),
-        x_label=base.x_label,
+        x_label=say("training_tokens"),
         y_label=say("loss_axis"),
         lines=lines,
         log_x=True,
     )
+
+
+def _loss_line(rows: pd.DataFrame, run: str, color: str) -> Line:
+    own = rows[(rows["series"] == run) & (rows["tokens"] > 0)].sort_values("step")
+    points = list(zip(own["tokens"].tolist(), own["value"].tolist(), strict=True))
+    hover = [say("at_tokens", name=run, tokens=at, value=one) for at, one in points]
+    return Line(run, [at for at, _ in points], [one for _, one in points], color=color, hover=hover)
 
 
 # -- tables -------------------------------------------------------------------------------------------------------
@@ -214,28 +271,32 @@ def table_columns(findings: Sequence[TaskFinding]) -> list[str]:
     return [name for name in ("e2lmc_sq", "signal_quality") if name in known]
 
 
-def _signal_table(findings: Sequence[TaskFinding]) -> Html:
-    columns = table_columns(findings)
-    head = ("task", "metric", "chance", "largest_last", "right_early", "right_last", "settled_at")
+def _signal_table(findings: DemoFindings) -> Html:
+    columns = table_columns(findings.findings)
+    pairs = [say("pair", better=one.better, worse=one.worse) for one in findings.findings[0].pairs]
+    head = [say("task"), say("metric"), *pairs, say("seeds_apart"), *columns]
     rows = [
         [
             _task(finding),
-            finding.metric,
-            "" if finding.chance is None else f"{finding.chance:.2f}",
-            f"{finding.last_value:.3f} ± {normal_quantile() * finding.last_stderr:.3f}",
-            _right_early(finding),
-            f"{finding.last_right:.0%}",
-            say("never") if finding.settled_tokens is None else short(finding.settled_tokens),
+            say.word("metric", finding.metric),
+            *map(_when, finding.pairs),
+            f"{finding.seeds_apart:.3f}",
             *(_defined(finding.scores.get(name)) for name in columns),
         ]
-        for finding in findings
+        for finding in findings.findings
     ]
-    return table(say("every_task"), [*map(say, head), *columns], rows, numbers=range(2, len(head) + len(columns)))
+    return table(say("every_task"), head, rows, numbers=range(2 + len(pairs), len(head)))
 
 
-def _right_early(finding: TaskFinding) -> str:
-    right = interval(finding.early_right, _early(finding), ".0%")
-    return strong(right, good=True) if finding.early_low > BLIND else right
+def when(pair: PairTold) -> str:
+    """From when on it is told, in words."""
+    if pair.share is None:
+        return say("never")
+    return say("from" if pair.is_right else "from_wrongly", share=pair.share)
+
+
+def _when(pair: PairTold) -> str:
+    return when(pair) if pair.share is None else strong(when(pair), good=bool(pair.is_right))
 
 
 def _defined(value: float | None) -> str:

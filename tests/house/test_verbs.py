@@ -257,7 +257,6 @@ def test_a_mistake_from_python_is_one_line_that_names_the_nearest(curves: Path) 
 #: Where a command runs others by their words, as a person at the terminal would: the demos show what was typed.
 SHOWS_COMMANDS = {
     "plugins/e2lm/command_line.py",
-    "plugins/e2lm_demo/steps.py",
     "leaderboard/e2lm_leaderboard/cli/demo.py",
 }
 

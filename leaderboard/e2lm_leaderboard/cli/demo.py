@@ -137,7 +137,12 @@ def train_series(source: Path, work: Path, series: Path) -> None:
 
 
 def _corpus(source: Path) -> list[Path]:
-    """The files that the models of ``source`` were trained on: their held-out part is what the tasks were made of."""
+    """The clean recipe of ``source``, which holds none of the text that the tasks were made of; of a demo that trained
+    no recipes, the files that its models were trained on: their held-out part is what the tasks were made of.
+    """
+    recipe = source / "recipes" / "clean.txt"
+    if recipe.is_file():
+        return [recipe]
     record = source / "runs" / "run.json"
     try:
         files = [Path(one) for one in json.loads(record.read_text(encoding="utf-8"))["config"]["corpus"]]

@@ -48,3 +48,9 @@ def test_the_corpus_is_found_from_another_folder_and_a_lost_one_is_told(tmp_path
         demo_series._corpus(tmp_path)
     (tmp_path / "corpus" / "a.txt").write_text("words", encoding="utf-8")
     assert demo_series._corpus(tmp_path) == [tmp_path / "corpus" / "a.txt"]
+
+
+def test_models_are_trained_on_the_clean_recipe_which_holds_nothing_that_the_tasks_ask_about(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "clean.txt").write_text("words", encoding="utf-8")
+    assert demo_series._corpus(tmp_path) == [tmp_path / "recipes" / "clean.txt"]
