@@ -27,7 +27,7 @@ FULL = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TextRecipe:
     """``shuffled`` is the share of the words of every paragraph that change places with each other."""
 
     name: str
@@ -35,7 +35,7 @@ class Recipe:
 
 
 #: The better one before the worse one: that is what is planted.
-RECIPES = (Recipe("clean", 0.0), Recipe("third", 1 / 3), Recipe("two-thirds", 2 / 3))
+RECIPES = (TextRecipe("clean", 0.0), TextRecipe("third", 1 / 3), TextRecipe("two-thirds", 2 / 3))
 CLEAN = RECIPES[0].name
 
 

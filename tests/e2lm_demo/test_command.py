@@ -27,7 +27,7 @@ def test_a_missing_corpus_is_one_line(tmp_path, capsys):
 
 
 #: The quick demo with eight steps of training, for which no order can be expected.
-HASTY = DemoSize(("50k", "140k", "360k"), 8_192, 4, 100, ("numpy",))
+HASTY = DemoSize(("50k", "140k", "360k"), 8_192, 4, 100, ("numpy", "scipy"))
 
 
 @pytest.mark.slow

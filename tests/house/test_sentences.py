@@ -40,7 +40,6 @@ OTHERS = {
     "the data cannot tell them apart": "a verdict that programs compare",
     "per measure and arm: the smallest true difference seen in at least 80 of 100 such experiments": "of --json",
     "FILE.html or FILE.png": "of --help",
-    "docstrings of installed packages": "of a dry run",
     "it follows single runs (predict curve) and has no fit": "of an error",
     "it declares no end_of_run": "of an error",
     "it does not declare that its intervals may be sent through a link (translates)": "of an error",
