@@ -131,8 +131,9 @@ def test_a_wheel_in_a_fresh_environment_adds_to_lm_eval_and_leaves_without_a_tra
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    # lm-eval and torch come from this environment; the .pth files in there, ours among them, are not read.
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    # lm-eval and torch come from this environment, which may borrow them too; the .pth files in there are not read.
+    packages = [sysconfig.get_path("purelib"), *(folder for folder in sys.path if folder.endswith("site-packages"))]
+    (site / "borrowed.pth").write_text("\n".join(dict.fromkeys(packages)) + "\n", encoding="utf-8")
     before = {path.name for path in site.iterdir()}
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
     assert finished([python, "-c", KNOWN]).stdout.split()[:2] == ["False", "True"]
