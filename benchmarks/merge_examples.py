@@ -6,7 +6,7 @@ The configs are read from a checkout of mergekit, and every model that they name
 depth, a few numbers wide. Stored in float32 both tools have to agree. Stored in float16, mergekit computes in the
 config's ``dtype``, where e2lm computes in float32; of the numbers that are then further apart than roundings can bring
 them each has to be one of several of equal magnitude at the edge of the density, of which each of the two keeps others,
-or one whose elected sign rounding decides, or one where e2lm is with mergekit in float64 and mergekit in ``dtype`` is
+or one whose elected sign rounding decides, or one where e2lm is with mergekit in float32 and mergekit in ``dtype`` is
 not. Ends with 1 where anything else differs.
 """
 
@@ -33,7 +33,7 @@ ROUNDINGS, LEAST = 4, 0.05
 
 @dataclass(frozen=True)
 class AsStored:
-    """Numbers of a merge in 16 bits: in all, further apart than rounding, of those tied, and nearer to float64 here."""
+    """Numbers of a merge in 16 bits: in all, further apart than rounding, of those tied, and as in float32 here."""
 
     numbers: int
     apart: int
@@ -72,8 +72,8 @@ def placed(value: Any, folders: dict[str, str]) -> Any:
 
 
 def as_stored(text: str) -> AsStored:
-    """Mergekit as it is beside e2lm and beside itself in float64, number by number."""
-    theirs, exact, ours = by_mergekit(text, halved=True), by_mergekit(text, wide=True), by_e2lm(text)
+    """Mergekit as it is beside e2lm and beside itself in float32, number by number."""
+    theirs, exact, ours = by_mergekit(text, halved=True), by_mergekit(text), by_e2lm(text)
     tied = equal_magnitudes(text)
     counts = torch.zeros(5, dtype=torch.int64)
     for name, one in ours.tensors.items():
@@ -144,7 +144,7 @@ def main() -> int:
             print(
                 f"{file.stem} ({data['merge_method']}): stored in float32 {outcome}; stored in float16 and computed by "
                 f"mergekit in {data['dtype']} {half.apart} of {half.numbers} numbers are further apart than roundings: "
-                f"{half.tied} of equal magnitudes, in {half.exact_here} e2lm is with mergekit in float64, "
+                f"{half.tied} of equal magnitudes, in {half.exact_here} e2lm is with mergekit in float32, "
                 f"{half.unexplained} otherwise",
                 flush=True,
             )
