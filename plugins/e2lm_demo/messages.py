@@ -1,8 +1,9 @@
-"""The sentences of the demo's report, in English; a translation is the third argument of its ``Catalogue``."""
+"""The sentences of the demo's report; Japanese stands in ``messages_ja``."""
 
 from __future__ import annotations
 
 from e2lm.messages import Catalogue
+from e2lm_demo.messages_ja import JAPANESE
 
 say = Catalogue(
     "e2lm_demo",
@@ -101,4 +102,5 @@ say = Catalogue(
         "how_made": "How it was made",
         "made": "One command: e2lm demo. Time: {steps:list} ({seconds:.0f} s in all). {packages:list}.",
     },
+    {"ja": JAPANESE},
 )
