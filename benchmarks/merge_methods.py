@@ -43,7 +43,8 @@ STEPS, BATCH, LENGTH, RATE = 60, 8, 128, 2e-3
 ITEM_BYTES, ITEMS = 120, 64
 
 #: Of differences that are added, and of sums that are scaled as a whole.
-WEIGHTS, LAMBDAS = (0.4, 0.7), (0.6, 1.0)
+WEIGHTS, LAMBDAS = (0.4, 0.7), {"iso_c": (0.6, 1.0), "tsv_m": (0.6, 1.0), "pcb": (0.6, 1.0), "wudi_closed": (0.6, 1.0),
+                                "cart": (1.2, 2.0)}  # fmt: skip
 BAR = "task_arithmetic"
 
 #: Methods whose scale is their models' ``weight``, with what else is set: sparse ones at the densities of their papers.
@@ -53,8 +54,7 @@ WEIGHED: Mapping[str, Mapping[str, Any]] = {
     "dare_linear": {"density": 0.5, "rescale_norm": "inverse"}, "dare_ties": {"density": 0.5},
     "della_linear": {"density": 0.5}, "della": {"density": 0.5, "normalize": False},
 }  # fmt: skip
-#: Methods whose scale is ``lambda``, and methods without one.
-BY_LAMBDA = ("iso_c", "tsv_m", "pcb", "wudi_closed", "cart")
+#: Methods without a scale.
 UNSCALED: Mapping[str, Mapping[str, Any]] = {
     "linear": {}, "multislerp": {}, "karcher": {}, "model_stock": {}, "sce": {}, "ram": {}, "ramplus_tl": {},
     "greedy_soup": {}, "hi_merging": {},
@@ -85,7 +85,7 @@ def cart(group: Any) -> torch.Tensor:
         rank = max(1, math.ceil(0.08 * min(group.base.shape)))
         parts = [torch.linalg.svd(one, full_matrices=False) for one in centred]
         centred = [(u[:, :rank] * s[:rank]) @ v[:rank] for u, s, v in parts]
-    return mean + 2 * group.parameters["lambda"] * sum(centred)
+    return mean + group.parameters["lambda"] * sum(centred)
 
 
 @hookimpl
@@ -208,8 +208,8 @@ def recipes(method: str, base: Path, tunes: Sequence[Path], tasks: Tasks) -> lis
             data["score"] = {"items": tasks.files}
         return [(None, recipe_from_data({**data, "parameters": dict(UNSCALED[method])}, method))]
     name, more, scales = "weight", WEIGHED.get(method, {}), WEIGHTS
-    if method in BY_LAMBDA:
-        name, scales = "lambda", LAMBDAS
+    if method in LAMBDAS:
+        name, scales = "lambda", LAMBDAS[method]
     return [(scale, recipe_from_data({**data, "parameters": {**more, name: scale}}, method)) for scale in scales]
 
 
@@ -248,7 +248,7 @@ def seed_row(base: Path, texts: Sequence[Path], seed: int, tasks: Tasks, out: Pa
     before, own = bits(base), np.array([bits(tune)[task] for task, tune in enumerate(tunes)])
     gain = float((before - own).mean())
     found: dict[str, Any] = {"seed": seed, "base": before.tolist(), "own": own.tolist(), "methods": {}}
-    for method in (*WEIGHED, *BY_LAMBDA, *UNSCALED):
+    for method in (*WEIGHED, *LAMBDAS, *UNSCALED):
         scale, after = kept(method, base, tunes, tasks)
         found["methods"][method] = {"scale": scale, "kept": float((before - after).mean()) / gain}
     file.write_text(json.dumps(found))
