@@ -345,7 +345,8 @@ def report(course: Course) -> tuple[dict[str, Any], dict[str, int]]:
     beside = {(one, step): s for one in LAYOUTS for step, s in beside_one_watch_s(course, one).items()}
     lasted = [key for key in other if beside.get(key, 0.0) >= course.arguments.within]
     units = [re.match(r"\d+", file.name)[0] + file.parent.name for file in (folder / "out/units").glob("*/*.json")]  # type: ignore[index]
-    items = [file.relative_to(folder / "out") for file in (folder / "out" / "units").glob("*/*.parquet")]
+    made = [file.relative_to(folder / "out") for file in (folder / "out" / "units").glob("*/*.parquet")]
+    items = [one for one in made if (folder / "offline" / one).is_file()]
     verdicts = folder / "out" / "verdicts.jsonl"
     seen, whole = looked_at(folder)
     neither = {labels[key] for key in other if key not in own and labels[key] not in missed}
@@ -370,6 +371,7 @@ def report(course: Course) -> tuple[dict[str, Any], dict[str, int]]:
         "seen, and in neither": len(neither & seen),
         "in both": sum(label in missed for key, label in labels.items() if key in own),
         "still waited for": len(record["unscored"]),
+        "scored before they were whole": len(made) - len(items),
         "scored twice": len(course.scored_twice) + len(units) - len(set(units)),
         "verdicts": len(verdicts.read_text(encoding="utf-8").splitlines()) if verdicts.is_file() else 0,
         "watches that ended by themselves": course.ended_early,
