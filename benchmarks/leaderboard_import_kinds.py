@@ -160,6 +160,11 @@ def _asked(task: Any) -> list[list[tuple[str, str]]]:
 def copied(kind: KindOfTask, folder: Path) -> None:
     """The file of the task, what it includes, and the modules beside, as they lie in lm-eval."""
     root = next(one for one in kind.file.parents if one.name == "tasks")
+    above = [one for one in kind.file.parents if root in one.parents]
+    for one in (file for folder_above in above for file in folder_above.glob("*.json")):  # what modules read
+        place = folder / one.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(one, place)
     pending, seen = [kind.file], set()
     while pending:
         file = pending.pop().resolve()

@@ -350,7 +350,7 @@ def row_of(shapes: Mapping[str, Shape], literals: Mapping[str, list[str]]) -> Ro
 
 def alternatives(shapes: Mapping[str, Shape]) -> Iterator[dict[str, Shape]]:
     """The shapes with one leaf changed, labels first: what they are is what names tell least of."""
-    for name, shape in sorted(shapes.items(), key=lambda one: one[1] not in (*OF_LABEL,)):
+    for name, shape in sorted(shapes.items(), key=lambda one: one[1] != "place"):
         for other in _others(shape, name):
             yield {**shapes, name: other}
 

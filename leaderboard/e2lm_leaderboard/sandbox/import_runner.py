@@ -16,6 +16,7 @@ from typing import Any
 
 TASKS = Path("/job/tasks")
 HUB = "hf://datasets/"
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow")
 FILE_LOADERS = ("json", "csv", "text", "parquet", "arrow")
 
 
@@ -24,6 +25,11 @@ def hub_place(named: Any) -> str | None:
     files = list(named.values()) if isinstance(named, dict) else [named]
     places = {"/".join(str(one).removeprefix(HUB).split("/")[:2]) for one in files if str(one).startswith(HUB)}
     return places.pop() if len(places) == 1 else None
+
+
+def holds_data(folder: Path) -> bool:
+    """Whether a folder is a data set: one of tasks may have the name of a data set of the Hub."""
+    return any(one.suffix in DATA_SUFFIXES for one in folder.rglob("*")) if folder.is_dir() else False
 
 
 class DataAskedFor:
@@ -43,7 +49,7 @@ class DataAskedFor:
             path, options = of_hub, {}
         elif path in FILE_LOADERS and "data_files" in options:
             return self._real(path, name, split=split, **{**options, "data_files": self._placed(options["data_files"])})
-        elif Path(str(path)).is_dir():
+        elif holds_data(Path(str(path))):
             return self._real(path, name, split=split, **options)
         key = json.dumps([path, name, options], sort_keys=True, default=str)
         if key not in self._known:

@@ -40,7 +40,7 @@ INCLUDED = re.compile(r"""[^\s,'"\[\]#]+""")
 #: Data files of a stand-in by what ``datasets`` calls their kind.
 KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 #: What a task may say of a data set of the Hub.
-OPTIONS = frozenset({"data_dir", "data_files", "revision"})
+OPTIONS = frozenset({"data_dir", "data_files", "revision", "column_names", "delimiter", "sep", "field"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from e2lm.errors import UserError
 from e2lm_leaderboard.bundle.check import check_path
 from e2lm_leaderboard.bundle.official_archive import patch_files
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
+from e2lm_leaderboard.sandbox.import_runner import holds_data
 from e2lm_leaderboard.sandbox.lm_eval_import import Needed, data_of, source_of
 from e2lm_leaderboard.season.evaluation import write_tasks
 from e2lm_leaderboard.season.season import SeasonRules
@@ -179,6 +180,19 @@ def test_a_folder_brings_what_its_tasks_include_from_above(tmp_path: Path) -> No
 def test_an_include_is_seen_however_its_line_is_written(line: str, tmp_path: Path) -> None:
     folder = written(tmp_path / "mine", {"base": "test_split: test\n", "deep/quiz.yaml": f"task: quiz\n{line}\n"})
     assert sorted(source_of(folder / "deep", "quiz").files) == ["base", "deep/quiz.yaml"]
+
+
+def test_a_folder_of_tasks_with_the_name_of_a_data_set_is_none(tmp_path: Path) -> None:
+    written(tmp_path / "lab" / "quiz", {"quiz.yaml": "task: quiz\n", "utils.py": ""})
+    assert not holds_data(tmp_path / "lab" / "quiz")
+    written(tmp_path / "lab" / "rows", {"test.jsonl": "{}\n"})
+    assert holds_data(tmp_path / "lab" / "rows")
+
+
+def test_names_of_columns_may_be_told_to_the_loader(tmp_path: Path) -> None:
+    written(tmp_path / "lab" / "quiz", {"test.jsonl": '{"question": "q"}\n'})
+    options = {"data_files": {"test": "a.csv"}, "column_names": ["question"]}
+    assert list(data_of(tmp_path)(Needed("lab/quiz", None, options))) == ["test"]
 
 
 def test_a_task_that_names_no_data_is_one_line(tmp_path: Path) -> None:
