@@ -29,7 +29,15 @@ NO_SETTINGS = ("task_alias", "tag", "group", "dataset_path", "dataset_name", "da
 NO_METADATA = ("config_source",)
 #: Packages of ours that count by :data:`SAMPLES_VERSION` and the version of scoring.
 OURS = ("e2lm", "e2lm_adapters")
-LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+#: Of this environment, of the user (``pip install --user``), and of environments that this one borrows from.
+LIBRARIES = tuple(
+    dict.fromkeys(
+        (
+            *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+            *(folder for folder in sys.path if folder.endswith(("/site-packages", "/dist-packages"))),
+        )
+    )
+)
 LM_EVAL_TASKS = "/lm_eval/tasks/"
 
 
