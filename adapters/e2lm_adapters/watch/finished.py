@@ -16,6 +16,7 @@ from pathlib import Path
 from e2lm.errors import UserError, one_line
 from e2lm.series import Series
 from e2lm_adapters.checkpoints.formats.transformers_folder import TRAINER_STATE
+from e2lm_adapters.checkpoints.identity import is_input
 from e2lm_adapters.checkpoints.piece import Given, RunListing, RunPiece
 from e2lm_adapters.checkpoints.run import run_listings, series_of
 from e2lm_adapters.checkpoints.series import hub_series, is_hub_reference
@@ -27,6 +28,8 @@ FileStamps = tuple[tuple[str, int, int], ...]
 #: What the Trainer of transformers leaves beside weights: where one is, its ``trainer_state.json`` comes last.
 TRAINER_LEFT = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state*.pth")
 ALL_GONE = "no checkpoint is there any more: all were deleted at once, or what was mounted there is away"
+#: What lacks files that another checkpoint has is waited for until nothing in it has changed for so long.
+YOUNG_S = 60.0
 #: Why a checkpoint is waited for that is whole as it seems.
 ONCE_MORE = "looked at once more: its files must hold still"
 
@@ -128,7 +131,7 @@ class WatchedRun:
         why = "" if piece.is_readable else piece.told
         if not why and piece.format == "hub":
             return False
-        why = why or _lacks_mark(piece, listing.pieces)
+        why = why or _lacks_mark(piece, listing.pieces) or _lacks_files(piece, listing.pieces, stamp)
         if not why and before.get(label) != stamp:
             why = ONCE_MORE
         if why:
@@ -173,6 +176,20 @@ def _lacks_mark(piece: RunPiece, pieces: Sequence[RunPiece]) -> str:
         return f"no {TRAINER_STATE} yet, which the Trainer writes last"
     other = next((one.name for one in pieces if one.place.is_dir() and _has_mark(one)), None)
     return "" if other is None else f"no {TRAINER_STATE} yet, which the Trainer writes last ({other} has it)"
+
+
+def _lacks_files(piece: RunPiece, pieces: Sequence[RunPiece], stamp: FileStamps) -> str:
+    """Why a folder that changed just now may still get files: another checkpoint has more of those that are read."""
+    changed_s = max((time_ns for _, _, time_ns in stamp), default=0) / 1e9
+    if not piece.place.is_dir() or time.time() - changed_s > YOUNG_S:
+        return ""
+    own = _read_files(piece)
+    others = (one for one in pieces if one.place.is_dir() and one.is_readable and _read_files(one) > own)
+    return next((f"fewer files than {one.name} has, and new" for one in others), "")
+
+
+def _read_files(piece: RunPiece) -> set[str]:
+    return {file.name for file in piece.place.iterdir() if is_input(file.name)}
 
 
 def _has_mark(piece: RunPiece) -> bool:

@@ -130,6 +130,22 @@ def test_an_unfinished_checkpoint_is_waited_for_and_scored_when_it_is_whole(
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_new_checkpoint_with_fewer_files_than_another_is_waited_for_while_it_is_new(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run
+) -> None:
+    appear(live, tiny_series, 0)
+    place = appear(live, tiny_series, 10)
+    (place / "tokenizer_config.json").unlink()
+    assert watch(live, "--once") == 0
+    assert steps(tmp_path / "watched") == [0]
+    assert "checkpoint-0 has" in record(tmp_path / "watched")["unscored"]["tiny-run/checkpoint-10"]["why"]
+    for file in place.iterdir():
+        os.utime(file, (time.time() - 120, time.time() - 120))
+    assert watch(live, "--once") == 0
+    assert steps(tmp_path / "watched") == [0, 10]
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_folder_of_the_trainer_is_finished_with_its_state(
     live: Path, tiny_series: Path, tmp_path: Path, watch: Run
 ) -> None:
