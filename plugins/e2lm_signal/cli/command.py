@@ -92,9 +92,9 @@ def _distil(parser: ArgumentParser) -> None:
         help="group-snr, item-snr, slope, discrimination, irt or easiest (highest late values); or, without --keep, "
         "rising (all whose line against checkpoints rises) or all",
     )  # fmt: skip
-    parser.add_argument("--tasks", nargs="+", default=(), metavar="PATTERN", help="only these tasks")
+    parser.add_argument("--tasks", action=Several, metavar="PATTERN", help="only these tasks")
     parser.add_argument(
-        "--where", nargs="+", default=(), metavar="FIELD=PATTERN",
+        "--where", action=Several, item=word, metavar="FIELD=PATTERN",
         help="only items whose document, as lm-eval logged it, says so: 'type=mcq*' 'details.level=L[123]'",
     )  # fmt: skip
     parser.add_argument(
