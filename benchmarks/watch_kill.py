@@ -7,8 +7,9 @@ whole checkpoint a hard link is kept aside, which is evaluated offline in the en
 
 Printed: how many checkpoints are in the table and how many are listed as missed; of those that a watch saw finished,
 and of those that were whole for ``--within`` seconds beside one watch (its start included), how many are in the table;
-and what must be 0: rows and items that differ from the offline evaluation, checkpoints that a watch saw and that are in
-neither, or that are in both, verdicts, and what was scored twice. Exit code 1 where one is not.
+and what must be 0: rows and items that differ from the offline evaluation, checkpoints that lasted so and are not in the
+table, that a watch saw and that are in neither, or that are in both, verdicts, and what was scored twice. Exit code 1
+where one is not.
 
 Most watches are forked from a process that has torch in memory, which takes ten seconds of a CPU otherwise; every 20th
 is the command itself.
@@ -357,6 +358,7 @@ def report(course: Course) -> tuple[dict[str, Any], dict[str, int]]:
         "kills of trainers": course.trainers_killed,
         "in the table": len(own),
         "missed": len(missed),
+        "in neither, seen or not": len(neither),
         "seen by a watch": len(seen),
         "seen finished": len(whole),
         "seen finished, in the table": sum(labels[key] in whole for key in own if key in labels),
@@ -368,6 +370,7 @@ def report(course: Course) -> tuple[dict[str, Any], dict[str, int]]:
         "rows differ": sum(own[key] != other[key] for key in own if key in other),
         "items differ": sum((folder / "out" / x).read_bytes() != (folder / "offline" / x).read_bytes() for x in items),
         "in the table only": sum(key not in other for key in own),
+        f"whole {course.arguments.within:g} s, not in the table": sum(key not in own for key in lasted),
         "seen, and in neither": len(neither & seen),
         "in both": sum(label in missed for key, label in labels.items() if key in own),
         "still waited for": len(record["unscored"]),
