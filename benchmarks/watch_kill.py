@@ -7,9 +7,9 @@ whole checkpoint a hard link is kept aside, which is evaluated offline in the en
 
 Printed: how many checkpoints are in the table and how many are listed as missed; of those that a watch saw finished,
 and of those that were whole for ``--within`` seconds beside one watch (its start included), how many are in the table;
-and what must be 0: rows and items that differ from the offline evaluation, checkpoints that lasted so and are not in the
-table, that a watch saw and that are in neither, or that are in both, verdicts, and what was scored twice. Exit code 1
-where one is not.
+and what must be 0: rows and items that differ from the offline evaluation, checkpoints that lasted so and are not in
+the table, that a watch saw and that are in neither, or that are in both, verdicts, and what was scored twice. Exit code
+1 where one is not.
 
 Most watches are forked from a process that has torch in memory, which takes ten seconds of a CPU otherwise; every 20th
 is the command itself.
