@@ -118,7 +118,7 @@ def read_weight_index(folder: Path) -> WeightIndex:
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     # In this order, as in from_pretrained: a folder may hold a later save beside the shards of an earlier one.
-    if (folder / SINGLE_FILE).is_file():
+    if (folder / SINGLE_FILE).is_file() and not _is_a_shard(folder / SINGLE_FILE):
         return (folder / SINGLE_FILE,)
     if (folder / SHARD_INDEX).is_file():
         return _sharded_files(folder)
@@ -133,6 +133,12 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
                 "e2lm merge --allow-pickle read them"
             )
     raise UserError(f"{folder}: no weights; expected {SINGLE_FILE} or {SHARD_INDEX}; {OTHER_LAYOUTS}")
+
+
+def _is_a_shard(single: Path) -> bool:
+    """Whether the index beside it names it as one file of several, all of which must be there."""
+    index = single.with_name(SHARD_INDEX)
+    return index.is_file() and single.name.encode() in index.read_bytes()
 
 
 def _numbered_files(folder: Path, shards: list[Path]) -> tuple[Path, ...]:

@@ -90,7 +90,7 @@ def out_of_order(paragraph: str, share: float, rng: random.Random) -> str:
     """``paragraph`` with that share of its words, drawn by ``rng``, in an order drawn by ``rng``.
 
     >>> out_of_order("one two three four five six", 0.5, random.Random(0))
-    'one two four three five six'
+    'four two three six five one'
     """
     between = " " if paragraph.count(" ") * LETTERS_PER_BLANK >= len(paragraph) else ""
     words = paragraph.split(" ") if between else list(paragraph)

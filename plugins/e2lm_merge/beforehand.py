@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError
-from e2lm.interval import CONFIDENCE
+from e2lm.interval import student_quantile
 from e2lm.merge_strategy import MergeStrategy, TrajectoryMerge, parse_merge_spec
 from e2lm.plugin_manager import plugin_manager
 from e2lm.scaling_predictor import Forecast, LossTable, ScalingPredictor
@@ -114,13 +114,11 @@ def foretold(run: AveragedRun, spec: str, tokens: float) -> Forecast:
             f"{run.name}: {spec} was scored at {len(before)} earlier checkpoints, and {FEWEST_AVERAGES} are needed to "
             "say beforehand what it will bring; score it now instead: e2lm eval RUN --merge"
         )
-    from scipy import stats
-
     spreads = np.array([one.spread for one in before])
     last = run.losses[min(run.losses, key=lambda at: abs(at - tokens))]
     value = last + run.lag(spec, tokens) - float(spreads.mean())
     error = float(spreads.std(ddof=1)) * np.sqrt(1 + 1 / len(spreads))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(spreads) - 1) * error)
+    half = float(student_quantile(len(spreads) - 1)) * error
     method = f"{spec}: its spread as at {len(spreads)} earlier checkpoints (Student's t), its lag as measured"
     return Forecast(value, value - half, value + half, method=method)
 

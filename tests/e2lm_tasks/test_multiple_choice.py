@@ -121,7 +121,8 @@ def test_metrics_that_cannot_be_computed_are_left_out(tmp_path: Path, monkeypatc
 def test_a_metric_that_raises_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_metrics(monkeypatch, [ItemMetric("broken", "Raises.", broken), *METRICS])
     with pytest.warns(
-        UserWarning, match="task 'probe': item metric 'broken' failed \\(ZeroDivisionError: no such thing\\); it is NaN"
+        UserWarning,
+        match="task 'probe': item metric 'broken' failed \\(it raised ZeroDivisionError: no such thing\\); it is NaN",
     ) as caught:
         probe = evaluated(task_folder(tmp_path, ROWS))["results"]["probe"]
     assert len([one for one in caught if "'broken'" in str(one.message)]) == 1

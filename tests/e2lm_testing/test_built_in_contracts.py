@@ -45,7 +45,16 @@ OURS = distribution("e2lm").name
 
 #: One forecast of these takes half a minute on a busy core; tests/e2lm_scaling looks at their numbers.
 COSTLY_FITS = ("Test_predictor_skaling", "Test_predictor_average")
+#: It forecasts averages of runs in the table, and says so of any other table: tests/e2lm_merge/test_beforehand.py.
+OF_AVERAGES = "Test_predictor_merge"
+CHECK_OF_DRAWS = "test_its_draws_are_the_same_twice_and_as_many_for_every_model"
 CHECK_OF_FITS = "test_it_forecasts_with_an_interval_or_a_reason_twice_the_same_and_changes_nothing"
+
+
+def _not_asked(title: str) -> tuple[str, ...]:
+    if title == OF_AVERAGES:
+        return (CHECK_OF_FITS, CHECK_OF_DRAWS)
+    return (CHECK_OF_FITS,) if title in COSTLY_FITS else ()
 
 
 def contract_classes() -> dict[str, type[Any]]:
@@ -55,7 +64,7 @@ def contract_classes() -> dict[str, type[Any]]:
         for name, claims in plugin_manager().registered(hook, kind).items():
             if claims[0].plugin.distribution == OURS:
                 title = f"Test_{attribute}_{name}"
-                left_out = {CHECK_OF_FITS: None} if title in COSTLY_FITS else {}
+                left_out = dict.fromkeys(_not_asked(title))
                 more = {"sample": SAMPLES[name], "given": GIVEN.get(name, {})} if kind is CheckpointFormat else {}
                 classes[title] = type(title, (contract,), {attribute: claims[0].item, **left_out, **more})
     return classes

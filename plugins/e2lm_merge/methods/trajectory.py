@@ -65,8 +65,8 @@ def shares_of_training(places_K: Sequence[int]) -> list[tuple[float, float]]:
 
     The first and the last reach as far outward as inward, so that evenly spaced ones have 1/K each.
 
-    >>> shares_of_training([10, 20, 40])
-    [(0.0, 0.25), (0.25, 0.625), (0.625, 1.0)]
+    >>> shares_of_training([10, 20, 60])  # 5 to 15, to 40, to 80
+    [(0.0, 0.13333333333333333), (0.13333333333333333, 0.4666666666666667), (0.4666666666666667, 1.0)]
     """
     if len(places_K) < 2:
         return [(0.0, 1.0)]
@@ -84,8 +84,8 @@ def _counts(count: int, parameters: Mapping[str, Value], places_K: Sequence[int]
 def uniform_weights(count: int, parameters: Mapping[str, Value], places_K: Sequence[int] = ()) -> list[float]:
     """1/K each: LAWA, and PMA's SMA; along training, the part of it that each stands for.
 
-    >>> uniform_weights(3, {"over": "steps"}, [10, 20, 40])
-    [0.25, 0.375, 0.375]
+    >>> [round(weight, 3) for weight in uniform_weights(3, {"over": "steps"}, [10, 20, 60])]
+    [0.133, 0.333, 0.533]
     """
     if _counts(count, parameters, places_K):
         return [1 / count] * count
