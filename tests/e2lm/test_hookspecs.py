@@ -10,14 +10,14 @@ from collections.abc import Callable
 import pytest
 
 from e2lm import hookspecs
-from e2lm._core.plugins_command import REGISTER_HOOKS
+from e2lm._core.plugins_command import registered_kinds
 
 HOOKS = {name: value for name, value in vars(hookspecs).items() if name.startswith("e2lm_")}
 
 
 def test_there_are_register_and_notify_hooks() -> None:
     assert len(HOOKS) == 16
-    assert {name for name in HOOKS if name.startswith("e2lm_register_")} == set(REGISTER_HOOKS)
+    assert {name for name in HOOKS if name.startswith("e2lm_register_")} == set(registered_kinds())
 
 
 @pytest.mark.parametrize("name", HOOKS)
@@ -35,12 +35,12 @@ def test_every_hook_is_marked_and_typed(name: str) -> None:
     signature = inspect.signature(HOOKS[name])
     assert signature.return_annotation != inspect.Signature.empty
     assert all(parameter.annotation != inspect.Parameter.empty for parameter in signature.parameters.values())
-    if name in REGISTER_HOOKS:
+    if name in registered_kinds():
         assert not signature.parameters
-        assert signature.return_annotation == f"Iterable[{REGISTER_HOOKS[name].__name__}]"
+        assert signature.return_annotation == f"Iterable[{registered_kinds()[name].__name__}]"
 
 
-@pytest.mark.parametrize("name", REGISTER_HOOKS)
+@pytest.mark.parametrize("name", registered_kinds())
 def test_the_example_of_a_register_hook_gives_what_the_hook_expects(name: str) -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(HOOKS[name], name, globs={})
     assert example.examples
@@ -48,4 +48,4 @@ def test_the_example_of_a_register_hook_gives_what_the_hook_expects(name: str) -
     implementation: Callable[[], object] = example.globs[name]
     items = list(implementation())  # type: ignore[call-overload]
     assert items
-    assert all(isinstance(item, REGISTER_HOOKS[name]) for item in items)
+    assert all(isinstance(item, registered_kinds()[name]) for item in items)

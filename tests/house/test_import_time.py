@@ -65,6 +65,13 @@ def test_the_help_of_e2lm_loads_no_torch() -> None:
     assert loaded_by(code, ("torch", "transformers", "lm_eval", "matplotlib", "datasets")) == []
 
 
+@pytest.mark.parametrize("line", [["--help"], ["--version"], ["merge", "strategies", "--json"]])
+def test_a_command_that_needs_no_table_loads_no_pandas(line: list[str]) -> None:
+    """It takes half a second of a CPU, and every command begins as these do."""
+    code = f"from e2lm.command_line import main\nassert main({line!r}) == 0"
+    assert loaded_by(code, ("pandas", "pyarrow", "scipy", "lm_eval", "matplotlib")) == []
+
+
 @pytest.mark.parametrize("plugin", sorted(POINTS["e2lm"]))
 def test_a_plugin_module_loads_nothing_heavy(plugin: str) -> None:
     assert loaded_by(f"import {POINTS['e2lm'][plugin]}", HEAVY) == []

@@ -15,10 +15,11 @@ from e2lm.answer import Answer
 from e2lm.argument import AMOUNT
 from e2lm.command import Command
 from e2lm.errors import UserError
-from e2lm.results import read_scores
 from e2lm_adapters.eval.command import configure_scoring, request_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from e2lm_adapters.watch.desk import VerdictDesk
     from e2lm_adapters.watch.watcher import Watcher
 
@@ -82,10 +83,16 @@ def _run(arguments: Namespace) -> int | Answer:
         told,
         lambda: "" if arguments.quiet else words,
         rows="verdicts",
-        table=lambda: read_scores(arguments.out).scores.frame,
+        table=lambda: _table(arguments.out),
         code=code,
         indent=None,
     )
+
+
+def _table(out: Path) -> pd.DataFrame:
+    from e2lm.results import read_scores
+
+    return read_scores(out).scores.frame
 
 
 def _verdicts(arguments: Namespace) -> VerdictDesk:

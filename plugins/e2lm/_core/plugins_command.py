@@ -28,9 +28,9 @@ from e2lm.errors import E2LMError, UserError
 from e2lm.evaluation_model import EvaluationModel
 from e2lm.item_metric import ItemMetric
 from e2lm.judge import Judge
+from e2lm.kind import imported
 from e2lm.merge_strategy import MergeStrategy
 from e2lm.plugin_manager import PluginManager, plugin_manager
-from e2lm.results.result_format import ResultFormat
 from e2lm.scaling_predictor import ScalingPredictor
 from e2lm.signal_score import SignalScore
 from e2lm.task_suite import TaskSuite
@@ -147,7 +147,7 @@ def check_name(kind: str, name: str, manager: PluginManager) -> None:
 
     hook = KINDS[kind].hook
     called = name if kind != "verb" else _checked_verb(module)
-    for claim in manager.registered(hook, REGISTER_HOOKS[hook]).get(called, []):
+    for claim in manager.registered(hook, registered_kinds()[hook]).get(called, []):
         if claim.plugin.distribution != name:
             raise UserError(f"NAME {name!r}: the plugin {claim.plugin.label} has a {kind} of that name; choose another")
 
@@ -186,6 +186,8 @@ def check_free(folder: Path) -> None:
         raise UserError(f"--out: {folder} is not empty, and nothing is overwritten; give a new folder")
 
 
+#: Imported when they are asked for: the readers of results take half a second to load, and every command starts here.
+LATE_HOOKS = {"e2lm_register_result_formats": "e2lm.results.result_format:ResultFormat"}
 REGISTER_HOOKS: dict[str, type[Any]] = {
     "e2lm_register_tasks": TaskSuite,
     "e2lm_register_models": EvaluationModel,
@@ -196,10 +198,14 @@ REGISTER_HOOKS: dict[str, type[Any]] = {
     "e2lm_register_signal_scores": SignalScore,
     "e2lm_register_judges": Judge,
     "e2lm_register_checkpoint_formats": CheckpointFormat,
-    "e2lm_register_result_formats": ResultFormat,
     "e2lm_register_commands": Command,
     "e2lm_register_verbs": Verb,
 }
+
+
+def registered_kinds() -> dict[str, type[Any]]:
+    """What each register hook registers."""
+    return REGISTER_HOOKS | {hook: imported(target, "hook") for hook, target in LATE_HOOKS.items()}
 
 
 def plugin_report(manager: PluginManager) -> dict[str, Any]:
@@ -207,7 +213,7 @@ def plugin_report(manager: PluginManager) -> dict[str, Any]:
     conflicts = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # failures are in the report itself
-        for hook, kind in REGISTER_HOOKS.items():
+        for hook, kind in registered_kinds().items():
             for name, claims in manager.registered(hook, kind).items():
                 if len(claims) > 1:
                     owners = [claim.plugin.distribution for claim in claims]

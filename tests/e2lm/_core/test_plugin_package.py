@@ -46,9 +46,9 @@ WITHOUT_TEMPLATE = {"e2lm_register_models"}
 
 
 def test_every_register_hook_but_that_of_models_has_a_kind() -> None:
-    from e2lm._core.plugins_command import REGISTER_HOOKS
+    from e2lm._core.plugins_command import registered_kinds
 
-    assert {kind.hook for kind in KINDS.values()} == set(REGISTER_HOOKS) - WITHOUT_TEMPLATE
+    assert {kind.hook for kind in KINDS.values()} == set(registered_kinds()) - WITHOUT_TEMPLATE
 
 
 @pytest.mark.slow
