@@ -17,7 +17,8 @@ import numpy as np
 from lm_eval.api.registry import get_aggregation
 
 from e2lm import UserError
-from e2lm_tasks.building.prose import WORD, WordFrequency
+from e2lm.words import WORD
+from e2lm_tasks.building.prose import WordFrequency
 from e2lm_tasks.minimal_pair_files import MinimalPair, read_pairs
 from e2lm_tasks.multiple_choice import MultipleChoice
 from e2lm_tasks.trivial_baselines import tied_accuracy

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from e2lm.words import WORD
 from e2lm_tasks.building.item import CHOICES, MAX_ITEM_BYTES, Item, occurs_in
-from e2lm_tasks.building.prose import WORD, Prose, WordFrequency
+from e2lm_tasks.building.prose import Prose, WordFrequency
 
 #: A word seen less often could not have been learnt from text of this kind.
 MIN_COUNT = 3

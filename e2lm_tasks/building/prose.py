@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from e2lm import UserError
-from e2lm.words import ScriptCount, is_unspaced, segments, words
+from e2lm.words import WORD, ScriptCount, is_unspaced, segments, words
 
 #: Sentences outside these bounds are headings, fragments or run-on lists more often than prose.
 MIN_SENTENCE_CHARS = 30
@@ -285,9 +285,6 @@ def _read(file: Path) -> CorpusText:
     if not text.strip():
         raise UserError(f"--corpus: {file} is empty")
     return CorpusText(file.name, text, len(raw), sha256(raw).hexdigest())
-
-
-WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
 @dataclass(frozen=True, slots=True)

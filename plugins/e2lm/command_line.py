@@ -209,7 +209,7 @@ def _taken(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
     position = 0
     while position < len(arguments):
         option, equals, value = arguments[position].partition("=")
-        if option == "--":
+        if arguments[position] == "--":
             return found, rest + arguments[position:]
         if option not in EVERYWHERE:
             rest.append(arguments[position])

@@ -93,18 +93,24 @@ def _entry_places(file: Path) -> dict[int, int]:
     return found
 
 
-def _without_numbers(file: Path) -> dict[str, torch.Tensor]:
+def unpickled(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors in ``file`` by name; a :class:`UserError` for what ``weights_only`` refuses or is no weights."""
     import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
 
     try:
-        with FakeTensorMode():
-            loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
+        loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and pickle raise many kinds
         raise UserError(f"{file}: refused, damaged or more than tensors ({one_line(error):.160})") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise UserError(f"{file}: not the weights of a model (expected tensors by name)")
     return {str(name): value for name, value in loaded.items()}
+
+
+def _without_numbers(file: Path) -> dict[str, torch.Tensor]:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        return unpickled(file)
 
 
 def _stored(file: Path, name: str, tensor: torch.Tensor, places: dict[int, int]) -> StoredTensor:

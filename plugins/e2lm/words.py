@@ -26,7 +26,8 @@ _UNSPACED = re.compile(
 )
 _KANA = re.compile("[\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f]+")
 _LATIN = re.compile("[A-Za-z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+#: A word: letters, and apostrophes between them.
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 #: Marks that end a sentence before a blank, marks that end one wherever they stand, and paragraphs.
 _SENTENCE_END = re.compile(
@@ -66,7 +67,7 @@ def is_unspaced(text: str) -> bool:
     >>> is_unspaced("猫がいる。"), is_unspaced("The cat 猫 sat.")
     (True, False)
     """
-    letters = sum(map(len, _WORD.findall(text)))
+    letters = sum(map(len, WORD.findall(text)))
     return 2 * sum(map(len, _UNSPACED.findall(text))) > letters
 
 
@@ -99,7 +100,7 @@ def words(text: str) -> list[str]:
     >>> words("Don't stop, 2nd Alice!")
     ["don't", 'stop', 'nd', 'alice']
     """
-    found = _WORD.findall(text.lower())
+    found = WORD.findall(text.lower())
     if text.isascii() or _UNSPACED.search(text) is None:
         return found
     return [part for one in found for part in _segmented(one)]
@@ -126,7 +127,7 @@ def sentence_count(text: str) -> int:
     >>> sentence_count("One. Two! And"), sentence_count("猫がいる。犬もいる！")
     (3, 2)
     """
-    return max(1, sum(1 for part in _SENTENCE_END.split(text) if _WORD.search(part)))
+    return max(1, sum(1 for part in _SENTENCE_END.split(text) if WORD.search(part)))
 
 
 class ScriptCount:
@@ -140,7 +141,7 @@ class ScriptCount:
 
     def add(self, text: str) -> None:
         """Count ``text`` too."""
-        letters = sum(map(len, _WORD.findall(text)))
+        letters = sum(map(len, WORD.findall(text)))
         self._characters += letters
         if text.isascii():
             self._latin += letters

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from e2lm.atomic_file import whole_file
-from e2lm.errors import UserError, one_line
-from e2lm.pickled_weights import pickled_files
+from e2lm.pickled_weights import pickled_files, unpickled
 from e2lm.weights import SINGLE_FILE
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def write_as_safetensors(folder: Path, place: Path) -> None:
 
     weights: dict[str, torch.Tensor] = {}
     for file in pickled_files(folder):
-        weights.update(_unpickled(file))
+        weights.update(unpickled(file))
     place.mkdir(parents=True, exist_ok=True)
     for pattern in COMPANIONS:
         for companion in sorted(folder.glob(pattern)):
@@ -38,15 +37,3 @@ def write_as_safetensors(folder: Path, place: Path) -> None:
     whole = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
     with whole_file(place / SINGLE_FILE) as partial:
         save_file(whole, partial, metadata={"format": "pt"})
-
-
-def _unpickled(file: Path) -> dict[str, torch.Tensor]:
-    import torch
-
-    try:
-        loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and pickle raise many kinds
-        raise UserError(f"{file}: refused, damaged or more than tensors ({one_line(error):.160})") from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise UserError(f"{file}: not the weights of a model (expected tensors by name)")
-    return {str(name): value for name, value in loaded.items()}

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from e2lm import UserError
+from e2lm.words import WORD
 from e2lm_tasks.building.families import EARLY
 from e2lm_tasks.building.item import MAX_ITEM_BYTES
-from e2lm_tasks.building.prose import WORD, CorpusText, WordFrequency, prose_of
+from e2lm_tasks.building.prose import CorpusText, WordFrequency, prose_of
 from e2lm_tasks.building.text_suite import Suite, build_suite
 
 Rows = dict[str, list[dict[str, Any]]]
