@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2lm.answer import Answer, finite
 from e2lm.argument import Whole, folder_to_write
 from e2lm.command import Command
 from e2lm.errors import UserError
@@ -29,7 +29,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
 
 
-def _run(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> Answer:
     from e2lm_demo.steps import QUICK, WHOLE, DemoFolders
 
     size = QUICK if arguments.quick else WHOLE
@@ -41,12 +41,8 @@ def _run(arguments: Namespace) -> int:
         return _dry_run(arguments, size)
     findings = _whole_way(folders, size, arguments)
     report = folders.root / REPORT
-    if arguments.json:
-        print(json.dumps({**_as_json(findings), "report": str(report)}, indent=1))
-    else:
-        _print_table(findings)
-        print(f"\nreport: {report}")
-    return 0
+    data = {**finite(_as_json(findings)), "report": str(report)}
+    return Answer(data, lambda: f"{_table(findings)}\n\nreport: {report}", rows="findings")
 
 
 def _whole_way(folders: Any, size: Any, arguments: Namespace) -> DemoFindings:
@@ -78,7 +74,7 @@ def _whole_way(folders: Any, size: Any, arguments: Namespace) -> DemoFindings:
     return findings
 
 
-def _dry_run(arguments: Namespace, size: Any) -> int:
+def _dry_run(arguments: Namespace, size: Any) -> Answer:
     plan = {
         "out": str(arguments.out),
         "sizes": list(size.sizes),
@@ -88,24 +84,22 @@ def _dry_run(arguments: Namespace, size: Any) -> int:
         "items": size.items,
         "corpus": [str(file) for file in arguments.corpus] or "docstrings of installed packages",
     }
-    print(json.dumps(plan) if arguments.json else "\n".join(f"{key}: {value}" for key, value in plan.items()))
-    return 0
+    return Answer(plan, lambda: "\n".join(f"{key}: {value}" for key, value in plan.items()), indent=None)
 
 
-def _print_table(findings: DemoFindings) -> None:
+def _table(findings: DemoFindings) -> str:
     from e2lm_demo.report import answer, planted, prediction_sentence, table_columns, when
 
     columns = table_columns(findings.findings)
-    print(f"\n{planted(findings)}\n\n{answer(findings)}\n")
     pairs = [f"{pair.better} or {pair.worse}" for pair in findings.findings[0].pairs]
     header = f"{'task':<13} {'metric':<31}" + "".join(f" {pair:>20}" for pair in pairs)
-    print(header + "".join(f" {name:>14}" for name in columns))
+    lines = [f"\n{planted(findings)}\n\n{answer(findings)}\n", header + "".join(f" {name:>14}" for name in columns)]
     for finding in findings.findings:
         values = [finding.scores.get(name) for name in columns]
         told = "".join(f" {when(pair):>20}" for pair in finding.pairs)
         tail = "".join(f" {'undefined' if value is None else f'{value:.3f}':>14}" for value in values)
-        print(f"{finding.task.removeprefix('e2lm_early_'):<13} {finding.metric:<31}{told}{tail}")
-    print(f"\n{prediction_sentence(findings.predictors)}")
+        lines.append(f"{finding.task.removeprefix('e2lm_early_'):<13} {finding.metric:<31}{told}{tail}")
+    return "\n".join([*lines, f"\n{prediction_sentence(findings.predictors)}"])
 
 
 def _as_json(findings: DemoFindings) -> dict[str, Any]:

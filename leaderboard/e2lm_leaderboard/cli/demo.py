@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import e2lm
 from e2lm.argument import folder_to_write
 from e2lm.atomic_file import write_text
-from e2lm.command_line import run_command
 from e2lm.errors import UserError
 from e2lm.series import Series
 
@@ -79,7 +78,7 @@ def _make_corpus(folder: Path) -> None:
         return
     print("collecting text and making a benchmark from it (e2lm demo --quick) ...", flush=True)
     with redirect_stdout(io.StringIO()):
-        run_command(["demo", "--quick", "--out", str(folder)])
+        e2lm.demo(folder, quick=True)
 
 
 def _season(out: Path, season: Season, url: str, submissions: Sequence[DemoSubmission]) -> int:
