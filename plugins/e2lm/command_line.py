@@ -98,12 +98,10 @@ def _guarded(arguments: list[str]) -> int:
         code = run_command(arguments)
         sys.stdout.flush()  # so that a reader that has gone away is noticed here
         return code
-    except UserError as error:
+    except E2LMError as error:
+        if isinstance(error, PluginFailureError):
+            traceback.print_exception(error.__cause__)
         return _told(error)
-    except PluginFailureError as failure:
-        traceback.print_exception(failure.__cause__)
-        print(f"e2lm: error: {failure}", file=sys.stderr)
-        return EXIT_CHECK_FAILED
     except BrokenPipeError:
         _drop_output()
         return EXIT_OK
@@ -128,8 +126,10 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _told(error: UserError) -> int:
+def _told(error: E2LMError) -> int:
     print(f"e2lm: error: {one_line(error)}", file=sys.stderr)
+    if not isinstance(error, UserError):
+        return EXIT_CHECK_FAILED
     return EXIT_MACHINE_ERROR if isinstance(error, MachineError) else EXIT_USER_ERROR
 
 

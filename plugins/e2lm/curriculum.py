@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -204,3 +204,54 @@ class Curriculum:
 
     def __post_init__(self) -> None:
         checked_name(self.name, "curriculum")
+
+    def planned(self, scores_X: Reals, budget: TrainingBudget, rng: np.random.Generator) -> Plan:
+        """What ``plan`` gives, looked at; it cannot write into ``scores_X``.
+
+        An :class:`E2LMError` for what is no plan of this budget over as many examples as there are scores.
+
+        >>> late = Curriculum("late", "Too few steps.", lambda scores_X, budget, rng: Plan(np.zeros((1, 2), np.int64)))
+        >>> late.planned(np.zeros(5), TrainingBudget(3, 2, 8), np.random.default_rng(0))
+        Traceback (most recent call last):
+        ...
+        e2lm.errors.E2LMError: curriculum 'late' planned examples of shape (1, 2), expected (3, 2); tell its authors
+        """
+        found = self.plan(_read_only(scores_X), budget, rng)
+        if not isinstance(found, Plan):
+            raise E2LMError(f"curriculum {self.name!r} gave {found!r:.60}, expected a Plan; tell its authors")
+        self._check_draws(found.indices_SB, (budget.steps, budget.batch_size), len(scores_X))
+        return found
+
+    def planned_segment(self, segment: Segment) -> tuple[Indices, dict[str, Any]]:
+        """The same of ``next_segment``."""
+        assert self.next_segment is not None
+        found = self.next_segment(replace(segment, scores_X=_read_only(segment.scores_X)))
+        match found:
+            case (indices_SB, dict() as state):
+                shape = (segment.end_step - segment.start_step, segment.budget.batch_size)
+                self._check_draws(indices_SB, shape, len(segment.scores_X))
+                return indices_SB, state
+        raise E2LMError(
+            f"curriculum {self.name!r} gave {found!r:.60}, expected examples and the state for the next segment; "
+            "tell its authors"
+        )
+
+    def _check_draws(self, indices_SB: Any, shape: tuple[int, int], examples: int) -> None:
+        if not isinstance(indices_SB, np.ndarray) or not np.issubdtype(indices_SB.dtype, np.integer):
+            raise E2LMError(f"curriculum {self.name!r}: its examples are no array of whole numbers; tell its authors")
+        if indices_SB.shape != shape:
+            raise E2LMError(
+                f"curriculum {self.name!r} planned examples of shape {indices_SB.shape}, expected {shape}; "
+                "tell its authors"
+            )
+        for part_N in _parts(indices_SB):
+            if part_N.min() < 0 or part_N.max() >= examples:
+                raise E2LMError(
+                    f"curriculum {self.name!r} planned an example outside 0..{examples - 1}; tell its authors"
+                )
+
+
+def _read_only(scores_X: Reals) -> Reals:
+    view_X = scores_X.view()
+    view_X.flags.writeable = False
+    return view_X

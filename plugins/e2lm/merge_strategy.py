@@ -368,7 +368,11 @@ class SwitchedMerge(MergeStrategy):
 
     def settled(self, parameters: Mapping[str, Value]) -> FunctionMerge | WeightedSum:
         """What ``choose`` gives."""
-        return self.choose(parameters).settled(parameters)
+        found = self.choose(parameters)
+        if not isinstance(found, MergeStrategy):
+            told = f"merge strategy {self.name!r} chose {found!r:.60}"
+            raise E2LMError(f"{told}, expected a MergeStrategy; tell its authors")
+        return found.settled(parameters)
 
 
 #: What the merged trajectory of a run is made of: a step, and the averaged weights there by tensor name.

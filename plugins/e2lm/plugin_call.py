@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import cache
 from importlib.metadata import distribution
 from typing import Any, TypeVar
@@ -37,6 +37,17 @@ def asked(function: Callable[..., T], *given: Any) -> T:
         raise PluginFaultError(str(error)) from error
     except BaseException as error:
         raise PluginFaultError(f"it raised {type(error).__name__}: {one_line(error)}") from error
+
+
+@contextmanager
+def printing_aside(as_json: bool) -> Iterator[None]:
+    """What a plugin prints meanwhile goes to standard error where standard output is to hold JSON.
+
+    >>> with printing_aside(True):
+    ...     print("this spoils no JSON")
+    """
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        yield
 
 
 def is_ours(function: Callable[..., Any]) -> bool:

@@ -208,3 +208,105 @@ def test_a_plugin_that_ends_the_process_in_somebody_elses_command_is_named(
     line = ["train", "plan", "--curriculum", "leaves", "--samples", "100", "--steps", "5", "--show"]
     assert main(["--plugin", str(file), *line]) == 1
     assert "raised SystemExit: 0; this is a fault of the plugin" in capsys.readouterr().err
+
+
+#: Kinds of which a command uses the one that it was asked for: what is made of it, and a right answer.
+ALONE: dict[str, tuple[str, str, str]] = {
+    "merge of tensors": (
+        "merge_strategies", 'MergeStrategy("broken", "Broken.", lambda group: broken(group))', "given[0].tensors[0]",
+    ),
+    "merge of blocks": (
+        "merge_strategies", 'MergeStrategy("broken", "Broken.", lambda group: broken(group), scope="element")',
+        "given[0].tensors[0]",
+    ),
+    "merge by a sum": (
+        "merge_strategies", 'WeightedSum("broken", "Broken.", combine=lambda group, products: broken(group))',
+        "Combination((0.5, 0.5))",
+    ),
+    "merge by another": (
+        "merge_strategies", 'SwitchedMerge("broken", "Broken.", choose=lambda parameters: broken(parameters))',
+        'MergeStrategy("first", "First.", lambda group: group.tensors[0])',
+    ),
+    "curriculum": (
+        "curricula", 'Curriculum("broken", "Broken.", lambda *given: broken(*given))',
+        "Plan(np.zeros((given[1].steps, given[1].batch_size), dtype=np.int64))",
+    ),
+    "difficulty": (
+        "curricula",
+        'Curriculum("broken", "Broken.", lambda _, budget, rng: Plan(np.zeros((budget.steps, budget.batch_size), "i8")), '
+        'difficulty=Difficulty("broken", "Broken.", lambda text: broken(text)))',
+        "np.zeros(len(given[0].blocks_XT))",
+    ),
+}  # fmt: skip
+
+#: What such a kind gets wrong in its own way, beside :data:`FAULTS`.
+OWN_FAULTS = {
+    "merge of tensors": {"gives NaN": 'return given[0].tensors[0] * float("nan")'},
+    "merge of blocks": {"gives infinity": "return given[0].tensors[0] / 0 * 0 + 1 / (given[0].tensors[0] * 0)"},
+    "merge by a sum": {"gives one coefficient of two": "return Combination((1.0,))"},
+    "curriculum": {
+        "plans too few steps": "return Plan(np.zeros((given[1].steps - 1, given[1].batch_size), dtype=np.int64))",
+        "plans too many examples": "return Plan(np.zeros((given[1].steps, given[1].batch_size + 1), dtype=np.int64))",
+        "plans what is not there": "return Plan(np.full((given[1].steps, given[1].batch_size), 10**6))",
+        "plans what comes before the first": "return Plan(np.full((given[1].steps, given[1].batch_size), -1))",
+        "plans halves": "return Plan(np.full((given[1].steps, given[1].batch_size), 0.5))",
+        "writes into the scores": "given[0][:] = 0; return GOOD",
+    },
+    "difficulty": {
+        "gives NaN": "return np.full(len(given[0].blocks_XT), np.nan)",
+        "gives one too few": "return np.zeros(len(given[0].blocks_XT) - 1)",
+        "gives texts": "return np.array(['hard'] * len(given[0].blocks_XT))",
+    },
+}
+#: Here a print is no harm, and a merge may overwrite the tensors that it was given.
+HARMLESS = {("prints", kind) for kind in ALONE} | {("mutates", kind) for kind in ALONE}
+
+ALONE_HEAD = """
+import numpy as np
+from e2lm import Curriculum, hookimpl
+from e2lm.curriculum import Difficulty, Plan
+from e2lm.merge_strategy import Combination, MergeStrategy, SwitchedMerge, WeightedSum
+
+def mutated(one):
+    for tensor in getattr(one, "tensors", ()):
+        tensor.zero_()
+
+def broken(*given):
+    GOOD = {good}
+    {body}
+
+@hookimpl
+def e2lm_register_{hook}():
+    return [{made}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"), [(kind, fault) for kind in ALONE for fault in {**FAULTS, **OWN_FAULTS.get(kind, {})}]
+)
+def test_a_fault_of_what_was_asked_for_ends_the_command_in_a_line_that_names_it(
+    kind: str, fault: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook, made, good = ALONE[kind]
+    body = {**FAULTS, **OWN_FAULTS.get(kind, {})}[fault]
+    file, out = tmp_path / "broken_plugin.py", tmp_path / "out"
+    file.write_text(ALONE_HEAD.format(hook=hook, made=made, good=good, body=body), encoding="utf-8")
+    steps = sorted((folder / "run").glob("checkpoint-*"))[-2:]
+    config = tmp_path / "merge.yml"
+    config.write_text(json.dumps({"merge_method": "broken", "models": [{"model": str(one)} for one in steps]}))
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"Sentence {number} says a few words." for number in range(300)), encoding="utf-8")
+    more = ["--samples", "100"] if kind == "curriculum" else ["--corpus", str(text)]
+    plan = ["train", "plan", "--curriculum", "broken", "--steps", "5", *more]
+    code = main(["--plugin", str(file), *(["merge", str(config), str(out)] if "merge" in kind else plan), "--json"])
+    told = capsys.readouterr()
+    if (fault, kind) in HARMLESS:
+        assert code == 0
+        assert json.loads(told.out)
+        return
+    assert code == (2 if fault == "refuses" or (fault in ("gives NaN", "gives infinity") and "merge" in kind) else 1)
+    last = told.err.splitlines()[-1]
+    assert last.startswith("e2lm: error: ")
+    assert "broken" in last or fault == "refuses"
+    assert not out.exists()
+    assert told.out == ""

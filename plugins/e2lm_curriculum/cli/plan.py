@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from e2lm.atomic_file import whole_folder
 from e2lm.curriculum import Curriculum, Plan, Segment, TrainingBudget
 from e2lm.errors import UserError, one_line
+from e2lm.plugin_call import printing_aside
 from e2lm.plugin_manager import plugin_manager
 from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm_curriculum.config.comparison import COMPARISON_SECTION
@@ -78,7 +79,7 @@ def run_plan(arguments: Namespace) -> int:
     given = (arguments.curriculum, arguments.config, arguments.corpus, arguments.scores)
     if not any(given):
         return _list(arguments.json)
-    with _planned(arguments) as found:
+    with printing_aside(arguments.json), _planned(arguments) as found:
         report = _report(found)
         if arguments.show:
             report |= shown(found.plan, found.scores_X)
@@ -138,7 +139,7 @@ def _without_corpus(arguments: Namespace) -> _Planned:
     curriculum = chosen_curriculum(arguments.curriculum)
     budget = TrainingBudget(steps, batch, length)
     if curriculum.next_segment is None:
-        plan, known = curriculum.plan(scores_X, budget, order_generator(seed)), steps
+        plan, known = curriculum.planned(scores_X, budget, order_generator(seed)), steps
     else:
         plan, known = _first_segment(curriculum, scores_X, budget, seed)
     return _Planned(plan, curriculum, scores_X, budget, seed, origin, known)
@@ -219,14 +220,13 @@ def _first_segment(
     curriculum: Curriculum, scores_X: NDArray[Any], budget: TrainingBudget, seed: int
 ) -> tuple[Plan, int]:
     """The part of an online plan that no model is asked for, and its steps: the same as in training."""
-    assert curriculum.next_segment is not None
     steps = max(1, budget.steps // min(budget.steps, curriculum.segments))
 
     def probe(_: NDArray[Any]) -> NDArray[np.float64]:
         raise UserError(f"--curriculum: {curriculum.name} asks the model before its first step; nothing is known of it")
 
     first = Segment(0, steps, scores_X, budget, order_generator(seed, 0), {}, probe)
-    return Plan(curriculum.next_segment(first)[0]), steps
+    return Plan(curriculum.planned_segment(first)[0]), steps
 
 
 # -- what is told, and written --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from e2lm.answer import Answer, printed_by
+from e2lm.plugin_call import printing_aside
 from e2lm_curriculum.cli.compare import train_and_compare
 from e2lm_curriculum.config.comparison import COMPARISON_SECTION
 from e2lm_curriculum.config.training import TRAINING_FIELDS, TrainingConfig, config_data
@@ -19,6 +20,11 @@ from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PreparedCorpus
 
 def run_train(arguments: Namespace) -> int | Answer:
     """Train what the configuration file and the options over it say, or all arms of its section ``compare``."""
+    with printing_aside(arguments.json):
+        return _trained(arguments)
+
+
+def _trained(arguments: Namespace) -> int | Answer:
     data, source = chosen_data(arguments)
     quiet = arguments.quiet or arguments.json
     if COMPARISON_SECTION in data:

@@ -145,7 +145,7 @@ def _forward_passes(data: DataConfig, steps: int) -> int:
     # The number of passes does not depend on which examples are drawn; mixtures want some of every corpus file.
     files = len(data.corpus)
     scores_X = np.arange(max(data.batch_size, files), dtype=np.float64) % files
-    return chosen_curriculum(data.curriculum).plan(scores_X, budget, np.random.default_rng(0)).forward_passes
+    return chosen_curriculum(data.curriculum).planned(scores_X, budget, np.random.default_rng(0)).forward_passes
 
 
 # -- training -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,18 +52,26 @@ def difficulty_of(curriculum: Curriculum) -> Difficulty | None:
     return known[wanted]
 
 
+def _numbers(found: Any) -> NDArray[np.float64]:
+    """``found`` as numbers; NaN where it is something else, which nobody takes."""
+    try:
+        return np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.array(np.nan)
+
+
 def scored(difficulty: Difficulty, text: TrainingText, data_hash: str) -> ScoredDifficulty:
     """The scores of ``difficulty``, from the cache if the same text was scored by the same version before."""
     file = _cache_file(difficulty, text, data_hash)
     if (kept := _kept(file)) is not None:
         return ScoredDifficulty(difficulty.name, *kept)
     started = time.process_time()
-    scores_X = np.asarray(difficulty.score(text), dtype=np.float64)
+    scores_X = _numbers(difficulty.score(text))
     cpu_s = round(time.process_time() - started, 3)
     if scores_X.shape != (len(text.blocks_XT),) or not np.isfinite(scores_X).all():
         raise E2LMError(
             f"difficulty {difficulty.name!r} gave shape {scores_X.shape} or numbers that are not finite; "
-            f"expected {len(text.blocks_XT)} finite numbers"
+            f"expected {len(text.blocks_XT)} finite numbers; tell its authors"
         )
     with whole_file(file) as partial, open(partial, "wb") as handle:
         np.save(handle, scores_X)

@@ -44,13 +44,13 @@ def arm_plan(
         case "vanilla":
             return shuffled_plan(scores_X, budget, rng)
         case "curriculum":
-            return curriculum.plan(scores_X, budget, rng)
+            return curriculum.planned(scores_X, budget, rng)
         case "exposure-matched":
-            return shuffled_draws(curriculum.plan(scores_X, budget, rng), rng)
+            return shuffled_draws(curriculum.planned(scores_X, budget, rng), rng)
         case "anti":
-            return curriculum.plan(reversed_scores(scores_X), budget, rng)
+            return curriculum.planned(reversed_scores(scores_X), budget, rng)
         case "random-pacing":
-            return curriculum.plan(rng.permutation(scores_X), budget, rng)
+            return curriculum.planned(rng.permutation(scores_X), budget, rng)
 
 
 def reversed_scores(scores_X: NDArray[np.float64]) -> NDArray[np.float64]:

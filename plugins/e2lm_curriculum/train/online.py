@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from e2lm.arrays import Indices
 from e2lm.atomic_file import whole_folder, write_json
 from e2lm.curriculum import Curriculum, Plan, Segment
-from e2lm.errors import E2LMError, UserError
+from e2lm.errors import UserError
 from e2lm_curriculum.config.training import Family
 from e2lm_curriculum.model.family import TrainedModel
 from e2lm_curriculum.model.loss import passes_of, pseudo_nats_B
@@ -83,8 +83,7 @@ class RunSegments:
         is_anti = data.arm == "anti"
         blocks_XT = example_blocks(self.run.out, data.sequence_length)
         probe = Probe(blocks_XT, prepared.vocabulary, self.run.config.model.family, model)
-        assert self.curriculum.next_segment is not None
-        indices_SB, next_state = self.curriculum.next_segment(
+        indices_SB, next_state = self.curriculum.planned_segment(
             Segment(
                 start,
                 end,
@@ -95,20 +94,11 @@ class RunSegments:
                 (lambda indices: -probe(indices)) if is_anti else probe,
             )
         )
-        self._check(indices_SB, start, end, prepared.examples)
         plan = Plan(indices_SB)
         with whole_folder(segment_folder(self.run.folder, start)) as folder:
             write_plan(plan, folder)
             found = {"hash": plan.hash, "probed_tokens": probe.tokens, "state": next_state}
             write_json(folder / STATE_FILE, found)
-
-    def _check(self, indices_SB: Indices, start: int, end: int, examples: int) -> None:
-        expected = (end - start, self.run.budget.batch_size)
-        if indices_SB.shape != expected or indices_SB.min() < 0 or indices_SB.max() >= examples:
-            raise E2LMError(
-                f"curriculum {self.curriculum.name!r} planned shape {indices_SB.shape} for steps {start} to {end}, "
-                f"expected {expected} with examples 0..{examples - 1}"
-            )
 
     def write_state(self, folder: Path, step: int) -> None:
         """Put the segments that led to ``step`` into the state to resume from in ``folder``."""

@@ -15,6 +15,7 @@ from e2lm.answer import Answer
 from e2lm.argument import COUNT, file_to_write, folder_to_write
 from e2lm.command import Action, Command, CommandParser
 from e2lm.errors import UserError, nearest_names
+from e2lm.plugin_call import printing_aside
 
 if TYPE_CHECKING:
     from e2lm_merge.plan.recipe import Recipe
@@ -78,6 +79,11 @@ def _read(options: Namespace) -> Recipe:
 
 def run_merge(options: Namespace) -> Answer:
     """Plan what the config says, and unless it is a dry run, merge; where it is to be scored, that first."""
+    with printing_aside(options.json):
+        return _planned_or_merged(options)
+
+
+def _planned_or_merged(options: Namespace) -> Answer:
     from e2lm.merge_strategy import ScoredMerge
     from e2lm_merge.output.folder import check_output
     from e2lm_merge.plan.compatibility import tell

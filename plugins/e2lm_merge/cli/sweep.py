@@ -22,6 +22,7 @@ from e2lm.atomic_file import write_text
 from e2lm.command import CommandParser
 from e2lm.errors import UserError, nearest_names
 from e2lm.merge_strategy import MergeStrategy, Value, parse_merge_spec
+from e2lm.plugin_call import printing_aside
 from e2lm.progress import progress_bar
 from e2lm_merge.plan.compatibility import tell
 from e2lm_merge.plan.merge_plan import MergePlan, find_strategy, plan_merge
@@ -204,7 +205,8 @@ def run(options: Namespace) -> int:
         return 0
     if not options.json:
         print(f"sweep: {len(listed)} candidates, {evaluations} evaluations")
-    result = sweep(recipe, grid, near, options.quiet or options.json)
+    with printing_aside(options.json):
+        result = sweep(recipe, grid, near, options.quiet or options.json)
     if options.out is not None:
         write_text(options.out, _as_csv(result["rows"], list(grid)))
     print(json.dumps(result, indent=1, ensure_ascii=False) if options.json else _as_text(result, list(grid)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from e2lm.errors import UserError
+from e2lm.errors import E2LMError, UserError
 from e2lm.merge_strategy import Combination, FunctionMerge, WeightedSum, WholeTensorMerge
 from e2lm_merge.numbers.blocks import BlockWalk, TensorMerge, Workspace
 from e2lm_merge.numbers.combination import LONG_NUMBERS, STRETCH, InnerProducts, combined
@@ -31,6 +31,11 @@ def weighted_sums(
     wanted = strategy.products_of(walk.group) if strategy.products_of is not None else None
     products = None if wanted is None else _inner_products(walk, wanted == "deltas" and merge.base is not None).matrix
     how = strategy.combine(walk.group, products)
+    if not isinstance(how, Combination) or len(how.coefficients) != len(merge.sources):
+        raise E2LMError(
+            f"strategy {strategy.name!r}: tensor {merge.name!r}: combine gave {how!r:.60}, expected a Combination with "
+            f"{len(merge.sources)} coefficients; tell its authors"
+        )
     # An input that takes no part leaves no trace in the sum, so it is looked at itself.
     idle = not all(how.coefficients) and not merge.allow_nonfinite
     compiled = _compiled_for(walk) if not how.wide and any((*how.coefficients, how.base)) else None
@@ -144,7 +149,13 @@ def merge_tensor(merge: TensorMerge, workspace: Workspace, sink: Sink, found_in_
                 sink(start * size, stored)
         else:
             for start, numbers_N in _merged(merge.strategy, walk, hashers, found_in_all):
-                sink(start * size, narrower.narrow(numbers_N, f"tensor {merge.name!r}"))
+                stored = narrower.narrow(numbers_N, f"tensor {merge.name!r}")
+                if not narrower.finite and not merge.allow_nonfinite:
+                    raise UserError(
+                        f"strategy {merge.strategy.name!r}: tensor {merge.name!r}: the merged numbers are not all "
+                        "finite though those of every model are; change its parameters, or set allow_nonfinite: true"
+                    )
+                sink(start * size, stored)
         workspace.forget_large()
     return tuple(hasher.hexdigest() for hasher in hashers)
 
@@ -161,10 +172,12 @@ def _merged(
         group = walk.as_group(block, whole=True, found=found)
         expected = group.tensors[0].shape
         merged: torch.Tensor = strategy.merge(group)
-        if merged.shape != expected:
-            raise UserError(
-                f"strategy {strategy.name!r}: tensor {walk.merge.name!r}: the merged shape is {tuple(merged.shape)}, "
-                f"expected {tuple(expected)}"
+        if getattr(merged, "shape", None) != expected or not hasattr(merged, "detach"):
+            shape = getattr(merged, "shape", None)
+            found = f"merge gave {merged!r:.60}" if shape is None else f"the merged shape is {tuple(shape)}"
+            raise E2LMError(
+                f"strategy {strategy.name!r}: tensor {walk.merge.name!r}: {found}, expected a tensor of shape "
+                f"{tuple(expected)}; tell its authors"
             )
         yield block.start, merged.detach().float().contiguous().view(-1).numpy()
 
