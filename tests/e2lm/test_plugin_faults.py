@@ -233,8 +233,8 @@ ALONE: dict[str, tuple[str, str, str]] = {
     ),
     "difficulty": (
         "curricula",
-        'Curriculum("broken", "Broken.", lambda _, budget, rng: Plan(np.zeros((budget.steps, budget.batch_size), "i8")), '
-        'difficulty=Difficulty("broken", "Broken.", lambda text: broken(text)))',
+        'Curriculum("broken", "Broken.", lambda _, budget, rng: Plan(rng.integers(1, size=(budget.steps, '
+        'budget.batch_size))), difficulty=Difficulty("broken", "Broken.", lambda text: broken(text)))',
         "np.zeros(len(given[0].blocks_XT))",
     ),
 }  # fmt: skip
