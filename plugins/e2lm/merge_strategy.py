@@ -368,7 +368,7 @@ class SwitchedMerge(MergeStrategy):
 
     def settled(self, parameters: Mapping[str, Value]) -> FunctionMerge | WeightedSum:
         """What ``choose`` gives."""
-        found = self.choose(parameters)
+        found: object = self.choose(parameters)
         if not isinstance(found, MergeStrategy):
             told = f"merge strategy {self.name!r} chose {found!r:.60}"
             raise E2LMError(f"{told}, expected a MergeStrategy; tell its authors")
