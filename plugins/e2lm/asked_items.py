@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ class AskingError(ValueError):
 class AskedItem:
     """One item; ``question`` is its own text, ``context`` all that stands before a choice.
 
-    ``gold`` is None where no choice, or more than one, is right.
+    ``gold`` is None where no choice, or more than one, is right. ``delimiter`` is what stands first in every choice
+    and is not counted where log-likelihoods are divided by lengths.
     """
 
     task: str
@@ -33,6 +35,7 @@ class AskedItem:
     context: str
     choices: tuple[str, ...]
     gold: int | None
+    delimiter: str = ""
 
     @property
     def answer(self) -> str:
@@ -63,8 +66,25 @@ def asked_items(task: Any) -> Iterator[AskedItem]:
     by_doc: dict[int, list[Any]] = {}
     for instance in task.instances:
         by_doc.setdefault(int(instance.doc_id), []).append(instance)
-    for doc_id, instances in sorted(by_doc.items()):
-        yield _item(task, name, doc_id, sorted(instances, key=lambda one: int(one.idx)))
+    with _drawing_nothing():
+        found = [
+            _item(task, name, doc_id, sorted(instances, key=lambda one: int(one.idx)))
+            for doc_id, instances in sorted(by_doc.items())
+        ]
+    yield from found
+
+
+@contextmanager
+def _drawing_nothing() -> Iterator[None]:
+    """Give the generators back as they were: the next task's code would draw otherwise than in lm-eval."""
+    import numpy as np
+
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _item(task: Any, name: str, doc_id: int, instances: list[Any]) -> AskedItem:
@@ -76,7 +96,16 @@ def _item(task: Any, name: str, doc_id: int, instances: list[Any]) -> AskedItem:
     if len(contexts) > 1:
         raise AskingError(f"{name}: item {doc_id}: {len(contexts)} prompts, one for each choice; expected one for all")
     choices = tuple(str(one.args[1]) for one in instances)
-    return AskedItem(name, doc_id, str(task.doc_to_text(doc)), contexts.pop(), choices, _gold(task, doc, len(choices)))
+    gold, delimiter = _gold(task, doc, len(choices)), _delimiter(task, doc, choices)
+    return AskedItem(name, doc_id, str(task.doc_to_text(doc)), contexts.pop(), choices, gold, delimiter)
+
+
+def _delimiter(task: Any, doc: Any, choices: tuple[str, ...]) -> str:
+    """What lm-eval put before each of the task's own choices, whose lengths it divides by."""
+    own = [str(one) for one in task.doc_to_choice(doc)]
+    before = {asked[: len(asked) - len(one)] for asked, one in zip(choices, own, strict=True)}
+    is_whole = len(before) == 1 and all(asked.endswith(one) for asked, one in zip(choices, own, strict=True))
+    return before.pop() if is_whole else ""
 
 
 def _gold(task: Any, doc: Any, count: int) -> int | None:

@@ -20,7 +20,11 @@ def bundle_files(
     if unknown:
         raise UserError(f"{unknown[0].task}: item {unknown[0].doc_id}: its answer is no choice; correct doc_to_target")
     task = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-    rows = [{"context": one.context, "choices": list(one.choices), "gold": one.gold} for one in items]
+    delimiter = shared_delimiter(items) or ""
+    rows = [
+        {"context": one.context, "choices": [text.removeprefix(delimiter) for text in one.choices], "gold": one.gold}
+        for one in items
+    ]
     submission = {
         "schema_version": 1,
         "name": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
@@ -42,14 +46,29 @@ def bundle_files(
         "doc_to_text": "context",
         "doc_to_choice": "choices",
         "doc_to_target": "gold",
-        # The choices hold what stands before them.
-        "target_delimiter": "",
+        "target_delimiter": delimiter,
     }
     return {
         "submission.yaml": _yaml(submission),
         f"{task}.yaml": _yaml(description),
         f"{task}.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
     }
+
+
+#: Of a bundle, in characters.
+LONGEST_DELIMITER = 16
+
+
+def shared_delimiter(items: Sequence[AskedItem]) -> str | None:
+    """What stands before every choice and counts in no length; None where items differ, or a bundle takes none so long.
+
+    The choices of a bundle then hold it, and lengths, by which log-likelihoods are divided, count it.
+
+    >>> shared_delimiter([AskedItem("a", 0, "", "", (" x",), 0, " ")])
+    ' '
+    """
+    found = {one.delimiter for one in items}
+    return found.pop() if len(found) == 1 and len(max(found, key=len)) <= LONGEST_DELIMITER else None
 
 
 def _yaml(values: dict[str, object]) -> str:

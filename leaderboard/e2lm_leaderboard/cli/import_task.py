@@ -8,8 +8,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from e2lm.argument import folder_to_write
+from e2lm.asked_items import AskedItem
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
 from e2lm.errors import UserError, nearest_names, no_such
+from e2lm.run_record import Note
 
 #: Metrics of lm-eval and of the competition's entries, and what they are called here where that differs.
 NAMES_HERE = {"likelihood": "gold_minus_mean_wrong"}
@@ -51,12 +53,16 @@ def run_import(arguments: Namespace) -> int:
         write_bundle(arguments.out, written)
     archive = Bundle({name: text.encode() for name, text in written.items()}).packed()
     report = check_archive(archive, SeasonRules())
+    own = [] if arguments.metric is not None else [source.metric, *found.metrics]
+    notes = remarks(source.task, found.items, own, metric, found.by_code)
     left_out = [one.model_dump(mode="json") for one in found.left_out]
     if arguments.json:
         told = {"items": len(found.items), "metric": metric, "files": sorted(written), "left_out": left_out}
+        told["notes"] = [one.model_dump(mode="json") for one in notes]
         print(json.dumps({**told, "accepted": report.accepted, "findings": report.as_json()["findings"]}, indent=1))
     else:
-        lines = [str(one) for one in found.left_out[:TOLD]]
+        lines = [str(one) for one in notes]
+        lines += [str(one) for one in found.left_out[:TOLD]]
         lines += [f"and {len(found.left_out) - TOLD} more left out"] * (len(found.left_out) > TOLD)
         verb = "would write" if arguments.dry_run else "wrote"
         lines.append(
@@ -66,6 +72,27 @@ def run_import(arguments: Namespace) -> int:
         lines.append("accepted by the built-in rules" if report.accepted else f"{len(report.findings)} findings")
         print("\n".join(lines))
     return EXIT_OK if report.accepted else EXIT_CHECK_FAILED
+
+
+def remarks(
+    name: str, items: Sequence[AskedItem], own: Sequence[str], metric: str, by_code: Sequence[str] = ()
+) -> list[Note]:
+    """In what the bundle's numbers are not lm-eval's: another metric, code that scores, delimiters that differ."""
+    from e2lm.season_bundle import shared_delimiter
+
+    told = []
+    named = [one for one in own if one]
+    if named and metric not in [NAMES_HERE.get(one, one) for one in named]:
+        why = f"none of them is an item metric here; the bundle is scored by {metric} (--metric NAME for another)"
+        told.append(Note(what=f"metrics {', '.join(named)}", why=why, file=name))
+    if by_code:
+        why = "its code (process_results) is not run; in the bundle the one right choice is that of doc_to_target"
+        told.append(Note(what=f"scoring of {', '.join(by_code[:TOLD])}", why=why, file=name))
+    if shared_delimiter(items) is None:
+        delimiters = ", ".join(map(repr, sorted({one.delimiter for one in items})))
+        why = "there are several, or it is long: lengths of choices, which acc_norm divides by, count it"
+        told.append(Note(what=f"target_delimiter {delimiters}", why=why, file=name))
+    return told
 
 
 def _metric(asked: str | None, named: Sequence[str]) -> str:

@@ -11,7 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 TASKS = Path("/job/tasks")
@@ -30,6 +33,33 @@ def hub_place(named: Any) -> str | None:
 def holds_data(folder: Path) -> bool:
     """Whether a folder is a data set: one of tasks may have the name of a data set of the Hub."""
     return any(one.suffix in DATA_SUFFIXES for one in folder.rglob("*")) if folder.is_dir() else False
+
+
+class NoMetric:
+    """Stands for what ``evaluate.load`` gives: an import asks, and scores nothing."""
+
+    def compute(self, *_: Any, **__: Any) -> Any:
+        """Never of use."""
+        raise RuntimeError("no metric is computed where tasks are imported")
+
+
+class NoMetrics(ModuleType):
+    """Stands for ``evaluate``, which loads torch and looks in the Hub for every metric that lm-eval itself has not."""
+
+    def __init__(self) -> None:
+        super().__init__("evaluate")
+        self.__spec__ = ModuleSpec("evaluate", None)
+
+    @staticmethod
+    def load(*_: Any, **__: Any) -> NoMetric:
+        """Any metric."""
+        return NoMetric()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        sys.modules.pop("evaluate", None)
+        return getattr(import_module("evaluate"), name)
 
 
 class DataAskedFor:
@@ -82,6 +112,11 @@ class DataAskedFor:
         return str(found[0])
 
 
+def scores_by_code(task: Any) -> bool:
+    """Whether the task's own code says what an answer is worth: its right choices may be others than the target."""
+    return callable(getattr(task.config, "process_results", None))
+
+
 def main() -> None:
     """Load, ask, answer."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -106,10 +141,11 @@ def main() -> None:
 
     sys.stdin.readline()
     datasets.load_dataset = DataAskedFor(plan, ask).load
+    sys.modules["evaluate"] = NoMetrics()
     try:
         tasks = loaded_tasks(str(TASKS), plan["task"])
         items = [
-            [one.task, one.doc_id, one.question, one.context, one.choices, one.gold]
+            [one.task, one.doc_id, one.question, one.context, one.choices, one.gold, one.delimiter]
             for task in tasks
             for one in asked_items(task)
         ]
@@ -120,7 +156,8 @@ def main() -> None:
         answer({"why": f"lm-eval cannot load it ({type(error).__name__}: {error})"})
         return
     metrics = [str(one.get("metric")) for one in (tasks[0].config.metric_list or []) if isinstance(one, dict)]
-    answer({"items": items, "metrics": metrics, "tasks": [str(task.config.task) for task in tasks]})
+    by_code = [str(task.config.task) for task in tasks if scores_by_code(task)]
+    answer({"items": items, "metrics": metrics, "by_code": by_code})
 
 
 if __name__ == "__main__":

@@ -71,11 +71,15 @@ FindData = Callable[[Needed], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The items of the tasks, in lm-eval's order, the task's own metrics, and the items that cannot be scored."""
+    """The items of the tasks, in lm-eval's order, the first task's metrics, and the items that cannot be scored.
+
+    ``by_code`` are the tasks that score by code of their own, which a bundle does not.
+    """
 
     items: tuple[AskedItem, ...]
     metrics: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
+    by_code: tuple[str, ...] = ()
 
 
 def source_of(path: Path, task: str | None) -> TaskSource:
@@ -168,8 +172,8 @@ def imported(source: TaskSource, find_data: FindData) -> Imported:
 
 def _imported(source: TaskSource, told: Mapping[str, Any]) -> Imported:
     asked = [
-        AskedItem(task, doc_id, question, context, tuple(choices), gold)
-        for task, doc_id, question, context, choices, gold in told["items"]
+        AskedItem(task, doc_id, question, context, tuple(choices), gold, delimiter)
+        for task, doc_id, question, context, choices, gold, delimiter in told["items"]
     ]
     left_out = tuple(
         LeftOut(
@@ -183,7 +187,7 @@ def _imported(source: TaskSource, told: Mapping[str, Any]) -> Imported:
     items = tuple(one for one in asked if one.gold is not None)
     if not items:
         raise UserError(f"{source.task}: none of its {len(asked)} items has one right choice")
-    return Imported(items, tuple(told["metrics"]), left_out)
+    return Imported(items, tuple(told["metrics"]), left_out, tuple(told["by_code"]))
 
 
 def _rows(tables: Mapping[str, Any]) -> bytes:

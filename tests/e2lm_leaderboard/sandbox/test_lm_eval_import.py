@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from e2lm.asked_items import AskingError, asked_items, loaded_tasks
+from e2lm.asked_items import AskedItem, AskingError, asked_items, loaded_tasks
 from e2lm.command_line import main
 from e2lm.errors import UserError
+from e2lm.season_bundle import bundle_files
 from e2lm_leaderboard.bundle.check import check_path
 from e2lm_leaderboard.bundle.official_archive import patch_files
+from e2lm_leaderboard.cli.import_task import remarks
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
-from e2lm_leaderboard.sandbox.import_runner import holds_data
+from e2lm_leaderboard.sandbox.import_runner import NoMetrics, holds_data, scores_by_code
 from e2lm_leaderboard.sandbox.lm_eval_import import Needed, data_of, source_of
 from e2lm_leaderboard.season.evaluation import write_tasks
 from e2lm_leaderboard.season.season import SeasonRules
@@ -121,6 +124,7 @@ def test_a_task_with_group_includes_shots_and_code_becomes_a_bundle_that_asks_th
     assert main([*map(str, command), "--license", "MIT", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["accepted"], told["items"], told["metric"], told["left_out"]) == (True, 2 * ITEMS, "acc_norm", [])
+    assert [one["what"] for one in told["notes"]] == ["target_delimiter '', ' '"]
     assert "hf_secret" not in "".join(path.read_text() for path in out.iterdir())
 
     report = check_path(out, SeasonRules())
@@ -200,12 +204,57 @@ def test_a_task_that_names_no_data_is_one_line(tmp_path: Path) -> None:
         data_of(tmp_path)(Needed("", None, {}))
 
 
-def test_a_task_with_a_prompt_for_each_choice_is_refused_and_not_asked_by_its_first() -> None:
-    pairs = [("He left because the dog", " ran."), ("He left because the cat", " ran.")]
+def asked(pairs: list[tuple[str, str]], choices: list[str]) -> Any:
+    """A task that asks these."""
     instances = [SimpleNamespace(doc_id=0, idx=k, args=pair, doc={}) for k, pair in enumerate(pairs)]
-    task = SimpleNamespace(
+    return SimpleNamespace(
         config=SimpleNamespace(task="who"), OUTPUT_TYPE="multiple_choice", _metric_fn_list={"acc": None},
         set_fewshot_seed=lambda seed: None, build_all_requests=lambda **_: None, instances=instances,
+        doc_to_text=lambda doc: "Who?", doc_to_choice=lambda doc: choices,
+        doc_to_target=lambda doc: random.randrange(1),
     )  # fmt: skip
+
+
+def test_what_stands_before_choices_is_in_no_length_that_scores_divide_by() -> None:
+    (item,) = asked_items(asked([("Who?", " dog"), ("Who?", "  cat")], ["dog", " cat"]))
+    assert (item.choices, item.delimiter) == ((" dog", "  cat"), " ")
+    files = bundle_files("who", [item], "acc_norm", "MIT")
+    assert json.loads(files["who.jsonl"])["choices"] == ["dog", " cat"]
+    assert 'target_delimiter: " "' in files["who.yaml"]
+
+
+def test_choices_keep_what_stands_before_them_where_tasks_differ_and_that_is_said() -> None:
+    items = [AskedItem("a", 0, "", "", (" x", " y"), 0, " "), AskedItem("b", 0, "", "", ("x", "y"), 0, "")]
+    files = bundle_files("who", items, "acc_norm", "MIT")
+    assert [json.loads(line)["choices"] for line in files["who.jsonl"].splitlines()] == [[" x", " y"], ["x", "y"]]
+    assert [one.what for one in remarks("who", items, [], "acc")] == ["target_delimiter '', ' '"]
+
+
+def test_what_a_bundle_does_not_keep_of_the_scoring_is_said() -> None:
+    found = [AskedItem("a", 0, "", "", (" x", " y"), 0, " ")]
+    assert remarks("who", found, ["likelihood"], "gold_minus_mean_wrong") == []
+    assert [one.what for one in remarks("who", found, ["f1", "mcc"], "acc_norm")] == ["metrics f1, mcc"]
+    assert [one.what for one in remarks("who", found, [], "acc", ["a"])] == ["scoring of a"]
+    task = SimpleNamespace(config=SimpleNamespace(process_results=lambda doc, results: {}))
+    assert scores_by_code(task)
+    assert not scores_by_code(SimpleNamespace(config=SimpleNamespace(process_results=None)))
+
+
+def test_looking_at_items_draws_nothing_that_the_next_task_would_draw() -> None:
+    random.seed(3)
+    expected = random.Random(3).random()
+    list(asked_items(asked([("Who?", " dog"), ("Who?", " cat")], ["dog", "cat"])))
+    assert random.random() == expected
+
+
+def test_metrics_are_not_looked_for_where_nothing_is_scored() -> None:
+    stands_in = NoMetrics()
+    assert stands_in.load("f1").compute is not None
+    with pytest.raises(RuntimeError, match="no metric"):
+        stands_in.load("f1").compute()
+
+
+def test_a_task_with_a_prompt_for_each_choice_is_refused_and_not_asked_by_its_first() -> None:
+    task = asked([("He left because the dog", " ran."), ("He left because the cat", " ran.")], ["dog", "cat"])
     with pytest.raises(AskingError, match="2 prompts, one for each choice"):
         list(asked_items(task))
