@@ -26,6 +26,7 @@ CULTURE = {
     "options": {"text": "three", "arabic_keys": "abc", "english_keys": "abc"},
     "answer_key": {"arabic_answer_key": "letter", "english_answer_key": "letter"},
 }
+LETTERED = {"question": "text", "choices": "labelled", "answerKey": "letter"}
 TRUTH = {
     "question": "text",
     "mc1_targets_choices": "four",
@@ -58,5 +59,13 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
         "subject": "=Bodo",
     },
     "xcopa_et": {**texts("premise", "choice1", "choice2"), "question": "=cause", "label": "small"},
+    "arc_challenge": LETTERED,
+    "uhura-arc-easy_am_prompt_1": LETTERED,
+    "uhura-arc-easy_nso_prompt_1": LETTERED,
+    "turkishmmlu_biology": {"question": "text", "choices": "five", "answer": "letter"},
+    "xstorycloze_ca": {
+        **texts(*(f"input_sentence_{k}" for k in range(1, 5)), "sentence_quiz1", "sentence_quiz2"),
+        "answer_right_ending": "small1",
+    },
     "agieval_aqua_rat": {"query": "text", "choices": "four", "gold": "places"},
 }

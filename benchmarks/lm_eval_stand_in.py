@@ -93,11 +93,12 @@ def read_template(template: str, found: Evidence) -> None:
     loops: dict[str, Path_] = {}
     for loop in tree.find_all(nodes.For):
         place = _jinja_path(loop.iter, loops)
-        if place and isinstance(loop.target, nodes.Name):
-            loops[loop.target.name] = (*place, ELEMENT)
+        if isinstance(loop.target, nodes.Name):
+            loops[loop.target.name] = (*place, ELEMENT) if place else ()
     for kind in (nodes.Getattr, nodes.Getitem, nodes.Name):
         for one in tree.find_all(kind):
-            if path := _jinja_path(one, loops):
+            path = _jinja_path(one, loops)
+            if path and path[0] not in GLOBALS:
                 found.add(path)
     found.literals += [str(one.value) for one in tree.find_all(nodes.Const) if isinstance(one.value, str)]
     for many in tree.find_all(nodes.List):
@@ -112,6 +113,10 @@ METHOD_NAMES = (
     "lstrip find get append count removeprefix removesuffix pop insert extend encode copy"
 )
 METHODS = frozenset(METHOD_NAMES.split())
+
+
+#: What Jinja itself knows by name.
+GLOBALS = frozenset(("range", "loop", "dict", "namespace", "cycler", "joiner", "lipsum"))
 
 
 def _jinja_path(node: Any, loops: Mapping[str, Path_]) -> Path_ | None:
@@ -307,6 +312,7 @@ KINDS: Mapping[str, Kind] = {
     "number": lambda rng, told, _: rng.randrange(100) / 10,
     "place": lambda rng, told, _: told["right"],
     "small": lambda rng, told, _: told["right"] % 2,
+    "small1": lambda rng, told, _: told["right"] % 2 + 1,
     "place1": lambda rng, told, _: told["right"] + 1,
     "letter": lambda rng, told, _: "ABCD"[told["right"] % 4],
     "letters": lambda rng, told, _: "abcd"[told["right"] % 4],

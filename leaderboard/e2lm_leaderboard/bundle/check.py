@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from e2lm_leaderboard.bundle.task_file import (
     beside,
     function_place,
     parsed_yaml,
+    without_ignored,
 )
 from e2lm_leaderboard.season.season import SeasonRules
 
@@ -46,17 +47,19 @@ class CheckedTask:
     task: TaskFile
     data_file: str
     items: tuple[TaskItem, ...] | None
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What became of the checks; ``submission`` is None where it cannot be told."""
+    """What became of the checks; ``submission`` is None where it cannot be told. ``remark`` refuses nothing."""
 
     content_id: str
     findings: tuple[Finding, ...]
     submission: Submission | None = None
     tasks: tuple[CheckedTask, ...] = ()
     bundle: Bundle = field(default_factory=Bundle)
+    remark: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -74,6 +77,7 @@ class CheckReport:
                 for one in self.tasks
             ],
             "findings": [finding.as_json() for finding in self.findings],
+            "remark": self.remark,
         }
 
 
@@ -108,20 +112,34 @@ def _checked(bundle: Bundle, rules: SeasonRules, findings: Findings) -> CheckRep
                 findings.add("task", file, "task", what, "a name of its own", "rename one of the two")
             names[task.task.task] = file
             tasks.append(task)
-    return CheckReport(bundle.content_id, tuple(findings.listed()), submission, tuple(tasks), bundle)
+    remark = _remark([name for one in tasks for name in one.ignored])
+    return CheckReport(bundle.content_id, tuple(findings.listed()), submission, tuple(tasks), bundle, remark)
+
+
+def _remark(ignored: Sequence[str]) -> str:
+    """One sentence for all that task files say and nobody asks of."""
+    names = ", ".join(dict.fromkeys(ignored))
+    return f"ignored, for it changes nothing that is asked: {names}" if names else ""
 
 
 def _noun(bundle: Bundle, file: str, model: type[N], rules: SeasonRules, findings: Findings) -> N | None:
     """The YAML ``file`` as ``model``; every field at fault is noted."""
+    data = _data(bundle, file, rules, findings)
+    return None if data is None else _as_noun(data, file, model, findings)
+
+
+def _data(bundle: Bundle, file: str, rules: SeasonRules, findings: Findings) -> dict[str, Any] | None:
+    """Keys and values of the YAML ``file``."""
     if file not in bundle.files:
         remedy = f"add it. {nearest_names(file, bundle.files)}"
         if METADATA in bundle.files:
             remedy = "if this is an entry of 2025, e2lm leaderboard import makes a bundle of it"
         findings.add("files", file, "", "no such file in the bundle", "this file", remedy)
         return None
-    data = _parsed(file, bundle.files[file], rules, findings)
-    if data is None:
-        return None
+    return _parsed(file, bundle.files[file], rules, findings)
+
+
+def _as_noun(data: dict[str, Any], file: str, model: type[N], findings: Findings) -> N | None:
     try:
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
@@ -158,6 +176,12 @@ def submission_of(bundle: Bundle, rules: SeasonRules, findings: Findings) -> Sub
     return _noun(bundle, SUBMISSION_FILE, Submission, rules, findings)
 
 
+#: What lm-eval makes prompts of, and a bundle holds made.
+BAKED_IN = frozenset(
+    {"num_fewshot", "fewshot_split", "fewshot_config", "fewshot_delimiter", "include", "gen_prefix", "dataset_path"}
+)
+
+
 def _explain(error: ValidationError, file: str, model: type[Noun], findings: Findings) -> None:
     known = [field.alias or name for name, field in model.model_fields.items()]
     fields: dict[str, tuple[str, str, str]] = {}
@@ -166,7 +190,10 @@ def _explain(error: ValidationError, file: str, model: type[Noun], findings: Fin
         name = str(one["loc"][0]) if one["loc"] else ""
         if name in fields:
             continue
-        if one["type"] == "extra_forbidden":
+        if name in BAKED_IN:
+            remedy = "e2lm leaderboard import makes a bundle whose prompts hold the examples"
+            fields[name] = (repr(one["input"]), "prompts as they are asked", remedy)
+        elif one["type"] == "extra_forbidden":
             fields[name] = ("an unknown field", f"only {', '.join(known)}", nearest_names(name, known))
         elif one["type"] == "missing":
             fields[name] = ("nothing", "a value", f"add {name}:")
@@ -229,7 +256,11 @@ def _has_function(bundle: Bundle, file: str, field: str, code_file: str, functio
 def _checked_task(
     bundle: Bundle, file: str, submission: Submission, rules: SeasonRules, findings: Findings
 ) -> CheckedTask | None:
-    task = _noun(bundle, file, TaskFile, rules, findings)
+    data = _data(bundle, file, rules, findings)
+    if data is None:
+        return None
+    kept, ignored = without_ignored(data)
+    task = _as_noun(kept, file, TaskFile, findings)
     if task is None:
         return None
     data_file = beside(file, task.data_file)
@@ -244,12 +275,12 @@ def _checked_task(
         return None
     if task.functions:
         _check_rows_only(data_file, bundle.files[data_file], rules, findings)
-        return CheckedTask(file, task, data_file, None)
+        return CheckedTask(file, task, data_file, None, ignored)
     items = items_of(file, task, data_file, bundle, rules, findings)
     if items is None:
         return None
     check_items(data_file, items, rules, submission.language, findings)
-    return CheckedTask(file, task, data_file, tuple(items))
+    return CheckedTask(file, task, data_file, tuple(items), ignored)
 
 
 def _check_functions(bundle: Bundle, file: str, task: TaskFile, submission: Submission, findings: Findings) -> None:

@@ -7,6 +7,7 @@ No aliases, no tags but an inert ``!function``, bounded depth and size, no key t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -148,6 +149,31 @@ class FunctionReference(Noun):
         return function_place(self.target)[1]
 
 
+#: Fields of lm-eval that change no request: names, notes, and metrics, all of which the organiser computes.
+IGNORED = frozenset(
+    {
+        *("task_alias", "group", "group_alias", "tag", "metadata", "dataset_name"),
+        *("metric_list", "aggregate_metric_list", "should_decontaminate", "doc_to_decontamination_query"),
+    }
+)
+#: And those that change none where no examples are asked for, or where the split to ask of is named.
+IGNORED_WITHOUT_SHOTS = frozenset({"fewshot_split", "fewshot_config", "fewshot_delimiter"})
+IGNORED_BESIDE_TEST = frozenset({"training_split", "validation_split"})
+
+
+def without_ignored(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The fields of a task file that say what is asked, and the names of those that say nothing of it.
+
+    >>> without_ignored({"task": "a", "task_alias": "A", "fewshot_split": "dev", "num_fewshot": 5})
+    ({'task': 'a', 'fewshot_split': 'dev', 'num_fewshot': 5}, ('task_alias',))
+    """
+    no_shots = data.get("num_fewshot", 0) in (0, None)
+    ignored = IGNORED | (IGNORED_WITHOUT_SHOTS if no_shots else frozenset())
+    ignored |= IGNORED_BESIDE_TEST if data.get("test_split") else frozenset()
+    kept = {name: value for name, value in data.items() if name not in ignored}
+    return kept, tuple(name for name in data if name in ignored)
+
+
 Template = Annotated[str, Field(max_length=4096)]
 
 
@@ -158,11 +184,7 @@ class DataFiles(Noun):
 
 
 class TaskFile(Noun):
-    """What lm-eval would read, less whatever could reach outside the bundle.
-
-    ``metric_list`` and ``metadata`` are accepted and not used: the organiser computes every metric from
-    log-likelihoods.
-    """
+    """What lm-eval would read, less whatever could reach outside the bundle and what :func:`without_ignored` leaves."""
 
     task: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
     task_class: Annotated[FunctionReference | None, Field(alias="class")] = None
@@ -177,9 +199,6 @@ class TaskFile(Noun):
     doc_to_choice: Template | Annotated[tuple[Template, ...], Field(max_length=100)] | FunctionReference
     doc_to_target: Template | Annotated[int, Field(ge=0)] | FunctionReference
     target_delimiter: Annotated[str, Field(max_length=16)] = " "
-    metric_list: list[dict[str, Any]] | None = None
-    metadata: dict[str, Any] | None = None
-    tag: str | list[str] | None = None
 
     @property
     def data_file(self) -> str:

@@ -215,6 +215,8 @@ def run_check(arguments: Namespace) -> int:
             for task in report.tasks
         )
         print(f"accepted: {counts}")
+        if report.remark:
+            print(f"remark: {report.remark}")
     else:
         for finding in report.findings:
             print(finding.sentence)

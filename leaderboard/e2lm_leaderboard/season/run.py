@@ -112,7 +112,8 @@ class SeasonRun:
             items, findings = self._items(report)
         remarks = ""
         if not findings:
-            remarks, findings = self._similarity(entry, items)
+            similar, findings = self._similarity(entry, items)
+            remarks = "; ".join(one for one in (report.remark, similar) if one)
         if findings or report.submission is None:
             return self._refuse(entry, worker, findings)
         self.store.move(entry.id, State.RUNNING, self.now(), remarks=remarks, worker=worker)

@@ -120,6 +120,45 @@ def test_a_broken_rule_is_told(
     assert all(one.found and one.expected and one.fix for one in report.findings)
 
 
+LM_EVAL_LINES = """\
+task_alias: Counting
+tag: [sums]
+validation_split: null
+fewshot_split: train
+fewshot_config: {sampler: first_n}
+metric_list: [{metric: acc}]
+metadata: {version: 1.0}
+"""
+
+
+def test_fields_of_lm_eval_that_change_no_request_are_one_remark(checked: Check) -> None:
+    report, plain = checked({"counting.yaml": TASK_YAML + LM_EVAL_LINES}), checked({})
+    assert report.accepted, report.findings
+    names = "task_alias, tag, validation_split, fewshot_split, fewshot_config, metric_list, metadata"
+    assert (report.remark, plain.remark) == (f"ignored, for it changes nothing that is asked: {names}", "")
+    assert report.as_json()["remark"] == report.remark
+    assert report.tasks[0].items == plain.tasks[0].items
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"num_fewshot: 0": "num_fewshot: 5\nfewshot_split: train"}, "num_fewshot"),
+        ({"num_fewshot: 0": "num_fewshot: 5\nfewshot_split: train"}, "fewshot_split"),
+        ({"num_fewshot: 0": "gen_prefix: So"}, "gen_prefix"),
+        ({"num_fewshot: 0": "include: base.yaml"}, "include"),
+        ({"test_split: test": "validation_split: validation"}, "validation_split"),
+    ],
+)
+def test_fields_of_lm_eval_that_change_requests_are_refused(
+    checked: Check, changes: dict[str, str], field: str
+) -> None:
+    ((before, after),) = changes.items()
+    report = checked({"counting.yaml": TASK_YAML.replace(before, after)})
+    (found,) = [one for one in report.findings if one.field == field]
+    assert field == "validation_split" or "import" in found.fix
+
+
 def test_all_faults_are_told_at_once(checked: Check) -> None:
     report = checked(
         {
