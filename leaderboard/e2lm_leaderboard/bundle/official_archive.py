@@ -10,6 +10,7 @@ import io
 import re
 import zipfile
 from pathlib import PurePosixPath
+from typing import Any
 
 from e2lm.errors import UserError, one_line
 from e2lm_leaderboard.bundle.task_file import YamlError, parsed_yaml
@@ -17,7 +18,10 @@ from e2lm_leaderboard.bundle.task_file import YamlError, parsed_yaml
 PATCH, METADATA = "evaluation.patch", "metadata.yaml"
 TASKS_FOLDER = "lm_eval/tasks/"
 MAX_BYTES = 64 << 20
-HEAD = re.compile(rb"^diff --git a/(.+?) b/(.+)$")
+#: Git puts names into quotation marks where they hold other than ASCII, or what would be read as something else.
+HEAD = re.compile(rb'^diff --git ("?)a/(.+?)\1 ("?)b/(.+?)\3$')
+#: The hunk of a new file, and how many lines it brings.
+HUNK = re.compile(rb"^@@ -0,0 \+1(?:,(\d+))? @@")
 
 
 def is_official(data: bytes) -> bool:
@@ -36,9 +40,16 @@ def official_tasks(data: bytes, place: str) -> tuple[dict[str, bytes], str, str]
         told = parsed_yaml(metadata.decode("utf-8"))
     except (YamlError, UnicodeDecodeError) as error:
         raise UserError(f"{place}: {METADATA}: {one_line(error)}") from error
-    name = told.get("task_name") if isinstance(told, dict) else None
+    name = _task_name(told) if isinstance(told, dict) else None
     metric = str(told.get("task_metric") or "").partition(",")[0] if isinstance(told, dict) else ""
     return patch_files(patch, f"{place}: {PATCH}"), str(name or ""), metric
+
+
+def _task_name(told: dict[str, Any]) -> Any:
+    """The task of the entry; of a form with a list of them, the one that it has."""
+    evaluation = told.get("evaluation")
+    listed = evaluation.get("tasks") if isinstance(evaluation, dict) else None
+    return told.get("task_name") or (listed[0] if isinstance(listed, list) and len(listed) == 1 else None)
 
 
 def _member(data: bytes, wanted: str, place: str) -> bytes:
@@ -69,8 +80,11 @@ def patch_files(patch: bytes, place: str) -> dict[str, bytes]:
         head, _, rest = part.partition(b"\n")
         found = HEAD.match(head.rstrip(b"\r"))
         if found is None:
+            if part.startswith(b"diff --git "):
+                told = head.decode("utf-8", "replace")[:160]
+                raise UserError(f"{place}: {told}: cannot be read; write it with 'git diff --cached'")
             continue
-        name = found.group(2).decode("utf-8", "replace").strip('"')
+        name = _name(found)
         if not rest.startswith(b"new file mode"):
             raise UserError(f"{place}: changes {name}; only files that it adds below {TASKS_FOLDER} can be imported")
         path = PurePosixPath(name)
@@ -84,11 +98,27 @@ def patch_files(patch: bytes, place: str) -> dict[str, bytes]:
     return files
 
 
+def _name(found: re.Match[bytes]) -> str:
+    """The name of the file, out of git's quotation marks."""
+    raw = found.group(4)
+    if found.group(3):
+        raw = raw.decode("unicode_escape").encode("latin-1", "replace")
+    return raw.decode("utf-8", "replace")
+
+
 def _added(rest: bytes, place: str) -> bytes:
     """What the hunks of a new file say."""
     if b"GIT binary patch" in rest.partition(b"\n@@")[0]:
         raise UserError(f"{place}: is binary; write the data as JSON lines")
-    body = rest.partition(b"\n@@")[2].partition(b"\n")[2]
+    _, mark, hunk = rest.partition(b"\n@@")
+    if not mark:  # an empty file
+        return b""
+    told, _, body = hunk.partition(b"\n")
     lines = body.split(b"\n")
-    content = b"".join(line[1:] + b"\n" for line in lines if line.startswith(b"+"))
+    added = [line[1:] + b"\n" for line in lines if line.startswith(b"+")]
+    found = HUNK.match(b"@@" + told)
+    if found is None or len(added) != int(found.group(1) or 1):
+        said = (b"@@" + told).decode("utf-8", "replace")[:40]
+        raise UserError(f"{place}: {len(added)} lines after {said!r}: is the patch cut short? write it anew")
+    content = b"".join(added)
     return content[:-1] if any(line.startswith(b"\\ No newline") for line in lines) else content

@@ -16,7 +16,7 @@ from e2lm.command_line import main
 from e2lm.errors import UserError
 from e2lm.season_bundle import bundle_files
 from e2lm_leaderboard.bundle.check import check_path
-from e2lm_leaderboard.bundle.official_archive import patch_files
+from e2lm_leaderboard.bundle.official_archive import official_tasks, patch_files
 from e2lm_leaderboard.cli.import_task import remarks
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
 from e2lm_leaderboard.sandbox.import_runner import NoMetrics, holds_data, scores_by_code
@@ -152,6 +152,44 @@ def test_a_patch_that_changes_lm_eval_itself_is_refused() -> None:
         patch_files(head + b"index 1..2 100644\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "p")
     with pytest.raises(UserError, match=r"adds lm_eval/api/new.py"):
         patch_files(head.replace(b"metrics", b"new") + b"new file mode 100644\n--- /dev/null\n+++ b/x\n", "p")
+
+
+def of_git(name: str, hunk: str) -> bytes:
+    """One new file as git writes it."""
+    return f"diff --git {name}\nnew file mode 100644\nindex 0000000..1\n--- /dev/null\n+++ x\n{hunk}".encode()
+
+
+def test_names_that_git_puts_into_quotation_marks_are_read() -> None:
+    name = '"a/lm_eval/tasks/mine/caf\\303\\251.yaml" "b/lm_eval/tasks/mine/caf\\303\\251.yaml"'
+    assert patch_files(of_git(name, "@@ -0,0 +1 @@\n+task: x\n"), "p") == {"mine/café.yaml": b"task: x\n"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hunk", "told"),
+    [
+        ("a/lm_eval/tasks/a.jsonl b/lm_eval/tasks/a.jsonl", "@@ -0,0 +1,3 @@\n+1\n+2\n", "2 lines .* cut short"),
+        ("what is this", "@@ -0,0 +1 @@\n+1\n", "cannot be read"),
+    ],
+)
+def test_a_patch_that_is_not_whole_is_refused_and_no_file_of_it_is_missed(name: str, hunk: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        patch_files(of_git(name, hunk), "p")
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("task_name: quiz", "quiz"),
+        ("evaluation: {tasks: [quiz]}", "quiz"),
+        ("evaluation: {tasks: [a, b]}", ""),
+    ],
+)
+def test_the_task_of_an_entry_stands_in_its_metadata(told: str, name: str, tmp_path: Path) -> None:
+    path = archive(tmp_path, {"quiz.yaml": "task: quiz\n"})
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as opened:
+        opened.writestr("evaluation.patch", zipfile.ZipFile(path).read("evaluation.patch"))
+        opened.writestr("metadata.yaml", told)
+    assert official_tasks((tmp_path / "other.zip").read_bytes(), "p") == ({"mine/quiz.yaml": b"task: quiz\n"}, name, "")
 
 
 @pytest.mark.parametrize(
