@@ -97,6 +97,19 @@ say = Catalogue(
             "Scored without the null control, by an earlier version: such entries rank below those above their null "
             "until they are scored again."
         ),
+        # -- what little would change a rank
+        "axis.items": "items",
+        "axis.checkpoints": "checkpoints",
+        "axis.series": "series",
+        "without": "without {share:.2g} % of {axis}: another",
+        "without_half": "the same without half",
+        "removal_note": (
+            "Below that, what has to be left out of an entry, others as they are, for its rank to be another: the "
+            "smallest share of its items, checkpoints or series that was found. Less may do."
+        ),
+        "removal_intro": "Its rank is another without",
+        "removal_of": "{share:.2g} % of its {axis};",
+        "removal_none": "no half of its {axis} that was tried;",
         # -- two submissions
         "against": "{first} against {second}",
         "who": (

@@ -103,6 +103,9 @@ class SignalScore:
 
     ``under(roles)``, where a score has it, gives the score of the same name that knows the parts which the series of a
     competition play. A family score that has it is given the control series too; no other ever sees them.
+
+    ``value(curve)``, or ``value(curves)``, where a score has it, gives the value alone, without interval and p: for
+    whoever scores a thousand redrawn curves.
     """
 
     name: str
@@ -112,6 +115,7 @@ class SignalScore:
     source: str = ""
     unit: str = ""
     under: Callable[[SeriesRoles], SignalScore] | None = None
+    value: Callable[..., float | None] | None = None
 
     def __post_init__(self) -> None:
         checked_name(self.name, "signal score")

@@ -146,6 +146,15 @@ def signal_quality(curve: Curve, rng: np.random.Generator, axis: Axis = "tokens"
     return ScoreValue(value, low, high, test.p, "; ".join(remarks) or None, details)
 
 
+def value_alone(curve: Curve, axis: Axis = "tokens") -> float | None:
+    """The value of :func:`signal_quality`, for whoever needs neither interval nor p-value; None where undefined."""
+    curve = cleaned(curve).curve
+    if len(curve.values_K) < LEAST_CHECKPOINTS:
+        return None
+    values_K = rising_above_chance(curve, curve.values_K)
+    return 0.0 if np.ptp(values_K) == 0 else float(concordance_D(values_K[None], axis_K(curve, axis))[0])
+
+
 def _trend_above_chance(curve: Curve, values_K: Values, rng: np.random.Generator) -> TrendTest:
     """The larger p of the curve and of what of it lies above chance: reaching chance from below is no progress."""
     positions_K = axis_K(curve, "tokens")
@@ -176,6 +185,7 @@ def signal_quality_scores() -> list[SignalScore]:
             signal_quality,
             source="this package, docs/signal.md",
             unit="in [-1, 1]",
+            value=value_alone,
         ),
         SignalScore(
             "signal_quality_log",
@@ -183,5 +193,6 @@ def signal_quality_scores() -> list[SignalScore]:
             lambda curve, rng: signal_quality(curve, rng, "log-tokens"),
             source="this package, docs/signal.md",
             unit="in [-1, 1]",
+            value=lambda curve: value_alone(curve, "log-tokens"),
         ),
     ]

@@ -23,6 +23,7 @@ from e2lm_leaderboard.ranking.ranking import (
     rounded,
     with_house,
 )
+from e2lm_leaderboard.ranking.removal import AXES, REMOVAL, RemovalShares, removal_shares, removal_split
 from e2lm_leaderboard.season.house import HOUSE
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import CLOSED_KEY, Entry, Result, Store
@@ -40,7 +41,8 @@ class SeasonTable:
     """Rows in order, one a team; ``split`` says from which numbers, ``head`` which state of the log they come from.
 
     ``results`` holds the numbers over all series by id and score, as they are stored; ``shown`` by id what may be shown
-    of the score that ranks, of entries beside the rows too, ``tries`` which try of its team an entry was.
+    of the score that ranks, of entries beside the rows too, ``tries`` which try of its team an entry was, ``removal``
+    how little would have to be left out for its rank to be another.
     """
 
     season: Season
@@ -52,6 +54,7 @@ class SeasonTable:
     shown: Mapping[str, Result]
     places: Mapping[str, int]
     tries: Mapping[str, int]
+    removal: Mapping[str, RemovalShares]
 
     def row(self, key: str) -> RankedEntry | None:
         """The row of a submission."""
@@ -95,7 +98,10 @@ def season_table(store: Store, season: Season, now: datetime, private: bool = Fa
         rows = _ranked_with_house(entries, shown, house)
     places = {row.entry.id: place for place, row in enumerate(rows)}
     split = "private" if is_private else "published"
-    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places, _own_tries(entries, shown))
+    shifts = store.overall(removal_split("private" if is_private else "public"), (REMOVAL,))
+    removal = removal_shares(rows, shifts, None if is_private else season.ladder_step)
+    tries = _own_tries(entries, shown)
+    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places, tries, removal)
 
 
 def _ranked_with_house(
@@ -205,6 +211,7 @@ def _named(names: Sequence[str], count: int) -> str:
 COLUMNS = (
     *("rank", "name", "title", "team", "value", "low", "high", "split", "score", "reason", "tries"),
     *("number", "received_at", "id", "flag", "rank_best", "rank_worst"),
+    *("removal_items", "removal_checkpoints", "removal_series"),
 )
 TEXTS = frozenset({"name", "title", "team", "split", "score", "reason", "received_at", "id", "flag"})
 NUMBER_PARTS = ("value", "low", "high", "reason")
@@ -233,10 +240,16 @@ def table_records(table: SeasonTable, rows: Sequence[RankedEntry] | None = None)
             "flag": row.flag,
             "rank_best": None if row.ranks is None else row.ranks[0],
             "rank_worst": None if row.ranks is None else row.ranks[1],
+            **_removal(table, row),
             "scores": {name: _number(table.other(row.entry.id, name)) for name in other_scores(table)},
         }
         for row in (table.rows if rows is None else rows)
     ]
+
+
+def _removal(table: SeasonTable, row: RankedEntry) -> dict[str, float | None]:
+    shares = table.removal.get(row.entry.id)
+    return {f"{REMOVAL}_{axis}": None if shares is None else shares.by_axis.get(axis) for axis in AXES}
 
 
 def _number(result: Result) -> dict[str, Any]:

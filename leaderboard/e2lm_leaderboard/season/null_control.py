@@ -124,7 +124,7 @@ def null_results(
     ``chosen`` cuts a curve to the items and checkpoints of the split. All undefined, with the reason, where no curve
     moves: what never moves has no rank.
     """
-    still = _without_still_curves(score)
+    still = without_still_curves(score)
     curves = [chosen(curve) for curve in null.curves.values()]
     scored = [curve for curve in curves if not roles.is_control(curve.series)]
     if scored and all(np.ptp(curve.values_K) == 0 for curve in scored):
@@ -142,7 +142,7 @@ def _undefined(split: str, reason: str) -> list[Result]:
     return [Result(split, name, "", None, reason=reason) for name in (ABOVE_NULL, NULL_SCORE, ANSWER_SHARE)]
 
 
-def _without_still_curves(score: SignalScore) -> SignalScore:
+def without_still_curves(score: SignalScore) -> SignalScore:
     """The score, but nothing for a curve that never moves: an official formula gives 1 for one of ties alone."""
     if score.scope == "family":
         return score
@@ -153,7 +153,11 @@ def _without_still_curves(score: SignalScore) -> SignalScore:
         found: ScoreValue = score.score(curve, rng)
         return found
 
-    return replace(score, score=scored)
+    def alone(curve: Curve) -> float | None:
+        return 0.0 if len(curve.values_K) and np.ptp(curve.values_K) == 0 else value(curve)
+
+    value = score.value
+    return replace(score, score=scored, value=None if value is None else alone)
 
 
 def null_draws(
@@ -161,34 +165,58 @@ def null_draws(
 ) -> NullDraws:
     """The score under :data:`DRAWS` redrawn truths of each way."""
     ranks = {task: _ranks(items) for task, items in null.items.items()}
-    known = score if score.under is None else score.under(roles)
+    points = PointScore.of(score, roles, [chosen(curve) for curve in null.curves.values()])
     values: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for number, way in enumerate(WAYS):
         for draw in range(DRAWS):
             rng = np.random.default_rng([seed, number, draw])
             gold_of = {task: _redrawn_gold(one, way, rng) for task, one in ranks.items()}
-            curves = [chosen(curve) for curve in null.redrawn(gold_of)]
-            found = _values(curves, known, score.under is not None, rng, roles)
+            found = points.values([chosen(curve) for curve in null.redrawn(gold_of)], rng)
             if found is not None:
                 values[way].append(found)
     return NullDraws(values)
 
 
-def _values(
-    curves: Sequence[Curve], score: SignalScore, knows_roles: bool, rng: np.random.Generator, roles: SeriesRoles
-) -> dict[str, float] | None:
-    """The score over all series and of each, without intervals; None where it is undefined."""
-    scored = [curve for curve in curves if not roles.is_control(curve.series)]
-    groups: dict[str, list[float | None]] = {}
-    if score.scope == "family":
-        for task in sorted({curve.task for curve in scored}):
-            family = [curve for curve in (curves if knows_roles else scored) if curve.task == task]
-            groups.setdefault("", []).append(score.score(family, rng).value)
-        return _means(groups)
-    for curve in scored:
-        groups.setdefault(curve.series, []).append(score.score(curve, rng).value)
-    means = _means(groups)
-    return None if not means else {"": float(np.mean(list(means.values()))), **means}
+@dataclass(frozen=True, slots=True)
+class PointScore:
+    """The values of a score over many curves, without interval and p-value where that can be had.
+
+    The items behind a curve are left away where the score needs none.
+    """
+
+    score: SignalScore
+    sees_control: bool
+    needs_items: bool
+    roles: SeriesRoles
+
+    @classmethod
+    def of(cls, score: SignalScore, roles: SeriesRoles, curves: Sequence[Curve]) -> PointScore:
+        """Whether it needs the items is asked of the entry's own ``curves``: the same numbers without them say no."""
+        known = score if score.under is None else score.under(roles)
+        whole = cls(known, score.under is not None, True, roles)
+        if known.value is not None:
+            return whole
+        lean = replace(whole, needs_items=False)
+        rng_of = np.random.default_rng
+        return lean if whole.values(curves, rng_of(0)) == lean.values(curves, rng_of(0)) else whole
+
+    def values(self, curves: Sequence[Curve], rng: np.random.Generator) -> dict[str, float] | None:
+        """The score over all series (under ``""``) and of each; None where it is undefined."""
+        seen = list(curves) if self.needs_items else [replace(curve, items_KI=None) for curve in curves]
+        scored = [curve for curve in seen if not self.roles.is_control(curve.series)]
+        groups: dict[str, list[float | None]] = {}
+        if self.score.scope == "family":
+            for task in sorted({curve.task for curve in scored}):
+                family = [curve for curve in (seen if self.sees_control else scored) if curve.task == task]
+                groups.setdefault("", []).append(self._value(family, rng))
+            return _means(groups)
+        for curve in scored:
+            groups.setdefault(curve.series, []).append(self._value(curve, rng))
+        means = _means(groups)
+        return None if not means else {"": float(np.mean(list(means.values()))), **means}
+
+    def _value(self, given: Curve | Sequence[Curve], rng: np.random.Generator) -> float | None:
+        return self.score.score(given, rng).value if self.score.value is None else self.score.value(given)
 
 
 def _means(groups: Mapping[str, Sequence[float | None]]) -> dict[str, float] | None:

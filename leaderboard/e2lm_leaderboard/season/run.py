@@ -44,6 +44,7 @@ from e2lm_leaderboard.season.null_control import (
     values_by_truth,
     with_truth,
 )
+from e2lm_leaderboard.season.removal import removal_results
 from e2lm_leaderboard.season.scores import details, submission_results
 from e2lm_leaderboard.season.season import SALT_KEY, Season, is_public, utc_now
 from e2lm_leaderboard.season.similarity import fingerprints, flat, shares
@@ -226,7 +227,8 @@ class SeasonRun:
         """Every score, and the part of the one that ranks which lies above its null."""
         scores, seed, roles = self._scores(), self.season.seed, self.season.roles
         own = submission_results(split, [chosen(curve) for curve in null.curves.values()], scores, seed, roles=roles)
-        return own + null_results(split, null, chosen, scores[0], seed, roles)
+        own += null_results(split, null, chosen, scores[0], seed, roles)
+        return own + removal_results(split, null, chosen, scores[0], roles)
 
     def _alignment(
         self, split: str, items: Sequence[Sequence[TaskItem]], public: Sequence[NDArray[np.bool_]]

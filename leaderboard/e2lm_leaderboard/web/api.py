@@ -120,6 +120,9 @@ class RankingRow(ApiAnswer):
     flag: str
     rank_best: int | None
     rank_worst: int | None
+    removal_items: float | None
+    removal_checkpoints: float | None
+    removal_series: float | None
     scores: dict[str, ScoreAnswer]
 
 
