@@ -153,11 +153,14 @@ def without_still_curves(score: SignalScore) -> SignalScore:
         found: ScoreValue = score.score(curve, rng)
         return found
 
-    def alone(curve: Curve) -> float | None:
-        return 0.0 if len(curve.values_K) and np.ptp(curve.values_K) == 0 else value(curve)
+    if (value := score.value) is None:
+        return replace(score, score=scored)
+    alone = value
 
-    value = score.value
-    return replace(score, score=scored, value=None if value is None else alone)
+    def moving(curve: Curve) -> float | None:
+        return 0.0 if len(curve.values_K) and np.ptp(curve.values_K) == 0 else alone(curve)
+
+    return replace(score, score=scored, value=moving)
 
 
 def null_draws(

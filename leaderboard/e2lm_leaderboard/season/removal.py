@@ -163,7 +163,8 @@ class _UnitsLeftOut:
 
 
 def _evenly(count: int) -> list[int]:
-    return np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_CHECKPOINTS)).astype(int)).tolist()
+    tried = min(count, MOST_CHECKPOINTS)
+    return sorted({round(place * (count - 1) / max(tried - 1, 1)) for place in range(tried)})
 
 
 def _checkpoints(curves: Curves) -> list[_Unit]:
