@@ -133,8 +133,10 @@ class TrainingText:
     """The corpus as a difficulty sees it; arrays may be memory-mapped.
 
     ``sources_X`` is the corpus file that most of an example's tokens come from, ``source_names`` the files' names
-    without folder and suffix. ``tags_XT`` is the part of speech of each token (its place in the universal tag set,
-    -1 where there is none), None for a corpus without tags. ``decode`` gives the text of one row of tokens.
+    without folder and suffix; where documents name their sources, those. ``tags_XT`` is the part of speech of each
+    token (its place in the universal tag set, -1 where there is none), None for a corpus without tags. ``decode`` gives
+    the text of one row of tokens. ``document_scores_X`` is the mean over an example's tokens of the score that their
+    documents carry, None where they carry none.
     """
 
     blocks_XT: NDArray[np.integer[Any]]
@@ -143,6 +145,7 @@ class TrainingText:
     source_names: tuple[str, ...]
     decode: Callable[[NDArray[np.integer[Any]]], str]
     tags_XT: NDArray[np.int8] | None = None
+    document_scores_X: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

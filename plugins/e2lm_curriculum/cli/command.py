@@ -19,15 +19,24 @@ def _common(parser: CommandParser, dry_run: str) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _fields(parser: CommandParser) -> None:
+    parser.add_argument("--text-field", help="the field or column of a record that holds its text (text)")
+    parser.add_argument(
+        "--source-field", help="one that says where it is from: mixtures are over its values, not files"
+    )
+    parser.add_argument("--score-field", help="one with a number, for difficulty document-score")
+
+
 def _train(parser: CommandParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file with the fields below; options given besides it win")
     parser.add_argument(
         *("--corpus",),
         nargs="+",
         metavar="FILE",
-        help="text (documents end at <|endoftext|> lines) or .jsonl, .json, .parquet, also .gz and .zst",
+        help="text (documents end at <|endoftext|> lines) or .jsonl, .json, .parquet, also .gz and .zst; or "
+        "hub:OWNER/NAME[@REVISION][:CONFIG[:SPLIT]], a data set of the Hub",
     )
-    parser.add_argument("--text-field", help="the field or column of a record that holds its text (text)")
+    _fields(parser)
     parser.add_argument(
         "--out", type=folder_to_write, metavar="DIR", help="where everything goes; the same command goes on there"
     )
@@ -67,6 +76,7 @@ def _train(parser: CommandParser) -> None:
 def _plan(parser: CommandParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file of e2lm train; options given besides it win")
     parser.add_argument("--corpus", nargs="+", metavar="FILE", help="text to score and plan, as for e2lm train")
+    _fields(parser)
     parser.add_argument(
         "--scores", type=Path, metavar="FILE", help="a number for each example, .npy or one on each line"
     )

@@ -36,9 +36,11 @@ from e2lm_curriculum.plan.file import read_array, write_plan
 from e2lm_curriculum.plan.ranking import PARTS, exposure_by_part
 from e2lm_curriculum.train.ladder import corpus_hashes
 from e2lm_curriculum.train.prepared import (
+    DESCRIPTION_FILE,
     PREPARED_FOLDER,
     SCORES_FILE,
     PreparedCorpus,
+    corpus_curriculum,
     order_generator,
     planned_order,
     prepare,
@@ -54,7 +56,7 @@ BATCH = 8
 SEQUENCE_LENGTH = 128
 
 #: Fields that decide which examples there are and how they score.
-OF_SCORES = ("held_out", "vocabulary", "sequence_length", "seed", "text_field", "family")
+OF_SCORES = ("held_out", "vocabulary", "sequence_length", "seed", "text_field", "source_field", "score_field", "family")
 
 #: What a plan of a corpus carries, so that another trainer reads the same examples.
 OF_CORPUS = (TOKENS_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, SCORES_FILE)
@@ -171,6 +173,7 @@ def _config(arguments: Namespace) -> TrainingConfig:
     data.pop(COMPARISON_SECTION, None)
     over = {"curriculum": arguments.curriculum, "corpus": arguments.corpus, "order_seed": arguments.seed}
     over |= {"batch_size": arguments.batch, "sequence_length": arguments.sequence_length}
+    over |= {name: getattr(arguments, name) for name in ("text_field", "source_field", "score_field")}
     data |= {name: value for name, value in over.items() if value is not None}
     config = TrainingConfig.from_data(data, arguments.config or "e2lm train plan")
     if arguments.steps is None:
@@ -207,7 +210,7 @@ def _is_of_run(config: TrainingConfig, out: Path) -> bool:
 
 def _of_config(config: TrainingConfig, scores_X: NDArray[Any], origin: str, corpus: Path) -> _Planned:
     data, seed = config.data, config.run.seed_of_order
-    curriculum = chosen_curriculum(data.curriculum)
+    curriculum = corpus_curriculum(data, PreparedCorpus.from_json_file(corpus / DESCRIPTION_FILE).sources)
     if is_online(data):
         is_anti = data.arm == "anti" and curriculum.difficulty != "file"
         plan, known = _first_segment(curriculum, reversed_scores(scores_X) if is_anti else scores_X, data.budget, seed)

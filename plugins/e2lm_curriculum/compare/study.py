@@ -23,6 +23,7 @@ from e2lm_curriculum.config.training import DataConfig, TrainingConfig
 from e2lm_curriculum.plan.arms import VANILLA, Arm
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.file import PLAN_FILE, SCHEDULE_FILE, read_array, write_plan
+from e2lm_curriculum.plan.setting import CurriculumSetting
 from e2lm_curriculum.train.ladder import corpus_hashes, prepare_once, require_trainable, train_unfinished
 from e2lm_curriculum.train.locks import folder_lock
 from e2lm_curriculum.train.model_run import ModelRun
@@ -32,6 +33,7 @@ from e2lm_curriculum.train.prepared import (
     PREPARED_FOLDER,
     SCORES_FILE,
     PreparedCorpus,
+    corpus_curriculum,
     planned_order,
 )
 from e2lm_curriculum.train.resume import sweep_partials
@@ -145,7 +147,10 @@ def _forward_passes(data: DataConfig, steps: int) -> int:
     # The number of passes does not depend on which examples are drawn; mixtures want some of every corpus file.
     files = len(data.corpus)
     scores_X = np.arange(max(data.batch_size, files), dtype=np.float64) % files
-    return chosen_curriculum(data.curriculum).planned(scores_X, budget, np.random.default_rng(0)).forward_passes
+    wanted = data.curriculum
+    if isinstance(wanted, CurriculumSetting):
+        wanted = wanted.model_copy(update={"mixture": ()})
+    return chosen_curriculum(wanted).planned(scores_X, budget, np.random.default_rng(0)).forward_passes
 
 
 # -- training -------------------------------------------------------------------------------------------------------
@@ -187,11 +192,11 @@ def _prepare_like(first: ModelRun, run: ModelRun) -> None:
             if file.name not in OF_ONE_RUN:
                 _share(file, folder / file.name)
         scores_X = np.asarray(read_array(source / SCORES_FILE))
-        plan = planned_order(data, chosen_curriculum(data.curriculum), scores_X, run.config.run.seed_of_order)
+        of_first = PreparedCorpus.from_json_file(source / DESCRIPTION_FILE)
+        curriculum = corpus_curriculum(data, of_first.sources)
+        plan = planned_order(data, curriculum, scores_X, run.config.run.seed_of_order)
         write_plan(plan, folder)
-        prepared = PreparedCorpus.from_json_file(source / DESCRIPTION_FILE).model_copy(
-            update={"plan_hash": plan.hash, "forward_passes": plan.forward_passes}
-        )
+        prepared = of_first.model_copy(update={"plan_hash": plan.hash, "forward_passes": plan.forward_passes})
         write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
     with whole_file(run.out / HELD_OUT_FILE) as partial:
         shutil.copyfile(first.out / HELD_OUT_FILE, partial)

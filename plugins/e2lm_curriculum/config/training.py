@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from e2lm.curriculum import TrainingBudget
 from e2lm.errors import UserError, one_line
 from e2lm.noun import Noun
+from e2lm_curriculum.corpus.files import TEXT_FIELD, RecordFields
 from e2lm_curriculum.model.size import ModelSize, model_size
 from e2lm_curriculum.plan.arms import Arm
 from e2lm_curriculum.plan.setting import CurriculumSetting
@@ -69,6 +70,10 @@ class DataConfig(Noun):
     held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     #: The field of a record, or column of a table, that holds its text; else ``text``.
     text_field: Annotated[str, Field(min_length=1)] | None = None
+    #: The field of a record that says where it is from; mixtures and shares are then over its values, not over files.
+    source_field: Annotated[str, Field(min_length=1)] | None = None
+    #: The field of a record with a number of its own, for difficulty ``document-score``.
+    score_field: Annotated[str, Field(min_length=1)] | None = None
     vocabulary: Annotated[int, Field(ge=SMALLEST_VOCABULARY, le=1 << 20)] = 4096
     sequence_length: Annotated[int, Field(ge=8)] = 256
     tokens: Annotated[int, Field(ge=1)] = 1_000_000
@@ -82,6 +87,11 @@ class DataConfig(Noun):
     def corpus_files(self) -> tuple[Path, ...]:
         """The text to read, in order."""
         return tuple(Path(name) for name in self.corpus)
+
+    @property
+    def record_fields(self) -> RecordFields:
+        """What is read of a record."""
+        return RecordFields(self.text_field or TEXT_FIELD, self.source_field, self.score_field)
 
     @property
     def budget(self) -> TrainingBudget:

@@ -7,6 +7,7 @@ Shape suffixes: K tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm.errors import UserError, nearest_names
-from e2lm_curriculum.corpus.files import file_kind, opened_text, records
+from e2lm_curriculum.corpus.files import TAGGED_FIELDS, TEXT_FIELD, RecordFields, file_kind, opened_text, records
 
 #: The universal tag set (Petrov, Das and McDonald 2012) in CLIMB's order, content words first.
 TAGS = ("NOUN", "VERB", "ADJ", "ADV", "PRON", "DET", "ADP", "NUM", "CONJ", "PRT", ".", "X")
@@ -65,9 +66,6 @@ def token_tags(offsets_K: Sequence[tuple[int, int]], tags: bytes) -> NDArray[np.
 #: A line that holds only this ends a document in a plain text file; also the token between documents.
 END_OF_TEXT = "<|endoftext|>"
 
-#: The field of a record that holds its text, where nothing else is said.
-TEXT_FIELD = "text"
-
 #: A plain text without such lines is one document; it is held out in pages of at least so many characters.
 PASSAGE_CHARACTERS = 2_000
 
@@ -83,9 +81,9 @@ LONGEST_LINE = 1 << 20
 class Passage:
     """Text that is held out, or not, as a whole; ``joint`` is what stands between it and the passage that it continues.
 
-    Without a joint it begins a document. ``file`` is its place in the list of corpus files. ``tags`` holds a byte for
-    each character, the part of speech of the word it belongs to, or nothing. ``is_cut`` tells that it begins inside a
-    line that was too long.
+    Without a joint it begins a document. ``file`` is its place in the list of corpus files, or of the sources that
+    records name. ``tags`` holds a byte for each character, the part of speech of the word it belongs to, or nothing.
+    ``is_cut`` tells that it begins inside a line that was too long. ``score`` is what its record says of it.
     """
 
     text: str
@@ -93,6 +91,7 @@ class Passage:
     file: int = 0
     tags: bytes = b""
     is_cut: bool = False
+    score: float | None = None
 
     @property
     def follows(self) -> bool:
@@ -100,28 +99,79 @@ class Passage:
         return bool(self.joint)
 
 
-def read_passages(files: Sequence[Path], held_out: float = 0.0, field: str = TEXT_FIELD) -> Iterator[Passage]:
+class Sources:
+    """What a corpus is divided into: its files or, where ``source_field`` is one of a record's, what that says."""
+
+    def __init__(self, files: Sequence[Path], source_field: str | None = None) -> None:
+        self.source_field = source_field
+        #: As they are printed. Of records: in the order in which they first appear, known once all were read.
+        self.names: list[str] = [] if source_field else [file.name for file in files]
+        self._files = files
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The same, files without their last suffix."""
+        return tuple(self.names) if self.source_field else tuple(file.stem for file in self._files)
+
+    def number(self, position: int, source: str | None) -> int:
+        """The number of a document of the file at ``position`` whose record names ``source``."""
+        if self.source_field is None:
+            return position
+        name = self._files[position].stem if source is None else source
+        if name not in self._numbers:
+            if len(self.names) >= MOST_SOURCES:
+                raise UserError(
+                    f"field 'source_field': {self.source_field!r} has more than {MOST_SOURCES:,} different values; "
+                    "name a field that many documents share"
+                )
+            self._numbers[name] = len(self.names)
+            self.names.append(name)
+        return self._numbers[name]
+
+
+#: Each gives a share of its own to the held-out text.
+MOST_SOURCES = 10_000
+
+
+def read_passages(
+    files: Sequence[Path],
+    held_out: float = 0.0,
+    fields: RecordFields = RecordFields(),  # noqa: B008  (frozen)
+    sources: Sources | None = None,
+) -> Iterator[Passage]:
     """The passages of all files in order; a :class:`UserError` names a file that is missing, empty or no UTF-8.
 
-    JSON lines, JSON arrays and Parquet tables have one document per record, in ``field``, or in ``words`` and ``tags``.
-    In any other file documents end at lines that hold only ``<|endoftext|>``; a file without such a line is one
-    document, cut into pages at blank lines or, where there are none, at the ends of lines. The share to be
+    JSON lines, JSON arrays and tables have one document per record, in its field for text, or in ``words`` and
+    ``tags``. In any other file documents end at lines that hold only ``<|endoftext|>``; a file without such a line is
+    one document, cut into pages at blank lines or, where there are none, at the ends of lines. The share to be
     ``held_out`` makes pages of a short file shorter.
     """
-    for number, file in enumerate(files):
+    sources = sources or Sources(files)
+    for position, file in enumerate(files):
         is_empty = True
-        for passage in _passages_of(file, held_out, field):
+        for passage, source in _passages_of(file, held_out, fields):
             if passage.text.strip():
                 is_empty = False
-                yield replace(passage, file=number)
+                yield replace(passage, file=sources.number(position, source))
         if is_empty:
             raise UserError(f"{file}: no text in it; remove it from --corpus")
 
 
-def _passages_of(file: Path, held_out: float, field: str) -> Iterator[Passage]:
+def _passages_of(file: Path, held_out: float, fields: RecordFields) -> Iterator[tuple[Passage, str | None]]:
+    """Each passage, and the source that its record names."""
     if file_kind(file) != "text":
-        yield from (_document(record.place, record.data, field) for record in records(file, field))
+        for record in records(file, fields):
+            yield _document(record.place, record.data, fields), _source(record.place, record.data, fields)
         return
+    if fields.score is not None:
+        raise UserError(
+            f"{file}: plain text has no field {fields.score!r}; score_field needs records (.jsonl, .parquet)"
+        )
+    yield from ((passage, None) for passage in _plain_passages(file, held_out))
+
+
+def _plain_passages(file: Path, held_out: float) -> Iterator[Passage]:
     characters = _unmarked_characters(file)
     with opened_text(file) as handle:
         if characters is None:
@@ -132,17 +182,37 @@ def _passages_of(file: Path, held_out: float, field: str) -> Iterator[Passage]:
         yield from _pages(_lines(handle), page)
 
 
-def _document(place: str, data: Any, field: str) -> Passage:
-    if isinstance(data, dict) and field == TEXT_FIELD and "words" in data:
+def _document(place: str, data: Any, fields: RecordFields) -> Passage:
+    score = _score(place, data, fields.score)
+    field = fields.text
+    if isinstance(data, dict) and field == TEXT_FIELD and TAGGED_FIELDS[0] in data:
         words, tags = tagged_text(data, place)
-        return Passage(words, tags=tags)
+        return Passage(words, tags=tags, score=score)
     text = data if isinstance(data, str) else data.get(field) if isinstance(data, dict) else None
     if isinstance(data, dict) and field not in data:
         known = nearest_names(field, [name for name, value in data.items() if isinstance(value, str)])
         raise UserError(f"{place}: expected an object with field {field!r}; text_field names another. {known}")
     if not isinstance(text, str):
         raise UserError(f"{place}: field {field!r}: found {text!r:.40}; expected a string")
-    return Passage(text)
+    return Passage(text, score=score)
+
+
+def _score(place: str, data: Any, field: str | None) -> float | None:
+    if field is None:
+        return None
+    found = data.get(field) if isinstance(data, dict) else None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise UserError(f"{place}: field {field!r} (score_field): found {found!r:.40}; expected a finite number")
+    return float(found)
+
+
+def _source(place: str, data: Any, fields: RecordFields) -> str | None:
+    if fields.source is None:
+        return None
+    found = data.get(fields.source) if isinstance(data, dict) else None
+    if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        raise UserError(f"{place}: field {fields.source!r} (source_field): found {found!r:.40}; expected a name")
+    return str(found)
 
 
 @dataclass(frozen=True, slots=True)

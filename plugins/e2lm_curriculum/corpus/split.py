@@ -6,6 +6,7 @@ Shape suffixes: P passages, U different passages.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -75,12 +76,14 @@ class CorpusSplit:
 def split_corpus(passages: Passages, names: Sequence[str], held_out: float, seed: int) -> CorpusSplit:
     """Hold out ``held_out`` of the characters of every file of ``names``, passages by a seeded hash of their text.
 
+    ``names`` are looked at after all passages: those of sources are not known before.
+
     A file that is too short to give its share in whole passages is taken together with the others that are. Equal
     passages have equal hashes, so a text is never on both sides, wherever it stands and whatever the order. A
     :class:`UserError` says where no choice of passages comes near the share (within a factor of 1.5).
     """
     keys, sizes, files = array("Q"), array("q"), array("H")
-    cut_lines = [0] * len(names)
+    cut_lines: Counter[int] = Counter()
     for passage in passages():
         keys.append(int.from_bytes(sha256(f"{seed}\0{passage.text}".encode()).digest()[:8], "big"))
         sizes.append(len(passage.text))
@@ -95,7 +98,7 @@ def split_corpus(passages: Passages, names: Sequence[str], held_out: float, seed
         for name, whole, held in zip(names, all_F, held_F, strict=True)
     )
     _require_share(held_F.sum(), all_F.sum(), held_out, len(names))
-    return CorpusSplit(passages, held_P, shares, tuple(cut_lines))
+    return CorpusSplit(passages, held_P, shares, tuple(cut_lines[file] for file in range(len(names))))
 
 
 def _held_keys(

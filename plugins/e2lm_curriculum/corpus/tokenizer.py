@@ -1,14 +1,15 @@
 """A byte-level BPE tokenizer trained on the corpus, its files, and the corpus as one row of its tokens.
 
-Shape suffixes: K tokens, X examples, T tokens per example, F corpus files.
+Shape suffixes: K tokens, X examples, T tokens per example, R runs of documents.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,21 +116,49 @@ def safe_pieces(text: str) -> Iterator[str]:
 class PackedCorpus:
     """All training documents as one row of tokens, memory-mapped, and the tag of each if there are any.
 
-    Tokens before ``ends_F[f]`` are of corpus file f or of one before it.
+    Run r, of documents of one source and score, ends before token ``ends_R[r]``. ``files_R`` are places in the list of
+    corpus files or of sources, ``scores_R`` is None where documents have no scores.
     """
 
     tokens_K: NDArray[np.unsignedinteger[Any]]
-    ends_F: NDArray[np.int64]
-    tags_K: NDArray[np.int8] | None
+    ends_R: NDArray[np.int64]
+    files_R: NDArray[np.int64]
+    tags_K: NDArray[np.int8] | None = None
+    scores_R: NDArray[np.float64] | None = None
 
 
-def packed_corpus(tokenizer: Any, passages: Iterable[Passage], files: int, folder: Path) -> PackedCorpus:
+class _Runs:
+    """Grows by one run wherever source or score change."""
+
+    def __init__(self) -> None:
+        self._ends, self._files, self._scores = array("q"), array("H"), array("d")
+        self._has_scores = False
+
+    def add(self, passage: Passage, tokens: int) -> None:
+        """Count the tokens of ``passage``."""
+        score = 0.0 if passage.score is None else passage.score
+        self._has_scores |= passage.score is not None
+        end = tokens + (self._ends[-1] if self._ends else 0)
+        if self._ends and self._files[-1] == passage.file and self._scores[-1] == score:
+            self._ends[-1] = end
+            return
+        self._ends.append(end)
+        self._files.append(passage.file)
+        self._scores.append(score)
+
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64] | None]:
+        """Ends, sources and, where there are any, scores."""
+        scores_R = np.array(self._scores, dtype=np.float64) if self._has_scores else None
+        return np.array(self._ends, dtype=np.int64), np.array(self._files, dtype=np.int64), scores_R
+
+
+def packed_corpus(tokenizer: Any, passages: Iterable[Passage], folder: Path) -> PackedCorpus:
     """All passages in order, an end-of-text token before each document, written to ``tokens.npy`` (``tags.npy``).
 
-    Memory does not grow with the corpus.
+    Memory does not grow with the corpus, but by 18 bytes for each document with a source or score of its own.
     """
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
-    lengths_F = np.zeros(files, dtype=np.int64)
+    runs = _Runs()
     with _Row(folder / TOKENS_FILE, dtype) as tokens, _Row(folder / TAGS_FILE, np.int8) as tags:
         for batch in _batches(_pieces(passages)):
             # Offsets, which the fast way leaves out, tell which word a token belongs to.
@@ -138,11 +167,12 @@ def packed_corpus(tokenizer: Any, passages: Iterable[Passage], files: int, folde
             for piece, encoding in zip(batch, encode(texts, add_special_tokens=False), strict=True):
                 start = [] if piece.follows or piece.is_cut else [END_OF_TEXT_ID]
                 tokens.add([*start, *encoding.ids])
-                lengths_F[piece.file] += len(start) + len(encoding.ids)
+                runs.add(piece, len(start) + len(encoding.ids))
                 untagged = [NO_TAG_NUMBER] * len(start)
                 tags.add([*untagged, *token_tags(encoding.offsets if piece.tags else encoding.ids, piece.tags)])
                 tags.is_wanted |= bool(piece.tags)
-    return PackedCorpus(tokens.array(), np.cumsum(lengths_F), tags.array() if tags.is_wanted else None)
+    ends_R, files_R, scores_R = runs.arrays()
+    return PackedCorpus(tokens.array(), ends_R, files_R, tags.array() if tags.is_wanted else None, scores_R)
 
 
 def _pieces(passages: Iterable[Passage]) -> Iterator[Passage]:
@@ -151,7 +181,8 @@ def _pieces(passages: Iterable[Passage]) -> Iterator[Passage]:
         place = 0
         for number, text in enumerate(safe_pieces(passage.text)):
             tags = passage.tags[place : place + len(text)]
-            yield Passage(text, "" if number else passage.joint, passage.file, tags, is_cut=number > 0)
+            joint = "" if number else passage.joint
+            yield replace(passage, text=text, joint=joint, tags=tags, is_cut=number > 0)
             place += len(text)
 
 
@@ -213,26 +244,33 @@ def training_text(packed: PackedCorpus, tokenizer: Any, length: int, names: tupl
     """The packed corpus as difficulties see it: examples of ``length`` tokens from the corpus files ``names``."""
     examples = len(packed.tokens_K) // length
     cut = slice(0, examples * length)
+    sources_X, scores_X = _origins(packed, examples, length, len(names))
     return TrainingText(
         blocks_XT=packed.tokens_K[cut].reshape(examples, length),
         vocabulary=tokenizer.get_vocab_size(),
-        sources_X=_sources(packed.ends_F, examples, length),
+        sources_X=sources_X,
         source_names=names,
         decode=lambda row_T: str(tokenizer.decode(row_T.tolist())),
         tags_XT=None if packed.tags_K is None else packed.tags_K[cut].reshape(examples, length),
+        document_scores_X=scores_X,
     )
 
 
-def _sources(ends_F: NDArray[np.int64], examples: int, length: int) -> NDArray[np.int64]:
-    """The file that most tokens of each example are from."""
+def _origins(
+    packed: PackedCorpus, examples: int, length: int, files: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """The file that most tokens of each example are from, and the mean over its tokens of their documents' scores."""
     sources_X = np.empty(examples, dtype=np.int64)
-    rows = max(1, TOKENS_AT_ONCE // max(length, len(ends_F)))
+    scores_X = None if packed.scores_R is None else np.empty(examples)
+    rows = max(1, TOKENS_AT_ONCE // max(length, files))
     for start in range(0, examples, rows):
         end = min(start + rows, examples)
         places_K = np.arange(start * length, end * length)
-        files_XT = np.searchsorted(ends_F, places_K, side="right").reshape(end - start, length)
-        sources_X[start:end] = most_frequent(files_XT, len(ends_F))
-    return sources_X
+        runs_XT = np.searchsorted(packed.ends_R, places_K, side="right").reshape(end - start, length)
+        sources_X[start:end] = most_frequent(packed.files_R[runs_XT], files)
+        if scores_X is not None and packed.scores_R is not None:
+            scores_X[start:end] = packed.scores_R[runs_XT].mean(axis=1)
+    return sources_X, scores_X
 
 
 def most_frequent(files_XT: NDArray[np.integer[Any]], files: int) -> NDArray[np.int64]:

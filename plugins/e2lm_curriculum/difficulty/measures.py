@@ -256,6 +256,16 @@ def ranked_source(ranks: Mapping[str, int], text: TrainingText) -> NDArray[np.fl
     return np.asarray(np.asarray(of_file, dtype=np.float64)[text.sources_X])
 
 
+def document_score(sign: float, text: TrainingText) -> NDArray[np.float64]:
+    """``sign`` times the score that documents carry; a :class:`UserError` for a corpus whose documents have none."""
+    if text.document_scores_X is None:
+        raise UserError(
+            "field 'curriculum.difficulty': document-score needs a corpus of records with a number each; score_field "
+            "names it"
+        )
+    return sign * text.document_scores_X
+
+
 def all_alike(text: TrainingText) -> NDArray[np.float64]:
     """The same number for every example: a pool holds them all, until a model has ranked them."""
     return np.ones(len(text.blocks_XT))
@@ -268,6 +278,10 @@ def random_number(text: TrainingText) -> NDArray[np.float64]:
 
 SOURCE_DIFFICULTIES = (
     Difficulty("file", "Corpus files in the order in which they are listed.", file_number),
+    Difficulty(
+        "document-score", "The field score_field of each document, the lowest first.", partial(document_score, 1.0)
+    ),
+    Difficulty("document-score-highest-first", "The same, the highest first.", partial(document_score, -1.0)),
     Difficulty("source-spoken-first", "BabyLM's parts, speech first.", partial(ranked_source, SPOKEN_FIRST), CLIMB),
     Difficulty(
         "source-grammatical-first",

@@ -96,7 +96,8 @@ def _cache_file(difficulty: Difficulty, text: TrainingText, data_hash: str) -> P
     parts += [segmenter[0]] if segmenter else []
     digest = sha256(repr(parts).encode())
     digest.update(np.ascontiguousarray(text.sources_X, dtype="<i4").tobytes())
-    if text.tags_XT is not None:
-        digest.update(np.ascontiguousarray(text.tags_XT).tobytes())
+    for given in (text.tags_XT, text.document_scores_X):
+        if given is not None:
+            digest.update(np.ascontiguousarray(given).tobytes())
     cache = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache")
     return cache / "e2lm" / "difficulty" / f"{difficulty.name}-{digest.hexdigest()[:32]}.npy"

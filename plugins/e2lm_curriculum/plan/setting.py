@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from e2lm.errors import UserError
 from e2lm.noun import Noun
 from e2lm_curriculum.plan.pacing import CLIMB_LINEAR, Pacing
 
@@ -51,11 +53,24 @@ class VocabularySetting(Noun):
 
 class MixtureStage(Noun):
     """From ``start`` on, sources are drawn by ``weights``: ``natural`` (by size), ``stratified`` (all alike), or one
-    number for each corpus file in its order.
+    number for each corpus file in its order, or for each source by its name.
     """
 
     start: Annotated[float, Field(ge=0, lt=1)]
-    weights: Literal["natural", "stratified"] | tuple[Annotated[float, Field(ge=0)], ...]
+    weights: (
+        Literal["natural", "stratified"]
+        | tuple[Annotated[float, Field(ge=0)], ...]
+        | dict[str, Annotated[float, Field(ge=0)]]
+    )
+
+    def ordered(self, names: Sequence[str]) -> MixtureStage:
+        """The same with weights in the order of ``names``; a :class:`UserError` unless each has one and no other."""
+        if not isinstance(self.weights, dict):
+            return self
+        for name in sorted({*self.weights} ^ {*names}):
+            what = "has no weight" if name in names else "is no source of this corpus"
+            raise UserError(f"field 'curriculum.mixture': {name!r} {what}; give one for each of {', '.join(names)}")
+        return MixtureStage(start=self.start, weights=tuple(self.weights[name] for name in names))
 
 
 class OnlineSetting(Noun):

@@ -15,8 +15,9 @@ from e2lm.run_record import RECORD_FILE, RunRecord, recorded_versions
 from e2lm.series import Series
 from e2lm.words import ScriptCount
 from e2lm_curriculum.config.training import DataConfig, TrainingConfig
-from e2lm_curriculum.corpus.files import KNOWN_FILES
-from e2lm_curriculum.corpus.reader import TEXT_FIELD, read_passages
+from e2lm_curriculum.corpus.files import KNOWN_FILES, RecordFields, record_hash
+from e2lm_curriculum.corpus.hub import is_data_set
+from e2lm_curriculum.corpus.reader import read_passages
 from e2lm_curriculum.difficulty.scores import difficulty_of
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.train.locks import folder_lock, is_main, process_count, wait_for_all
@@ -138,7 +139,7 @@ def require_trainable(config: TrainingConfig, hashes: dict[str, str] | None = No
     difficulty_of(chosen_curriculum(data.curriculum))
     is_online(data)
     if config.run.checkpoint_grid == "babylm":
-        scripts_of(data.corpus_files, data.text_field or TEXT_FIELD).require_words("checkpoint_grid", WITHOUT_A_GRID)
+        scripts_of(data.corpus_files, data.record_fields).require_words("checkpoint_grid", WITHOUT_A_GRID)
     _require_shareable(config)
     hashes = hashes or corpus_hashes(data)
     if out.exists() and not out.is_dir():
@@ -154,12 +155,12 @@ def require_trainable(config: TrainingConfig, hashes: dict[str, str] | None = No
 
 
 @cache
-def scripts_of(files: tuple[Path, ...], field: str) -> ScriptCount:
+def scripts_of(files: tuple[Path, ...], fields: RecordFields) -> ScriptCount:
     """The scripts of a corpus, by the beginning of each of its files."""
     found = ScriptCount()
     for file in files:
         characters = 0
-        for passage in read_passages([file], field=field):
+        for passage in read_passages([file], fields=fields):
             found.add(passage.text)
             characters += len(passage.text)
             if characters > CHARACTERS_LOOKED_AT:
@@ -182,6 +183,9 @@ def corpus_hashes(data: DataConfig) -> dict[str, str]:
     """SHA-256 of every corpus file by its place in the list; a :class:`UserError` for one that cannot be read."""
     hashes = {}
     for position, file in enumerate(data.corpus_files):
+        if is_data_set(file):
+            hashes[f"corpus.{position}"] = record_hash(file, data.record_fields)
+            continue
         if not file.is_file():
             raise UserError(f"{file}: {no_such(file, 'file')}; field 'corpus' takes text files ({KNOWN_FILES})")
         with open(file, "rb") as handle:

@@ -5,7 +5,7 @@ Shape suffixes: K tokens, X examples, S optimiser steps, B examples per step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -20,7 +20,7 @@ from e2lm.errors import E2LMError, UserError, nearest_names
 from e2lm.noun import Noun
 from e2lm.words import ScriptCount, blank_words
 from e2lm_curriculum.config.training import DataConfig, Family, TrainingConfig
-from e2lm_curriculum.corpus.reader import END_OF_TEXT, LONGEST_LINE, TEXT_FIELD, Passage, read_passages
+from e2lm_curriculum.corpus.reader import END_OF_TEXT, LONGEST_LINE, Passage, Sources, read_passages
 from e2lm_curriculum.corpus.split import CorpusSplit, HeldOutShare, split_corpus
 from e2lm_curriculum.corpus.tokenizer import (
     TOKENIZER_CONFIG_FILE,
@@ -36,7 +36,7 @@ from e2lm_curriculum.difficulty.scores import ScoredDifficulty, difficulty_of, s
 from e2lm_curriculum.plan.arms import CURRICULUM, arm_plan
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.file import write_plan
-from e2lm_curriculum.plan.setting import ObjectiveName
+from e2lm_curriculum.plan.setting import CurriculumSetting, ObjectiveName
 
 PREPARED_FOLDER = ".prepared"
 DESCRIPTION_FILE = "prepared.json"
@@ -71,6 +71,8 @@ class PreparedCorpus(Noun):
     training_words: int | None = None
     #: What each corpus file gave to the held-out text; none of a corpus prepared by an earlier release.
     held_out_shares: tuple[HeldOutShare, ...] = ()
+    #: What records say where they are from, in the order in which sources are numbered; empty where files are.
+    sources: tuple[str, ...] = ()
     #: What was done to the text that whoever trains on it should know, a line each.
     notes: tuple[str, ...] = ()
     #: Forward and backward passes of a batch: more than steps where several objectives are trained at once.
@@ -102,7 +104,8 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
     Into ``place``, else the folder of the run.
     """
     data, out = config.data, place or config.run.out_folder
-    split = split_of(data, config.run.seed)
+    sources = Sources(data.corpus_files, data.source_field)
+    split = split_of(data, config.run.seed, sources)
     curriculum = chosen_curriculum(data.curriculum)
     with whole_folder(out / PREPARED_FOLDER) as folder:
         masks = curriculum.needs_masks or config.model.family == "roberta"
@@ -111,13 +114,15 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
         if config.run.checkpoint_grid == "babylm":
             text.scripts.require_words("checkpoint_grid", WITHOUT_A_GRID)
         write_tokenizer(tokenizer, folder, data.sequence_length)
-        packed = packed_corpus(tokenizer, split.training(), len(data.corpus), folder)
-        examples = _examples(data, packed, tokenizer)
+        packed = packed_corpus(tokenizer, split.training(), folder)
+        examples = _examples(data, packed, tokenizer, sources.stems)
         data_hash = _tokens_hash(packed)
         with open(folder / TOKENIZER_FILE, "rb") as handle:
             tokenizer_hash = file_digest(handle, "sha256").hexdigest()
         scores = curriculum_scores(curriculum, examples, data_hash + tokenizer_hash)
         np.save(folder / SCORES_FILE, scores.scores_X)
+        named = sources.stems if data.source_field else ()
+        curriculum = corpus_curriculum(data, named)
         plan = planned_order(data, curriculum, scores.scores_X, config.run.seed_of_order)
         check_plan(plan, curriculum, config.model.family, tags=packed.tags_K is not None)
         write_plan(plan, folder)
@@ -134,18 +139,21 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
             scoring_cpu_s=scores.cpu_s if scores.name else None,
             forward_passes=plan.forward_passes,
             held_out_shares=split.shares,
-            notes=_notes(data, split, text.marks_inside),
+            sources=named,
+            notes=_notes(sources.names if data.source_field else data.corpus, split, text.marks_inside),
         )
         write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
     _write_held_out(split, out / HELD_OUT_FILE)
     return prepared
 
 
-def split_of(data: DataConfig, seed: int) -> CorpusSplit:
-    """The corpus that ``data`` names, with what is held out of it."""
-    field = data.text_field or TEXT_FIELD
-    read: Callable[[], Iterator[Passage]] = partial(read_passages, data.corpus_files, data.held_out, field)
-    return split_corpus(read, [file.name for file in data.corpus_files], data.held_out, seed)
+def split_of(data: DataConfig, seed: int, sources: Sources | None = None) -> CorpusSplit:
+    """The corpus that ``data`` names, with what is held out of it; ``sources`` are known afterwards."""
+    sources = sources or Sources(data.corpus_files, data.source_field)
+    read: Callable[[], Iterator[Passage]] = partial(
+        read_passages, data.corpus_files, data.held_out, data.record_fields, sources
+    )
+    return split_corpus(read, sources.names, data.held_out, seed)
 
 
 class _CountedText:
@@ -184,13 +192,13 @@ def _tokens_hash(packed: PackedCorpus) -> str:
     return digest.hexdigest()
 
 
-def _notes(data: DataConfig, split: CorpusSplit, marks_inside: int) -> tuple[str, ...]:
+def _notes(names: Sequence[str], split: CorpusSplit, marks_inside: int) -> tuple[str, ...]:
     inside = (
         f"{END_OF_TEXT} stands {marks_inside} times inside a line or record: it is text there, and ends no document"
     )
     cut = tuple(
         f"{file}: cut into documents at {count} places, where a line had more than {LONGEST_LINE:,} characters"
-        for file, count in zip(data.corpus, split.cut_lines, strict=True)
+        for file, count in zip(names, split.cut_lines, strict=True)
         if count
     )
     return (*cut, inside) if marks_inside else cut
@@ -203,14 +211,24 @@ def _write_held_out(split: CorpusSplit, file: Path) -> None:
         handle.write("\n")
 
 
-def _examples(data: DataConfig, packed: PackedCorpus, tokenizer: Any) -> TrainingText:
-    text = training_text(packed, tokenizer, data.sequence_length, tuple(file.stem for file in data.corpus_files))
+def _examples(data: DataConfig, packed: PackedCorpus, tokenizer: Any, names: tuple[str, ...]) -> TrainingText:
+    text = training_text(packed, tokenizer, data.sequence_length, names)
     if not len(text.blocks_XT):
         raise UserError(
             f"corpus: {len(packed.tokens_K)} training tokens, but one example takes sequence_length="
             f"{data.sequence_length}; add text or lower sequence_length"
         )
     return text
+
+
+def corpus_curriculum(data: DataConfig, sources: Sequence[str]) -> Curriculum:
+    """The curriculum of ``data``; weights that it gives by name are those of ``sources``, or of files without any."""
+    wanted = data.curriculum
+    names = sources or [file.stem for file in data.corpus_files]
+    if isinstance(wanted, CurriculumSetting) and wanted.mixture:
+        mixture = tuple(stage.ordered(names) for stage in wanted.mixture)
+        wanted = wanted.model_copy(update={"mixture": mixture})
+    return chosen_curriculum(wanted)
 
 
 def curriculum_scores(curriculum: Curriculum, text: TrainingText, key: str) -> ScoredDifficulty:

@@ -44,7 +44,7 @@ def test_any_text_comes_back_as_it_was(text: str) -> None:
 
 
 def test_documents_are_packed_with_an_end_of_text_before_each(tmp_path: Path) -> None:
-    tokens_K = packed_corpus(TOKENIZER, [Passage("the cat"), Passage("the dog")], 1, tmp_path).tokens_K
+    tokens_K = packed_corpus(TOKENIZER, [Passage("the cat"), Passage("the dog")], tmp_path).tokens_K
     cat, dog = (TOKENIZER.encode(text).ids for text in ("the cat", "the dog"))
     assert tokens_K.tolist() == [END_OF_TEXT_ID, *cat, END_OF_TEXT_ID, *dog]
 
@@ -67,15 +67,15 @@ class LargeTokenizer:
 def test_tokens_are_stored_in_two_bytes_where_all_of_the_vocabulary_fits(
     size: int, dtype: type, tmp_path: Path
 ) -> None:
-    packed = packed_corpus(LargeTokenizer(size), [Passage("a"), Passage("b", file=3)], 4, tmp_path)
+    packed = packed_corpus(LargeTokenizer(size), [Passage("a"), Passage("b", file=3)], tmp_path)
     assert packed.tokens_K.dtype == dtype
     assert packed.tokens_K.tolist() == [END_OF_TEXT_ID, size - 1] * 2
-    assert packed.ends_F.tolist() == [2, 2, 2, 4]
-    assert packed_corpus(LargeTokenizer(size), [Passage("a")], 1, tmp_path).ends_F.tolist() == [2]
+    assert (packed.ends_R.tolist(), packed.files_R.tolist()) == ([2, 4], [0, 3])
+    assert packed_corpus(LargeTokenizer(size), [Passage("a")], tmp_path).ends_R.tolist() == [2]
 
 
 def test_the_corpus_is_examples_of_one_length_each_of_the_file_that_most_of_it_is_from() -> None:
-    packed = PackedCorpus(np.arange(11, dtype=np.uint16), np.array([5, 11]), None)
+    packed = PackedCorpus(np.arange(11, dtype=np.uint16), np.array([5, 11]), np.array([0, 1]))
     text = training_text(packed, TOKENIZER, 4, ("one", "two"))
     assert text.blocks_XT.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert (text.sources_X.tolist(), text.source_names, text.vocabulary) == (
@@ -103,7 +103,7 @@ def test_pieces_have_the_tokens_of_the_whole(parts: list[str]) -> None:
 
 def test_control_strings_in_a_text_stay_text(tmp_path: Path) -> None:
     text = "the <|endoftext|> the <|pad|> cat"
-    tokens_K = packed_corpus(TOKENIZER, [Passage(text)], 1, tmp_path).tokens_K
+    tokens_K = packed_corpus(TOKENIZER, [Passage(text)], tmp_path).tokens_K
     assert tokens_K[0] == END_OF_TEXT_ID
     assert not {END_OF_TEXT_ID, PADDING_ID} & set(tokens_K[1:].tolist())
     assert TOKENIZER.decode(tokens_K[1:].tolist()) == text
@@ -115,8 +115,8 @@ def test_pages_of_a_document_are_packed_as_the_document_and_pieces_keep_their_ta
     monkeypatch.setattr(module, "PIECE_CHARACTERS", 4)
     pages = [Passage("the cat sat"), Passage("on the mat", joint="\n\n"), Passage("the log")]
     whole = [END_OF_TEXT_ID, *TOKENIZER.encode("the cat sat\n\non the mat").ids, END_OF_TEXT_ID]
-    assert packed_corpus(TOKENIZER, pages, 1, tmp_path).tokens_K.tolist() == whole + TOKENIZER.encode("the log").ids
-    tagged = packed_corpus(TOKENIZER, [Passage("the cat sat", tags=b"\5" * 3 + b"\0" * 4 + b"\1" * 4)], 1, tmp_path)
+    assert packed_corpus(TOKENIZER, pages, tmp_path).tokens_K.tolist() == whole + TOKENIZER.encode("the log").ids
+    tagged = packed_corpus(TOKENIZER, [Passage("the cat sat", tags=b"\5" * 3 + b"\0" * 4 + b"\1" * 4)], tmp_path)
     assert tagged.tags_K is not None
     assert tagged.tags_K[0] == -1
     assert [tag for tag, before in zip(tagged.tags_K[1:], tagged.tags_K, strict=False) if tag != before] == [5, 0, 1]

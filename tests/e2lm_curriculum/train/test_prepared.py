@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from e2lm import UserError
 from e2lm import words as module
@@ -86,3 +89,72 @@ def test_an_array_that_was_damaged_is_named(line_files: list[str], tmp_path: Pat
     os.truncate(out / ".prepared" / name, 60)
     with pytest.raises(UserError, match=rf"{name}: gone or damaged"):
         example_blocks(out, 32) if name == "tokens.npy" else read_plan(out / ".prepared")
+
+
+SOURCES = {"web": (3.0, "etaoin"), "books": (1.0, "shrdlu")}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Documents of two sources in turn, of other letters and scores each."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for number in range(400):
+        name = "web" if number % 4 else "books"
+        score, letters = SOURCES[name]
+        words = ["".join(rng.choice(list(letters), 4)) for _ in range(60)]
+        rows.append({"text": " ".join(words), "where": name, "quality": score})
+    file = tmp_path_factory.mktemp("records") / "mixed.json"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return str(file)
+
+
+def letters_of(out: Path, indices: NDArray[np.integer[Any]]) -> list[str]:
+    """The source of each example by its letters."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(out / ".prepared" / "tokenizer.json"))
+    texts = [tokenizer.decode(row.tolist()) for row in example_blocks(out, 32)]
+    found = ["web" if sum(map(text.count, "etaoin")) > sum(map(text.count, "shrdlu")) else "books" for text in texts]
+    return [found[index] for index in indices.reshape(-1)]
+
+
+def test_sources_of_records_are_held_out_and_mixed_like_files(records: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    mixture = {"mixture": [{"start": 0.0, "weights": {"web": 1, "books": 3}}]}
+    config = config_of([records], out, source_field="where", tokens=100 * 4 * 32, curriculum=mixture)
+    prepared = prepare(config)
+    assert [one.file for one in prepared.held_out_shares] == ["books", "web"]
+    assert all(0.1 <= one.share <= 0.1 * MOST for one in prepared.held_out_shares)
+    shown = letters_of(out, read_plan(out / ".prepared").indices_SB)
+    assert shown.count("books") / len(shown) == pytest.approx(0.75, abs=0.05)
+
+
+@pytest.mark.parametrize("weights", [{"web": 1.0, "book": 3.0}, {"web": 1.0}])
+def test_weights_by_name_are_of_all_sources_and_of_no_other(
+    records: str, tmp_path: Path, weights: dict[str, float]
+) -> None:
+    mixture = {"mixture": [{"start": 0.0, "weights": weights}]}
+    with pytest.raises(UserError, match=r"curriculum\.mixture.*books"):
+        prepare(config_of([records], tmp_path / "out", source_field="where", curriculum=mixture))
+
+
+@pytest.mark.parametrize(("name", "first"), [("document-score", "books"), ("document-score-highest-first", "web")])
+def test_scores_of_records_order_what_is_shown(records: str, tmp_path: Path, name: str, first: str) -> None:
+    out = tmp_path / "out"
+    staged = {"difficulty": name, "mode": "full-coverage"}
+    config = config_of([records], out, score_field="quality", curriculum=staged)
+    assert prepare(config).difficulty == name
+    scores_X = np.load(out / ".prepared" / "scores.npy")
+    expected = np.array([SOURCES[one][0] for one in letters_of(out, np.arange(len(scores_X)))])
+    assert np.corrcoef(np.abs(scores_X), expected)[0, 1] > 0.9
+    shown = letters_of(out, read_plan(out / ".prepared").indices_SB)
+    assert shown[: len(shown) // 10].count(first) > 0.8 * (len(shown) // 10)
+
+
+def test_a_difficulty_by_scores_wants_records_with_scores(line_files: list[str], records: str, tmp_path: Path) -> None:
+    scored = {"difficulty": "document-score", "mode": "pool"}
+    with pytest.raises(UserError, match="score_field"):
+        prepare(config_of([records], tmp_path / "none", curriculum=scored))
+    with pytest.raises(UserError, match=r"childes\.train: plain text has no field 'q'"):
+        prepare(config_of(line_files[:1], tmp_path / "plain", curriculum=scored, score_field="q"))
