@@ -99,7 +99,7 @@ class Passage:
         return bool(self.joint)
 
 
-class Sources:
+class TextSources:
     """What a corpus is divided into: its files or, where ``source_field`` is one of a record's, what that says."""
 
     def __init__(self, files: Sequence[Path], source_field: str | None = None) -> None:
@@ -138,7 +138,7 @@ def read_passages(
     files: Sequence[Path],
     held_out: float = 0.0,
     fields: RecordFields = RecordFields(),  # noqa: B008  (frozen)
-    sources: Sources | None = None,
+    sources: TextSources | None = None,
 ) -> Iterator[Passage]:
     """The passages of all files in order; a :class:`UserError` names a file that is missing, empty or no UTF-8.
 
@@ -147,7 +147,7 @@ def read_passages(
     one document, cut into pages at blank lines or, where there are none, at the ends of lines. The share to be
     ``held_out`` makes pages of a short file shorter.
     """
-    sources = sources or Sources(files)
+    sources = sources or TextSources(files)
     for position, file in enumerate(files):
         is_empty = True
         for passage, source in _passages_of(file, held_out, fields):

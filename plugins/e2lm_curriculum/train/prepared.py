@@ -20,7 +20,7 @@ from e2lm.errors import E2LMError, UserError, nearest_names
 from e2lm.noun import Noun
 from e2lm.words import ScriptCount, blank_words
 from e2lm_curriculum.config.training import DataConfig, Family, TrainingConfig
-from e2lm_curriculum.corpus.reader import END_OF_TEXT, LONGEST_LINE, Passage, Sources, read_passages
+from e2lm_curriculum.corpus.reader import END_OF_TEXT, LONGEST_LINE, Passage, TextSources, read_passages
 from e2lm_curriculum.corpus.split import CorpusSplit, HeldOutShare, split_corpus
 from e2lm_curriculum.corpus.tokenizer import (
     TOKENIZER_CONFIG_FILE,
@@ -104,7 +104,7 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
     Into ``place``, else the folder of the run.
     """
     data, out = config.data, place or config.run.out_folder
-    sources = Sources(data.corpus_files, data.source_field)
+    sources = TextSources(data.corpus_files, data.source_field)
     split = split_of(data, config.run.seed, sources)
     curriculum = chosen_curriculum(data.curriculum)
     with whole_folder(out / PREPARED_FOLDER) as folder:
@@ -147,9 +147,9 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
     return prepared
 
 
-def split_of(data: DataConfig, seed: int, sources: Sources | None = None) -> CorpusSplit:
+def split_of(data: DataConfig, seed: int, sources: TextSources | None = None) -> CorpusSplit:
     """The corpus that ``data`` names, with what is held out of it; ``sources`` are known afterwards."""
-    sources = sources or Sources(data.corpus_files, data.source_field)
+    sources = sources or TextSources(data.corpus_files, data.source_field)
     read: Callable[[], Iterator[Passage]] = partial(
         read_passages, data.corpus_files, data.held_out, data.record_fields, sources
     )

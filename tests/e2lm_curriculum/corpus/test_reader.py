@@ -14,7 +14,7 @@ from e2lm import UserError
 from e2lm_curriculum.corpus import files
 from e2lm_curriculum.corpus import reader as module
 from e2lm_curriculum.corpus.files import RecordFields
-from e2lm_curriculum.corpus.reader import PASSAGE_CHARACTERS, Passage, Sources, read_passages
+from e2lm_curriculum.corpus.reader import PASSAGE_CHARACTERS, Passage, TextSources, read_passages
 from e2lm_curriculum.corpus.split import split_corpus
 
 
@@ -166,8 +166,8 @@ def test_an_array_is_read_document_by_document_wherever_it_is_cut(
     assert [passage.text for passage in read_passages([file])] == texts
 
 
-def of_sources(file: Path, **fields: str) -> tuple[list[Passage], Sources]:
-    sources = Sources([file], fields.get("source"))
+def of_sources(file: Path, **fields: str) -> tuple[list[Passage], TextSources]:
+    sources = TextSources([file], fields.get("source"))
     return list(read_passages([file], fields=RecordFields(**fields), sources=sources)), sources
 
 
