@@ -23,6 +23,10 @@ enum { FLOAT32 = 0, BFLOAT16 = 1 };
 #define NONFINITE_FROM 0x7f800000u
 #define ROUNDED_TO_INFINITY_FROM 0x7f7f8000u
 
+#define SIGNLESS 0x7fffffffu
+#define UPPER_HALF 0xffff0000u
+#define LITTLE_ENDIAN_WORDS (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+
 #define TILE 2048
 
 /* combination.STRETCH, and the numbers that numpy's pairwise sum adds up in eight rows before it goes by pairs. */
@@ -47,25 +51,80 @@ INLINE float number_at(const void *stored, int kind, size_t i) {
     return kind == FLOAT32 ? ((const float *)stored)[i] : float_of((uint32_t)((const uint16_t *)stored)[i] << 16);
 }
 
+/* Inputs that are summed in registers, the way from and to memory once; more go through a tile in the first cache. */
+#define IN_REGISTERS 3
+
+/* The bits of a number rounded to bfloat16, the lower half still to be cut off. */
+INLINE uint32_t rounded(uint32_t bits) { return bits + 0x7fffu + (bits >> 16 & 1u); }
+
+INLINE uint32_t larger(uint32_t one, uint32_t other) { return one > other ? one : other; }
+
 /* Stores `count` numbers from `start` on and returns the largest bit pattern among them, signs left out. */
 INLINE uint32_t narrowed(const float *numbers, void *out, int out_kind, size_t start, size_t count) {
     uint32_t largest = 0;
     for (size_t i = 0; i < count; i++) {
-        uint32_t bits = bits_of(numbers[i]), size = bits & 0x7fffffffu;
-        largest = size > largest ? size : largest;
+        uint32_t bits = bits_of(numbers[i]);
+        largest = larger(largest, bits & SIGNLESS);
         if (out_kind == FLOAT32)
             ((float *)out)[start + i] = numbers[i];
         else
-            ((uint16_t *)out)[start + i] = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+            ((uint16_t *)out)[start + i] = (uint16_t)(rounded(bits) >> 16);
     }
     return largest;
 }
 
-INLINE int summed(const void *const *inputs, const float *shares, int inputs_count, const void *pivot, int kind,
-                  void *out, int out_kind, size_t numbers) {
+/* One input's term, share * (number - pivot), or without a pivot share * number. */
+INLINE float term(float number, float share, int has_pivot, float pivot) {
+    return (has_pivot ? number - pivot : number) * share;
+}
+
+/* The sum of some inputs at one place. */
+INLINE float sum_at(const float *numbers, const float *shares, int count, int has_pivot, float pivot) {
+    float total = term(numbers[0], shares[0], has_pivot, pivot);
+    for (int m = 1; m < count; m++) total += term(numbers[m], shares[m], has_pivot, pivot);
+    return has_pivot ? pivot + total : total;
+}
+
+/* Sums of bfloat16 in bfloat16, two in a word, so that none has to be moved to another place of a vector. `count` and
+ * whether there is a pivot are known where this is compiled. Returns the largest bit pattern, signs left out. */
+INLINE uint32_t summed_words(const void *const *inputs, const float *shares, int count, const uint32_t *pivot,
+                             uint32_t *restrict out, size_t words) {
+    const uint32_t *input[IN_REGISTERS];
+    float share[IN_REGISTERS], low[IN_REGISTERS], high[IN_REGISTERS];
+    uint32_t largest = 0;
+    for (int m = 0; m < count; m++) {
+        input[m] = inputs[m];
+        share[m] = shares[m];
+    }
+    for (size_t i = 0; i < words; i++) {
+        for (int m = 0; m < count; m++) {
+            low[m] = float_of(input[m][i] << 16);
+            high[m] = float_of(input[m][i] & UPPER_HALF);
+        }
+        uint32_t at_pivot = pivot ? pivot[i] : 0;
+        uint32_t even = bits_of(sum_at(low, share, count, pivot != NULL, float_of(at_pivot << 16)));
+        uint32_t odd = bits_of(sum_at(high, share, count, pivot != NULL, float_of(at_pivot & UPPER_HALF)));
+        largest = larger(largest, larger(even & SIGNLESS, odd & SIGNLESS));
+        out[i] = rounded(even) >> 16 | (rounded(odd) & UPPER_HALF);
+    }
+    return largest;
+}
+
+/* Sums a few inputs so far as whole words go; says in `words` how far that is. */
+INLINE uint32_t summed_few(const void *const *inputs, const float *shares, int count, const void *pivot, void *out,
+                           size_t words) {
+#define SUMMED(count) \
+    pivot ? summed_words(inputs, shares, count, pivot, out, words) : summed_words(inputs, shares, count, NULL, out, words)
+    return count == 1 ? SUMMED(1) : count == 2 ? SUMMED(2) : SUMMED(3);
+#undef SUMMED
+}
+
+/* The same for all types and any number of inputs, from number `first` on. */
+INLINE uint32_t summed_tiles(const void *const *inputs, const float *shares, int inputs_count, const void *pivot,
+                             int kind, void *out, int out_kind, size_t first, size_t numbers) {
     float total[TILE];
     uint32_t largest = 0;
-    for (size_t start = 0; start < numbers; start += TILE) {
+    for (size_t start = first; start < numbers; start += TILE) {
         size_t count = numbers - start < TILE ? numbers - start : TILE;
         if (inputs_count == 0)
             for (size_t i = 0; i < count; i++) total[i] = number_at(pivot, kind, start + i);
@@ -85,9 +144,20 @@ INLINE int summed(const void *const *inputs, const float *shares, int inputs_cou
         }
         if (pivot && inputs_count)
             for (size_t i = 0; i < count; i++) total[i] = number_at(pivot, kind, start + i) + total[i];
-        uint32_t largest_here = narrowed(total, out, out_kind, start, count);
-        largest = largest_here > largest ? largest_here : largest;
+        largest = larger(largest, narrowed(total, out, out_kind, start, count));
     }
+    return largest;
+}
+
+INLINE int summed(const void *const *inputs, const float *shares, int count, const void *pivot, int kind, void *out,
+                  int out_kind, size_t numbers) {
+    size_t first = 0;
+    uint32_t largest = 0;
+    if (LITTLE_ENDIAN_WORDS && kind == BFLOAT16 && out_kind == BFLOAT16 && 0 < count && count <= IN_REGISTERS) {
+        first = numbers / 2 * 2;
+        largest = summed_few(inputs, shares, count, pivot, out, first / 2);
+    }
+    largest = larger(largest, summed_tiles(inputs, shares, count, pivot, kind, out, out_kind, first, numbers));
     return largest < (out_kind == FLOAT32 ? NONFINITE_FROM : ROUNDED_TO_INFINITY_FROM);
 }
 
