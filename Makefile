@@ -11,6 +11,8 @@
 #                (MUTANTS="--sample 15", "--only e2lm_signal", "--jobs 4"; a killed run goes on)
 # make families   tiny models of 76 configurations: swapped from disk and scored, against transformers and lm-eval
 #                (FAMILIES="swap --only cohere gpt_neox")
+# make release-check REPOSITORY=https://HOST/OWNER/NAME   build what goes to an index into dist/, and install it anew, by pip and
+#                by uv where it is (TORCH=torch==2.13.0+cpu)
 # make docs   the documentation, into build/site/index.html
 # make tutorial   every command of the tutorial in a new folder, about 15 minutes
 # make picture   the README's picture, from a quick demo
@@ -27,7 +29,7 @@ LM_EVAL_VERSION := import importlib.metadata; print(importlib.metadata.version('
 TEST_JOBS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm families-vllm test-next test-lm-eval lint check mutants families docs tutorial picture clean
+.PHONY: demo test test-vllm families-vllm test-next test-lm-eval lint check mutants families release-check docs tutorial picture clean
 
 demo: $(VENV)/.ready
 	$(BIN)/e2lm demo
@@ -62,6 +64,9 @@ mutants: $(VENV)/.ready
 
 families: $(VENV)/.ready
 	$(BIN)/python -m tests.families $(FAMILIES)
+
+release-check: $(VENV)/.ready
+	$(BIN)/python -m tests.house.release_check $(REPOSITORY) --torch $(or $(TORCH),torch==2.13.0)
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/hook_reference.py
