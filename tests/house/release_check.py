@@ -1,4 +1,4 @@
-"""``make release-check REPOSITORY=https://...``: what goes to an index, built, looked at and installed as a stranger would.
+"""``make release-check REPOSITORY=URL``: what goes to an index, built, looked at, installed as a stranger would.
 
 The archives are built from what git holds, with the links of the README made absolute and the address of the
 repository in the metadata; then the wheel goes into a new environment by the two lines of the README, by pip, and by
@@ -101,9 +101,8 @@ def installation_faults(name: str, command: list[str], environment: Path, wheel:
         if done.returncode != 0 or word not in done.stdout:
             return [f"{name}: {' '.join(line[:3])}: exit code {done.returncode}: {done.stderr.strip()[-300:]}"]
     files = [one for one in environment.rglob("*") if one.is_file() and not one.is_symlink()]
-    print(
-        f"{name}: installed, {sum(one.stat().st_size for one in files) / 1e6:,.0f} MB; answers {len(QUESTIONS)} questions"
-    )
+    mega = sum(one.stat().st_size for one in files) / 1e6
+    print(f"{name}: installed, {mega:,.0f} MB; answers {len(QUESTIONS)} questions")
     return []
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.house.release_check import RELATIVE, metadata_faults, with_absolute_links
+
 pytestmark = pytest.mark.slow
 
 TASK = "e2lm_early_cloze"
@@ -191,6 +193,16 @@ def test_the_wheel_holds_every_file_of_our_packages_and_nothing_else(wheel: Path
         held = {name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith("/")}
     assert held == expected
     assert {"e2lm_tasks/early/cloze.jsonl", "e2lm_tasks/early/_choice_template", "e2lm/py.typed"} <= held
+
+
+def test_the_release_check_names_what_an_index_would_miss_and_mends_the_links(wheel: Path, repository: Path) -> None:
+    faults = metadata_faults(wheel)
+    assert "metadata: no Project-URL" in faults
+    assert any("docs/tutorial.md leads nowhere" in fault for fault in faults)
+    mended = with_absolute_links((repository / "README.md").read_text(encoding="utf-8"), "https://example.org/a/b")
+    assert "(https://example.org/a/b/blob/main/docs/tutorial.md)" in mended
+    assert "(https://example.org/a/b/raw/main/docs/demo.svg)" in mended
+    assert not RELATIVE.search(mended)
 
 
 def test_after_installing_the_wheel_the_stock_list_shows_our_tasks(with_wheel: Environment) -> None:
