@@ -16,6 +16,7 @@ say = Catalogue(
         "csv": "CSV",
         "parquet": "Parquet",
         "log": "Log: {entries} {entries:plural entry|entries}, head <code>{head}</code>",
+        "signed": "Ed25519 <code>{signature}</code> by key <code>{key}</code>",
         "tab": "{page} – {season}",
         # -- the ranking
         "ranking_note": (

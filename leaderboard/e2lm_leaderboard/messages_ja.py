@@ -8,6 +8,7 @@ JAPANESE = {
     "csv": "CSV",
     "parquet": "Parquet",
     "log": "ログ：{entries} 件、先頭 <code>{head}</code>",
+    "signed": "Ed25519 署名 <code>{signature}</code>、鍵 <code>{key}</code>",
     "tab": "{page} – {season}",
     # -- 順位表
     "ranking_note": (

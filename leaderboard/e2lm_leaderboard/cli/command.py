@@ -10,7 +10,14 @@ from e2lm.command import Action, Command
 from e2lm.errors import UserError
 
 #: Modules of the extras.
-EXTRAS = {"sqlalchemy": "web", "fastapi": "web", "uvicorn": "web", "jinja2": "web", "psycopg": "postgres"}
+EXTRAS = {
+    "sqlalchemy": "web",
+    "fastapi": "web",
+    "uvicorn": "web",
+    "jinja2": "web",
+    "cryptography": "web",
+    "psycopg": "postgres",
+}
 
 
 def _action(file: str, name: str, help: str) -> Action:

@@ -6,6 +6,7 @@ Every decision is an entry of the log.
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
@@ -125,17 +126,21 @@ def configure_rules(parser: ArgumentParser) -> None:
     """Arguments of ``rules``."""
     add_season_argument(parser)
     parser.add_argument("--accept", action="store_true", help="put an edited season.json into the log: it holds now")
+    parser.add_argument("--new-key", action="store_true", help="sign with a new key from now on: the old one is lost")
 
 
 def run_rules(arguments: Namespace) -> int:
     """Print the rules that entrants are checked by, and what of the season differs from the log."""
     from e2lm_leaderboard.season.season import utc_now
     from e2lm_leaderboard.season.season_log import log_season, season_changes
+    from e2lm_leaderboard.season.signature import new_key
 
     with opened(arguments.season, strict=False) as (season, store):
         changes = season_changes(season, store)
         if arguments.accept:
             log_season(season, store, utc_now())
+        if arguments.new_key:
+            print(f"new key: {new_key(arguments.season, store, utc_now()).key}", file=sys.stderr)
         print(json.dumps(season.rules.model_dump(mode="json"), indent=1))
         for change in changes:
             print(f"{'accepted' if arguments.accept else 'not in the log'}: {change}")

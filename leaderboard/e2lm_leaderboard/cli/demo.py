@@ -86,6 +86,7 @@ def _season(out: Path, season: Season, url: str, submissions: Sequence[DemoSubmi
     from e2lm_leaderboard.cli.organiser import print_table
     from e2lm_leaderboard.season.run import SeasonRun
     from e2lm_leaderboard.season.season import SALT_KEY, utc_now
+    from e2lm_leaderboard.season.signature import season_signer
     from e2lm_leaderboard.store.store import Store
     from e2lm_leaderboard.web.export import export_season
 
@@ -97,7 +98,7 @@ def _season(out: Path, season: Season, url: str, submissions: Sequence[DemoSubmi
             take_in(store, season.rules, one.bundle.packed(), one.team, utc_now())
         SeasonRun(out, season, store).run()
         print_table(store, season, private=False)
-        export_season(store, season, out / "site", utc_now())
+        export_season(store, season, out / "site", utc_now(), signer=season_signer(out, store, utc_now()))
         problems = store.verify()
     finally:
         store.close()

@@ -6,17 +6,18 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from e2lm.argument import AMOUNT, Whole, folder_to_write
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
-from e2lm.errors import UserError
+from e2lm.errors import MachineError, UserError, one_line
 
 if TYPE_CHECKING:
     from e2lm_leaderboard.ranking.ranking import RankedEntry
     from e2lm_leaderboard.season.season import Season
+    from e2lm_leaderboard.season.signature import Signer
     from e2lm_leaderboard.store.store import Result, Store
 
 ORGANISER = "organiser"
@@ -37,6 +38,7 @@ def opened(folder: Path, strict: bool = True) -> Iterator[tuple[Season, Store]]:
     """
     from e2lm_leaderboard.season.season import Season, utc_now
     from e2lm_leaderboard.season.season_log import keep_head, require_logged
+    from e2lm_leaderboard.season.signature import season_signer
     from e2lm_leaderboard.store.database import database_url
     from e2lm_leaderboard.store.store import Store
 
@@ -45,9 +47,10 @@ def opened(folder: Path, strict: bool = True) -> Iterator[tuple[Season, Store]]:
     try:
         if strict:
             require_logged(season, store, folder, utc_now())
+        signer = season_signer(folder, store, utc_now()) if strict else None
         yield season, store
         if strict:
-            keep_head(folder, store)
+            keep_head(folder, store, signer)
     finally:
         store.close()
 
@@ -115,6 +118,7 @@ def _opened_anew(path: Path, season: Season, names: list[str]) -> dict[str, str]
     """Database, salt, organiser and teams; ``season.json`` comes last: an ``init`` that broke off can be repeated."""
     from e2lm_leaderboard.season.season import SALT_KEY, new_salt, utc_now
     from e2lm_leaderboard.season.season_log import keep_head, log_season
+    from e2lm_leaderboard.season.signature import season_signer
     from e2lm_leaderboard.store.database import database_url
     from e2lm_leaderboard.store.store import Store
 
@@ -126,7 +130,7 @@ def _opened_anew(path: Path, season: Season, names: list[str]) -> dict[str, str]
         tokens = _with_tokens(store, {**dict.fromkeys(names, "team"), ORGANISER: ORGANISER})
         season.write(path)
         log_season(season, store, utc_now())
-        keep_head(path, store)
+        keep_head(path, store, season_signer(path, store, utc_now()))
     finally:
         store.close()
     return tokens
@@ -267,10 +271,21 @@ def run_serve(arguments: Namespace) -> int:
         if arguments.dry_run:
             print(f"would serve {season.title!r} on http://{arguments.address}:{arguments.port}")
             return 0
-        app = create_app(store, season, tuple(arguments.host_name))
+        app = create_app(store, season, tuple(arguments.host_name), signer=_signer(arguments.season, store))
         print(f"{season.title}: http://{arguments.address}:{arguments.port}  (Ctrl-C ends it)", flush=True)
         uvicorn.run(app, host=arguments.address, port=arguments.port, log_level="warning", server_header=False)
     return 0
+
+
+def _signer(folder: Path, store: Store) -> Signer | None:
+    """The season's key for what is published; without one that is said."""
+    from e2lm_leaderboard.season.season import utc_now
+    from e2lm_leaderboard.season.signature import season_signer, why_unsigned
+
+    signer = season_signer(folder, store, utc_now())
+    if signer is None:
+        print(why_unsigned(folder), file=sys.stderr)
+    return signer
 
 
 def configure_export(parser: ArgumentParser) -> None:
@@ -292,7 +307,8 @@ def run_export(arguments: Namespace) -> int:
         if arguments.dry_run:
             print(f"would write the pages of {len(store.entries())} submissions into {out}")
             return 0
-        count = export_season(store, season, out, utc_now(), quiet=False)
+        signer = _signer(arguments.season, store)
+        count = export_season(store, season, out, utc_now(), quiet=False, signer=signer)
     print(f"{count} pages: {out}/index.html")
     return 0
 
@@ -300,24 +316,32 @@ def run_export(arguments: Namespace) -> int:
 def configure_verify(parser: ArgumentParser) -> None:
     """Arguments of ``verify``."""
     add_season_argument(parser)
-    parser.add_argument("--head", metavar="HASH", help="hash that the log must have reached (from a page or export)")
+    parser.add_argument(
+        "--head",
+        metavar="HASH",
+        help="hash that the log must have reached (of a page), or the ranking.json of an export",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_verify(arguments: Namespace) -> int:
-    """Verify and tell; exit code 3 where the database cannot be read."""
+    """Verify and tell; exit code 3 where database or ``season.json`` cannot be read."""
     from e2lm_leaderboard.season.season_log import keep_head
+    from e2lm_leaderboard.season.signature import can_sign
     from e2lm_leaderboard.store.tables import NoTablesError
 
-    rows, head, problems = 0, "", []
+    rows, head, problems = 0, "", _season_problems(arguments.season)
     try:
-        with opened(arguments.season, strict=False) as (season, store):
-            problems = _problems(arguments.season, season, store, arguments.head)
-            rows, head = store.head().seq, store.head().hash
-            if not problems:
-                keep_head(arguments.season, store)
+        with opened(arguments.season, strict=False) if not problems else nullcontext((None, None)) as (season, store):
+            if season is not None and store is not None:
+                problems, signer = _problems(arguments.season, season, store, arguments.head)
+                rows, head = store.head().seq, store.head().hash
+                if not problems:
+                    keep_head(arguments.season, store, signer)
     except NoTablesError as error:
         problems = [str(error)]
+    if not can_sign():
+        print("signatures were not checked: pip install 'e2lm[web]' brings cryptography", file=sys.stderr)
     if arguments.json:
         print(json.dumps({"problems": problems, "rows": rows, "head": head}, indent=1))
     else:
@@ -325,15 +349,38 @@ def run_verify(arguments: Namespace) -> int:
     return EXIT_CHECK_FAILED if problems else EXIT_OK
 
 
-def _problems(folder: Path, season: Season, store: Store, head: str | None) -> list[str]:
-    """What does not agree: rows with the log, ``season.json`` with it, and it with the heads that it had."""
-    from e2lm_leaderboard.season.season import SALT_KEY
-    from e2lm_leaderboard.season.season_log import head_problems, season_changes
+def _season_problems(folder: Path) -> list[str]:
+    """A ``season.json`` that was deleted beside its database; :class:`MachineError` for one that cannot be read."""
+    from e2lm_leaderboard.season.season import SEASON_FILE, Season
+    from e2lm_leaderboard.season.season_log import HEADS_FILE
 
-    problems = [*store.verify(), *head_problems(folder, store)]
+    path = folder / SEASON_FILE
+    if not path.is_file() and (folder / HEADS_FILE).is_file():
+        return [f"{path}: there is no such file: it was deleted or moved; put it back"]
+    if path.is_file():
+        try:
+            Season.read(folder)
+        except UserError as error:
+            raise MachineError(f"{one_line(error)}; it cannot be compared with the log") from error
+    return []
+
+
+def _problems(folder: Path, season: Season, store: Store, head: str | None) -> tuple[list[str], Signer | None]:
+    """What does not agree: rows with the log, ``season.json`` with it, it with the heads that it had. And the key."""
+    from e2lm_leaderboard.season.season import SALT_KEY, utc_now
+    from e2lm_leaderboard.season.season_log import head_problems, published_problems, season_changes
+    from e2lm_leaderboard.season.signature import logged_keys, season_signer
+
+    problems, signer = [*store.verify(), *head_problems(folder, store)], None
     problems += [f"season.json: {change}" for change in season_changes(season, store)]
     if store.setting(SALT_KEY) is None:
         problems.append(f"settings row {SALT_KEY}: missing; which items are public cannot be told")
-    if head and not store.has_hash(head):
+    if head and Path(head).is_file():
+        problems += published_problems(Path(head), store)
+    elif head and not store.has_hash(head):
         problems.append(f"audit: no row has the hash {head}; the log was cut or written anew")
-    return problems
+    try:
+        signer = season_signer(folder, store, utc_now()) if logged_keys(store) else None
+    except UserError as error:
+        problems.append(str(error))
+    return problems, signer

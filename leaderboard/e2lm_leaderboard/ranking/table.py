@@ -26,6 +26,7 @@ from e2lm_leaderboard.ranking.ranking import (
 from e2lm_leaderboard.ranking.removal import AXES, REMOVAL, RemovalShares, removal_shares, removal_split
 from e2lm_leaderboard.season.house import HOUSE
 from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.season.signature import SignedHead, Signer
 from e2lm_leaderboard.store.store import CLOSED_KEY, Entry, Result, Store
 from e2lm_leaderboard.store.tables import OUT
 
@@ -55,6 +56,7 @@ class SeasonTable:
     places: Mapping[str, int]
     tries: Mapping[str, int]
     removal: Mapping[str, RemovalShares]
+    signed: SignedHead | None = None
 
     def row(self, key: str) -> RankedEntry | None:
         """The row of a submission."""
@@ -73,8 +75,10 @@ class SeasonTable:
         return found if self.split == "private" else _coarse(found, self.season.ladder_step)
 
 
-def season_table(store: Store, season: Season, now: datetime, private: bool = False) -> SeasonTable:
-    """The table; ``private`` shows the organiser the private scores before the end.
+def season_table(
+    store: Store, season: Season, now: datetime, private: bool = False, signer: Signer | None = None
+) -> SeasonTable:
+    """The table; ``private`` shows the organiser the private scores before the end, ``signer`` signs its head.
 
     Entries that are out of the competition, or arrived after its end, have no row.
     """
@@ -101,7 +105,8 @@ def season_table(store: Store, season: Season, now: datetime, private: bool = Fa
     shifts = store.overall(removal_split("private" if is_private else "public"), (REMOVAL,))
     removal = removal_shares(rows, shifts, None if is_private else season.ladder_step)
     tries = _own_tries(entries, shown)
-    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places, tries, removal)
+    signed = None if signer is None else signer.signed(head.seq, head.hash)
+    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places, tries, removal, signed)
 
 
 def _ranked_with_house(
@@ -206,6 +211,13 @@ def _named(names: Sequence[str], count: int) -> str:
         return say("all")
     rest = len(names) - NAMED_ROWS
     return say("some_and_more", names=names[:NAMED_ROWS], rest=rest) if rest > 0 else ", ".join(names)
+
+
+def head_record(table: SeasonTable) -> dict[str, Any]:
+    """Which state of the log a table comes from, signed or not."""
+    signed = table.signed
+    names = {"key": None, "signature": None} if signed is None else {"key": signed.key, "signature": signed.signature}
+    return {"split": table.split, "rows": table.version, "head": table.head, **names}
 
 
 COLUMNS = (

@@ -282,6 +282,12 @@ class Store:
             found = connection.execute(query.order_by(AUDIT.c.seq.desc()).limit(1)).scalar()
         return None if found is None else dict(json.loads(found))
 
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """All that the log said of a kind of event, in order."""
+        query = select(AUDIT.c.payload).where(AUDIT.c.event == event).order_by(AUDIT.c.seq)
+        with self._reads() as connection:
+            return [dict(json.loads(payload)) for payload in connection.execute(query).scalars()]
+
     def without_fingerprints(self, before: int) -> list[str]:
         """Submissions that came before number ``before`` and were never looked at, or by an earlier e2lm."""
         looked_at = select(FINGERPRINTS.c.submission).where(FINGERPRINTS.c.submission == SUBMISSIONS.c.id).exists()

@@ -20,7 +20,14 @@ from starlette.exceptions import HTTPException
 from e2lm import ItemMetric
 from e2lm.plugin_manager import plugin_manager
 from e2lm_leaderboard.bundle.intake import read_incoming
-from e2lm_leaderboard.ranking.table import season_table, table_csv, table_parquet, table_records, visible_results
+from e2lm_leaderboard.ranking.table import (
+    head_record,
+    season_table,
+    table_csv,
+    table_parquet,
+    table_records,
+    visible_results,
+)
 from e2lm_leaderboard.store.store import Entry, Incoming, LimitReachedError, NotOpenError
 from e2lm_leaderboard.web.pages import ROWS_PER_PAGE, comparison
 from e2lm_leaderboard.web.website import Website
@@ -127,10 +134,13 @@ class RankingRow(ApiAnswer):
 
 
 class RankingAnswer(ApiAnswer):
-    """A page of the table; ``head`` is the hash of the log it comes from."""
+    """A page of the table; ``head`` is the hash of the log it comes from, at its row ``rows``, signed by ``key``."""
 
     split: str
+    rows: int
     head: str
+    key: str | None
+    signature: str | None
     total: int
     ranking: list[RankingRow]
 
@@ -231,9 +241,7 @@ def _add_reading(app: FastAPI, site: Website) -> None:
     ) -> RankingAnswer:
         table = site.table()
         rows = table_records(table, table.rows[offset : offset + limit])
-        return RankingAnswer.model_validate(
-            {"split": table.split, "head": table.head, "total": len(table.rows), "ranking": rows}
-        )
+        return RankingAnswer.model_validate({**head_record(table), "total": len(table.rows), "ranking": rows})
 
     @app.get("/api/v1/private-ranking", responses=_problems(401))
     def private_ranking(credentials: Credentials) -> RankingAnswer:
@@ -244,7 +252,7 @@ def _add_reading(app: FastAPI, site: Website) -> None:
             raise HTTPException(401, "this needs an organiser's token", {"WWW-Authenticate": "Bearer"})
         table = season_table(site.store, site.season, site.now(), private=True)
         return RankingAnswer.model_validate(
-            {"split": table.split, "head": table.head, "total": len(table.rows), "ranking": table_records(table)}
+            {**head_record(table), "total": len(table.rows), "ranking": table_records(table)}
         )
 
     @app.get("/api/v1/submissions/{key}", responses=_problems(404))

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from e2lm_leaderboard.bundle.intake import take_in
 from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.season.season import Season, utc_now
+from e2lm_leaderboard.season.signature import Signer
 from e2lm_leaderboard.store.database import StoreUnavailableError
 from e2lm_leaderboard.store.store import LimitReachedError, NotOpenError, Store
 from e2lm_leaderboard.web.api import QueryKey, add_api
@@ -43,9 +44,15 @@ FORM_BYTES = 64 * 1024
 UNCACHED = frozenset({"/submit", "/api/v1/private-ranking"})
 
 
-def create_app(store: Store, season: Season, hosts: tuple[str, ...] = (), now: Callable[[], datetime] = utc_now) -> Any:
-    """The ASGI application."""
-    site = Website(store, season, now)
+def create_app(
+    store: Store,
+    season: Season,
+    hosts: tuple[str, ...] = (),
+    now: Callable[[], datetime] = utc_now,
+    signer: Signer | None = None,
+) -> Any:
+    """The ASGI application; ``signer`` signs the head of the log on every page."""
+    site = Website(store, season, now, signer)
     # The documentation pages of FastAPI load scripts from elsewhere; the description itself is ours.
     app = FastAPI(title=season.title, version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     _add_pages(app, site)

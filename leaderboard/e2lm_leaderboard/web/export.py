@@ -10,8 +10,9 @@ from pathlib import Path
 from e2lm.atomic_file import whole_folder
 from e2lm.page import STYLE
 from e2lm.progress import progress_bar
-from e2lm_leaderboard.ranking.table import season_table, table_csv, table_parquet, table_records
+from e2lm_leaderboard.ranking.table import head_record, season_table, table_csv, table_parquet, table_records
 from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.season.signature import Signer
 from e2lm_leaderboard.store.store import Store
 from e2lm_leaderboard.web.pages import (
     FileLinks,
@@ -32,9 +33,11 @@ def static_file(name: str) -> bytes:
     return STYLE.encode() + own if name.endswith(".css") else own
 
 
-def export_season(store: Store, season: Season, folder: Path, now: datetime, quiet: bool = True) -> int:
+def export_season(
+    store: Store, season: Season, folder: Path, now: datetime, quiet: bool = True, signer: Signer | None = None
+) -> int:
     """Write all pages into ``folder``, whole or not at all; how many there are."""
-    table = season_table(store, season, now)
+    table = season_table(store, season, now, signer=signer)
     entries = store.entries()
     top, inside = FileLinks(0), FileLinks(1)
     pages: dict[str, str] = {}
@@ -54,7 +57,7 @@ def export_season(store: Store, season: Season, folder: Path, now: datetime, qui
                 _write(partial / top.submission(entry.id), text)
                 bar.update()
         _write(partial / "ranking.csv", table_csv(table))
-        records = {"split": table.split, "head": table.head, "ranking": table_records(table)}
+        records = {**head_record(table), "ranking": table_records(table)}
         _write(partial / "ranking.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n")
         (partial / "ranking.parquet").write_bytes(table_parquet(table))
     return len(pages) + len(entries)

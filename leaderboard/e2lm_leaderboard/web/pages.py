@@ -182,7 +182,7 @@ def page_count(table: SeasonTable) -> int:
 
 def _rendered(template: str, title: str, table: SeasonTable, link: Links, **values: Any) -> str:
     """A page of the season; ``title`` names it in its tab."""
-    shown = {"split": table.split, "head": table.head, "version": table.version, **values}
+    shown = {"split": table.split, "head": table.head, "version": table.version, "signed": table.signed, **values}
     return _document(template, title, table.season, link, shown)
 
 
@@ -201,6 +201,7 @@ def error_page(season: Season, link: Links, status: int, detail: str) -> str:
     heading = say("error", status=status, phrase=say.word("phrase", HTTPStatus(status).phrase))
     values = {
         "head": None,
+        "signed": None,
         "heading": heading,
         "detail": say("as_sentence", detail=f"{detail[:1].upper()}{detail[1:]}"),
     }

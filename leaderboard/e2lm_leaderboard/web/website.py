@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from e2lm.errors import UserError
 from e2lm_leaderboard.ranking.table import SeasonTable, is_over, season_table
 from e2lm_leaderboard.season.season import Season
+from e2lm_leaderboard.season.signature import Signer
 from e2lm_leaderboard.store.database import StoreUnavailableError
 from e2lm_leaderboard.store.store import Entry, Store
 from e2lm_leaderboard.web.guard import token_hash
@@ -22,8 +23,8 @@ TEAM_AGE_S = 1.0
 class Website:
     """What every route needs; the table is computed once per change."""
 
-    def __init__(self, store: Store, season: Season, now: Callable[[], datetime]) -> None:
-        self.store, self.season, self.now = store, season, now
+    def __init__(self, store: Store, season: Season, now: Callable[[], datetime], signer: Signer | None) -> None:
+        self.store, self.season, self.now, self._signer = store, season, now, signer
         self._table: SeasonTable | None = None
         self._teams: dict[str, tuple[float, tuple[str, str]]] = {}
 
@@ -49,7 +50,7 @@ class Website:
         known = self._table
         over = is_over(self.store, self.season, self.now())
         if known is None or known.version != self.store.version() or over != (known.split == "private"):
-            known = season_table(self.store, self.season, self.now())
+            known = season_table(self.store, self.season, self.now(), signer=self._signer)
             self._table = known
         return known
 

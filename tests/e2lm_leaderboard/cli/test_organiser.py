@@ -204,6 +204,56 @@ def test_an_edited_season_a_shorter_log_and_a_lost_database_are_named(
     assert not (season / "leaderboard.db").exists()
 
 
+def test_heads_are_signed_and_one_that_nobody_signed_or_that_is_gone_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cryptography")
+    season, site = tmp_path / "season", tmp_path / "site"
+    said(capsys, "init", season, "--team", "reds")
+    key, before = season / "signing.key", (season / "leaderboard.db").read_bytes()
+    assert key.stat().st_mode & 0o077 == 0
+    said(capsys, "export", season, site)
+    published = json.loads((site / "ranking.json").read_text(encoding="utf-8"))
+    assert published["signature"] in (site / "index.html").read_text(encoding="utf-8")
+    assert key.read_text(encoding="ascii").strip() not in (site / "index.html").read_text(encoding="utf-8")
+    assert "agree" in said(capsys, "verify", season, "--head", site / "ranking.json")
+    heads = (season / "heads.jsonl").read_text(encoding="utf-8")
+    other = "0" if published["signature"][0] != "0" else "1"
+    forged = {**published, "signature": other + published["signature"][1:]}
+    (season / "heads.jsonl").write_text(heads + json.dumps(forged) + "\n", encoding="utf-8")
+    assert "no key that the log names has signed it" in said(capsys, "verify", season, code=1)
+    (season / "heads.jsonl").write_text(heads, encoding="utf-8")
+
+    # Whoever puts back an earlier database, and the heads with it, still has what was published against him.
+    (season / "heads.jsonl").write_text("", encoding="utf-8")
+    said(capsys, "init", season, "--team", "blues")
+    said(capsys, "export", season, site)
+    for name in ("leaderboard.db-wal", "leaderboard.db-shm"):
+        (season / name).unlink(missing_ok=True)
+    (season / "leaderboard.db").write_bytes(before)
+    (season / "heads.jsonl").write_text("", encoding="utf-8")
+    assert "agree" in said(capsys, "verify", season)
+    assert "the log was cut or rewritten" in said(capsys, "verify", season, "--head", site / "ranking.json", code=1)
+    mine = key.read_text(encoding="ascii")
+    key.write_text("00" * 32, encoding="ascii")
+    assert "is not the key that the log names" in said(capsys, "verify", season, code=1)
+    key.unlink()
+    said(capsys, "rules", season, "--new-key")
+    assert key.read_text(encoding="ascii") != mine
+    assert "agree" in said(capsys, "verify", season)
+
+
+def test_a_season_file_that_cannot_be_read_is_3_and_one_that_is_gone_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    season = tmp_path / "season"
+    said(capsys, "init", season, "--team", "reds")
+    (season / "season.json").write_text("{", encoding="utf-8")
+    assert "season.json" in said(capsys, "verify", season, code=3)
+    (season / "season.json").unlink()
+    assert "deleted or moved" in said(capsys, "verify", season, code=1)
+
+
 def test_a_bad_name_of_a_team_leaves_nothing_behind_and_nobody_loses_a_token(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
