@@ -9,7 +9,7 @@ from tests.house.test_import_rules import imported_names
 
 #: Each room may import those before it, and what lies beside the rooms: the sentences.
 BESIDE = "messages"
-ROOMS = ("corpus", "difficulty", "plan", "model", "config", "train", "compare", "cli")
+ROOMS = ("corpus", "difficulty", "plan", "model", "config", "train", "follow", "compare", "cli")
 
 
 def test_every_room_imports_only_rooms_below_it(repository: Path) -> None:

@@ -80,7 +80,7 @@ def _plan(parser: CommandParser) -> None:
     parser.add_argument(
         "--scores", type=Path, metavar="FILE", help="a number for each example, .npy or one on each line"
     )
-    parser.add_argument("--curriculum", help="name of a curriculum")
+    parser.add_argument("--curriculum", help="name of a curriculum, or a YAML file that writes one out")
     parser.add_argument("--samples", type=MADE_UP, help="made-up examples (20000)")
     parser.add_argument("--steps", type=MADE_UP, help="optimiser steps (20000; with --scores once through them)")
     parser.add_argument("--batch", type=MADE_UP, help="examples per step (8; of a corpus 16)")

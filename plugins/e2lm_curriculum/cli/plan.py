@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e2lm.atomic_file import whole_folder
+from e2lm.atomic_file import whole_folder, write_json
 from e2lm.curriculum import Curriculum, Plan, Segment, TrainingBudget
 from e2lm.errors import UserError, one_line
 from e2lm.plugin_call import printing_aside
@@ -28,12 +28,13 @@ from e2lm.plugin_manager import plugin_manager
 from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm_curriculum.config.comparison import COMPARISON_SECTION
 from e2lm_curriculum.config.training import TrainingConfig, config_data
-from e2lm_curriculum.corpus.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, TOKENS_FILE
+from e2lm_curriculum.corpus.tokenizer import TAGS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, TOKENS_FILE
 from e2lm_curriculum.difficulty.scores import difficulty_of
 from e2lm_curriculum.plan.arms import reversed_scores
 from e2lm_curriculum.plan.builder import chosen_curriculum
-from e2lm_curriculum.plan.file import read_array, write_plan
+from e2lm_curriculum.plan.file import PLAN_RECORD_FILE, PlanRecord, read_array, write_plan
 from e2lm_curriculum.plan.ranking import PARTS, exposure_by_part
+from e2lm_curriculum.plan.setting import CurriculumSetting
 from e2lm_curriculum.train.ladder import corpus_hashes
 from e2lm_curriculum.train.prepared import (
     DESCRIPTION_FILE,
@@ -58,8 +59,11 @@ SEQUENCE_LENGTH = 128
 #: Fields that decide which examples there are and how they score.
 OF_SCORES = ("held_out", "vocabulary", "sequence_length", "seed", "text_field", "source_field", "score_field", "family")
 
+#: Of a file that writes a curriculum out.
+SETTING_SUFFIXES = (".yml", ".yaml", ".json")
+
 #: What a plan of a corpus carries, so that another trainer reads the same examples.
-OF_CORPUS = (TOKENS_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, SCORES_FILE)
+OF_CORPUS = (TOKENS_FILE, TAGS_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,25 @@ class _Planned:
     difficulty: str
     known_steps: int
     corpus: Path | None = None
+    #: As it was asked for: what :func:`chosen_curriculum` takes.
+    wanted: str | CurriculumSetting = ""
+
+    @property
+    def record(self) -> PlanRecord:
+        """What goes beside the plan on disk."""
+        budget = self.budget
+        return PlanRecord(
+            curriculum=self.wanted or self.curriculum.name,
+            hash=self.plan.hash,
+            steps=budget.steps,
+            known_steps=self.known_steps,
+            batch_size=budget.batch_size,
+            sequence_length=budget.sequence_length,
+            examples=len(self.scores_X),
+            seed=self.seed,
+            difficulty=self.difficulty,
+            tokens=self.corpus is not None,
+        )
 
 
 def run_plan(arguments: Namespace) -> int:
@@ -138,13 +161,23 @@ def _without_corpus(arguments: Namespace) -> _Planned:
             raise UserError("--samples: the file of --scores has one line for each example; leave it out")
         scores_X, origin = read_scores(arguments.scores), str(arguments.scores)
         steps = arguments.steps or max(1, len(scores_X) // batch)
-    curriculum = chosen_curriculum(arguments.curriculum)
+    wanted = _wanted(arguments.curriculum)
+    curriculum = chosen_curriculum(wanted)
     budget = TrainingBudget(steps, batch, length)
     if curriculum.next_segment is None:
         plan, known = curriculum.planned(scores_X, budget, order_generator(seed)), steps
     else:
         plan, known = _first_segment(curriculum, scores_X, budget, seed)
-    return _Planned(plan, curriculum, scores_X, budget, seed, origin, known)
+    return _Planned(plan, curriculum, scores_X, budget, seed, origin, known, wanted=wanted)
+
+
+def _wanted(curriculum: str) -> str | CurriculumSetting:
+    """A name, or what a YAML file says of a curriculum, by itself or as field ``curriculum`` of a configuration."""
+    if Path(curriculum).suffix not in SETTING_SUFFIXES:
+        return curriculum
+    data = config_data(Path(curriculum))
+    found = data.get("curriculum", data)
+    return found if isinstance(found, str) else CurriculumSetting.from_data(found, curriculum)
 
 
 def read_scores(file: Path) -> NDArray[np.float64]:
@@ -171,7 +204,10 @@ def _config(arguments: Namespace) -> TrainingConfig:
     """The configuration with the options over it."""
     data = config_data(Path(arguments.config)) if arguments.config else {"out": "."}
     data.pop(COMPARISON_SECTION, None)
-    over = {"curriculum": arguments.curriculum, "corpus": arguments.corpus, "order_seed": arguments.seed}
+    wanted = arguments.curriculum and _wanted(arguments.curriculum)
+    if isinstance(wanted, CurriculumSetting):
+        wanted = wanted.model_dump(mode="json")
+    over = {"curriculum": wanted, "corpus": arguments.corpus, "order_seed": arguments.seed}
     over |= {"batch_size": arguments.batch, "sequence_length": arguments.sequence_length}
     over |= {name: getattr(arguments, name) for name in ("text_field", "source_field", "score_field")}
     data |= {name: value for name, value in over.items() if value is not None}
@@ -216,7 +252,7 @@ def _of_config(config: TrainingConfig, scores_X: NDArray[Any], origin: str, corp
         plan, known = _first_segment(curriculum, reversed_scores(scores_X) if is_anti else scores_X, data.budget, seed)
     else:
         plan, known = planned_order(data, curriculum, scores_X, seed), data.budget.steps
-    return _Planned(plan, curriculum, scores_X, data.budget, seed, origin, known, corpus)
+    return _Planned(plan, curriculum, scores_X, data.budget, seed, origin, known, corpus, data.curriculum)
 
 
 def _first_segment(
@@ -261,13 +297,14 @@ def shown(plan: Plan, scores_X: NDArray[Any]) -> dict[str, Any]:
 def _write(found: _Planned, out: Path) -> None:
     if out.exists():
         raise UserError(f"--out: {out} is there already; give a new folder")
-    if found.known_steps < found.budget.steps:
-        raise UserError(f"--out: {found.curriculum.name} is planned while it trains; there is no whole plan to write")
     with whole_folder(out) as folder:
         write_plan(found.plan, folder)
+        np.save(folder / SCORES_FILE, found.scores_X)
+        write_json(folder / PLAN_RECORD_FILE, found.record.model_dump(mode="json"))
         if found.corpus is not None:
-            for name in OF_CORPUS:
-                shutil.copyfile(found.corpus / name, folder / name)
+            for file in (found.corpus / name for name in OF_CORPUS):
+                if file.is_file():
+                    shutil.copyfile(file, folder / file.name)
 
 
 def _list(as_json: bool) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm_curriculum.corpus.reader import TAG_NUMBERS, TAGS
-from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, MASK_ID
+from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID
 from e2lm_curriculum.plan.setting import MASK_RATE
 
 #: The part of a model that is trained and not published: heads of part-of-speech objectives.
@@ -44,13 +45,17 @@ def classes(objective: str) -> int:
 
 
 def masking_rates(
-    objective: str, tokens_PL: NDArray[np.int64], tags_PL: NDArray[np.int64] | None, rate: float = MASK_RATE
+    objective: str,
+    tokens_PL: NDArray[np.int64],
+    tags_PL: NDArray[np.int64] | None,
+    rate: float = MASK_RATE,
+    ids: TokenIds | None = None,
 ) -> NDArray[np.float64]:
-    """The probability with which each token is chosen; never a special one.
+    """The probability with which each token is chosen; never a special one of ``ids`` (else of our tokenizers).
 
     ``rate`` for ``mlm``. For parts of speech 0.4 where the tag is listed, else 0.15; 0 where there is no tag.
     """
-    is_text_PL = tokens_PL >= FIRST_TEXT_ID
+    is_text_PL = tokens_PL >= FIRST_TEXT_ID if ids is None else ids.is_text(tokens_PL)
     if objective == "mlm":
         return np.where(is_text_PL, rate, 0.0)
     assert tags_PL is not None
@@ -63,15 +68,15 @@ def masked_tokens(
     objective: str,
     tokens_PL: NDArray[np.int64],
     chosen_PL: NDArray[np.bool_],
-    vocabulary: int,
+    ids: TokenIds,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """``tokens_PL`` with chosen ones replaced by the mask token, by a random token, or by nothing."""
+    """``tokens_PL`` with chosen ones replaced by the mask token, by a random one of text, or by nothing."""
     mask_share, random_share = REPLACED.get(objective, REPLACED_BY_BERT)
     decision_PL = rng.random(tokens_PL.shape)
-    random_PL = rng.integers(FIRST_TEXT_ID, vocabulary, tokens_PL.shape)
+    random_PL = ids.texts[rng.integers(0, len(ids.texts), tokens_PL.shape)]
     replaced_PL = np.where(decision_PL < mask_share + random_share, random_PL, tokens_PL)
-    replaced_PL = np.where(decision_PL < mask_share, MASK_ID, replaced_PL)
+    replaced_PL = np.where(decision_PL < mask_share, ids.needed_mask, replaced_PL)
     return np.where(chosen_PL, replaced_PL, tokens_PL)
 
 

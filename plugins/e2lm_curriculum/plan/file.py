@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from e2lm.curriculum import ObjectiveSpan, Plan
 from e2lm.errors import UserError, one_line
+from e2lm.noun import Noun
+from e2lm_curriculum.plan.setting import CurriculumSetting
 
 PLAN_FILE = "plan.npy"
 SCHEDULE_FILE = "plan.json"
+PLAN_RECORD_FILE = "planned.json"
 
 _ARRAYS = {"sequence_lengths_S": np.int64, "mask_rates_S": np.float64, "vocabulary_shares_S": np.float64}
 
@@ -63,3 +66,21 @@ def read_plan(folder: Path) -> Plan:
     }
     spans = tuple(ObjectiveSpan(*span) for span in schedule.get("objectives", ()))
     return Plan(indices_SB, objectives=spans, vocabulary_map=schedule.get("vocabulary_map", ""), **arrays)
+
+
+class PlanRecord(Noun):
+    """What a written plan was made of, so that whoever follows it can be told where it does not fit.
+
+    ``hash`` is that of the ``known_steps``, all but online. ``tokens`` tells that the examples come along.
+    """
+
+    curriculum: str | CurriculumSetting
+    hash: str
+    steps: int
+    known_steps: int
+    batch_size: int
+    sequence_length: int
+    examples: int
+    seed: int
+    difficulty: str
+    tokens: bool = False

@@ -23,7 +23,8 @@ from torch.utils.data import Dataset
 from e2lm.arrays import Indices
 from e2lm.curriculum import Plan
 from e2lm_curriculum.corpus.reader import LAST_TAG
-from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, TAGS_FILE, TOKENS_FILE, UNKNOWN_ID
+from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.tokenizer import TAGS_FILE, TOKENS_FILE
 from e2lm_curriculum.model.objective import IGNORED, masked_tokens, masking_rates, planned_labels
 from e2lm_curriculum.plan.file import read_array
 from e2lm_curriculum.plan.setting import MASK_RATE
@@ -108,12 +109,12 @@ MASK_STREAM = 2
 class PlannedBatch:
     """Makes the batch of a step as ``plan`` has it; ``default`` is the objective where the plan names none.
 
-    ``vocabulary`` is the size of the tokenizer. The plan's examples are not needed, only what it sets by step.
+    ``ids`` are those of the tokenizer. The plan's examples are not needed, only what it sets by step.
     """
 
     plan: Plan
     default: str
-    vocabulary: int
+    ids: TokenIds
     batch_size: int
     seed: int
 
@@ -157,9 +158,9 @@ class PlannedBatch:
             return limited_PL, limited_PL
         rates_S = self.plan.mask_rates_S
         rate = MASK_RATE if rates_S is None else float(rates_S[step])
-        rates_PL = masking_rates(objective, tokens_PL, tags_PL, rate)
+        rates_PL = masking_rates(objective, tokens_PL, tags_PL, rate, self.ids)
         chosen_PL = rng.random(tokens_PL.shape) < rates_PL
-        inputs_PL = masked_tokens(objective, tokens_PL, chosen_PL, self.vocabulary, rng)
+        inputs_PL = masked_tokens(objective, tokens_PL, chosen_PL, self.ids, rng)
         labels_PL = planned_labels(objective, tokens_PL, tags_PL)
         if objective == "mlm":
             # Only token labels are limited: a part of speech is no token.
@@ -170,7 +171,7 @@ class PlannedBatch:
         shares_S = self.plan.vocabulary_shares_S
         if shares_S is None:
             return tokens_PL
-        return limited_tokens(tokens_PL, tags_PL, float(shares_S[step]), self.plan.vocabulary_map, self.vocabulary)
+        return limited_tokens(tokens_PL, tags_PL, float(shares_S[step]), self.plan.vocabulary_map, self.ids)
 
 
 def limited_tokens(
@@ -178,16 +179,17 @@ def limited_tokens(
     tags_PL: NDArray[np.int64] | None,
     share: float,
     vocabulary_map: str,
-    vocabulary: int,
+    ids: TokenIds,
 ) -> NDArray[np.int64]:
     """``tokens_PL`` with the unknown token for all that ``share`` leaves out (CLIMB, vocabulary_map).
 
     With V the vocabulary: ``token-id`` leaves out id > share V, ``pos`` tag > share 11, ``pos-and-token-id``
     tag V + id > share 11 V. Special tokens stay, and tokens without a tag where tags decide.
 
-    >>> limited_tokens(np.array([[0, 5, 50, 90]]), None, 0.5, "token-id", 100).tolist()
+    >>> limited_tokens(np.array([[0, 5, 50, 90]]), None, 0.5, "token-id", TokenIds.own(100)).tolist()
     [[0, 5, 50, 3]]
     """
+    vocabulary = ids.vocabulary
     if vocabulary_map == "token-id":
         left_out_PL = tokens_PL > share * vocabulary
     else:
@@ -197,4 +199,4 @@ def limited_tokens(
         else:
             left_out_PL = tags_PL * vocabulary + tokens_PL > share * LAST_TAG * vocabulary
         left_out_PL &= tags_PL >= 0
-    return np.where(left_out_PL & (tokens_PL >= FIRST_TEXT_ID), UNKNOWN_ID, tokens_PL)
+    return np.where(left_out_PL & ids.is_text(tokens_PL), ids.needed_unknown, tokens_PL)
