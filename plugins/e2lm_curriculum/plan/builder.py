@@ -55,8 +55,7 @@ class SettingPlanner:
         setting = self.setting
         if setting.mixture:
             return mixture_order(scores_X, budget, setting.mixture, rng)
-        mode = "random" if setting.online is not None and not setting.difficulty else setting.mode
-        return MODES[mode](scores_X, budget, setting, rng)
+        return MODES[setting.mode](scores_X, budget, setting, rng)
 
 
 def built_curriculum(setting: CurriculumSetting, name: str, description: str, source: str = "") -> Curriculum:

@@ -113,6 +113,11 @@ class CurriculumSetting(Noun):
             raise ValueError(f"difficulty {self.difficulty!r} needs a mode such as pool")
         if not self.difficulty and self.mode != "random" and self.online is None:
             raise ValueError(f"mode {self.mode!r} needs a difficulty")
+        if self.online is not None and (self.online.kind == "skill-it") != (self.mode == "random"):
+            what = (
+                "weighs files; leave out mode" if self.mode != "random" else "ranks for a mode; give one such as pool"
+            )
+            raise ValueError(f"online {self.online.kind} {what}")
         if self.mixture and (self.mode != "random" or self.online is not None):
             raise ValueError("mixture, mode and online exclude each other")
         for name in ("mixture", "sequence_lengths"):

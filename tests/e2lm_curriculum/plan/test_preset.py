@@ -126,6 +126,8 @@ def test_what_a_setting_leaves_out_is_plain_training_with_berts_mask_rate() -> N
         ({"stages": 1, "difficulty": "length", "mode": "staged"}, "field 'stages'"),
         ({"share": 1.0, "difficulty": "length", "mode": "warm-up"}, "field 'share'"),
         ({"online": {"kind": "skill-it", "segments": 1}}, "online.segments"),
+        ({"online": {"kind": "self-perplexity"}, "difficulty": "length"}, "self-perplexity ranks for a mode; give one"),
+        ({"online": {"kind": "skill-it"}, "mode": "pool"}, "skill-it weighs files; leave out mode"),
         ({"online": {"kind": "skill-it", "window": 0}}, "online.window"),
         ({"objectives": [{"objective": "mlm", "start": 0.5, "end": 0.5}]}, "ends at 0.5, not after 0.5"),
         ({"objectives": [{"objective": "mlm", "end": 0.4}, {"objective": "clm", "start": 0.6}]}, "one must be active"),
