@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from e2lm.curriculum import Plan
 from e2lm.errors import UserError
-from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.corpus.tokenizer import TAGS_FILE, TOKENIZER_FILE
 from e2lm_curriculum.follow.plan import FollowedPlan, own_examples
 from e2lm_curriculum.train.batch import Draw, PlannedBatch
@@ -138,7 +138,7 @@ class PlannedCollator:
         self._needs_tags = plan.plan.vocabulary_map.startswith("pos")
         if self._needs_tags and not (plan.folder / TAGS_FILE).is_file():
             raise UserError(f"{plan.folder}: {NO_TAGS}")
-        ids = TokenIds.of(_plan_tokenizer(plan) if tokenizer is None else tokenizer)
+        ids = SpecialTokens.of(_plan_tokenizer(plan) if tokenizer is None else tokenizer)
         if objective == "mlm":
             _ = ids.needed_mask
         if plan.plan.vocabulary_map:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2lm_curriculum.corpus.reader import TAG_NUMBERS, TAGS
-from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID
 from e2lm_curriculum.plan.setting import MASK_RATE
 
@@ -49,7 +49,7 @@ def masking_rates(
     tokens_PL: NDArray[np.int64],
     tags_PL: NDArray[np.int64] | None,
     rate: float = MASK_RATE,
-    ids: TokenIds | None = None,
+    ids: SpecialTokens | None = None,
 ) -> NDArray[np.float64]:
     """The probability with which each token is chosen; never a special one of ``ids`` (else of our tokenizers).
 
@@ -68,7 +68,7 @@ def masked_tokens(
     objective: str,
     tokens_PL: NDArray[np.int64],
     chosen_PL: NDArray[np.bool_],
-    ids: TokenIds,
+    ids: SpecialTokens,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """``tokens_PL`` with chosen ones replaced by the mask token, by a random one of text, or by nothing."""

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from e2lm.arrays import Indices
 from e2lm.curriculum import Plan
 from e2lm_curriculum.corpus.reader import LAST_TAG
-from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.corpus.tokenizer import TAGS_FILE, TOKENS_FILE
 from e2lm_curriculum.model.objective import IGNORED, masked_tokens, masking_rates, planned_labels
 from e2lm_curriculum.plan.file import read_array
@@ -114,7 +114,7 @@ class PlannedBatch:
 
     plan: Plan
     default: str
-    ids: TokenIds
+    ids: SpecialTokens
     batch_size: int
     seed: int
 
@@ -179,14 +179,14 @@ def limited_tokens(
     tags_PL: NDArray[np.int64] | None,
     share: float,
     vocabulary_map: str,
-    ids: TokenIds,
+    ids: SpecialTokens,
 ) -> NDArray[np.int64]:
     """``tokens_PL`` with the unknown token for all that ``share`` leaves out (CLIMB, vocabulary_map).
 
     With V the vocabulary: ``token-id`` leaves out id > share V, ``pos`` tag > share 11, ``pos-and-token-id``
     tag V + id > share 11 V. Special tokens stay, and tokens without a tag where tags decide.
 
-    >>> limited_tokens(np.array([[0, 5, 50, 90]]), None, 0.5, "token-id", TokenIds.own(100)).tolist()
+    >>> limited_tokens(np.array([[0, 5, 50, 90]]), None, 0.5, "token-id", SpecialTokens.own(100)).tolist()
     [[0, 5, 50, 3]]
     """
     vocabulary = ids.vocabulary

@@ -15,7 +15,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from e2lm.curriculum import Plan
 from e2lm.weights import SINGLE_FILE
-from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.model.family import MAKERS, OWN_OBJECTIVE, TrainedModel
 from e2lm_curriculum.train.batch import PlannedBatch, PlannedDataset, causal_batch
 from e2lm_curriculum.train.callback import Report, SeriesCallback
@@ -127,7 +127,7 @@ def batch_maker(run: ModelRun, prepared: PreparedCorpus, plan: Plan) -> Any:
         return causal_batch
     settings = replace(plan, indices_SB=np.empty((plan.steps, 0), dtype=np.int64))
     return PlannedBatch(
-        settings, own, TokenIds.own(prepared.vocabulary), run.budget.batch_size, run.config.run.seed_of_order
+        settings, own, SpecialTokens.own(prepared.vocabulary), run.budget.batch_size, run.config.run.seed_of_order
     )
 
 

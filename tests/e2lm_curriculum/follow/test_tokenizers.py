@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from e2lm.command_line import main
 from e2lm.errors import UserError
-from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.follow.plan import FollowedPlan
 from e2lm_curriculum.follow.torch_data import PlannedCollator, PlannedExamples
 
@@ -96,7 +96,7 @@ def test_masks_fall_on_ordinary_tokens_alone_and_random_ones_are_ordinary(tmp_pa
 
 
 def test_a_token_that_is_missing_or_means_something_else_is_refused(tmp_path: Path) -> None:
-    assert TokenIds.of(gpt2_like()).unknown is None
+    assert SpecialTokens.of(gpt2_like()).unknown is None
     for name, curriculum, objective in (
         ("unk", VOCABULARY, "clm"),
         ("mask", {"mask_rate": {"start": 0.3, "end": 0.1}}, "mlm"),

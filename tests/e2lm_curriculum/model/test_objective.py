@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2lm_curriculum.corpus.reader import LAST_TAG, TAGS
-from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, FIRST_TEXT_ID, MASK_ID, PADDING_ID, UNKNOWN_ID
 from e2lm_curriculum.model.loss import MASKED_PASSES, attention_of, new_heads, objective_loss, passes_of, pseudo_nats_B
 from e2lm_curriculum.model.objective import (
@@ -73,7 +73,7 @@ def test_chosen_tokens_are_replaced_in_the_published_shares(objective: str, mask
     tokens_PL = np.full((400, 500), 5)
     chosen_PL = np.zeros(tokens_PL.shape, bool)
     chosen_PL[:, :250] = True
-    replaced_PL = masked_tokens(objective, tokens_PL, chosen_PL, TokenIds.own(104), np.random.default_rng(0))
+    replaced_PL = masked_tokens(objective, tokens_PL, chosen_PL, SpecialTokens.own(104), np.random.default_rng(0))
     assert (replaced_PL[:, 250:] == 5).all()
     chosen = replaced_PL[:, :250]
     # 100,000 draws: five standard deviations are 0.0065 and less.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from e2lm.curriculum import ObjectiveSpan, Plan
-from e2lm_curriculum.corpus.token_ids import TokenIds
+from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, MASK_ID, UNKNOWN_ID
 from e2lm_curriculum.model.family import new_llama, new_roberta
 from e2lm_curriculum.model.loss import attention_of
@@ -35,7 +35,7 @@ def draws(step: int, seed: int = 0) -> list[Draw | None]:
 
 
 def maker(plan: Plan, default: str = "mlm") -> PlannedBatch:
-    return PlannedBatch(plan, default, TokenIds.own(VOCABULARY), BATCH, seed=5)
+    return PlannedBatch(plan, default, SpecialTokens.own(VOCABULARY), BATCH, seed=5)
 
 
 def tokens(step: int) -> np.ndarray:
@@ -102,24 +102,28 @@ def test_parts_of_speech_are_masked_more_often_and_labelled_with_their_class() -
 
 def test_vocabulary_thresholds_are_climbs() -> None:
     ids = np.array([[0, 3, 40, 41, 399]])
-    assert limited_tokens(ids, None, 0.1, "token-id", TokenIds.own(400)).tolist() == [
+    assert limited_tokens(ids, None, 0.1, "token-id", SpecialTokens.own(400)).tolist() == [
         [0, 3, 40, UNKNOWN_ID, UNKNOWN_ID]
     ]
     tags = np.array([[0, 1, 5, 6, -1]])
     # 0.5 of 11 is 5.5: tags 0 to 5 are in; without a tag nothing is known, so the token stays.
-    assert limited_tokens(ids, tags, 0.5, "pos", TokenIds.own(400)).tolist() == [[0, 3, 40, UNKNOWN_ID, 399]]
+    assert limited_tokens(ids, tags, 0.5, "pos", SpecialTokens.own(400)).tolist() == [[0, 3, 40, UNKNOWN_ID, 399]]
     # A tag or an id right at the threshold is in; a noun, tag 0, is out of nothing but an empty pacing over tags.
-    assert limited_tokens(ids, np.array([[0, 1, 5, 6, -1]]), 5 / 11, "pos", TokenIds.own(400)).tolist()[0][2:4] == [
+    assert limited_tokens(ids, np.array([[0, 1, 5, 6, -1]]), 5 / 11, "pos", SpecialTokens.own(400)).tolist()[0][
+        2:4
+    ] == [
         40,
         UNKNOWN_ID,
     ]
     assert limited_tokens(
-        np.array([[40, 41]]), np.array([[0, 0]]), 40 / 4400, "pos-and-token-id", TokenIds.own(400)
+        np.array([[40, 41]]), np.array([[0, 0]]), 40 / 4400, "pos-and-token-id", SpecialTokens.own(400)
     ).tolist() == [[40, UNKNOWN_ID]]
     # 0.1 of 11 * 400 is 440: a noun (0) is in with any id, a verb (1) up to 40.
     one = np.array([[399, 39, 40, 41]])
     verb = np.array([[0, 1, 1, 1]])
-    assert limited_tokens(one, verb, 0.1, "pos-and-token-id", TokenIds.own(400)).tolist() == [[399, 39, 40, UNKNOWN_ID]]
+    assert limited_tokens(one, verb, 0.1, "pos-and-token-id", SpecialTokens.own(400)).tolist() == [
+        [399, 39, 40, UNKNOWN_ID]
+    ]
 
 
 def test_a_limited_vocabulary_reaches_inputs_and_token_labels_but_never_labels_of_parts_of_speech() -> None:

@@ -14,7 +14,7 @@ from e2lm_curriculum.corpus.tokenizer import FIRST_TEXT_ID, MASK_ID, UNKNOWN_ID
 
 
 @dataclass(frozen=True)
-class TokenIds:
+class SpecialTokens:
     """``vocabulary`` is the highest identifier and one; ``special`` are those that are no text, rising.
 
     ``mask`` and ``unknown`` are None where the tokenizer has none that means only that.
@@ -51,7 +51,7 @@ class TokenIds:
     def is_text(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Which of ``tokens`` stand for text.
 
-        >>> TokenIds.own(10).is_text(np.array([0, 3, 4, 9])).tolist()
+        >>> SpecialTokens.own(10).is_text(np.array([0, 3, 4, 9])).tolist()
         [False, False, True, True]
         """
         return np.isin(tokens, self.special, invert=True)
