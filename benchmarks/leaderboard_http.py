@@ -44,7 +44,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def filled(folder: Path, submissions: int) -> None:
     """A season with many scored submissions."""
-    season = Season(title="Load", rules=SeasonRules(submissions_per_day=10**9))
+    season = Season(title="Load", rules=SeasonRules(submissions_per_day=10**9), posts_per_minute=10**9)
     season.write(folder)
     store = Store(database_url(str(folder)))
     store.add_team("organiser", token_hash(TOKEN), "organiser", NOW)

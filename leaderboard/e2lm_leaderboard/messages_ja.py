@@ -176,11 +176,13 @@ JAPANESE = {
     "phrase.Bad Request": "要求が正しくありません",
     "phrase.Not Found": "見つかりません",
     "phrase.Method Not Allowed": "この操作はできません",
+    "phrase.Too Many Requests": "リクエストが多すぎます",
     "phrase.Service Unavailable": "いま利用できません",
     "back": "順位表に戻る",
     "as_sentence": "{detail}。",
     "so_many_pages": "順位表は {pages} ページまでです",
     "no_such_page": "そのようなページはありません",
     "too_large": "バンドルが大きすぎるか、その長さが示されていません",
+    "too_many": "チーム {team} からの送信が多すぎます。Retry-After の秒数だけお待ちください",
     "no_database": "データベースが応答しません。何も失われていません。1 分ほどしてからもう一度お試しください",
 }

@@ -254,6 +254,9 @@ def configure_serve(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--host-name", action="append", default=[], metavar="NAME", help="name under which it is reached; repeatable"
     )
+    parser.add_argument(
+        "--behind-proxy", action="store_true", help="a proxy of this machine says in X-Forwarded-For who asks"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be served, and stop")
 
 
@@ -271,9 +274,18 @@ def run_serve(arguments: Namespace) -> int:
         if arguments.dry_run:
             print(f"would serve {season.title!r} on http://{arguments.address}:{arguments.port}")
             return 0
-        app = create_app(store, season, tuple(arguments.host_name), signer=_signer(arguments.season, store))
+        signer = _signer(arguments.season, store)
+        hosts, proxy = tuple(arguments.host_name), arguments.behind_proxy
+        app = create_app(store, season, hosts, signer=signer, trusts_proxy=proxy)
         print(f"{season.title}: http://{arguments.address}:{arguments.port}  (Ctrl-C ends it)", flush=True)
-        uvicorn.run(app, host=arguments.address, port=arguments.port, log_level="warning", server_header=False)
+        uvicorn.run(
+            app,
+            host=arguments.address,
+            port=arguments.port,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+        )
     return 0
 
 

@@ -81,7 +81,8 @@ SEASON_FILE = "season.json"
 class Season(Noun):
     """``series`` are folders that ``e2lm eval`` takes. Items fall into the public split with ``public_share``, drawn by
     salted hash; checkpoints after ``public_tokens`` are scored in the private split only. ``database`` is None for
-    SQLite in the season's folder.
+    SQLite in the season's folder. In a minute ``reads_per_minute`` of one address are answered that no cache holds, and
+    ``posts_per_minute`` of one address or of one team.
 
     Submissions are taken from ``opens_at`` until ``ends_at``, by the clock of the server; private scores are shown from
     ``private_at`` on, or from ``ends_at`` where that is not named. ``entry_wall_s``, ``entry_memory_bytes`` (of all its
@@ -109,6 +110,8 @@ class Season(Noun):
     entry_wall_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
     entry_memory_bytes: Annotated[int, Field(gt=0)] | None = None
     entry_disk_bytes: Annotated[int, Field(gt=0)] = 20 << 30
+    reads_per_minute: Annotated[int, Field(gt=0)] = 600
+    posts_per_minute: Annotated[int, Field(gt=0)] = 30
     database: str | None = None
     corpora: tuple[str, ...] = ()
     judge: str | None = "science-words"

@@ -196,7 +196,7 @@ Answers = dict[int | str, dict[str, Any]]
 
 
 def _problems(*codes: int) -> Answers:
-    answers: Answers = {code: {"model": Problem} for code in (403, 503, *codes)}
+    answers: Answers = {code: {"model": Problem} for code in (403, 429, 503, *codes)}
     answers[422] = {"model": Refusal}
     return answers
 
@@ -303,7 +303,7 @@ def _add_posting(app: FastAPI, site: Website) -> None:
         "/api/v1/submissions",
         status_code=201,
         response_model=SubmissionAnswer,
-        responses=answers | _problems(401, 413, 429),
+        responses=answers | _problems(401, 413),
         openapi_extra={"requestBody": body},
     )
     async def submit(request: Request, credentials: Credentials) -> Response:
@@ -312,6 +312,7 @@ def _add_posting(app: FastAPI, site: Website) -> None:
         team = site.team(token)
         if team is None:
             return JSONResponse({"detail": "no team has this token"}, 401, {"WWW-Authenticate": "Bearer"})
+        site.require_turn(team[0])
         archive = await _limited_body(request, site.season.rules.limits.archive_bytes)
         return await _answered(site, archive, team[0])
 

@@ -35,6 +35,7 @@ from e2lm_leaderboard.web.pages import (
     submission_page,
     submit_page,
 )
+from e2lm_leaderboard.web.rate_limit import AddressLimit, Buckets
 from e2lm_leaderboard.web.website import Website
 
 LINKS = ServerLinks()
@@ -50,8 +51,12 @@ def create_app(
     hosts: tuple[str, ...] = (),
     now: Callable[[], datetime] = utc_now,
     signer: Signer | None = None,
+    trusts_proxy: bool = False,
 ) -> Any:
-    """The ASGI application; ``signer`` signs the head of the log on every page."""
+    """The ASGI application; ``signer`` signs the head of the log on every page.
+
+    ``trusts_proxy`` believes what this machine forwards of whom it forwards for.
+    """
     site = Website(store, season, now, signer)
     # The documentation pages of FastAPI load scripts from elsewhere; the description itself is ours.
     app = FastAPI(title=season.title, version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
@@ -59,7 +64,9 @@ def create_app(
     _add_form(app, site)
     add_api(app, site)
     _add_errors(app, site)
-    cached = PageCache(app, site.version, lambda path: path not in UNCACHED)
+    reads, posts = Buckets(season.reads_per_minute), Buckets(season.posts_per_minute)
+    limited = AddressLimit(app, reads, posts, trusts_proxy)
+    cached = PageCache(limited, site.version, lambda path: path not in UNCACHED)
     return RequestGuard(cached, hosts)
 
 
@@ -104,10 +111,18 @@ def _add_form(app: FastAPI, site: Website) -> None:
     async def submit(request: Request) -> Response:
         require_length(request, site.season.rules.limits.archive_bytes + FORM_BYTES)
         try:
-            team, archive = await sent_archive(request, lambda token: (site.team(token) or (None,))[0])
+            team, archive = await sent_archive(request, lambda token: _in_turn(site, token))
         except UnknownSenderError:
             return HTMLResponse(submit_page(site.table(), LINKS, say("no_such_token")), 401)
         return await run_in_threadpool(_submitted, site, archive, team)
+
+
+def _in_turn(site: Website, token: str) -> str | None:
+    """The team of a token, where it may send something now."""
+    known = site.team(token)
+    if known is not None:
+        site.require_turn(known[0])
+    return None if known is None else known[0]
 
 
 def require_length(request: Request, limit: int) -> None:

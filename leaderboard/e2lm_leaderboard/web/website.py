@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -9,12 +10,14 @@ from datetime import datetime
 from starlette.exceptions import HTTPException
 
 from e2lm.errors import UserError
+from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.ranking.table import SeasonTable, is_over, season_table
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.season.signature import Signer
 from e2lm_leaderboard.store.database import StoreUnavailableError
 from e2lm_leaderboard.store.store import Entry, Store
 from e2lm_leaderboard.web.guard import token_hash
+from e2lm_leaderboard.web.rate_limit import Buckets
 
 #: A token that was replaced is good for this long.
 TEAM_AGE_S = 1.0
@@ -25,6 +28,7 @@ class Website:
 
     def __init__(self, store: Store, season: Season, now: Callable[[], datetime], signer: Signer | None) -> None:
         self.store, self.season, self.now, self._signer = store, season, now, signer
+        self._posts = Buckets(season.posts_per_minute)
         self._table: SeasonTable | None = None
         self._teams: dict[str, tuple[float, tuple[str, str]]] = {}
 
@@ -40,6 +44,11 @@ class Website:
         else:
             self._teams[key] = (time.monotonic(), found)
         return found
+
+    def require_turn(self, team: str) -> None:
+        """429 for a team that sends more than its share of the minute; asked before its archive is read."""
+        if (wait_s := self._posts.wait_s(team)) > 0:
+            raise HTTPException(429, say("too_many", team=team), {"Retry-After": str(math.ceil(wait_s))})
 
     def version(self) -> object:
         """Changes whenever a page may."""

@@ -197,6 +197,31 @@ def test_the_daily_limit_is_429(filled: Filled) -> None:
     assert "within 24 hours" in answer.json()["detail"]
 
 
+def test_a_team_and_an_address_have_their_share_of_a_minute_and_no_more(filled: Filled) -> None:
+    season, store = filled
+    few = season.model_copy(update={"reads_per_minute": 3, "posts_per_minute": 2})
+    app = create_app(store, few, now=lambda: NOW, trusts_proxy=True)
+
+    def asked(address: str, place: str, proxy: str = "127.0.0.1", **more: Any) -> tuple[int, int]:
+        with TestClient(app, base_url=BASE, client=(proxy, 1)) as one:
+            answer = one.request(headers={"X-Forwarded-For": address, **more.pop("headers", {})}, url=place, **more)
+        return answer.status_code, int(answer.headers.get("retry-after", 0))
+
+    # Four that the cache does not hold, and one that it does.
+    found = [asked("203.0.113.1", f"/api/v1/ranking?offset={place}", method="GET") for place in (0, 1, 2, 3, 0)]
+    assert [status for status, _ in found] == [200, 200, 200, 429, 200]
+    assert found[3][1] == 20
+    assert asked("203.0.113.2", "/api/v1/ranking?offset=4", method="GET")[0] == 200
+    assert asked("203.0.113.1", "/api/v1/ranking?offset=5", proxy="203.0.113.3", method="GET")[0] == 200, "a lie"
+
+    post = {"method": "POST", "content": b"", "headers": HEADERS}
+    assert [asked("2001:db8::1", "/api/v1/submissions", **post)[0] for _ in range(2)] == [422, 422]
+    assert asked("2001:db8::2", "/api/v1/submissions", **post) == (429, 30), "the same network"
+    assert asked("203.0.113.9", "/api/v1/submissions", **post) == (429, 30), "the same team"
+    form = {"method": "POST", "data": {"token": TOKEN}, "files": {"bundle": ("b.zip", SAMPLE.packed())}}
+    assert asked("203.0.113.8", "/submit", **form) == (429, 30)
+
+
 def test_the_form_leads_to_the_submission_or_says_why_not(client: TestClient) -> None:
     def sent(token: str, archive: bytes) -> Any:
         files = {"bundle": ("b.zip", archive, "application/zip")}
@@ -287,6 +312,7 @@ def test_wrong_addresses_are_told(client: TestClient, address: str, status: int)
     ("address", "status", "words"),
     [
         ("/submissions/ffff", 404, "ffff"),
+        ("/submissions/%25", 404, "there is none"),
         ("/compare?a=ffff&b=<b>", 422, "Query.b: String should match pattern"),
         ("/?page=2", 404, "The ranking has 1 page."),
         ("/nowhere", 404, "There is no such page."),
