@@ -324,8 +324,9 @@ class Store:
 
     def entry(self, key: str) -> Entry:
         """The submission called ``key``, or by a beginning of its id that no other shares."""
+        query = select(SUBMISSIONS).where(SUBMISSIONS.c.id.startswith(key, autoescape=True)).limit(2)
         with self._reads() as connection:
-            found = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id.startswith(key, autoescape=True)).limit(2)).all()
+            found = connection.execute(query).all()
         if len(found) != 1 or not key:
             raise UserError(f"submission {key!r}: {'more than one begins so' if found else 'there is none'}")
         return _entry(found[0])
