@@ -47,7 +47,7 @@ from e2lm_leaderboard.season.null_control import (
 from e2lm_leaderboard.season.removal import removal_results
 from e2lm_leaderboard.season.scores import details, submission_results
 from e2lm_leaderboard.season.season import SALT_KEY, Season, is_public, utc_now
-from e2lm_leaderboard.season.similarity import fingerprints, flat, shares
+from e2lm_leaderboard.season.similarity import MOST_HITS, fingerprints, flat, shares
 from e2lm_leaderboard.store.store import Entry, LeaseLostError, Result, Store
 from e2lm_leaderboard.store.tables import OUT, WAITING, State
 
@@ -164,7 +164,8 @@ class SeasonRun:
             tasks = check_archive(self.store.archive(key), self.season.rules).tasks
             self.store.keep_fingerprints(key, fingerprints(flat([task.items or () for task in tasks])))
         prints = fingerprints(own)
-        found = shares(self.store.found_fingerprints(prints), len(own))
+        hits = self.store.found_fingerprints(list({value for _, value in prints}), MOST_HITS)
+        found = shares(prints, hits, len(own))
         self.store.keep_fingerprints(entry.id, prints)
         most = self.season.rules.max_similarity
         known = [one for one in self.store.entries() if one.team != entry.team and one.state not in OUT]

@@ -4,7 +4,8 @@ An item is the set of its words, prompt and choices together, in small letters a
 few words put in, left out or moved leave the set nearly as it was. Sets are compared by MinHash (Broder 1997, On the
 resemblance and containment of documents): :data:`BANDS` hashes of :data:`ROWS` minima each; two items with Jaccard
 index .85 share at least :data:`LEAST_BANDS` of them 19 times in 20, two of .4 once in 90. What it costs does not grow
-with the number of earlier entries: they are found by hash.
+with the number of earlier entries: they are found by hash, and of bands that very many items share (one template filled
+in) the rarest alone are looked at.
 
 The organiser is told who and how much, the entrant neither: whoever could ask would learn others' items one by one.
 
@@ -14,7 +15,7 @@ Shape suffixes: I items, H hash functions, W words of an item.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 
@@ -25,6 +26,9 @@ from e2lm_leaderboard.bundle.items import TaskItem
 from e2lm_leaderboard.bundle.rules import COMMON_WORDS_TEXT
 
 BANDS, ROWS, LEAST_BANDS = 8, 3, 3
+#: What is compared with one entry, and looked up of all: of what so many items have in common the rarest.
+MOST_PAIRS, MOST_HITS = 4_000_000, 1_000_000
+ITEM_BITS = 32
 #: A Mersenne prime; products of two numbers below it fit into 64 bits.
 PRIME = (1 << 31) - 1
 #: Fewer words say nothing of where an item comes from.
@@ -77,20 +81,38 @@ def _number(text: bytes, signed: bool = False) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=signed)
 
 
-def shares(hits: Iterable[tuple[int, str, int]], items: int) -> dict[str, float]:
-    """Share of so many items that stand in each other entry, from (own item, entry, its item) of every shared band.
+def shares(
+    fingerprints: Sequence[tuple[int, int]], hits: Iterable[tuple[int, str, int]], items: int
+) -> dict[str, float]:
+    """Share of so many items that stand in each other entry, from own item and hash, and hash, entry, its item.
 
-    >>> shares([(0, "a", 5)] * 3 + [(1, "a", 2)], 4)
+    >>> own = [(0, 11), (0, 12), (0, 13), (1, 14)]
+    >>> shares(own, [(11, "a", 5), (12, "a", 5), (13, "a", 5), (14, "a", 2)], 4)
     {'a': 0.25}
     """
-    counts: dict[tuple[int, str, int], int] = {}
-    for hit in hits:
-        counts[hit] = counts.get(hit, 0) + 1
-    found: dict[str, set[int]] = {}
-    for (own, entry, _), count in counts.items():
-        if count >= LEAST_BANDS:
-            found.setdefault(entry, set()).add(own)
-    return {entry: len(own) / items for entry, own in sorted(found.items())}
+    own_of: dict[int, list[int]] = {}
+    for item, value in dict.fromkeys(fingerprints):
+        own_of.setdefault(value, []).append(item)
+    found: dict[str, dict[int, list[int]]] = {}
+    for value, entry, item in hits:
+        found.setdefault(entry, {}).setdefault(value, []).append(item)
+    known = {entry: _items_found(own_of, items_of) for entry, items_of in found.items()}
+    return {entry: count / items for entry, count in sorted(known.items()) if count}
+
+
+def _items_found(own_of: Mapping[int, Sequence[int]], items_of: Mapping[int, Sequence[int]]) -> int:
+    """How many own items share enough bands with one item of another entry; of the rarest bands where many do."""
+    pairs, total = [], 0
+    for value in sorted(items_of, key=lambda value: len(own_of[value]) * len(items_of[value])):
+        own_I, other_I = np.array(own_of[value]), np.array(items_of[value])
+        total += len(own_I) * len(other_I)
+        if total > MOST_PAIRS:
+            break
+        pairs.append((own_I[:, None] << ITEM_BITS | other_I[None, :]).ravel())
+    if not pairs:
+        return 0
+    pair_P, count_P = np.unique(np.concatenate(pairs), return_counts=True)
+    return len(np.unique(pair_P[count_P >= LEAST_BANDS] >> ITEM_BITS))
 
 
 def flat(tasks: Sequence[Sequence[TaskItem]]) -> list[TaskItem]:

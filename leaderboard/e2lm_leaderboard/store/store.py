@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select
 
 from e2lm.errors import E2LMError, UserError
 from e2lm_leaderboard.store.audit_log import AuditHead, result_values, results_hash, setting_hash, verified
@@ -295,17 +295,22 @@ class Store:
         with self._reads() as connection:
             return list(connection.execute(query).scalars())
 
-    def found_fingerprints(self, fingerprints: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str, int]]:
-        """Own item, submission and its item, for every hash that is shared."""
-        items_of: dict[int, list[int]] = {}
-        for item, value in dict.fromkeys(fingerprints):
-            items_of.setdefault(value, []).append(item)
-        hashes = list(items_of)
+    def found_fingerprints(self, hashes: Sequence[int], most: int) -> Iterator[tuple[int, str, int]]:
+        """Hash, submission and its item, wherever one of these is; of the rarest hashes, at most ``most`` in all."""
         with self._reads() as connection:
-            for start in range(0, len(hashes), HASHES_AT_ONCE):
-                chosen = FINGERPRINTS.c.hash.in_(hashes[start : start + HASHES_AT_ONCE])
-                for row in connection.execute(select(FINGERPRINTS).where(chosen)):
-                    yield from ((item, row.submission, row.item) for item in items_of[row.hash])
+            counts: list[tuple[int, int]] = []
+            for chosen in _batches(hashes):
+                counted = select(FINGERPRINTS.c.hash, func.count()).where(chosen).group_by(FINGERPRINTS.c.hash)
+                counts += [(count, value) for value, count in connection.execute(counted)]
+            rare, total = [], 0
+            for count, value in sorted(counts):
+                total += count
+                if total > most:
+                    break
+                rare.append(value)
+            for chosen in _batches(rare):
+                columns = (FINGERPRINTS.c.hash, FINGERPRINTS.c.submission, FINGERPRINTS.c.item)
+                yield from (tuple(row) for row in connection.execute(select(*columns).where(chosen)))
 
     def teams(self) -> dict[str, tuple[str, tuple[str, ...]]]:
         """Role and picked finals of every team."""
@@ -398,6 +403,12 @@ class Store:
         """What does not agree with the log; see :mod:`e2lm_leaderboard.store.audit_log`."""
         with self._reads() as connection:
             return verified(connection)
+
+
+def _batches(hashes: Sequence[int]) -> Iterator[ColumnElement[bool]]:
+    """Questions for so many at once."""
+    for start in range(0, len(hashes), HASHES_AT_ONCE):
+        yield FINGERPRINTS.c.hash.in_(hashes[start : start + HASHES_AT_ONCE])
 
 
 def _entry(row: Row[Any]) -> Entry:
