@@ -20,6 +20,7 @@ from e2lm_curriculum.compare.report import report_html
 from e2lm_curriculum.compare.results import as_json, as_text, made_of
 from e2lm_curriculum.compare.runs import finished_runs, require_comparable, unfinished_count
 from e2lm_curriculum.compare.study import Study, check_study, train_study
+from e2lm_curriculum.train.locks import require_alone
 
 REPORT_FILE = "report.html"
 JSON_FILE = "comparison.json"
@@ -37,6 +38,7 @@ class CompareOptions:
 
 def run_compare(arguments: Namespace) -> Answer:
     """The comparison of the runs in the folders that were given."""
+    require_alone("e2lm train compare")
     quiet = arguments.quiet or arguments.json
     options = CompareOptions(arguments.held_out_tokens, arguments.threshold, arguments.jobs, quiet)
     return compared(arguments.runs, options, arguments.scores, None if arguments.dry_run else arguments.out)
@@ -68,6 +70,7 @@ def compared(folders: Sequence[Path], options: CompareOptions, scores: Path | No
 
 def train_and_compare(data: dict[str, Any], source: str, dry_run: bool, quiet: bool) -> Answer:
     """Train every arm, score the tasks, and write the report into the comparison's folder; each only where missing."""
+    require_alone("a comparison")
     study = Study.from_data(data, source)
     if dry_run:
         check_study(study)

@@ -10,19 +10,24 @@ from typing import Any
 
 from e2lm.atomic_file import whole_folder
 from e2lm.checkpoint import Checkpoint
-from e2lm.errors import UserError
+from e2lm.errors import UserError, one_line
 from e2lm.series import Series
+from e2lm.weights import read_weight_index
 from e2lm_curriculum.config.training import BABYLM_UNIT
 from e2lm_curriculum.train.checkpoint_grid import babylm_words, nearest_step
+from e2lm_curriculum.train.locks import require_alone
 from e2lm_curriculum.train.prepared import PreparedCorpus
 
 
 def run_export(options: Namespace) -> int:
     """Copy the checkpoints on BabyLM's grid."""
+    require_alone("e2lm train export")
     run, out = options.run, options.out
     if out.exists():
         raise UserError(f"OUT: {out} is there already; give a new folder")
     names = exported_names(run, options.word_unit)
+    for checkpoint in names.values():
+        _require_whole(_folder_of(checkpoint))
     if not options.dry_run:
         with whole_folder(out) as folder:
             for name, checkpoint in names.items():
@@ -67,6 +72,18 @@ def _folder_of(checkpoint: Checkpoint) -> Path:
     if checkpoint.path is None:
         raise UserError(f"checkpoint {checkpoint.step} is not on this disk")
     return Path(checkpoint.path)
+
+
+def _require_whole(folder: Path) -> None:
+    """A :class:`UserError` that names a file of the checkpoint that is damaged: a copy of it would be published."""
+    read_weight_index(folder)
+    for file in sorted(folder.glob("*.json")):
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{file}: damaged, no JSON ({one_line(error)}); train this size again into another --out"
+            ) from error
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -26,7 +26,7 @@ from e2lm_curriculum.compare.runs import FinishedRun
 from e2lm_curriculum.corpus.reader import read_passages
 from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, TOKENS_FILE
 from e2lm_curriculum.plan.file import read_array
-from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PREPARED_FOLDER, tokenizer_files
+from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PREPARED_FOLDER, require_whole, tokenizer_files
 from e2lm_curriculum.train.processes import threads_per_job
 
 #: Tokens of one forward pass: logits of 8,192 x 4,096 take 128 MiB.
@@ -46,6 +46,7 @@ class HeldOutPassages:
         """About ``tokens`` tokens of what ``run`` held out: the same passages for every run of one corpus."""
         from tokenizers import Tokenizer
 
+        require_whole(run.folder)
         file = run.folder / HELD_OUT_FILE
         tokenizer = Tokenizer.from_file(str(tokenizer_files(run.folder)[0]))
         tokenizer.encode_special_tokens = True  # as in training: control strings that stand in a text are text

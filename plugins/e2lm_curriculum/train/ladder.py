@@ -22,7 +22,7 @@ from e2lm_curriculum.difficulty.scores import difficulty_of
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.train.locks import folder_lock, is_main, process_count, wait_for_all
 from e2lm_curriculum.train.model_run import ModelRun, model_runs
-from e2lm_curriculum.train.prepared import WITHOUT_A_GRID, PreparedCorpus, prepare
+from e2lm_curriculum.train.prepared import WITHOUT_A_GRID, PreparedCorpus, prepare, require_whole
 from e2lm_curriculum.train.processes import train_in_processes
 from e2lm_curriculum.train.resume import sweep_partials
 from e2lm_curriculum.train.segments import is_online
@@ -223,7 +223,7 @@ def prepare_once(config: TrainingConfig) -> None:
     """
     out = config.run.out_folder
     if (out / RECORD_FILE).is_file():
-        PreparedCorpus.of(out)
+        require_whole(out)
         return
     sweep_partials(out)
     prepare(config)

@@ -45,6 +45,15 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def require_alone(what: str) -> None:
+    """A :class:`UserError` under a launcher of several processes: ``what`` is for one."""
+    if process_count() > 1:
+        raise UserError(
+            f"{what} is for one process, found {process_count()} of torchrun or accelerate; start it without them "
+            "(--jobs trains several models at once)"
+        )
+
+
 def is_main() -> bool:
     """Whether this process is the one that writes."""
     return os.environ.get("RANK", "0") == "0"

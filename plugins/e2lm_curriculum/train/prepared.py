@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 import numpy as np
+from pydantic import Field
 
 from e2lm.arrays import Values
 from e2lm.atomic_file import whole_file, whole_folder, write_json
@@ -73,6 +74,8 @@ class PreparedCorpus(Noun):
     held_out_shares: tuple[HeldOutShare, ...] = ()
     #: What records say where they are from, in the order in which sources are numbered; empty where files are.
     sources: tuple[str, ...] = ()
+    #: What each file that is read again was when it was written; none of a corpus prepared by an earlier release.
+    written: Annotated[dict[str, str], Field(default_factory=dict)]
     #: What was done to the text that whoever trains on it should know, a line each.
     notes: tuple[str, ...] = ()
     #: Forward and backward passes of a batch: more than steps where several objectives are trained at once.
@@ -142,9 +145,28 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
             sources=named,
             notes=_notes(sources.names if data.source_field else data.corpus, split, text.marks_inside),
         )
+        _write_held_out(split, out / HELD_OUT_FILE)
+        prepared = prepared.model_copy(update={"written": {name: _content(out, folder, name) for name in CHECKED}})
         write_json(folder / DESCRIPTION_FILE, prepared.model_dump(mode="json"))
-    _write_held_out(split, out / HELD_OUT_FILE)
     return prepared
+
+
+#: What is taken as it lies, by every run of the corpus: half of one would do without a word. Arrays know their lengths.
+CHECKED = (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, HELD_OUT_FILE)
+
+
+def _content(out: Path, folder: Path, name: str) -> str:
+    with open((out if name == HELD_OUT_FILE else folder) / name, "rb") as handle:
+        return file_digest(handle, "sha256").hexdigest()
+
+
+def require_whole(out: Path) -> None:
+    """A :class:`UserError` where tokenizer or held-out text of the run in ``out`` are not what was written."""
+    folder = out / PREPARED_FOLDER
+    for name, digest in PreparedCorpus.of(out).written.items():
+        file = (out if name == HELD_OUT_FILE else folder) / name
+        if not file.is_file() or _content(out, folder, name) != digest:
+            raise UserError(f"{file}: gone, or not what was written; train into another --out")
 
 
 def split_of(data: DataConfig, seed: int, sources: TextSources | None = None) -> CorpusSplit:

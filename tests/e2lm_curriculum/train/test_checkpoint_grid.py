@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -70,3 +72,26 @@ def test_checkpoints_on_the_babylm_grid_are_exported_under_its_names(
     assert main(command) == 2
     assert main(["train", "export", str(run.folder), str(tmp_path / "other")]) == 2
     assert "no checkpoint at a number of words" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_damaged_checkpoint_is_named_and_never_exported(
+    trained: TrainingConfig, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained.run.out_folder, tmp_path / "out")
+    place = tmp_path / "out" / "1x16"
+    for file in place.glob(f"checkpoint-*/{name}"):
+        os.truncate(file, file.stat().st_size // 2)
+    assert main(["train", "export", str(place), str(tmp_path / "chck"), "--word-unit", "50"]) == 2
+    (said,) = capsys.readouterr().err.strip().split("\n")
+    assert name in said
+    assert not (tmp_path / "chck").exists()
+
+
+@pytest.mark.parametrize("words", [["export", "RUN", "OUT"], ["compare", "RUN"]])
+def test_what_is_for_one_process_is_refused_under_a_launcher(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", *words]) == 2
+    assert "is for one process, found 2 of torchrun" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from e2lm_curriculum.config.training import TrainingConfig
 from e2lm_curriculum.corpus.split import MOST
 from e2lm_curriculum.plan.file import read_plan
 from e2lm_curriculum.train.batch import example_blocks
-from e2lm_curriculum.train.ladder import require_trainable
+from e2lm_curriculum.train.ladder import prepare_once, require_trainable
 from e2lm_curriculum.train.prepared import prepare
 from tests.e2lm_curriculum.conftest import minuscule_settings
 
@@ -158,3 +158,16 @@ def test_a_difficulty_by_scores_wants_records_with_scores(line_files: list[str],
         prepare(config_of([records], tmp_path / "none", curriculum=scored))
     with pytest.raises(UserError, match=r"childes\.train: plain text has no field 'q'"):
         prepare(config_of(line_files[:1], tmp_path / "plain", curriculum=scored, score_field="q"))
+
+
+@pytest.mark.parametrize("name", [".prepared/tokenizer.json", ".prepared/tokenizer_config.json", "held_out.txt"])
+def test_a_tokenizer_or_held_out_text_that_was_damaged_is_named_before_anything_goes_on(
+    line_files: list[str], tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "out"
+    config = config_of(line_files[:1], out)
+    prepare_once(config)
+    prepare_once(config)
+    os.truncate(out / name, 200)
+    with pytest.raises(UserError, match=rf"{Path(name).name}: gone, or not what was written"):
+        prepare_once(config)

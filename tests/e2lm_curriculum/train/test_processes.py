@@ -39,8 +39,29 @@ def weights(out: Path) -> dict[str, str]:
     return {place.name: weights_hash(read_weight_index(place)) for place in sorted(out.glob("1x16/checkpoint-*"))}
 
 
-def test_loader_processes_give_the_weights_of_none_through_the_command(trained: TrainingConfig, tmp_path: Path) -> None:
+def kill_the_training_process(command: subprocess.Popen[str], run: Path) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (run / "checkpoint-0").is_dir():
+        assert command.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (child,) = psutil.Process(command.pid).children()
+    child.kill()
+
+
+def test_loader_processes_give_the_weights_of_none_through_the_command_also_after_a_kill(
+    trained: TrainingConfig, tmp_path: Path
+) -> None:
     config = trained.changed(sizes=("1x16",), out=str(tmp_path / "out"), loader_workers=2)
+    process = started(config, "--loader-workers=2")
+    try:
+        kill_the_training_process(process, config.run.out_folder / "1x16")
+        _, said = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 3
+    assert said.strip().endswith("ended from outside (SIGKILL); run it again to go on")
+    assert "\n" not in said.strip()
     process = started(config, "--loader-workers=2")
     try:
         _, said = process.communicate(timeout=DEADLINE_S)
