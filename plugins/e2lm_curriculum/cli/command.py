@@ -92,6 +92,13 @@ def _plan(parser: CommandParser) -> None:
     parser.add_argument(
         "--out", type=folder_to_write, metavar="DIR", help="write the plan there; of a corpus with tokens and tokenizer"
     )
+    parser.add_argument(
+        "--format",
+        action=Several,
+        nargs=None,
+        metavar="A,B",
+        help="also write index files for these trainers into --out: megatron, olmo_core",
+    )
     _common(parser, "write nothing")
 
 

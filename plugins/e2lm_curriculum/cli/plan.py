@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from e2lm.atomic_file import whole_folder, write_json
 from e2lm.curriculum import Curriculum, Plan, Segment, TrainingBudget
-from e2lm.errors import UserError, one_line
+from e2lm.errors import UserError, nearest_names, one_line
 from e2lm.plugin_call import printing_aside
 from e2lm.plugin_manager import plugin_manager
 from e2lm.run_record import RECORD_FILE, RunRecord
@@ -30,6 +30,9 @@ from e2lm_curriculum.config.comparison import COMPARISON_SECTION
 from e2lm_curriculum.config.training import TrainingConfig, config_data
 from e2lm_curriculum.corpus.tokenizer import TAGS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, TOKENS_FILE
 from e2lm_curriculum.difficulty.scores import difficulty_of
+from e2lm_curriculum.follow.megatron import MEGATRON_FOLDER, write_megatron
+from e2lm_curriculum.follow.olmo_core import OLMO_FOLDER, write_olmo_core
+from e2lm_curriculum.follow.plan import FollowedPlan, steps_set
 from e2lm_curriculum.plan.arms import reversed_scores
 from e2lm_curriculum.plan.builder import chosen_curriculum
 from e2lm_curriculum.plan.file import PLAN_RECORD_FILE, PlanRecord, read_array, write_plan
@@ -104,12 +107,14 @@ def run_plan(arguments: Namespace) -> int:
     given = (arguments.curriculum, arguments.config, arguments.corpus, arguments.scores)
     if not any(given):
         return _list(arguments.json)
+    if arguments.format and not arguments.out:
+        raise UserError("--format: index files go beside the plan; give --out")
     with printing_aside(arguments.json), _planned(arguments) as found:
         report = _report(found)
         if arguments.show:
             report |= shown(found.plan, found.scores_X)
         if arguments.out and not arguments.dry_run:
-            _write(found, Path(arguments.out))
+            _write(found, Path(arguments.out), arguments.format or ())
     _print(report, arguments.json)
     return 0
 
@@ -294,7 +299,26 @@ def shown(plan: Plan, scores_X: NDArray[Any]) -> dict[str, Any]:
     return found
 
 
-def _write(found: _Planned, out: Path) -> None:
+#: Trainers that are handed index files, and what writes them.
+FORMATS = {MEGATRON_FOLDER: write_megatron, OLMO_FOLDER: write_olmo_core}
+
+
+def _write_formats(found: _Planned, folder: Path, formats: Sequence[str]) -> None:
+    """Index files for each of ``formats`` in a folder of its name; only an order known beforehand fits into them."""
+    if not formats:
+        return
+    for unknown in sorted(set(formats) - set(FORMATS)):
+        raise UserError(f"--format: unknown trainer {unknown!r}. {nearest_names(unknown, FORMATS)}")
+    if found.known_steps < found.budget.steps or (sets := steps_set(found.plan)):
+        what = "is planned while it trains" if found.known_steps < found.budget.steps else f"sets {sets[0]} by step"
+        raise UserError(f"--format: {found.curriculum.name} {what}; index files of {formats[0]} hold an order alone")
+    followed = FollowedPlan.read(folder)
+    for name in dict.fromkeys(formats):
+        (folder / name).mkdir()
+        FORMATS[name](followed, folder / name)
+
+
+def _write(found: _Planned, out: Path, formats: Sequence[str]) -> None:
     if out.exists():
         raise UserError(f"--out: {out} is there already; give a new folder")
     with whole_folder(out) as folder:
@@ -305,6 +329,7 @@ def _write(found: _Planned, out: Path) -> None:
             for file in (found.corpus / name for name in OF_CORPUS):
                 if file.is_file():
                     shutil.copyfile(file, folder / file.name)
+        _write_formats(found, folder, formats)
 
 
 def _list(as_json: bool) -> int:

@@ -82,3 +82,10 @@ def _blocks(file: Path, record: PlanRecord) -> NDArray[Any]:
     row_K = read_array(file)[: record.examples * record.sequence_length]
     blocks_XT: NDArray[Any] = row_K.reshape(record.examples, record.sequence_length)
     return blocks_XT
+
+
+def steps_set(plan: Plan) -> list[str]:
+    """What ``plan`` sets by step besides the order."""
+    arrays = ("sequence_lengths_S", "mask_rates_S", "vocabulary_shares_S")
+    found = [name.removesuffix("_S") for name in arrays if getattr(plan, name) is not None]
+    return [*found, *(["objectives"] if plan.objectives else [])]

@@ -20,7 +20,7 @@ from e2lm.curriculum import Plan
 from e2lm.errors import UserError
 from e2lm_curriculum.corpus.special_tokens import SpecialTokens
 from e2lm_curriculum.corpus.tokenizer import TAGS_FILE, TOKENIZER_FILE
-from e2lm_curriculum.follow.plan import FollowedPlan, own_examples
+from e2lm_curriculum.follow.plan import FollowedPlan, own_examples, steps_set
 from e2lm_curriculum.train.batch import Draw, PlannedBatch
 
 NO_TAGS = "vocabulary by pos needs parts of speech; plan a .jsonl corpus with 'words' and 'tags', and use its examples"
@@ -192,13 +192,6 @@ class PlannedCollator:
 def tokens_of(item: Any) -> NDArray[Any]:
     """The tokens of an item: a row of them, or a mapping with ``input_ids``."""
     return np.asarray(item["input_ids"] if hasattr(item, "keys") else item)
-
-
-def steps_set(plan: Plan) -> list[str]:
-    """What ``plan`` sets by step besides the order."""
-    arrays = ("sequence_lengths_S", "mask_rates_S", "vocabulary_shares_S")
-    found = [name.removesuffix("_S") for name in arrays if getattr(plan, name) is not None]
-    return [*found, *(["objectives"] if plan.objectives else [])]
 
 
 def _without_examples(plan: Plan) -> Plan:
