@@ -14,13 +14,18 @@ import numpy as np
 
 from e2lm.arrays import Values
 from e2lm.interval import percentile_interval, redrawn_counts_DI
-from e2lm_curriculum.compare.difference import CONFIDENCE, Difference, holm, mean_interval, paired_difference, widening
+from e2lm_curriculum.compare.difference import (
+    CONFIDENCE,
+    Difference,
+    holm,
+    paired_difference,
+    paired_differences,
+    widening,
+)
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import ALPHA, Course, Explanation, Verdict, course, whole_word, word
 from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.arms import CURRICULUM, EXPOSURE_MATCHED, VANILLA
-
-DRAWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +90,12 @@ class _Family:
     """All that a report claims, judged at once: at most 5 of 100 reports say anything where nothing differs.
 
     Every claim of the report, from the verdict at the end to the first checkpoint with an effect, is one hypothesis
-    of one weighted Holm procedure, so no two sentences about one difference can contradict each other.
+    of one weighted Holm procedure, so no two sentences about one difference can contradict each other. ``share`` is the
+    part of the 5 % that this look at the runs has; p-values are adjusted for the other looks too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
+        self._share = share
         self._differences: dict[_Key, Difference] = {}
         self._parts: dict[_Key, float] = {}
 
@@ -101,9 +108,9 @@ class _Family:
         counts = Counter(self._parts.values())
         weights = [part / counts[part] for part in self._parts.values()]
         adjusted = holm([one.p for one in self._differences.values()], weights)
-        self._p_holm = dict(zip(self._differences, adjusted, strict=True))
+        self._p_holm = {key: min(1.0, p / self._share) for key, p in zip(self._differences, adjusted, strict=True)}
         whole = sum(counts)
-        self._levels = {key: ALPHA * own / whole for key, own in zip(self._parts, weights, strict=True)}
+        self._levels = {key: ALPHA * self._share * own / whole for key, own in zip(self._parts, weights, strict=True)}
 
     def verdict(self, key: _Key, higher_is_better: bool) -> Verdict:
         """The word on the difference under ``key``."""
@@ -115,13 +122,17 @@ class _Family:
         return self._p_holm.get(key, 1.0)
 
 
-def analysed(measures: Sequence[Measure], threshold: float, seed: int = 0) -> Analysis:
-    """The analysis of all measures; ``seed`` is for redrawing seeds and items."""
+def analysed(measures: Sequence[Measure], threshold: float, seed: int = 0, share: float = 1.0) -> Analysis:
+    """The analysis of all measures; ``seed`` is for redrawing seeds and items.
+
+    ``share`` is the part of the 5 % of this look, if the runs are looked at several times: intervals hold 95 % over all
+    looks.
+    """
     cells = list(measures[0].values)
     arms = tuple(dict.fromkeys(arm for arm, _ in cells))
     schedules = tuple(dict.fromkeys(schedule for _, schedule in cells))
     pairs = [
-        (measure, arm, schedule)
+        _Pair(measure, arm, schedule, share)
         for schedule in schedules
         for arm in arms
         for measure in measures
@@ -133,31 +144,54 @@ def analysed(measures: Sequence[Measure], threshold: float, seed: int = 0) -> An
         for measure in measures
         if {(VANILLA, schedule), (CURRICULUM, schedule), (EXPOSURE_MATCHED, schedule)} <= set(cells)
     ]
-    family = _asked(pairs, explained)
+    family = _asked(pairs, explained, share)
     rng = np.random.default_rng(seed)
     return Analysis(
         measures=tuple(measures),
-        curves=tuple(tuple(_curve(one, cell) for cell in one.values) for one in measures),
-        effects=tuple(_effect(*pair, threshold, family, rng) for pair in pairs),
+        curves=tuple(tuple(_curve(one, cell, share) for cell in one.values) for one in measures),
+        effects=tuple(_effect(pair, threshold, family, rng) for pair in pairs),
         explanations=tuple((one.name, schedule, _explained(one, schedule, family)) for one, schedule in explained),
         arms=arms,
         schedules=schedules,
     )
 
 
-def _asked(pairs: Sequence[tuple[Measure, str, str]], explained: Sequence[tuple[Measure, str]]) -> _Family:
-    family = _Family()
-    for measure, arm, schedule in pairs:
-        last = len(measure.tokens_K) - 1
-        for place, (tokens, one) in enumerate(
-            zip(measure.tokens_K, _against_vanilla(measure, arm, schedule), strict=True)
-        ):
-            at_end = PART_OF_QUESTION if arm == CURRICULUM else PART_OF_CONTROLS
-            if place == last or tokens > 0:
-                family.ask((measure.name, arm, schedule, place), one, at_end if place == last else PART_OF_COURSE)
+class _Pair:
+    """An arm and vanilla on one measure, ``difference_K`` over the checkpoints and ``area``, in the mean over them."""
+
+    def __init__(self, measure: Measure, arm: str, schedule: str, share: float) -> None:
+        self.measure, self.arm, self.schedule, self.share = measure, arm, schedule, share
+        self.vanilla_SKI, self.own_SKI = measure.values[VANILLA, schedule], measure.values[arm, schedule]
+        difference_KSI = (self.own_SKI - self.vanilla_SKI).swapaxes(0, 1)
+        area_SI = np.tensordot(area_weights(measure.tokens_K), difference_KSI, axes=1)
+        *self.difference_K, self.area = paired_differences(
+            np.append(difference_KSI, area_SI[None], axis=0), held(share)
+        )
+
+    @property
+    def keys(self) -> list[_Key]:
+        """Of the differences at all checkpoints."""
+        return [(self.measure.name, self.arm, self.schedule, place) for place in range(len(self.difference_K))]
+
+
+def held(share: float) -> float:
+    """How many intervals of one look hold the true value, so that those of all looks together do in 95 of 100 cases."""
+    return 1.0 - ALPHA * share
+
+
+def _asked(pairs: Sequence[_Pair], explained: Sequence[tuple[Measure, str]], share: float) -> _Family:
+    family = _Family(share)
+    for pair in pairs:
+        at_end = PART_OF_QUESTION if pair.arm == CURRICULUM else PART_OF_CONTROLS
+        *before, last = zip(pair.keys, pair.measure.tokens_K, pair.difference_K, strict=True)
+        family.ask(last[0], last[2], at_end)
+        for key, tokens, one in before:
+            if tokens > 0:
+                family.ask(key, one, PART_OF_COURSE)
     for measure, schedule in explained:
         own, matched = (measure.values[arm, schedule][:, -1] for arm in (CURRICULUM, EXPOSURE_MATCHED))
-        family.ask(_order_key(measure, schedule), paired_difference(own - matched), PART_OF_CONTROLS)
+        order = paired_difference(own - matched, held(share))
+        family.ask(_order_key(measure, schedule), order, PART_OF_CONTROLS)
     if pairs:
         family.judge()
     return family
@@ -167,33 +201,27 @@ def _order_key(measure: Measure, schedule: str) -> _Key:
     return measure.name, f"{CURRICULUM} - {EXPOSURE_MATCHED}", schedule, len(measure.tokens_K) - 1
 
 
-def _against_vanilla(measure: Measure, arm: str, schedule: str) -> tuple[Difference, ...]:
-    difference_SKI = measure.values[arm, schedule] - measure.values[VANILLA, schedule]
-    return tuple(paired_difference(difference_SKI[:, k]) for k in range(difference_SKI.shape[1]))
+def _curve(measure: Measure, cell: tuple[str, str], share: float) -> ArmCurve:
+    score_KS = measure.values[cell].mean(axis=2).T
+    area_S = area_weights(measure.tokens_K) @ score_KS
+    *means, area = paired_differences(np.append(score_KS, area_S[None], axis=0)[:, :, None], held(share))
+    return ArmCurve(*cell, tuple(means), float(score_KS[-1].std(ddof=1)), area)
 
 
-def _curve(measure: Measure, cell: tuple[str, str]) -> ArmCurve:
-    score_SK = measure.values[cell].mean(axis=2)
-    means = tuple(mean_interval(score_SK[:, k]) for k in range(score_SK.shape[1]))
-    area = mean_interval(score_SK @ area_weights(measure.tokens_K))
-    return ArmCurve(*cell, means, float(score_SK[:, -1].std(ddof=1)), area)
-
-
-def _effect(
-    measure: Measure, arm: str, schedule: str, threshold: float, family: _Family, rng: np.random.Generator
-) -> ArmEffect:
-    vanilla, own = measure.values[VANILLA, schedule], measure.values[arm, schedule]
-    differences_K = _against_vanilla(measure, arm, schedule)
-    p_holm_K = [family.p_holm((measure.name, arm, schedule, place)) for place in range(len(differences_K))]
+def _effect(pair: _Pair, threshold: float, family: _Family, rng: np.random.Generator) -> ArmEffect:
+    measure, higher = pair.measure, pair.measure.higher_is_better
+    p_holm_K = [family.p_holm(key) for key in pair.keys]
     return ArmEffect(
         measure=measure.name,
-        arm=arm,
-        schedule=schedule,
-        final=family.verdict((measure.name, arm, schedule, len(differences_K) - 1), measure.higher_is_better),
-        area=paired_difference(np.einsum("ski,k->si", own - vanilla, area_weights(measure.tokens_K))),
-        difference_K=differences_K,
-        course=course(measure.tokens_K, differences_K, measure.higher_is_better, p_holm_K),
-        threshold=tokens_to_threshold(vanilla, own, measure.tokens_K, threshold, measure.higher_is_better, rng),
+        arm=pair.arm,
+        schedule=pair.schedule,
+        final=family.verdict(pair.keys[-1], higher),
+        area=pair.area,
+        difference_K=tuple(pair.difference_K),
+        course=course(measure.tokens_K, pair.difference_K, higher, p_holm_K),
+        threshold=tokens_to_threshold(
+            pair.vanilla_SKI, pair.own_SKI, measure.tokens_K, threshold, higher, rng, held(pair.share)
+        ),
     )
 
 
@@ -256,6 +284,7 @@ def tokens_to_threshold(
     share: float,
     higher_is_better: bool,
     rng: np.random.Generator,
+    confidence: float = CONFIDENCE,
 ) -> TokensToThreshold:
     """The ratio for the score that vanilla has after ``share`` of its tokens.
 
@@ -267,15 +296,15 @@ def tokens_to_threshold(
     goal_tokens = share * tokens_K[-1]
     pair = sign * vanilla_SKI, sign * arm_SKI
     best_1K = [_best_DK(one_SKI.mean(axis=(0, 2))[None]) for one_SKI in pair]
-    goal = float(np.interp(math.log(goal_tokens), where_K, best_1K[0][0]))
+    goal = float(_at_D(best_1K[0], where_K, math.log(goal_tokens))[0])
     centre = float(_crossing_D(best_1K[1], where_K, np.asarray([goal]))[0]) - math.log(goal_tokens)
     ratio_D = _redrawn_log_ratios_D(*pair, where_K, math.log(goal_tokens), rng)
     limit = 1 / share
     if not math.isfinite(centre):
-        low = percentile_interval(ratio_D, CONFIDENCE, "closest_observation").low
+        low = percentile_interval(ratio_D, confidence, "closest_observation").low
         return TokensToThreshold(sign * goal, goal_tokens, None, _exp(low), None, limit)
-    stretched_D = centre + widening(len(vanilla_SKI)) * (ratio_D - centre)
-    low, high = percentile_interval(stretched_D, CONFIDENCE, "closest_observation")
+    stretched_D = centre + widening(len(vanilla_SKI), confidence) * (ratio_D - centre)
+    low, high = percentile_interval(stretched_D, confidence, "closest_observation")
     return TokensToThreshold(
         goal=sign * goal,
         goal_tokens=goal_tokens,
@@ -292,12 +321,25 @@ def _redrawn_log_ratios_D(
     """Log tokens of the arm over those of vanilla in each redraw; inf where the arm does not get there."""
     seeds, _, items = vanilla_SKI.shape
     seed_DS, item_DI = (redrawn_counts_DI(count, DRAWS, rng) / count for count in (seeds, items))
-    vanilla_DK, arm_DK = (
-        _best_DK(np.einsum("ds,ski,di->dk", seed_DS, one_SKI, item_DI, optimize=True))
-        for one_SKI in (vanilla_SKI, arm_SKI)
-    )
-    goal_D = np.asarray([np.interp(log_goal_tokens, where_K, row) for row in vanilla_DK])
-    return _crossing_D(arm_DK, where_K, goal_D) - log_goal_tokens
+    vanilla_DK, arm_DK = (_best_DK(_redrawn_DK(one_SKI, seed_DS, item_DI)) for one_SKI in (vanilla_SKI, arm_SKI))
+    return _crossing_D(arm_DK, where_K, _at_D(vanilla_DK, where_K, log_goal_tokens)) - log_goal_tokens
+
+
+def _redrawn_DK(values_SKI: Values, seed_DS: Values, item_DI: Values) -> Values:
+    """The curve of each redraw, whose weights sum to 1; items first, which leaves the least to hold."""
+    scores_SKD = (values_SKI.reshape(-1, item_DI.shape[1]) @ item_DI.T).reshape(*values_SKI.shape[:2], -1)
+    return np.asarray((seed_DS.T[:, None] * scores_SKD).sum(axis=0).T)
+
+
+def _at_D(curve_DK: Values, where_K: Values, where: float) -> Values:
+    """Each curve at ``where``, straight between checkpoints and level beyond them.
+
+    >>> _at_D(np.array([[0.0, 1.0, 5.0], [2.0, 2.0, 3.0]]), np.array([0.0, 1.0, 2.0]), 1.5)
+    array([3. , 2.5])
+    """
+    after = int(np.clip(np.searchsorted(where_K, where), 1, len(where_K) - 1))
+    share = np.clip((where - where_K[after - 1]) / (where_K[after] - where_K[after - 1]), 0.0, 1.0)
+    return np.asarray(curve_DK[:, after - 1] + share * (curve_DK[:, after] - curve_DK[:, after - 1]))
 
 
 def _exp(log_ratio: float) -> float | None:
@@ -320,15 +362,11 @@ def _crossing_D(curve_DK: Values, where_K: Values, goal_D: Values) -> Values:
     >>> _crossing_D(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.5]]), np.array([0.0, 1.0, 2.0]), np.array([1.5, 1.0]))
     array([1.5, inf])
     """
-    found_D = np.full(len(curve_DK), np.inf)
-    for row, (curve_K, goal) in enumerate(zip(curve_DK, goal_D, strict=True)):
-        place = int(np.searchsorted(curve_K, goal, side="left"))
-        if place == len(curve_K):
-            continue
-        if place == 0:
-            found_D[row] = where_K[0]
-            continue
-        before, after = curve_K[place - 1], curve_K[place]
-        share = (goal - before) / (after - before)
-        found_D[row] = where_K[place - 1] + share * (where_K[place] - where_K[place - 1])
-    return found_D
+    place_D = (curve_DK < goal_D[:, None]).sum(axis=1)
+    after_D = np.clip(place_D, 1, curve_DK.shape[1] - 1)
+    low_D, high_D = (np.take_along_axis(curve_DK, at_D[:, None], axis=1)[:, 0] for at_D in (after_D - 1, after_D))
+    with np.errstate(invalid="ignore", divide="ignore"):  # of rows whose goal is not between two checkpoints
+        share_D = (goal_D - low_D) / (high_D - low_D)
+    found_D = where_K[after_D - 1] + share_D * (where_K[after_D] - where_K[after_D - 1])
+    found_D = np.where(place_D == 0, where_K[0], found_D)
+    return np.asarray(np.where(place_D == curve_DK.shape[1], np.inf, found_D))

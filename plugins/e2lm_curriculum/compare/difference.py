@@ -12,7 +12,7 @@ of theirs, weighted by these parts (Cochran 1964, Biometrics 20, 191), and the d
 This is what redrawing seeds and items (the pigeonhole bootstrap, Owen 2007, arXiv 0712.1111) estimates; but a bootstrap
 of S seeds is short by (S - 1) / S and takes normal quantiles: at five seeds its 95 % intervals cover about 84 %.
 
-Shape suffixes: S seeds, I items, K checkpoints, D draws.
+Shape suffixes: R rows, each a difference of its own; S seeds, I items.
 """
 
 from __future__ import annotations
@@ -51,61 +51,64 @@ def paired_difference(d_SI: Reals, confidence: float = CONFIDENCE) -> Difference
     >>> round(found.value, 3), round(found.low, 3), round(found.high, 3), found.df
     (2.0, -0.484, 4.484, 2.0)
     """
+    return paired_differences(np.asarray(d_SI)[None], confidence)[0]
+
+
+def paired_differences(d_RSI: Reals, confidence: float = CONFIDENCE) -> tuple[Difference, ...]:
+    """:func:`paired_difference` of each row, such as a checkpoint, at once."""
     from scipy.special import stdtr
 
-    d_SI = np.asarray(d_SI, dtype=np.float64)
-    mean = float(d_SI.mean())
-    of_seeds, of_items = _variances(d_SI)
-    variance = of_seeds + of_items
-    if variance <= 0.0:
-        return Difference(mean, mean, mean, 1.0 if mean == 0.0 else 0.0, 0.0, len(d_SI) - 1.0)
-    df = _degrees_of_freedom(of_seeds / variance, *d_SI.shape)
-    stderr = math.sqrt(variance)
-    half = float(student_quantile(df, confidence)) * stderr
-    p = 2.0 * float(stdtr(df, -abs(mean) / stderr))
-    return Difference(mean, mean - half, mean + half, p, stderr, df)
+    d_RSI = np.asarray(d_RSI, dtype=np.float64)
+    mean_R = d_RSI.mean(axis=(1, 2))
+    of_seeds_R, of_items_R = _variances_R(d_RSI)
+    variance_R = of_seeds_R + of_items_R
+    is_certain_R = variance_R <= 0.0
+    share_R = of_seeds_R / np.where(is_certain_R, 1.0, variance_R)
+    df_R = np.where(is_certain_R, d_RSI.shape[1] - 1.0, _degrees_of_freedom(share_R, *d_RSI.shape[1:]))
+    stderr_R = np.where(is_certain_R, 0.0, np.sqrt(variance_R))
+    half_R = student_quantile(df_R, confidence) * stderr_R
+    p_R = 2.0 * stdtr(df_R, -np.abs(mean_R) / np.where(is_certain_R, 1.0, stderr_R))
+    p_R = np.where(is_certain_R, mean_R == 0.0, p_R)
+    columns = (mean_R, mean_R - half_R, mean_R + half_R, p_R, stderr_R, df_R)
+    return tuple(Difference(*row) for row in np.stack(columns, axis=1).tolist())
 
 
-def _variances(d_SI: Reals) -> tuple[float, float]:
+def _variances_R(d_RSI: Reals) -> tuple[Reals, Reals]:
     """The parts of seeds (with the rest) and of items in the variance of the mean."""
-    seeds, items = d_SI.shape
+    _, seeds, items = d_RSI.shape
     if seeds < 2:
         raise ValueError("one seed has no spread")
-    mean = d_SI.mean()
-    seed_S = d_SI.mean(axis=1) - mean
-    square_seeds = items * float(seed_S @ seed_S) / (seeds - 1)
+    mean_R = d_RSI.mean(axis=(1, 2))
+    seed_RS = d_RSI.mean(axis=2) - mean_R[:, None]
+    square_seeds_R = items * (seed_RS**2).sum(axis=1) / (seeds - 1)
     if items == 1:
-        return square_seeds / seeds, 0.0
-    item_I = d_SI.mean(axis=0) - mean
-    square_items = seeds * float(item_I @ item_I) / (items - 1)
-    rest_SI = d_SI - mean - seed_S[:, None] - item_I
-    square_rest = float((rest_SI**2).sum()) / ((seeds - 1) * (items - 1))
+        return square_seeds_R / seeds, np.zeros(len(d_RSI))
+    item_RI = d_RSI.mean(axis=1) - mean_R[:, None]
+    square_items_R = seeds * (item_RI**2).sum(axis=1) / (items - 1)
+    rest_RSI = d_RSI - mean_R[:, None, None] - seed_RS[:, :, None] - item_RI[:, None]
+    square_rest_R = (rest_RSI**2).sum(axis=(1, 2)) / ((seeds - 1) * (items - 1))
     # By chance items can vary less than the rest alone would make them; the variance of their effect is then 0.
-    return square_seeds / (seeds * items), max(square_items - square_rest, 0.0) / (seeds * items)
+    of_items_R = np.maximum(square_items_R - square_rest_R, 0.0)
+    return square_seeds_R / (seeds * items), of_items_R / (seeds * items)
 
 
 @cache
 def _quantiles_of_t() -> tuple[Reals, Reals]:
-    """97.5 % quantiles, rising, and their degrees of freedom."""
+    """97.5 % quantiles, rising, and the logarithms of their degrees of freedom."""
     df = np.geomspace(1e6, 1.0, 4_000)
-    return student_quantile(df, CONFIDENCE), df
+    return student_quantile(df, CONFIDENCE), np.log(df)
 
 
-def _degrees_of_freedom(share_of_seeds: float, seeds: int, items: int) -> float:
+def _degrees_of_freedom(share_of_seeds_R: Reals, seeds: int, items: int) -> Reals:
     """Degrees of freedom of the weighted mean of two quantiles.
 
-    >>> round(_degrees_of_freedom(1.0, 5, 100), 3), round(_degrees_of_freedom(0.5, 5, 100), 1)
-    (4.0, 6.8)
+    >>> _degrees_of_freedom(np.array([1.0, 0.5]), 5, 100).round(1).tolist()
+    [4.0, 6.8]
     """
-    quantiles, df = _quantiles_of_t()
-    wanted = np.interp(np.log([seeds - 1.0, max(items - 1.0, seeds - 1.0)]), np.log(df[::-1]), quantiles[::-1])
-    mixed = share_of_seeds * wanted[0] + (1.0 - share_of_seeds) * wanted[1]
-    return max(float(np.exp(np.interp(mixed, quantiles, np.log(df)))), seeds - 1.0)
-
-
-def mean_interval(values_S: Reals, confidence: float = CONFIDENCE) -> Difference:
-    """Mean over seeds with Student's t on S - 1: the band of an arm's own curve."""
-    return paired_difference(np.asarray(values_S)[:, None], confidence)
+    quantiles, log_df = _quantiles_of_t()
+    wanted = np.interp(np.log([seeds - 1.0, max(items - 1.0, seeds - 1.0)]), log_df[::-1], quantiles[::-1])
+    mixed_R = share_of_seeds_R * wanted[0] + (1.0 - share_of_seeds_R) * wanted[1]
+    return np.maximum(np.exp(np.interp(mixed_R, quantiles, log_df)), seeds - 1.0)
 
 
 def widening(seeds: int, confidence: float = CONFIDENCE) -> float:

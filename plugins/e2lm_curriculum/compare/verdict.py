@@ -210,22 +210,18 @@ def course(
     tokens_K: Sequence[float],
     differences_K: Sequence[Difference],
     higher_is_better: bool,
-    p_holm_K: Sequence[float] | None = None,
+    p_holm_K: Sequence[float],
 ) -> Course:
-    """The course of an effect over the checkpoints after step 0, by p-values adjusted for all that is asked.
+    """The course of an effect over the checkpoints after step 0, by the p-values that the verdict at the end has too.
 
-    Without ``p_holm_K`` nothing else is: Holm over these checkpoints alone.
+    ``p_holm_K`` are adjusted for all that is asked, so that the last word of a course cannot contradict the verdict.
 
     >>> early, late = Difference(1.0, 0.9, 1.1, 1e-6, 0.05, 4.0), Difference(0.1, -1.0, 1.2, 0.8, 0.4, 4.0)
-    >>> course([10.0, 100.0], [early, late], True).sentence
+    >>> course([10.0, 100.0], [early, late], True, holm([early.p, late.p])).sentence
     'better from 10 tokens on, fades by 100 tokens'
     """
-    trained = [(tokens, one) for tokens, one in zip(tokens_K, differences_K, strict=True) if tokens > 0]
-    if p_holm_K is None:
-        adjusted = holm([one.p for _, one in trained])
-    else:
-        adjusted = [p for tokens, p in zip(tokens_K, p_holm_K, strict=True) if tokens > 0]
-    words = [word(one, p, higher_is_better) for (_, one), p in zip(trained, adjusted, strict=True)]
+    trained = [(tokens, one, p) for tokens, one, p in zip(tokens_K, differences_K, p_holm_K, strict=True) if tokens > 0]
+    words = [word(one, p, higher_is_better) for _, one, p in trained]
     seen = [place for place, one in enumerate(words) if one != NO_DIFFERENCE]
     if not seen:
         return Course(None, NO_DIFFERENCE, None, NO_DIFFERENCE)

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from e2lm.interval import redrawn_counts_DI
-from e2lm_curriculum.compare.difference import Difference, holm, mean_interval, paired_difference, widening
+from e2lm_curriculum.compare.difference import (
+    Difference,
+    holm,
+    paired_difference,
+    paired_differences,
+    widening,
+)
 from e2lm_curriculum.compare.verdict import (
     NO_DIFFERENCE,
     course,
@@ -49,7 +55,7 @@ def test_a_difference_of_nothing_is_outside_the_interval_in_at_most_5_of_100_cas
     seeds: int, items: int, sd: tuple[float, float, float]
 ) -> None:
     rng = np.random.default_rng(0)
-    found = [paired_difference(drawn_SI(rng, seeds, items, sd)) for _ in range(3000)]
+    found = paired_differences(np.stack([drawn_SI(rng, seeds, items, sd) for _ in range(3000)]))
     missed = np.mean([not one.low <= 0.0 <= one.high for one in found])
     assert 0.01 <= missed <= 0.058
     assert np.mean([one.p < 0.05 for one in found]) == pytest.approx(missed)
@@ -62,20 +68,20 @@ def test_an_effect_of_the_detectable_size_is_found_at_the_power_that_is_stated(
     variance = sd[0] ** 2 / seeds + sd[1] ** 2 / items + sd[2] ** 2 / (seeds * items)
     delta = detectable_difference(variance**0.5, seeds - 1)
     rng = np.random.default_rng(1)
-    found = [paired_difference(drawn_SI(rng, seeds, items, sd, delta)).p < 0.05 for _ in range(3000)]
+    found = paired_differences(np.stack([drawn_SI(rng, seeds, items, sd, delta) for _ in range(3000)]))
     # Where items carry the error there are more degrees of freedom than seeds - 1, and power beyond what is stated.
-    assert 0.78 <= np.mean(found) <= (0.86 if sd[1] < 0.1 else 1.0)
+    assert 0.78 <= np.mean([one.p < 0.05 for one in found]) <= (0.86 if sd[1] < 0.1 else 1.0)
 
 
 def test_vanilla_against_vanilla_is_no_detectable_difference_in_at_least_93_of_100_comparisons() -> None:
     """A whole comparison: held-out loss and six tasks, five seeds, Holm over all seven measures."""
     rng = np.random.default_rng(2)
+    text = paired_differences(np.stack([drawn_SI(rng, 5, 70, (0.006, 0.0, 0.02)) for _ in range(1000)]))
+    tasks = paired_differences(np.stack([drawn_SI(rng, 5, 100, (0.01, 0.05, 0.5)) for _ in range(6000)]))
     words = []
-    for _ in range(1000):
-        measures = [drawn_SI(rng, 5, 70, (0.006, 0.0, 0.02))]
-        measures += [drawn_SI(rng, 5, 100, (0.01, 0.05, 0.5)) for _ in range(6)]
-        found = verdicts([paired_difference(one) for one in measures], [False] + [True] * 6)
-        words.append(whole_word([one.word for one in found]))
+    for place, one in enumerate(text):
+        found = verdicts([one, *tasks[6 * place : 6 * place + 6]], [False] + [True] * 6)
+        words.append(whole_word([verdict.word for verdict in found]))
     assert np.mean([one == NO_DIFFERENCE for one in words]) >= 0.93
 
 
@@ -85,11 +91,12 @@ def test_a_planted_effect_is_found_at_least_at_the_power_that_the_verdict_states
     stated = np.median(
         [verdicts([paired_difference(drawn_SI(rng, 5, 70, sd))] * 3, [False] * 3)[0].detectable for _ in range(500)]
     )
-    found = []
-    for _ in range(1000):
-        planted = paired_difference(drawn_SI(rng, 5, 70, sd, -stated))
-        others = [paired_difference(drawn_SI(rng, 5, 70, sd)) for _ in range(2)]
-        found.append(verdicts([planted, *others], [False] * 3)[0].word == "better")
+    planted = paired_differences(np.stack([drawn_SI(rng, 5, 70, sd, -float(stated)) for _ in range(1000)]))
+    others = paired_differences(np.stack([drawn_SI(rng, 5, 70, sd) for _ in range(2000)]))
+    found = [
+        verdicts([one, *others[2 * place : 2 * place + 2]], [False] * 3)[0].word == "better"
+        for place, one in enumerate(planted)
+    ]
     assert np.mean(found) >= 0.78
 
 
@@ -169,19 +176,20 @@ def test_an_effect_that_is_gone_at_the_end_fades_by_the_first_checkpoint_without
     sd = (0.002, 0.002, 0.01)
     deltas = (0.0, -0.1, -0.08, 0.0, 0.0)
     found = [paired_difference(drawn_SI(rng, 5, 70, sd, delta)) for delta in deltas]
-    assert course([0, 10, 100, 1000, 10_000], found, False).sentence == "better from 10 tokens on, fades by 1k tokens"
+    judged = course([0, 10, 100, 1000, 10_000], found, False, holm([one.p for one in found]))
+    assert judged.sentence == "better from 10 tokens on, fades by 1k tokens"
     found = [paired_difference(drawn_SI(rng, 5, 70, sd, delta)) for delta in (0.0, -0.1, 0.1)]
-    assert course([0, 10, 100], found, False).sentence == "better from 10 tokens on, worse at the end"
+    judged = course([0, 10, 100], found, False, holm([one.p for one in found]))
+    assert judged.sentence == "better from 10 tokens on, worse at the end"
 
 
 @given(st.integers(2, 12), st.integers(0, 10_000), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
 def test_without_items_a_difference_is_that_of_a_t_test(seeds: int, seed: int, confidence: float) -> None:
     d_S = 0.3 + np.random.default_rng(seed).normal(size=seeds)
-    for found in (paired_difference(d_S[:, None], confidence), mean_interval(d_S, confidence)):
-        expected = stats.ttest_1samp(d_S, 0.0)
-        assert (found.value, found.p) == pytest.approx((d_S.mean(), expected.pvalue))
-        assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(confidence)))
-        assert (found.stderr, found.df) == pytest.approx((stats.sem(d_S), seeds - 1))
+    found, expected = paired_difference(d_S[:, None], confidence), stats.ttest_1samp(d_S, 0.0)
+    assert (found.value, found.p) == pytest.approx((d_S.mean(), expected.pvalue))
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(confidence)))
+    assert (found.stderr, found.df) == pytest.approx((stats.sem(d_S), seeds - 1))
 
 
 def test_an_interval_that_does_not_say_otherwise_is_of_95_percent() -> None:
@@ -224,7 +232,8 @@ def test_where_nothing_differs_p_is_below_each_level_as_often_as_it_says(
     seeds: int, items: int, sd: tuple[float, float, float]
 ) -> None:
     rng = np.random.default_rng(9)
-    p = np.array([paired_difference(drawn_SI(rng, seeds, items, sd)).p for _ in range(3000)])
+    found = paired_differences(np.stack([drawn_SI(rng, seeds, items, sd) for _ in range(3000)]))
+    p = np.array([one.p for one in found])
     # Where items carry the error the test is cautious; it is never more than sampling error too bold.
     for level in (0.01, 0.1, 0.5):
         assert np.mean(p < level) <= level + 3 * np.sqrt(level * (1 - level) / 3000)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from e2lm_curriculum.compare.difference import Difference, paired_difference
+from e2lm_curriculum.compare.difference import Difference, holm, paired_differences
 from e2lm_curriculum.compare.verdict import (
     ALPHA,
     NO_DIFFERENCE,
     POWER,
+    Course,
     course,
     detectable_difference,
     detectable_in_sd,
@@ -124,6 +126,13 @@ def test_the_whole_word_is_mixed_only_where_measures_contradict_each_other() -> 
     assert whole_word(["worse", NO_DIFFERENCE, "better"]) == "mixed"
 
 
+def course_alone(tokens_K: Sequence[float], found_K: Sequence[Difference], higher_is_better: bool) -> Course:
+    """Nothing else is asked: Holm over the checkpoints after step 0."""
+    trained = [place for place, tokens in enumerate(tokens_K) if tokens > 0]
+    adjusted = dict(zip(trained, holm([found_K[place].p for place in trained]), strict=True))
+    return course(tokens_K, found_K, higher_is_better, [adjusted.get(place, 1.0) for place in range(len(tokens_K))])
+
+
 def test_where_nothing_differs_a_course_sees_something_in_at_most_one_of_twenty_runs() -> None:
     rng = np.random.default_rng(2)
     seen = []
@@ -131,20 +140,20 @@ def test_where_nothing_differs_a_course_sees_something_in_at_most_one_of_twenty_
         # Checkpoints of one run go together: the error of a seed is the same at all of them, and some is their own.
         shared_S1, own_SK = rng.normal(size=(5, 1)), rng.normal(size=(5, 4))
         d_SK = 0.5 * shared_S1 + own_SK
-        found = course([10.0, 20.0, 40.0, 80.0], [paired_difference(d_SK[:, k : k + 1]) for k in range(4)], True)
+        found = course_alone([10.0, 20.0, 40.0, 80.0], paired_differences(d_SK.T[:, :, None]), True)
         seen.append(found.first_tokens is not None)
     assert 0.02 <= np.mean(seen) <= 0.058
 
 
 def test_a_course_leaves_step_0_out_and_tells_the_first_and_the_last_checkpoint_with_an_effect() -> None:
     clear, vague = told(1.0, 1e-6), told(0.1, 0.8)
-    found = course([0.0, 10.0, 20.0, 40.0, 80.0], [clear, vague, clear, clear, vague], True)
+    found = course_alone([0.0, 10.0, 20.0, 40.0, 80.0], [clear, vague, clear, clear, vague], True)
     assert (found.first_tokens, found.first_word) == (20.0, "better")
     assert (found.fades_by_tokens, found.last_word) == (80.0, NO_DIFFERENCE)
-    lasting = course([0.0, 10.0, 20.0], [vague, vague, clear], False)
+    lasting = course_alone([0.0, 10.0, 20.0], [vague, vague, clear], False)
     assert (lasting.first_tokens, lasting.fades_by_tokens, lasting.last_word) == (20.0, None, "worse")
     assert lasting.sentence == "worse from 20 tokens on, lasts to the end"
-    assert course([0.0, 10.0], [clear, vague], True).sentence == "no detectable difference at any checkpoint"
+    assert course_alone([0.0, 10.0], [clear, vague], True).sentence == "no detectable difference at any checkpoint"
 
 
 @pytest.mark.parametrize(
