@@ -23,8 +23,9 @@ from e2lm.arrays import Values
 from e2lm_curriculum.compare import analysis
 from e2lm_curriculum.compare.analysis import Analysis, analysed
 from e2lm_curriculum.compare.looks import Look, planned_looks, undecided
-from e2lm_curriculum.compare.measures import HELD_OUT, Measure
+from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import ALPHA, NO_DIFFERENCE, detectable_difference
+from e2lm_curriculum.config.comparison import HELD_OUT
 from e2lm_curriculum.plan.arms import ARMS, CURRICULUM, VANILLA
 
 SCHEDULES = ("cosine", "constant")

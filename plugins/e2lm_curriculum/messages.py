@@ -29,6 +29,21 @@ say = Catalogue(
         "power": _POWER,
         "power_of_this": _POWER + " This one, paired, sees {seen:list}.",
         "sees": "{detectable:.3g} on {measure} ({schedule})",
+        # -- several looks
+        "sequential": (
+            "Seeds are added until it is decided; this is look {look}, planned were looks after {counts:list} seeds. "
+            "p-values and 95 % intervals hold over all looks: where nothing differs, at most 5 of 100 such comparisons "
+            "claim anything, whenever they stop."
+        ),
+        "decided": "Decided with {seeds} seeds.",
+        "undecided": "Not decided with {seeds} seeds (learning rate {schedules:list}).",
+        "within": (
+            "On {measure} ({schedule}) any difference is smaller than {smallest:g}, the least that would matter."
+        ),
+        "looked_before": (
+            "This comparison was looked at before, with {before:list} seeds: where nothing differs, up to {percent} of "
+            "100 that are looked at so often claim something. most_seeds plans such looks, and 5 of 100 remain."
+        ),
         # -- names of columns
         "arm": "arm",
         "learning_rate": "learning rate",

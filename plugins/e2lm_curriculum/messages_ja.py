@@ -22,6 +22,18 @@ JAPANESE = {
     "power": _POWER,
     "power_of_this": _POWER + "対応のあるこの比較では {seen:list} を検出できます。",
     "sees": "{measure} で {detectable:.3g}（{schedule}）",
+    # -- 途中の確認
+    "sequential": (
+        "結論が出るまでシードを追加します。これは {look} 回目の確認で、{counts:list} シードの時点での確認を予定しています。p 値と "
+        "95 % 区間はすべての確認にわたって成り立ちます。差がまったくない場合、いつ止まっても、何かを主張する比較は 100 件のうち多くても 5 件です。"
+    ),
+    "decided": "{seeds} シードで結論が出ました。",
+    "undecided": "{seeds} シードでは結論が出ていません（学習率 {schedules:list}）。",
+    "within": "{measure}（{schedule}）では、差があるとしても、意味を持つ最小の差 {smallest:g} より小さいといえます。",
+    "looked_before": (
+        "この比較は以前に {before:list} シードで確認されています。差がまったくない場合、これほど確認した比較のうち 100 件中最大 {percent} 件が"
+        "何かを主張します。most_seeds で確認を予定すれば 5 件にとどまります。"
+    ),
     # -- 列の名前
     "arm": "条件",
     "learning_rate": "学習率",

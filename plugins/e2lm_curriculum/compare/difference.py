@@ -108,7 +108,7 @@ def _degrees_of_freedom(share_of_seeds_R: Reals, seeds: int, items: int) -> Real
     quantiles, log_df = _quantiles_of_t()
     wanted = np.interp(np.log([seeds - 1.0, max(items - 1.0, seeds - 1.0)]), log_df[::-1], quantiles[::-1])
     mixed_R = share_of_seeds_R * wanted[0] + (1.0 - share_of_seeds_R) * wanted[1]
-    return np.maximum(np.exp(np.interp(mixed_R, quantiles, log_df)), seeds - 1.0)
+    return np.asarray(np.maximum(np.exp(np.interp(mixed_R, quantiles, log_df)), seeds - 1.0))
 
 
 def widening(seeds: int, confidence: float = CONFIDENCE) -> float:

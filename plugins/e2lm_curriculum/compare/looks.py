@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from e2lm_curriculum.plan.arms import CURRICULUM
 
 #: In the folder of a comparison, written before its first run.
 LOOKS_FILE = "looks.json"
+
+#: What was found at the last look.
+JSON_FILE = "comparison.json"
 
 #: Seeds of a look over those of the look before it, about: more looks would leave each too little.
 GROWTH = 1.5
@@ -42,6 +46,10 @@ class Looks(Noun):
     looks: tuple[Look, ...]
     smallest: dict[str, float]
 
+    def number_of(self, seed: int) -> int:
+        """The first look, from 1 on, that a seed, from 0 on, is a part of."""
+        return 1 + sum(look.seeds <= seed for look in self.looks)
+
 
 def planned_looks(seeds: int, most_seeds: int) -> tuple[Look, ...]:
     """Looks after ``seeds``, after about half as many again, and so on up to ``most_seeds``.
@@ -51,46 +59,87 @@ def planned_looks(seeds: int, most_seeds: int) -> tuple[Look, ...]:
     """
     steps = max(1, round(math.log(most_seeds / seeds) / math.log(GROWTH)))
     counts = sorted({round(seeds * (most_seeds / seeds) ** (step / steps)) for step in range(steps + 1)})
-    return tuple(Look(seeds=own, share=round((own - before) / most_seeds, 9)) for before, own in pairwise([0, *counts]))
+    return tuple(Look(seeds=own, share=(own - before) / most_seeds) for before, own in pairwise([0, *counts]))
 
 
-def begun_looks(folder: Path, planned: Looks) -> Looks:
-    """``planned``, written down in ``folder`` before anything is known.
+def keep_to_looks(folder: Path, planned: Looks | None) -> None:
+    """Write ``planned`` down in ``folder`` before anything is known; None where the comparison is looked at once.
 
-    A :class:`UserError` where the comparison in it was begun with other looks: its error rate is that of its plan.
+    A :class:`UserError` where the comparison in it was begun otherwise: its error rate is that of the plan made first.
     """
     file = folder / LOOKS_FILE
     if not file.is_file():
+        if planned is None:
+            return
+        if (folder / JSON_FILE).is_file():
+            raise UserError(
+                f"{folder}: this comparison was looked at already; that seeds are added until it is decided "
+                "('most_seeds') has to be planned before the first look: leave it out, or give another 'out'"
+            )
         write_json(file, planned.model_dump(mode="json"))
-        return planned
-    begun = Looks.from_json_file(file)
-    if begun != planned:
-        ours, theirs = (", ".join(str(look.seeds) for look in one.looks) for one in (planned, begun))
+    elif Looks.from_json_file(file) != planned:
         raise UserError(
-            f"{file}: begun with looks after {theirs} seeds and smallest {begun.smallest}, now after {ours} and "
-            f"{planned.smallest}; the error rate holds for the plan made first: keep it, or give another 'out'"
+            f"{file}: this comparison was begun with other looks than 'seeds', 'most_seeds' and 'smallest' make now; "
+            "its error rate is that of the plan made first: keep to it, or give another 'out'"
         )
-    return begun
 
 
 def looks_of(folders: Sequence[Path]) -> Looks | None:
     """The looks that the comparison planned which ``folders``, or the runs in them, belong to."""
     files = dict.fromkeys(place / LOOKS_FILE for folder in folders for place in (folder, folder.resolve().parent))
-    found = [Looks.from_json_file(file) for file in files if file.is_file()]
-    return found[0] if found else None
+    found = {file: Looks.from_json_file(file) for file in files if file.is_file()}
+    if len(set(map(str, found.values()))) > 1:
+        raise UserError(f"{', '.join(map(str, found))}: comparisons with other looks; compare the runs of one of them")
+    return next(iter(found.values()), None)
 
 
-def runs_of_look(runs: Sequence[FinishedRun], looks: Sequence[Look]) -> tuple[list[FinishedRun], int]:
-    """The runs of the last of ``looks`` that is reached, and its place: seeds beyond it are no part of any look."""
+def runs_of_look(
+    runs: Sequence[FinishedRun], looks: Sequence[Look], seeds: int | None = None
+) -> tuple[list[FinishedRun], int]:
+    """The runs of the look with ``seeds``, else of the last of ``looks`` that is reached, and its number from 1 on.
+
+    Seeds beyond it are no part of it: to look whenever one is finished would be as many looks more.
+    """
     common = sorted(set.intersection(*(set(seeds) for seeds in shared_seeds(runs).values())))
-    reached = [place for place, look in enumerate(looks) if look.seeds <= len(common)]
+    most = len(common) if seeds is None else min(seeds, len(common))
+    reached = [look for look in looks if look.seeds <= most]
     if not reached:
         raise UserError(
             f"{runs[0].folder.parent}: {len(common)} seeds are finished in every arm; the first look at this "
             f"comparison is planned after {looks[0].seeds}, go on with the command that trains it"
         )
-    kept = common[: looks[reached[-1]].seeds]
-    return [run for run in runs if run.seed in kept], reached[-1]
+    kept = common[: reached[-1].seeds]
+    return [run for run in runs if run.seed in kept], len(reached)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the ``number``-th of all ``looks`` came to.
+
+    ``undecided`` are the learning rates at which it is open whether the curriculum differs from vanilla; ``within`` the
+    measures, with learning rate, on which any difference is smaller than the smallest that would matter.
+    """
+
+    looks: tuple[Look, ...]
+    number: int
+    undecided: tuple[str, ...]
+    within: tuple[tuple[str, str, float], ...]
+
+    @property
+    def seeds(self) -> int:
+        """Of this look."""
+        return self.looks[self.number - 1].seeds
+
+    @classmethod
+    def at(cls, number: int, looks: Looks, analysis: Analysis) -> Looked:
+        """The ``number``-th look, from 1 on."""
+        within = [
+            (one.measure, one.schedule, looks.smallest[one.measure])
+            for schedule in analysis.schedules
+            for one in analysis.of_arm(CURRICULUM, schedule)
+            if is_within(one, looks.smallest)
+        ]
+        return cls(looks.looks, number, tuple(undecided(analysis, looks.smallest)), tuple(within))
 
 
 def undecided(analysis: Analysis, smallest: Mapping[str, float]) -> list[str]:

@@ -19,10 +19,10 @@ from e2lm.samples import SAMPLES_FOLDER, Samples, read_samples
 from e2lm.scores import Scores
 from e2lm_curriculum.compare.held_out import HeldOutPassages, read_held_out, trivial_bits_per_byte
 from e2lm_curriculum.compare.runs import FinishedRun
+from e2lm_curriculum.config.comparison import HELD_OUT
 
 Cell = tuple[str, str]
 
-HELD_OUT = "held-out text"
 SCORES_FOLDER = "scores"
 
 #: Sums of float32 log-likelihoods that are closer than this, relatively, are ties: they would change places with the

@@ -14,6 +14,7 @@ from e2lm_curriculum.compare.costs import ArmCost
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.results import (
     headline,
+    look_lines,
     measure_sentence,
     power_sentence,
     shown_interval,
@@ -41,6 +42,7 @@ def report_html(
     scores = zip(analysis.measures, analysis.curves, strict=True)
     parts = [
         *headline(analysis).split("\n"),
+        *(note(one) for one in look_lines(found)),
         note(power_sentence(analysis)),
         *_effects(analysis),
         *_explanations(analysis),

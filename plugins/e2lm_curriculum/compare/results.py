@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from e2lm.run_record import RECORD_FILE, RunRecord
 from e2lm_curriculum.compare.analysis import Analysis, ArmCurve, ArmEffect
 from e2lm_curriculum.compare.costs import ArmCost
 from e2lm_curriculum.compare.difference import Difference
+from e2lm_curriculum.compare.looks import Looked
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.runs import FinishedRun
 from e2lm_curriculum.compare.verdict import Verdict, detectable_in_sd
@@ -25,10 +27,15 @@ DIGITS = 7
 
 
 def as_json(
-    analysis: Analysis, costs: Sequence[ArmCost], exposure: dict[tuple[str, str], list[float]], curriculum: Any
+    analysis: Analysis,
+    costs: Sequence[ArmCost],
+    exposure: dict[tuple[str, str], list[float]],
+    curriculum: Any,
+    looked: Looked | None,
 ) -> dict[str, Any]:
     """Everything the report shows."""
-    return {
+    sequential = {} if looked is None else {"sequential": _sequential(looked)}
+    return sequential | {
         "curriculum": curriculum if isinstance(curriculum, str) else dict(curriculum),
         "verdicts": verdict_rows(analysis) if analysis.has_baseline else NO_CLAIM,
         "measures": [
@@ -55,11 +62,58 @@ def as_json(
     }
 
 
+def _sequential(looked: Looked) -> dict[str, Any]:
+    return {
+        "looks": [look.model_dump() for look in looked.looks],
+        "look": looked.number,
+        "decided": not looked.undecided,
+        "undecided": list(looked.undecided),
+        "within": [
+            {"measure": measure, "schedule": schedule, "smallest": smallest}
+            for measure, schedule, smallest in looked.within
+        ],
+    }
+
+
+def looks_before(file: Path, found: Mapping[str, Any]) -> list[int]:
+    """With how many seeds the comparison in ``file`` was looked at before it had those of ``found``.
+
+    Each look that nobody planned has 5 % of its own.
+    """
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        if any(earlier["made"][name] != found["made"][name] for name in ("data_hash", "tokenizer_hash", "recipe")):
+            return []  # of something else
+        before, seeds = [int(one) for one in earlier.get("looks_before", [])], int(earlier["power"]["seeds"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # there is none, or one of before these fields
+    return before if seeds == found["power"]["seeds"] else [*before, seeds]
+
+
+def look_lines(found: Mapping[str, Any]) -> list[str]:
+    """What is to be known of other looks at the same comparison, planned or not."""
+    if before := found.get("looks_before"):
+        return [say("looked_before", before=[str(one) for one in before], percent=min(100, 5 * (len(before) + 1)))]
+    if "sequential" not in found:
+        return []
+    one = found["sequential"]
+    counts = [look["seeds"] for look in one["looks"]]
+    seeds = counts[one["look"] - 1]
+    lines = [say("sequential", look=one["look"], counts=[str(count) for count in counts])]
+    lines.append(
+        say("decided", seeds=seeds) if one["decided"] else say("undecided", seeds=seeds, schedules=one["undecided"])
+    )
+    return lines + [
+        say("within", measure=shown_measure(row["measure"]), schedule=row["schedule"], smallest=row["smallest"])
+        for row in one["within"]
+    ]
+
+
 #: Fields that differ between the arms, or are told elsewhere.
 _OF_ARMS = frozenset({"corpus", "arm", "init_seed", "order_seed", "schedule", "curriculum", "size"})
 
 
-def made_of(runs: Sequence[FinishedRun], command: Sequence[str]) -> dict[str, Any]:
+def made_of(runs: Sequence[FinishedRun], command: Sequence[str], curriculum: Any) -> dict[str, Any]:
     """Corpus with hashes, recipe, versions and commands: what a report is to be repeated, and cited, by."""
     first = runs[0]
     file = first.folder / RECORD_FILE
@@ -67,7 +121,7 @@ def made_of(runs: Sequence[FinishedRun], command: Sequence[str]) -> dict[str, An
     names = [Path(name).name for name in first.record.config.get("corpus", [])]
     versions = dict(sorted(first.record.versions.items()))
     return {
-        "command": " ".join(command),
+        "command": shlex.join(command),
         "corpus": [{"file": name, "sha256": hashes.get(f"corpus.{place}")} for place, name in enumerate(names)],
         "data_hash": first.prepared.data_hash,
         "tokenizer_hash": first.prepared.tokenizer_hash,
@@ -77,7 +131,7 @@ def made_of(runs: Sequence[FinishedRun], command: Sequence[str]) -> dict[str, An
         "citation": say(
             "citation",
             version=versions.get("e2lm", "?"),
-            curriculum=first.curriculum if isinstance(first.curriculum, str) else json.dumps(first.curriculum),
+            curriculum=curriculum if isinstance(curriculum, str) else json.dumps(curriculum),
             runs=len(runs),
             params=first.series.params,
             tokens=first.tokens,
@@ -168,9 +222,10 @@ def _number(value: float | None) -> float | None:
     return float(f"{value:.{DIGITS}g}")
 
 
-def as_text(analysis: Analysis, costs: Sequence[ArmCost]) -> str:
+def as_text(analysis: Analysis, costs: Sequence[ArmCost], found: Mapping[str, Any]) -> str:
     """Scores with their baselines, effects, explanations, costs."""
-    blocks = [headline(analysis), *(_scores(analysis, place) for place in range(len(analysis.measures)))]
+    blocks = ["\n".join([headline(analysis), *look_lines(found)])]
+    blocks += [_scores(analysis, place) for place in range(len(analysis.measures))]
     if analysis.has_baseline:
         blocks.append(_effects(analysis))
     blocks += [f"{shown_measure(name)} ({schedule}): {one.sentence}" for name, schedule, one in analysis.explanations]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from e2lm.atomic_file import whole_file, whole_folder, write_json
 from e2lm.curriculum import TrainingBudget
 from e2lm.errors import UserError
 from e2lm.run_record import RECORD_FILE, RunRecord
+from e2lm_curriculum.compare.looks import Looks, keep_to_looks, planned_looks
 from e2lm_curriculum.config.comparison import COMPARISON_SECTION, ComparisonConfig
 from e2lm_curriculum.config.training import DataConfig, TrainingConfig
 from e2lm_curriculum.plan.arms import VANILLA, Arm
@@ -62,12 +63,14 @@ class ArmRun:
 class Study:
     """A training and what is compared under it. ``runs`` are in order of seeds within a schedule.
 
-    When some seeds are finished they are so in every arm.
+    When some seeds are finished they are so in every arm. ``looks`` are planned where seeds are added until it is
+    decided.
     """
 
     training: TrainingConfig
     section: ComparisonConfig
     runs: tuple[ArmRun, ...]
+    looks: Looks | None
 
     @classmethod
     def from_data(cls, data: dict[str, Any], source: str) -> Study:
@@ -85,7 +88,15 @@ class Study:
                 raise UserError(
                     f"{source}: field {field!r}: set by the arms of section '{COMPARISON_SECTION}'; leave it out"
                 )
-        return cls(training, section, tuple(_arm_runs(training, section)))
+        looks = None
+        if section.most_seeds is not None:
+            looks = Looks(looks=planned_looks(section.seeds, section.most_seeds), smallest=section.smallest)
+        return cls(training, section, tuple(_arm_runs(training, section)), looks)
+
+    def with_seeds(self, seeds: int) -> Study:
+        """The same with so many seeds in every arm."""
+        section = self.section.model_copy(update={"seeds": seeds})
+        return replace(self, section=section, runs=tuple(_arm_runs(self.training, section)))
 
     @property
     def folder(self) -> Path:
@@ -164,6 +175,7 @@ def train_study(study: Study, quiet: bool = False) -> None:
     runs = [run.training for run in study.runs]
     check_study(study)
     with folder_lock(study.folder):
+        keep_to_looks(study.folder, study.looks)
         prepare_all(runs)
         train_unfinished(runs, study.training.run.jobs, f"train {len(runs)} runs", quiet)
 

@@ -190,6 +190,80 @@ def write_samples(scores: Path, series: str, step: int, rng: np.random.Generator
     )
 
 
+@pytest.fixture(scope="module")
+def undecided_comparison(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shuffle against the same examples in another order, looked at with 3 and with 4 seeds."""
+    folder = tmp_path_factory.mktemp("looks")
+    data = comparison_settings(corpus_file, folder / "out")
+    data |= {"tokens": 4 * 4 * 32, "checkpoints": 1, "curriculum": "shuffle"}
+    data["compare"] |= {"arms": ["vanilla", "curriculum"], "most_seeds": 4, "held_out_tokens": 1000}
+    assert run_command(["train", str(written(data, folder)), "--json", "--quiet"]) == 0
+    return folder / "out"
+
+
+def test_seeds_are_added_until_it_is_decided_or_there_are_no_more(
+    undecided_comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = undecided_comparison
+    found = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert found["measures"][0]["seeds"] == {"cosine": [0, 1, 2, 3]}
+    assert [look["seeds"] for look in found["sequential"]["looks"]] == [3, 4]
+    assert (found["sequential"]["look"], found["sequential"]["undecided"]) == (2, ["cosine"])
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "this is look 2, planned were looks after 3 and 4 seeds" in page
+    assert "Not decided with 4 seeds (learning rate cosine)." in page
+    words = ["train", "compare", str(out), "--held-out-tokens", "1000", "--json"]
+    capsys.readouterr()
+    assert run_command(words) == 0
+    assert json.loads(capsys.readouterr().out) == found
+    # A look at what is there before all arms have the next seed is the look before it.
+    shutil.copytree(out, tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed" / "curriculum-cosine-s3")
+    assert run_command([*words[:2], str(tmp_path / "killed"), *words[3:]]) == 0
+    earlier = json.loads(capsys.readouterr().out)
+    assert (earlier["sequential"]["look"], earlier["power"]["seeds"]) == (1, 3)
+
+
+def test_a_difference_too_small_to_matter_ends_a_comparison_at_its_first_look(
+    undecided_comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undecided_comparison, out)
+    for file in (out / "looks.json", out / "comparison.json"):
+        file.unlink()
+    data = yaml.safe_load((undecided_comparison.parent / "study.yaml").read_text(encoding="utf-8"))
+    data["out"], data["compare"]["smallest"] = str(out), {"held-out text": 1000.0}
+    file = written(data, tmp_path)
+    capsys.readouterr()
+    assert run_command(["train", str(file), "--json", "--quiet"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    # The seed of a later look is there and not looked at.
+    assert (found["sequential"]["look"], found["sequential"]["decided"], found["power"]["seeds"]) == (1, True, 3)
+    assert found["sequential"]["within"] == [{"measure": "held-out text", "schedule": "cosine", "smallest": 1000.0}]
+    assert "any difference is smaller than 1000" in (out / "report.html").read_text(encoding="utf-8")
+    data["compare"]["most_seeds"] = 9
+    with pytest.raises(UserError, match="begun with other looks"):
+        run_command(["train", str(written(data, tmp_path)), "--json", "--quiet"])
+    capsys.readouterr()
+    assert run_command(["train", str(file), "--dry-run", "--json"]) == 0
+    assert [row["look"] for row in json.loads(capsys.readouterr().out)["runs"]] == [1] * 6 + [2] * 2
+
+
+def test_a_report_tells_of_looks_that_nobody_planned(
+    comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compared(capsys, str(comparison))["looks_before"] == []
+    earlier = json.loads((comparison / "comparison.json").read_text(encoding="utf-8"))
+    earlier["power"]["seeds"] = 2
+    (tmp_path / "comparison.json").write_text(json.dumps(earlier), encoding="utf-8")
+    for _ in range(2):  # the same report again is no other look
+        found = compared(capsys, str(comparison), "--out", str(tmp_path))
+        assert found["looks_before"] == [2]
+    assert "up to 10 of 100" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "comparison.json").write_text(json.dumps(earlier | {"made": {}}), encoding="utf-8")
+    assert compared(capsys, str(comparison), "--out", str(tmp_path))["looks_before"] == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

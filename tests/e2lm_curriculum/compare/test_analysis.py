@@ -26,19 +26,20 @@ def straight_SKI(shift_SI: Values) -> Values:
     return shift_SI[:, None, :] + np.log(TOKENS)[None, :, None]
 
 
-def threshold(vanilla_SI: Values, arm_SI: Values) -> TokensToThreshold:
+def threshold(vanilla_SI: Values, arm_SI: Values, confidence: float = 0.95) -> TokensToThreshold:
     """At half of the tokens."""
     return tokens_to_threshold(
-        straight_SKI(vanilla_SI), straight_SKI(arm_SI), TOKENS, 0.5, True, np.random.default_rng(0)
+        straight_SKI(vanilla_SI), straight_SKI(arm_SI), TOKENS, 0.5, True, np.random.default_rng(0), confidence
     )
 
 
-def test_the_interval_over_seeds_is_that_of_students_t_for_the_paired_head_starts() -> None:
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_the_interval_over_seeds_is_that_of_students_t_for_the_paired_head_starts(confidence: float) -> None:
     rng = np.random.default_rng(1)
     shared_S1 = 0.5 * rng.normal(size=(12, 1))
     own_S1 = 0.1 * rng.normal(size=(12, 1))
-    found = threshold(shared_S1, shared_S1 + 0.4 + own_S1)
-    half = float(stats.t.ppf(0.975, 11)) * own_S1.std(ddof=1) / math.sqrt(12)
+    found = threshold(shared_S1, shared_S1 + 0.4 + own_S1, confidence)
+    half = float(stats.t.ppf(0.5 + confidence / 2, 11)) * own_S1.std(ddof=1) / math.sqrt(12)
     assert found.low is not None
     assert found.high is not None
     assert found.ratio == pytest.approx(math.exp(-0.4 - own_S1.mean()))
