@@ -210,7 +210,7 @@ def test_seeds_are_added_until_it_is_decided_or_there_are_no_more(
     assert [look["seeds"] for look in found["sequential"]["looks"]] == [3, 4]
     assert (found["sequential"]["look"], found["sequential"]["undecided"]) == (2, ["cosine"])
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "this is look 2, planned were looks after 3 and 4 seeds" in page
+    assert "this is look 2, planned were looks after 3, 4 seeds" in page
     assert "Not decided with 4 seeds (learning rate cosine)." in page
     words = ["train", "compare", str(out), "--held-out-tokens", "1000", "--json"]
     capsys.readouterr()
