@@ -25,7 +25,7 @@ def run_seen(arguments: Namespace) -> int:
         "documents_seen": documents_seen,
         "documents": documents,
         "vocabulary_limited": seen.is_limited,
-        "queries": [asdict(seen.query(text)) for text in queries(arguments)],
+        "queries": [asdict(one) for one in seen.queries(queries(arguments))],
     }
     _print(report, arguments.json)
     return 0

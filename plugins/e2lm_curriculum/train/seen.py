@@ -5,7 +5,7 @@ Shape suffixes: K tokens, X examples, N draws, Q queries, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from e2lm.errors import UserError
 from e2lm.series import Series
 from e2lm_curriculum.corpus.tokenizer import END_OF_TEXT_ID, TOKENIZER_FILE, TOKENS_AT_ONCE, TOKENS_FILE
-from e2lm_curriculum.plan.file import read_array
+from e2lm_curriculum.plan.file import read_array, read_plan
 from e2lm_curriculum.train.prepared import HELD_OUT_FILE, PREPARED_FOLDER, PreparedCorpus
 from e2lm_curriculum.train.segments import trained_plan
 
@@ -57,13 +57,14 @@ class SeenText:
         self._out = run.parent
         self._prepared = PreparedCorpus.of(self._out)
         plan = trained_plan(self._out / PREPARED_FOLDER, run)
+        beforehand = read_plan(self._out / PREPARED_FOLDER)
         self._checkpoints = sorted(one.step for one in Series.read(run).checkpoints)
         last = self._checkpoints[-1]
         self.step = last if step is None else step
         if not 0 <= self.step <= last:
             raise UserError(f"--step: found {step}; {run} has checkpoints up to step {last}")
         #: Whether a curriculum of the vocabulary showed some tokens as unknown, so less was seen than told.
-        self.is_limited = plan.vocabulary_shares_S is not None
+        self.is_limited = beforehand.vocabulary_shares_S is not None
         drawn_N = np.asarray(plan.indices_SB[: self.step]).reshape(-1)
         self.draws = len(drawn_N)
         self._times_X = np.bincount(drawn_N, minlength=self.examples)
@@ -99,11 +100,20 @@ class SeenText:
             (shown_X[np.minimum(last + 1, self.examples)] > shown_X[np.minimum(first, self.examples)]).sum()
         ), len(starts)
 
-    def query(self, text: str) -> QuerySeen:
-        """Whether, and since when, the model had been shown ``text``, letter by letter as it is written."""
-        if not text:
+    def queries(self, texts: Sequence[str]) -> list[QuerySeen]:
+        """Whether, and since when, the model had been shown each text, letter by letter as it is written.
+
+        The training text is read through once for all of them. A :class:`UserError` for a text that is empty.
+        """
+        if "" in texts:
             raise UserError("--query: found an empty text; give what to look for")
-        places = list(self._places(text.encode()))
+        places_Q: list[list[TextPlace]] = [[] for _ in texts]
+        for number, place in self._places([text.encode() for text in texts]):
+            places_Q[number].append(place)
+        held_out = (self._out / HELD_OUT_FILE).read_text(encoding="utf-8")
+        return [self._seen(text, places, text in held_out) for text, places in zip(texts, places_Q, strict=True)]
+
+    def _seen(self, text: str, places: Sequence[TextPlace], held_out: bool) -> QuerySeen:
         first_steps, times = [], 0
         for one in places:
             of_place = slice(one.first_example, one.last_example + 1)
@@ -112,25 +122,23 @@ class SeenText:
                 times += int(self._times_X[of_place].min())
         first = min(first_steps, default=None)
         after = [step for step in self._checkpoints if first is not None and step >= first]
-        held_out = text in (self._out / HELD_OUT_FILE).read_text(encoding="utf-8")
         return QuerySeen(text, len(places), len(first_steps), times, first, min(after, default=None), held_out)
 
-    def _places(self, text: bytes) -> Iterator[TextPlace]:
-        """Every place of ``text``, by its tokens, part by part with an overlap in which a place may lie."""
+    def _places(self, texts: Sequence[bytes]) -> Iterator[tuple[int, TextPlace]]:
+        """Every place of each text, by its tokens, part by part with an overlap in which a place may lie."""
         length = self._prepared.sequence_length
         total = len(self._tokens_K)
+        overlap = max(map(len, texts), default=0)
         for start in range(0, total, TOKENS_AT_ONCE):
-            end = min(start + TOKENS_AT_ONCE + len(text), total)
-            part_K = np.asarray(self._tokens_K[start:end])
+            part_K = np.asarray(self._tokens_K[start : start + TOKENS_AT_ONCE + overlap])
             ends_K = np.cumsum(self._lengths_V[part_K])
             joined = b"".join([self._bytes_V[token] for token in part_K.tolist()])
-            place = joined.find(text)
-            while place >= 0:
-                first = int(np.searchsorted(ends_K, place, side="right"))
-                last = int(np.searchsorted(ends_K, place + len(text) - 1, side="right"))
-                if first < TOKENS_AT_ONCE:  # else it is found again in the next part
-                    yield TextPlace((start + first) // length, (start + last) // length)
-                place = joined.find(text, place + 1)
+            for number, text in enumerate(texts):
+                for place in _all_places(joined, text):
+                    first = int(np.searchsorted(ends_K, place, side="right"))
+                    last = int(np.searchsorted(ends_K, place + len(text) - 1, side="right"))
+                    if first < TOKENS_AT_ONCE:  # else it is found again in the next part
+                        yield number, TextPlace((start + first) // length, (start + last) // length)
 
     @cached_property
     def _tokens_K(self) -> NDArray[Any]:
@@ -152,6 +160,18 @@ class SeenText:
     @cached_property
     def _lengths_V(self) -> NDArray[np.int64]:
         return np.array([len(one) for one in self._bytes_V])
+
+
+def _all_places(joined: bytes, text: bytes) -> Iterator[int]:
+    """Where ``text`` begins, overlapping ones too.
+
+    >>> list(_all_places(b"aaba", b"a"))
+    [0, 1, 3]
+    """
+    place = joined.find(text)
+    while place >= 0:
+        yield place
+        place = joined.find(text, place + 1)
 
 
 def _byte_of_letter() -> dict[str, int]:

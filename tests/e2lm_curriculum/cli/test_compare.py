@@ -241,12 +241,11 @@ def test_a_difference_too_small_to_matter_ends_a_comparison_at_its_first_look(
     assert (found["sequential"]["look"], found["sequential"]["decided"], found["power"]["seeds"]) == (1, True, 3)
     assert found["sequential"]["within"] == [{"measure": "held-out text", "schedule": "cosine", "smallest": 1000.0}]
     assert "any difference is smaller than 1000" in (out / "report.html").read_text(encoding="utf-8")
+    assert run_command(["train", str(file), "--dry-run", "--json"]) == 0
+    assert [row["look"] for row in json.loads(capsys.readouterr().out)["runs"]] == [1] * 6 + [2] * 2
     data["compare"]["most_seeds"] = 9
     with pytest.raises(UserError, match="begun with other looks"):
         run_command(["train", str(written(data, tmp_path)), "--json", "--quiet"])
-    capsys.readouterr()
-    assert run_command(["train", str(file), "--dry-run", "--json"]) == 0
-    assert [row["look"] for row in json.loads(capsys.readouterr().out)["runs"]] == [1] * 6 + [2] * 2
 
 
 def test_a_report_tells_of_looks_that_nobody_planned(
