@@ -22,7 +22,7 @@ from scipy.stats import beta
 from e2lm.arrays import Values
 from e2lm_curriculum.compare import analysis
 from e2lm_curriculum.compare.analysis import Analysis, analysed
-from e2lm_curriculum.compare.looks import Look, planned_looks, undecided
+from e2lm_curriculum.compare.looks import PlannedLook, planned_looks, undecided
 from e2lm_curriculum.compare.measures import Measure
 from e2lm_curriculum.compare.verdict import ALPHA, NO_DIFFERENCE, detectable_difference
 from e2lm_curriculum.config.comparison import HELD_OUT
@@ -89,7 +89,7 @@ def reports(draws: int, heavy: bool, planted: float, seed: int) -> Iterator[Anal
         yield analysed(measures_of(values), 0.8)
 
 
-def planned(draws: int, looks: Sequence[Look], planted: float, seed: int) -> tuple[list[bool], list[int]]:
+def planned(draws: int, looks: Sequence[PlannedLook], planted: float, seed: int) -> tuple[list[bool], list[int]]:
     """Whether comparisons that add seeds until decided say that the curriculum differs, and with how many seeds."""
     rng = np.random.default_rng(seed)
     words, used = [], []

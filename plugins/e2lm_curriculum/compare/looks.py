@@ -33,7 +33,7 @@ JSON_FILE = "comparison.json"
 GROWTH = 1.5
 
 
-class Look(Noun):
+class PlannedLook(Noun):
     """After how many ``seeds`` of every arm, and which ``share`` of the 5 % is judged by then."""
 
     seeds: int
@@ -43,7 +43,7 @@ class Look(Noun):
 class Looks(Noun):
     """All looks that are planned, and the ``smallest`` difference of each measure that would matter."""
 
-    looks: tuple[Look, ...]
+    looks: tuple[PlannedLook, ...]
     smallest: dict[str, float]
 
     def number_of(self, seed: int) -> int:
@@ -51,7 +51,7 @@ class Looks(Noun):
         return 1 + sum(look.seeds <= seed for look in self.looks)
 
 
-def planned_looks(seeds: int, most_seeds: int) -> tuple[Look, ...]:
+def planned_looks(seeds: int, most_seeds: int) -> tuple[PlannedLook, ...]:
     """Looks after ``seeds``, after about half as many again, and so on up to ``most_seeds``.
 
     >>> [(look.seeds, look.share) for look in planned_looks(5, 20)]
@@ -59,7 +59,7 @@ def planned_looks(seeds: int, most_seeds: int) -> tuple[Look, ...]:
     """
     steps = max(1, round(math.log(most_seeds / seeds) / math.log(GROWTH)))
     counts = sorted({round(seeds * (most_seeds / seeds) ** (step / steps)) for step in range(steps + 1)})
-    return tuple(Look(seeds=own, share=(own - before) / most_seeds) for before, own in pairwise([0, *counts]))
+    return tuple(PlannedLook(seeds=own, share=(own - before) / most_seeds) for before, own in pairwise([0, *counts]))
 
 
 def keep_to_looks(folder: Path, planned: Looks | None) -> None:
@@ -94,7 +94,7 @@ def looks_of(folders: Sequence[Path]) -> Looks | None:
 
 
 def runs_of_look(
-    runs: Sequence[FinishedRun], looks: Sequence[Look], seeds: int | None = None
+    runs: Sequence[FinishedRun], looks: Sequence[PlannedLook], seeds: int | None = None
 ) -> tuple[list[FinishedRun], int]:
     """The runs of the look with ``seeds``, else of the last of ``looks`` that is reached, and its number from 1 on.
 
@@ -120,7 +120,7 @@ class Looked:
     measures, with learning rate, on which any difference is smaller than the smallest that would matter.
     """
 
-    looks: tuple[Look, ...]
+    looks: tuple[PlannedLook, ...]
     number: int
     undecided: tuple[str, ...]
     within: tuple[tuple[str, str, float], ...]

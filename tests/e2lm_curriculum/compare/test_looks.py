@@ -18,7 +18,7 @@ from e2lm_curriculum.compare.difference import Difference
 from e2lm_curriculum.compare.looks import (
     JSON_FILE,
     LOOKS_FILE,
-    Look,
+    PlannedLook,
     Looked,
     Looks,
     keep_to_looks,
@@ -44,7 +44,7 @@ def test_looks_rise_from_the_first_seeds_to_the_most_and_share_one_level(seeds: 
     assert sum(look.share for look in looks) == pytest.approx(1.0)
 
 
-def at_look(rng_values: dict[tuple[str, str], Any], look: Look, share: float) -> Analysis:
+def at_look(rng_values: dict[tuple[str, str], Any], look: PlannedLook, share: float) -> Analysis:
     values = {cell: one[: look.seeds] for cell, one in rng_values.items()}
     return analysed(
         [Measure(HELD_OUT, "", True, (1.0, 2.0), values, {"cosine": tuple(range(look.seeds))})], 0.8, 0, share
