@@ -18,9 +18,9 @@ from e2lm_curriculum.compare.difference import Difference
 from e2lm_curriculum.compare.looks import (
     JSON_FILE,
     LOOKS_FILE,
-    PlannedLook,
     Looked,
     Looks,
+    PlannedLook,
     keep_to_looks,
     looks_of,
     planned_looks,
