@@ -51,6 +51,11 @@ _METRIC = re.compile(
     r"(?P<task>.+?)_(?P<metric>acc(?:uracy)?(?:_(?:norm|raw|bytes|per_\w+|uncond))?|length_normalized_accuracy|bpb|f1|em"
     r"|exact_match|(?:soft|ce)_loss|log_soft_loss|ppl|loss)"
 )
+#: The least of what counts.
+LEAST = {"n": 0, "step": 0, "tokens": 0, "flops": 0, "params": 0, "stderr": 0}
+#: Names of standard errors as metrics, and of what is a share of items.
+_ERROR_NAMES = r".*[_ .](?:stderr|std_err|standard_error)"
+_SHARES = r"acc(?:uracy)?(?:[_,].*)?|length_normalized_accuracy|exact_match(?:[_,].*)?|em"
 _STEMS = ("eval", "val", "test", "downstream", "downstream_bpb", "metrics")
 _CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<band>__M(?:IN|AX))?")
 
@@ -68,7 +73,10 @@ def read_mapped_table(path: Path, columns: Sequence[str] = ()) -> ScoreSource:
         if told:
             notes.append(f"{path}: columns read as {told}")
         frame = _mapped(frame, mapping, named.constants, path, notes)
-    scores = Scores.from_frame(_numbers(frame, path, notes), str(path))
+    frame = _numbers(frame, path, notes)
+    if len(frame):
+        frame = _in_shares(_of_metrics(_possible(frame, path, notes), path, notes), path, notes)
+    scores = Scores.from_frame(frame, str(path))
     if scores.duplicate_keys():
         scores, note = _merged(scores, path)
         notes.append(note)
@@ -260,8 +268,62 @@ def _numbers(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
             cells = frame[name].tolist()
             known = {cell: number_in(cell, name, path) for cell in dict.fromkeys(cells)}
             changed[name] = [known[cell] for cell in cells]
-    texts = {name: frame[name].astype(str) for name in ("series", "task", "metric") if name in frame}
+    texts = {name: frame[name].astype(str).str.strip() for name in ("series", "task", "metric") if name in frame}
     return frame.assign(**changed, **texts)
+
+
+# -- what the numbers may be --------------------------------------------------------------------------------------
+
+
+def _possible(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    """``frame``; a :class:`UserError` for a count that cannot be: an unknown one is an empty cell."""
+    for name, least in LEAST.items():
+        below = frame[name][frame[name] < least] if name in frame else []
+        if len(below):
+            raise UserError(
+                f"{path}: column {name!r} holds {below.iloc[0]:g}; {least} is the least that there may be, and a cell "
+                "without a number says that it is not known"
+            )
+    if "n" in frame and "value" in frame and (unknown := int(((frame["n"] == 0) & frame["value"].notna()).sum())):
+        notes.append(f"{path}: n is 0 in {unknown} rows that have a value: how many items they are of is not known")
+    return frame
+
+
+def _of_metrics(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    """The rows that are scores: a standard error with a row of its own is none."""
+    if "metric" not in frame:
+        return frame
+    is_error = frame["metric"].str.partition(",")[0].str.fullmatch(_ERROR_NAMES)
+    if is_error.any():
+        names = ", ".join(sorted(set(frame["metric"][is_error])))
+        notes.append(f"{path}: {int(is_error.sum())} rows of {names} left out: standard errors, no scores")
+    return frame[~is_error]
+
+
+def _in_shares(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    """Accuracies that are written in percent as shares; a :class:`UserError` where series of one task differ in it."""
+    if not {"series", "task", "metric", "value"} <= set(frame.columns):
+        return frame
+    is_share = frame["metric"].str.fullmatch(_SHARES)
+    tops = frame[is_share].groupby(["task", "metric", "series"], sort=False)["value"].max()
+    in_percent = tops > 1
+    if not in_percent.any():
+        return frame
+    for (task, metric), of_task in in_percent.groupby(level=["task", "metric"], sort=False):
+        if of_task.any() and not of_task.all():
+            high, low = of_task.idxmax(), of_task.idxmin()
+            raise UserError(
+                f"{path}: {metric} of {task} is at most {tops[low]:g} in series {low[2]!r} and {tops[high]:g} in "
+                f"{high[2]!r}: shares beside percent; write all alike"
+            )
+    keys = pd.MultiIndex.from_frame(frame[["task", "metric", "series"]])
+    found = is_share & pd.Series(keys.isin(in_percent[in_percent].index), index=frame.index)
+    if (bad := frame["value"][found & ((frame["value"] > 100) | (frame["value"] < 0))]).size:
+        raise UserError(f"{path}: an accuracy of {bad.iloc[0]:g}; 0 to 1, or 0 to 100 in percent, is what there may be")
+    names = ", ".join(sorted(set(frame["metric"][found])))
+    notes.append(f"{path}: {names}: up to {float(tops.max()):g}, taken as percent and divided by 100")
+    scaled = {name: frame[name].where(~found, frame[name] / 100) for name in ("value", "stderr") if name in frame}
+    return frame.assign(**scaled)
 
 
 def _amounts(column: pd.Series, path: Path, notes: list[str]) -> list[float]:

@@ -236,3 +236,65 @@ def test_the_core_names_columns_as_the_command_does(tmp_path):
     assert (row.series, row.step, row.task, row.metric, row.value) == ("m", 3, "arc", "acc", 0.5)
     with pytest.raises(UserError, match="is no table; only the columns of one"):
         read_scores(tmp_path, Reading(columns=columns))
+
+
+def scored(values_by_series, metric="acc", **more):
+    rows = [
+        {"series": name, "step": step, "task": "arc", "metric": metric, "value": value}
+        for name, values in values_by_series.items()
+        for step, value in enumerate(values, 1)
+    ]
+    return pd.DataFrame(rows).assign(**more)
+
+
+def test_accuracies_in_percent_become_shares_and_it_is_told(tmp_path):
+    frame = scored({"a": [25.0, 41.5], "b": [0.5, 60.0]}, n=500, stderr=2.0)
+    source = read_mapped_table(written(tmp_path, frame))
+    assert [(row.value, row.stderr) for row in source.scores.rows()] == [
+        (0.25, 0.02), (0.415, 0.02), (0.005, 0.02), (0.6, 0.02),
+    ]  # fmt: skip
+    assert source.notes[-1].endswith("acc: up to 60, taken as percent and divided by 100")
+
+
+@pytest.mark.parametrize("metric", ["loss", "accumulated", "f1", "emotion"])
+def test_what_is_no_share_of_items_keeps_its_numbers(tmp_path, metric):
+    source = read_mapped_table(written(tmp_path, scored({"a": [2.5, 41.5]}, metric)))
+    assert [row.value for row in source.scores.rows()] == [2.5, 41.5]
+
+
+def test_percent_beside_shares_of_one_task_is_refused_with_both_series(tmp_path):
+    with pytest.raises(
+        UserError, match=r"acc of arc is at most 0\.4 in series 'a' and 50 in 'b': shares beside percent"
+    ):
+        read_mapped_table(written(tmp_path, scored({"a": [0.3, 0.4], "b": [45.0, 50.0]})))
+    with pytest.raises(UserError, match="an accuracy of 250"):
+        read_mapped_table(written(tmp_path, scored({"a": [30.0, 250.0]})))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "least"),
+    [("n", -1, 0), ("step", -5, 0), ("tokens", -1e9, 0), ("params", -1, 0), ("stderr", -0.1, 0)],
+)
+def test_a_count_that_cannot_be_is_refused(tmp_path, column, value, least):
+    frame = scored({"a": [0.3, 0.4]}).assign(**{column: value})
+    with pytest.raises(UserError, match=f"column '{column}' holds .*; {least} is the least that there may be"):
+        read_mapped_table(written(tmp_path, frame))
+
+
+def test_no_items_behind_a_value_are_told(tmp_path):
+    source = read_mapped_table(written(tmp_path, scored({"a": [0.3, 0.4]}, n=0)))
+    assert source.notes[-1].endswith("n is 0 in 2 rows that have a value: how many items they are of is not known")
+
+
+def test_standard_errors_with_rows_of_their_own_are_no_scores(tmp_path):
+    frame = pd.concat([scored({"a": [0.3, 0.4]}), scored({"a": [0.01, 0.02]}, "acc_stderr")])
+    source = read_mapped_table(written(tmp_path, frame))
+    assert {row.metric for row in source.scores.rows()} == {"acc"}
+    assert source.notes[-1].endswith("2 rows of acc_stderr left out: standard errors, no scores")
+
+
+def test_blanks_around_names_make_no_other_task(tmp_path):
+    frame = pd.concat([scored({"a": [0.3]}), scored({"b ": [0.4]}).assign(task=" arc")])
+    assert {(row.series, row.task) for row in read_mapped_table(written(tmp_path, frame)).scores.rows()} == {
+        ("a", "arc"), ("b", "arc"),
+    }  # fmt: skip

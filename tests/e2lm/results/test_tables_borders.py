@@ -81,12 +81,12 @@ SEMICOLONS = "series;step;task;metric;value;tokens\n"
 @pytest.mark.parametrize(("ending", "mark"), [("csv", ";"), ("tsv", "\t")])
 def test_decimal_commas_of_a_spreadsheet_are_points(tmp_path: Path, ending: str, mark: str) -> None:
     path = tmp_path / f"scores.{ending}"
-    text = f"{SEMICOLONS}a,b;1000;t;m;0,25;4,125\na,b;2000;t;m;1,5e-3;-0,5\na,b;3000;t;m;;7\n"
+    text = f"{SEMICOLONS}a,b;1000;t;m;0,25;4,125\na,b;2000;t;m;-0,5;1,5e-3\na,b;3000;t;m;;7\n"
     path.write_text(text.replace(";", mark), encoding="utf-8")
     rows = list(read_scores(path).scores.rows())
     assert [(row.series, row.step, row.value, row.tokens) for row in rows[:2]] == [
         ("a,b", 1000, 0.25, 4.125),
-        ("a,b", 2000, 0.0015, -0.5),
+        ("a,b", 2000, -0.5, 0.0015),
     ]
     assert math.isnan(rows[2].value)
 
