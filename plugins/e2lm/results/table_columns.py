@@ -75,7 +75,7 @@ def read_mapped_table(path: Path, columns: Sequence[str] = ()) -> ScoreSource:
         frame = _mapped(frame, mapping, named.constants, path, notes)
     frame = _numbers(frame, path, notes)
     if len(frame):
-        frame = _in_shares(_of_metrics(_possible(frame, path, notes), path, notes), path, notes)
+        frame = _in_shares(_of_metrics(_possible(frame, path), path, notes), path, notes)
     scores = Scores.from_frame(frame, str(path))
     if scores.duplicate_keys():
         scores, note = _merged(scores, path)
@@ -275,7 +275,7 @@ def _numbers(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
 # -- what the numbers may be --------------------------------------------------------------------------------------
 
 
-def _possible(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+def _possible(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """``frame``; a :class:`UserError` for a count that cannot be: an unknown one is an empty cell."""
     for name, least in LEAST.items():
         below = frame[name][frame[name] < least] if name in frame else []
@@ -284,8 +284,6 @@ def _possible(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame
                 f"{path}: column {name!r} holds {below.iloc[0]:g}; {least} is the least that there may be, and a cell "
                 "without a number says that it is not known"
             )
-    if "n" in frame and "value" in frame and (unknown := int(((frame["n"] == 0) & frame["value"].notna()).sum())):
-        notes.append(f"{path}: n is 0 in {unknown} rows that have a value: how many items they are of is not known")
     return frame
 
 

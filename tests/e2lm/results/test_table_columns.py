@@ -281,11 +281,6 @@ def test_a_count_that_cannot_be_is_refused(tmp_path, column, value, least):
         read_mapped_table(written(tmp_path, frame))
 
 
-def test_no_items_behind_a_value_are_told(tmp_path):
-    source = read_mapped_table(written(tmp_path, scored({"a": [0.3, 0.4]}, n=0)))
-    assert source.notes[-1].endswith("n is 0 in 2 rows that have a value: how many items they are of is not known")
-
-
 def test_standard_errors_with_rows_of_their_own_are_no_scores(tmp_path):
     frame = pd.concat([scored({"a": [0.3, 0.4]}), scored({"a": [0.01, 0.02]}, "acc_stderr")])
     source = read_mapped_table(written(tmp_path, frame))
