@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -63,6 +64,7 @@ _CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<band>__M(?:IN|AX))?")
 def read_mapped_table(path: Path, columns: Sequence[str] = ()) -> ScoreSource:
     """The Scores in a table; notes say how its columns were read and what became of repeated rows."""
     frame = read_frame(path)
+    is_written_by_us = not columns and list(frame.columns[: len(COLUMNS)]) == list(COLUMNS)
     notes: list[str] = []
     if columns or not set(frame.columns) <= set(ALL_COLUMNS) or not _is_whole(frame):
         frame = _long_of_chart(frame, notes) if not columns else frame
@@ -74,7 +76,8 @@ def read_mapped_table(path: Path, columns: Sequence[str] = ()) -> ScoreSource:
             notes.append(f"{path}: columns read as {told}")
         frame = _mapped(frame, mapping, named.constants, path, notes)
     frame = _numbers(frame, path, notes)
-    if len(frame):
+    if len(frame) and not is_written_by_us:
+        frame = _without_blanks(frame)
         frame = _in_shares(_of_metrics(_possible(frame, path), path, notes), path, notes)
     scores = Scores.from_frame(frame, str(path))
     if scores.duplicate_keys():
@@ -268,20 +271,25 @@ def _numbers(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
             cells = frame[name].tolist()
             known = {cell: number_in(cell, name, path) for cell in dict.fromkeys(cells)}
             changed[name] = [known[cell] for cell in cells]
-    texts = {name: frame[name].astype(str).str.strip() for name in ("series", "task", "metric") if name in frame}
+    texts = {name: frame[name].astype(str) for name in ("series", "task", "metric") if name in frame}
     return frame.assign(**changed, **texts)
 
 
 # -- what the numbers may be --------------------------------------------------------------------------------------
 
 
+def _without_blanks(frame: pd.DataFrame) -> pd.DataFrame:
+    """Names without the blanks around them that a spreadsheet leaves."""
+    return frame.assign(**{name: frame[name].str.strip() for name in ("series", "task", "metric") if name in frame})
+
+
 def _possible(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """``frame``; a :class:`UserError` for a count that cannot be: an unknown one is an empty cell."""
     for name, least in LEAST.items():
-        below = frame[name][frame[name] < least] if name in frame else []
-        if len(below):
+        lowest = frame[name].min() if name in frame else least
+        if lowest < least:
             raise UserError(
-                f"{path}: column {name!r} holds {below.iloc[0]:g}; {least} is the least that there may be, and a cell "
+                f"{path}: column {name!r} holds {lowest:g}; {least} is the least that there may be, and a cell "
                 "without a number says that it is not known"
             )
     return frame
@@ -303,24 +311,30 @@ def _in_shares(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFram
     if not {"series", "task", "metric", "value"} <= set(frame.columns):
         return frame
     is_share = frame["metric"].str.fullmatch(_SHARES)
-    tops = frame[is_share].groupby(["task", "metric", "series"], sort=False)["value"].max()
-    in_percent = tops > 1
-    if not in_percent.any():
+    curves = frame[is_share].groupby(["task", "metric", "series"], sort=False)["value"].max()
+    tops: dict[tuple[str, str], dict[str, float]] = {}
+    for key, top in curves.items():
+        task, metric, series = map(str, cast("tuple[str, str, str]", key))
+        tops.setdefault((task, metric), {})[series] = float(top)
+    percent = {one: found for one, found in tops.items() if max(found.values()) > 1}
+    if not percent:
         return frame
-    for (task, metric), of_task in in_percent.groupby(level=["task", "metric"], sort=False):
-        if of_task.any() and not of_task.all():
-            high, low = of_task.idxmax(), of_task.idxmin()
+    for (task, metric), found in percent.items():
+        low, high = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+        if found[low] <= 1:
             raise UserError(
-                f"{path}: {metric} of {task} is at most {tops[low]:g} in series {low[2]!r} and {tops[high]:g} in "
-                f"{high[2]!r}: shares beside percent; write all alike"
+                f"{path}: {metric} of {task} is at most {found[low]:g} in series {low!r} and {found[high]:g} in "
+                f"{high!r}: shares beside percent; write all alike"
             )
-    keys = pd.MultiIndex.from_frame(frame[["task", "metric", "series"]])
-    found = is_share & pd.Series(keys.isin(in_percent[in_percent].index), index=frame.index)
-    if (bad := frame["value"][found & ((frame["value"] > 100) | (frame["value"] < 0))]).size:
-        raise UserError(f"{path}: an accuracy of {bad.iloc[0]:g}; 0 to 1, or 0 to 100 in percent, is what there may be")
-    names = ", ".join(sorted(set(frame["metric"][found])))
-    notes.append(f"{path}: {names}: up to {float(tops.max()):g}, taken as percent and divided by 100")
-    scaled = {name: frame[name].where(~found, frame[name] / 100) for name in ("value", "stderr") if name in frame}
+    keys = pd.MultiIndex.from_frame(frame[["task", "metric"]])
+    in_percent = is_share & pd.Series(keys.isin(list(percent)), index=frame.index)
+    values = frame["value"][in_percent]
+    for value in (values.min(), values.max()):
+        if not 0 <= value <= 100:
+            raise UserError(f"{path}: an accuracy of {value:g}; 0 to 1, or 0 to 100 in percent, is what there may be")
+    names = ", ".join(sorted({metric for _, metric in percent}))
+    notes.append(f"{path}: {names}: up to {values.max():g}, taken as percent and divided by 100")
+    scaled = {one: frame[one].where(~in_percent, frame[one] / 100) for one in ("value", "stderr") if one in frame}
     return frame.assign(**scaled)
 
 
