@@ -59,10 +59,10 @@ def _run(arguments: Namespace) -> int | Answer:
 
     arguments.quiet = arguments.quiet or arguments.json
     verdicts = _verdicts(arguments)
-    _check(arguments)
     watcher = _watcher(arguments, verdicts)
-    with _signals_end() as asked:
+    with _signals_end() as asked, watcher.holder.beside():
         try:
+            _checked(arguments, watcher)
             if arguments.once:
                 watcher.once()
             else:
@@ -113,6 +113,15 @@ def _verdicts(arguments: Namespace) -> VerdictDesk:
 
 def _has_scores(name: str) -> bool:
     return (Path(name) / "scores.parquet").is_file()
+
+
+def _checked(arguments: Namespace, watcher: Watcher) -> None:
+    """Tasks and models take seconds to load: what is finished is held from before they do."""
+    try:
+        _check(arguments)
+    except BaseException:
+        watcher.holder.let_all_go()
+        raise
 
 
 def _check(arguments: Namespace) -> None:

@@ -78,6 +78,10 @@ class WatchedRun:
         self._stamps: dict[str, FileStamps] = {}
         self._changed_s: float | None = None
 
+    def anew(self) -> WatchedRun:
+        """The same RUN for another who looks, at times of their own."""
+        return WatchedRun(self.run, self._given, self._source, self._tokens_per_step)
+
     def look(self) -> Look:
         """What is there now; a folder that is not there, or vanishes under the look, is ``trouble`` and no error."""
         try:

@@ -21,11 +21,10 @@ from e2lm.series import Series
 from e2lm_adapters.eval.recorded import TABLE_FILE
 from e2lm_adapters.eval.store import EvaluationStore
 from e2lm_adapters.watch.finished import ONCE_MORE, FileStamps, Finished, Look, WatchedRun
-from e2lm_adapters.watch.pinned import pin, pinned_before, unpin
+from e2lm_adapters.watch.holding import SETTLE_S, Holder
+from e2lm_adapters.watch.pinned import pinned_before
 from e2lm_adapters.watch.record import DELETED, RecordFile, Unscored, claimed
 
-#: What was seen for the first time is looked at again after this time, or after ``--every`` if that is shorter.
-SETTLE_S = 2.0
 NOT_YET = "finished, not scored yet"
 #: New checkpoints that are scored between two looks.
 AT_ONCE = 4
@@ -48,7 +47,6 @@ class Watcher:
     scored: int = 0
     failed: dict[str, tuple[FileStamps, str]] = field(default_factory=dict)
     _done: dict[tuple[str, int], FileStamps] = field(default_factory=dict)
-    _held: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
     _changed_s: float = field(default_factory=time.monotonic)
@@ -56,6 +54,7 @@ class Watcher:
     def __post_init__(self) -> None:
         self._record = RecordFile(self.out)
         self._seen = set(self._record.read().unscored)
+        self.holder = Holder(self.runs, self.out, self.source, self.every_s, self.pins, self._is_wanted)
 
     def once(self) -> list[Look]:
         """Two looks, everything scored that is finished; raises where a RUN cannot be looked at."""
@@ -66,6 +65,9 @@ class Watcher:
                 raise UserError(look.trouble)
         if any(look.waiting for look in looks):
             time.sleep(min(SETTLE_S, self.every_s))
+        while self._score_new(self._look()):
+            pass
+        self.holder.end()
         while self._score_new(self._look()):
             pass
         looks = self._look()
@@ -86,6 +88,9 @@ class Watcher:
                 if more:
                     continue
             if until_idle_s is not None and time.monotonic() - self._changed_s > until_idle_s:
+                self.holder.end()
+                with self._trouble_waited_for():
+                    self._score_new(looks)  # what was held a moment ago
                 return
             fresh = any(why == ONCE_MORE for look in looks for why in look.waiting.values())
             self._wait(min(SETTLE_S, self.every_s) if fresh else self.every_s)
@@ -130,7 +135,7 @@ class Watcher:
         present = {label for look in looks for label in look.present}
         own = {label.partition("/")[0] for label in present} | {Path(run.run).resolve().name for run in self.runs}
         before = self._record.read().unscored
-        gone = [one for one in before if one not in present | self._held and one.partition("/")[0] in own]
+        gone = [one for one in before if one not in present | self.holder.labels and one.partition("/")[0] in own]
         return {label: self._why_without_row(before[label]) for label in gone}
 
     def _why_without_row(self, one: Unscored) -> str:
@@ -152,25 +157,28 @@ class Watcher:
     def _is_done(self, found: Finished) -> bool:
         return self._done.get((found.series.name, found.step)) == found.stamp
 
-    def _has_failed(self, found: Finished) -> bool:
-        return found.label in self.failed and self.failed[found.label][0] == found.stamp
+    def _is_wanted(self, found: Finished) -> bool:
+        """Neither scored nor refused as it is."""
+        return not self._is_done(found) and self.failed.get(found.label, (None,))[0] != found.stamp
 
     # -- scoring --------------------------------------------------------------------------------------------------
 
     def _score_pinned(self) -> None:
         """Score what a killed watch had pinned, a series at a time; what comes and goes meanwhile is seen."""
-        before = list(pinned_before(self.out))
-        self._held |= {one.label for one in before}
+        with self.holder.lock:
+            before = [one for one in pinned_before(self.out) if one.label not in self.holder.labels]
+            self.holder.labels |= {one.label for one in before}
         for name in dict.fromkeys(found.series.name for found in before):
             self._look()
             with ExitStack() as stack:
                 own = [one for one in before if one.series.name == name]
-                self._scored([one for one in own if stack.enter_context(claimed(self.out, one.label))], [])
+                self._scored(self._claimed(own, stack), [])
 
     def _score_new(self, looks: Sequence[Look]) -> bool:
         """Score the oldest of what is new; whether there may be more."""
         finished = [one for look in looks for one in look.finished]
-        new = [one for one in finished if not self._is_done(one) and not self._has_failed(one)]
+        new = [one for one in finished if self._is_wanted(one)]
+        new += self.holder.gone({label for look in looks for label in look.present})
         if not new:
             return False
         names = list(dict.fromkeys(one.series.name for one in new))
@@ -180,16 +188,16 @@ class Watcher:
     def _score_series(self, names: Sequence[str], new: Sequence[Finished], finished: Sequence[Finished]) -> int:
         """Score the oldest of what is new of these series; how many were not another watch's to score.
 
-        All of them are pinned before the first is scored, so that none is deleted meanwhile.
+        With pins all of them are held before the first is scored, so that none is deleted meanwhile.
         """
         with ExitStack() as stack:
             held: list[tuple[list[Finished], list[Finished]]] = []
             count = 0
             for name in names:
                 chosen = [one for one in new if one.series.name == name][:AT_ONCE]
-                mine = [one for one in chosen if stack.enter_context(claimed(self.out, one.label))]
+                mine = self._claimed(chosen, stack)
                 beside = [one for one in finished if one.series.name == name and one not in new]
-                held.append(([one for one in map(self._pinned, mine) if one is not None], beside))
+                held.append(([one for one in map(self.holder.of, mine) if one is not None], beside))
                 count += len(mine)
             for number, (own, beside) in enumerate(held):
                 if number:
@@ -197,15 +205,10 @@ class Watcher:
                 self._scored(own, beside)
         return count
 
-    def _pinned(self, found: Finished) -> Finished | None:
-        if not self.pins:
-            return found
-        try:
-            held = pin(self.out, found, self.source)
-            self._held.add(found.label)
-            return held
-        except (FileNotFoundError, UserError):  # deleted just now
-            return None
+    def _claimed(self, found: Sequence[Finished], stack: ExitStack) -> list[Finished]:
+        """Those that no other watch scores just now."""
+        with self.holder.lock:
+            return [one for one in found if stack.enter_context(claimed(self.out, one.label))]
 
     def _scored(self, new: Sequence[Finished], beside: Sequence[Finished]) -> None:
         """Score ``new`` together, what is there of the series ``beside``; each alone where that fails."""
@@ -235,7 +238,7 @@ class Watcher:
         for one in scored:
             self._done[one.series.name, one.step] = one.stamp
             self.failed.pop(one.label, None)
-            self._let_go(one)
+            self.holder.let_go(one)
         self._record.update({}, {}, {one.label for one in scored})
         self.scored += len(scored)
         if scored:
@@ -255,13 +258,9 @@ class Watcher:
                 self._tell_once(str(one))
         return refused
 
-    def _let_go(self, found: Finished) -> None:
-        unpin(self.out, found)
-        self._held.discard(found.label)
-
     def _fail(self, found: Finished, error: Exception) -> None:
         was_there = found.place is None or found.place.exists()
-        self._let_go(found)
+        self.holder.let_go(found)
         if not was_there:
             return  # deleted, or on a mount that is away and comes back with the same files
         why = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"

@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from e2lm.command_line import main
+from e2lm.errors import UserError
 from e2lm.results import read_scores
 from e2lm.scores import ScoreRow, Scores
 from e2lm_adapters.checkpoints.piece import Given
@@ -28,6 +29,7 @@ from e2lm_adapters.checkpoints.source import CheckpointSource
 from e2lm_adapters.eval.series import Evaluation
 from e2lm_adapters.lm_eval.tasks import load_tasks
 from e2lm_adapters.watch.finished import WatchedRun
+from e2lm_adapters.watch.watcher import Watcher
 from tests.e2lm_adapters.conftest import ROOT, STEPS, Run
 
 OPTIONS = ("--limit", "4", "--metrics", "margin", "--device", "cpu", "--model-args", "dtype=float32")
@@ -178,6 +180,42 @@ def test_what_the_trainer_deletes_stays_in_the_table_or_is_listed_as_missed(
     assert watch(live, "--once") == 0
     assert record(tmp_path / "watched")["left_out"] == []
     assert steps(tmp_path / "watched") == [0, 10, 20]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_comes_and_goes_while_another_is_scored_is_held_and_comes_into_the_table(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appear(live, tiny_series, 0)
+    scored, busy = Watcher._scored, []
+
+    def slowly(self: Watcher, new: Any, beside: Any) -> None:
+        if not busy:
+            busy.append(appear(live, tiny_series, 10))
+            until((tmp_path / "watched" / "pinned" / "tiny-run" / "10" / "series.json").is_file, 60)
+            shutil.rmtree(busy[0])
+        scored(self, new, beside)
+
+    monkeypatch.setattr(Watcher, "_scored", slowly)
+    monkeypatch.setattr("e2lm_adapters.checkpoints.settling.FRESH_S", 0.0)
+    assert watch(live, "--once", "--pin") == 0
+    assert steps(tmp_path / "watched") == [0, 10]
+    assert record(tmp_path / "watched")["left_out"] == []
+    assert not list((tmp_path / "watched" / "pinned").glob("*/*"))
+
+
+def test_what_is_finished_is_held_while_tasks_are_loaded_and_let_go_where_they_are_a_mistake(
+    live: Path, tiny_series: Path, tmp_path: Path, watch: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(arguments: Any) -> None:
+        until((tmp_path / "watched" / "pinned" / "tiny-run" / "0" / "series.json").is_file, 60)
+        raise UserError("--tasks: no such task")
+
+    appear(live, tiny_series, 0)
+    monkeypatch.setattr("e2lm_adapters.watch.command._check", check)
+    monkeypatch.setattr("e2lm_adapters.checkpoints.settling.FRESH_S", 0.0)
+    assert watch(live, "--once", "--pin") == 2
+    assert not (tmp_path / "watched").exists()
 
 
 def test_a_checkpoint_that_fails_costs_itself_and_is_tried_again_when_it_changes(
