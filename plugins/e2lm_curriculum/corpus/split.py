@@ -90,7 +90,7 @@ def split_corpus(passages: Passages, names: Sequence[str], held_out: float, seed
         files.append(passage.file)
         cut_lines[passage.file] += passage.is_cut
     keys_P, sizes_P, files_P = np.asarray(keys), np.asarray(sizes), np.asarray(files)
-    held_P = np.isin(keys_P, _held_keys(keys_P, sizes_P, files_P, names, held_out))
+    held_P = is_among(keys_P, np.unique(_held_keys(keys_P, sizes_P, files_P, names, held_out)))
     all_F = np.bincount(files_P, weights=sizes_P, minlength=len(names))
     held_F = np.bincount(files_P[held_P], weights=sizes_P[held_P], minlength=len(names))
     shares = tuple(
@@ -144,8 +144,13 @@ def chosen_keys(keys_P: NDArray[np.uint64], sizes_P: NDArray[np.int64], share: f
     >>> chosen_keys(np.arange(4, dtype=np.uint64), np.array([5, 90, 5, 10]), 0.1)
     array([0, 2], dtype=uint64)
     """
-    keys_U, place_P = np.unique(keys_P, return_inverse=True)
-    sizes_U = np.bincount(place_P, weights=sizes_P)
+    # As np.unique with the sum of each, which would take twice the memory.
+    order_P = np.argsort(keys_P)
+    keys_P, sizes_P = keys_P[order_P], sizes_P[order_P]
+    del order_P
+    starts_U = np.flatnonzero(np.r_[True, keys_P[1:] != keys_P[:-1]]) if len(keys_P) else np.empty(0, dtype=np.int64)
+    keys_U, sizes_U = keys_P[starts_U], np.add.reduceat(sizes_P, starts_U) if len(keys_P) else sizes_P
+    del keys_P, sizes_P
     goal = share * sizes_U.sum()
     reached_U = np.cumsum(sizes_U)
     first = int(np.searchsorted(reached_U, goal))
@@ -160,6 +165,24 @@ def chosen_keys(keys_P: NDArray[np.uint64], sizes_P: NDArray[np.int64], share: f
             taken.append(place)
             characters += sizes_U[place]
     return keys_U[taken] if characters >= goal / MOST and len(taken) < len(keys_U) else None
+
+
+#: Passages looked at together.
+PASSAGES_AT_ONCE = 1 << 20
+
+
+def is_among(keys_P: NDArray[np.uint64], keys_U: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each of ``keys_P`` is one of ``keys_U``, which rise; in little memory.
+
+    >>> is_among(np.array([3, 1, 9, 2], dtype=np.uint64), np.array([1, 3], dtype=np.uint64)).tolist()
+    [True, True, False, False]
+    """
+    found_P = np.zeros(len(keys_P), dtype=bool)
+    for start in range(0, len(keys_P) if len(keys_U) else 0, PASSAGES_AT_ONCE):
+        part = keys_P[start : start + PASSAGES_AT_ONCE]
+        places = np.minimum(np.searchsorted(keys_U, part), len(keys_U) - 1)
+        found_P[start : start + PASSAGES_AT_ONCE] = keys_U[places] == part
+    return found_P
 
 
 def _require_share(held: float, characters: float, held_out: float, files: int) -> None:

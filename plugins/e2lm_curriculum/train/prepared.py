@@ -27,6 +27,7 @@ from e2lm_curriculum.corpus.tokenizer import (
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     TOKENS_AT_ONCE,
+    TOKENS_FILE,
     PackedCorpus,
     packed_corpus,
     trained_tokenizer,
@@ -119,7 +120,7 @@ def prepare(config: TrainingConfig, place: Path | None = None) -> PreparedCorpus
         write_tokenizer(tokenizer, folder, data.sequence_length)
         packed = packed_corpus(tokenizer, split.training(), folder)
         examples = _examples(data, packed, tokenizer, sources.stems)
-        data_hash = _tokens_hash(packed)
+        data_hash = _tokens_hash(folder / TOKENS_FILE)
         with open(folder / TOKENIZER_FILE, "rb") as handle:
             tokenizer_hash = file_digest(handle, "sha256").hexdigest()
         scores = curriculum_scores(curriculum, examples, data_hash + tokenizer_hash)
@@ -207,10 +208,14 @@ class _CountedText:
         }
 
 
-def _tokens_hash(packed: PackedCorpus) -> str:
+def _tokens_hash(file: Path) -> str:
+    """Read, not mapped: pages that were looked at would count as memory."""
     digest = sha256()
-    for start in range(0, len(packed.tokens_K), TOKENS_AT_ONCE):
-        digest.update(packed.tokens_K[start : start + TOKENS_AT_ONCE].astype("<u4").tobytes())
+    with open(file, "rb") as handle:
+        np.lib.format.read_magic(handle)
+        _, _, dtype = np.lib.format.read_array_header_1_0(handle)
+        while len(tokens_K := np.fromfile(handle, dtype, TOKENS_AT_ONCE)):
+            digest.update(tokens_K.astype("<u4").tobytes())
     return digest.hexdigest()
 
 
