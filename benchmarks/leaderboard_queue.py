@@ -57,6 +57,7 @@ def good(number: int) -> dict[str, bytes]:
 
 def broken(number: int) -> dict[str, bytes]:
     """A mistake of a person."""
+    number += 1000  # items of its own: whoever sends those of another is a copy
     kinds: Sequence[dict[str, bytes]] = (
         {"counting.jsonl": b"\n".join(_rows(number).splitlines()[:50])},
         {"counting.yaml": TASK_YAML.replace("{{story}}", "{{tale}}").encode()},
@@ -70,6 +71,7 @@ def broken(number: int) -> dict[str, bytes]:
 
 def hostile(number: int) -> dict[str, bytes]:
     """An attack."""
+    number += 2000
     kinds: Sequence[dict[str, bytes]] = (
         {"counting.yaml": TASK_YAML.replace(": choices", ": '{{ cycler.__init__ }}'").encode()},
         {"counting.yaml": TASK_YAML.replace(": choices", ": '{{ choices * 999999999 }}'").encode()},
@@ -161,6 +163,9 @@ def main() -> None:
         without = [key for key in others if states[key].state == "refused" and not states[key].reason]
         print(f"{done} of {options.kills} kills, {options.workers} workers, {time.monotonic() - started:.0f} s")
         print(f"good: {sum(states[key].state == 'scored' for key in wanted)} of {len(wanted)} scored")
+        for key in wanted:
+            if states[key].state != "scored":
+                print(f"  {states[key].state}: {states[key].reason}")
         print(f"scored more than once: {sum(count > 1 for count in scored.values())}")
         print(f"others: {refused} refused at the door, {sum(states[key].state == 'refused' for key in others)} of")
         print(f"  {len(others)} in the queue refused, {len(without)} without a reason")

@@ -42,6 +42,7 @@ say = Catalogue(
         "ranks": "{best}–{worst}",
         "filter": "Show rows with",
         "range": "Picture",
+        "spark": "curve, from {first} to {last}",
         "more_columns": "A wider window shows the other scores.",
         "p_below": "< {least}",
         "about": "Metric {metric}, language {language}, licence {license}, {tier}.",
@@ -102,15 +103,19 @@ say = Catalogue(
         "axis.items": "items",
         "axis.checkpoints": "checkpoints",
         "axis.series": "series",
-        "without": "without {share:.2g} % of {axis}: another",
-        "without_half": "the same without half",
+        "without": "Rank changes without",
+        "share_of": "{share:.2g} % of {axis}",
+        "more_than_half": "more than 50 %",
         "removal_note": (
-            "Below that, what has to be left out of an entry, others as they are, for its rank to be another: the "
-            "smallest share of its items, checkpoints or series that was found. Less may do."
+            "Rank changes without: the smallest share of the items, checkpoints or series of an entry that was found "
+            "whose loss makes its rank another, the others as they are. Less may do."
         ),
-        "removal_intro": "Its rank is another without",
-        "removal_of": "{share:.2g} % of its {axis};",
-        "removal_none": "no half of its {axis} that was tried;",
+        "removal_intro": "Its rank is another without: {parts:list}.",
+        "removal_none": "more than 50 % of {axis}",
+        # -- a team
+        "team_note": "{count} {count:plural submission|submissions}, the newest first; times are UTC.",
+        "log_of": "Log",
+        "more_of": "All submissions of {team}",
         # -- two submissions
         "against": "{first} against {second}",
         "who": (
@@ -148,6 +153,8 @@ say = Catalogue(
         "note": "Note",
         "all_series": "all",
         "curves": "Curves over checkpoints (public items)",
+        "curve_numbers": "The curves as numbers",
+        "point": "{series}, {x}: {value} [{low}, {high}]",
         "tasks": "Tasks",
         "task": "Task",
         "items": "Items",

@@ -87,19 +87,25 @@ JAPANESE = {
     "flag_note.not_controlled": (
         "帰無対照なしで採点：以前の版による採点です。採点し直されるまで、帰無値を上回る提出より下に置かれます。"
     ),
+    "spark": "曲線、{first} から {last} へ",
+    "team_note": "提出 {count} 件、新しい順。時刻は UTC です。",
+    "log_of": "経過",
+    "more_of": "{team} のすべての提出",
+    "curve_numbers": "曲線の数値",
+    "point": "{series}、{x}：{value} [{low}, {high}]",
     # -- 順位を変えるのに足りるもの
     "axis.items": "項目",
     "axis.checkpoints": "チェックポイント",
     "axis.series": "系列",
-    "without": "{axis}の {share:.2g} % を除くと変わる",
-    "without_half": "半分を除いても同じ",
+    "without": "除くと順位が変わる",
+    "share_of": "{axis}の {share:.2g} %",
+    "more_than_half": "50 % より多く",
     "removal_note": (
-        "その下は、ほかの行をそのままにして、順位が変わるのに除けば足りるその提出の項目・チェックポイント・系列の割合のうち、"
+        "「除くと順位が変わる」は、ほかの行をそのままにして、除けば順位が変わるその提出の項目・チェックポイント・系列の割合のうち、"
         "見つかった最小のものです。もっと少なくてすむこともあります。"
     ),
-    "removal_intro": "次を除くと順位が変わります：",
-    "removal_of": "{axis}の {share:.2g} %、",
-    "removal_none": "{axis}は試した範囲で半分を除いても変わらず、",
+    "removal_intro": "次を除くと順位が変わります：{parts:list}。",
+    "removal_none": "{axis}の 50 % より多く",
     # -- 2 件の比較
     "against": "{first} と {second} の比較",
     "who": (

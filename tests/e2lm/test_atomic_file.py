@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from e2lm import atomic_file
 from e2lm.atomic_file import (
+    MANY_FILES,
     PARTIAL_MARK,
     is_partial,
     partial_prefix,
@@ -67,6 +69,27 @@ def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path, there: bool)
     assert names(tmp_path) == ["folder"]
     assert names(target) == ["sub"]
     assert (target / "sub" / "new.txt").read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.parametrize("can_sync_disk", [True, False])
+def test_many_files_are_kept_by_one_call_or_where_there_is_none_each_by_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_sync_disk: bool
+) -> None:
+    synced: list[Path] = []
+    calls = iter(range(10**6))
+    monkeypatch.setattr(atomic_file, "_disk_synced", lambda folder: synced.append(folder) or can_sync_disk)
+    monkeypatch.setattr(atomic_file.os, "fsync", lambda _: next(calls))
+    with whole_folder(tmp_path / "site") as partial:
+        for number in range(MANY_FILES):
+            (partial / str(number)).touch()
+    assert len(synced) == 1
+    assert next(calls) == 1 + MANY_FILES * (not can_sync_disk), "and one of the folder around it"
+    assert len(names(tmp_path / "site")) == MANY_FILES
+
+
+def test_a_disk_is_written_out_as_a_whole_or_that_is_said(tmp_path: Path) -> None:
+    assert atomic_file._disk_synced(tmp_path) in (True, False)
+    assert sys.platform != "linux" or atomic_file._disk_synced(tmp_path)
 
 
 def test_a_folder_that_is_replaced_is_there_at_every_moment(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.ranking.ranking import (
@@ -43,7 +44,8 @@ class SeasonTable:
 
     ``results`` holds the numbers over all series by id and score, as they are stored; ``shown`` by id what may be shown
     of the score that ranks, of entries beside the rows too, ``tries`` which try of its team an entry was, ``removal``
-    how little would have to be left out for its rank to be another.
+    how little would have to be left out for its rank to be another; ``has_null`` says whether any had a null control,
+    ``entered`` how many submissions a team has sent.
     """
 
     season: Season
@@ -56,7 +58,9 @@ class SeasonTable:
     places: Mapping[str, int]
     tries: Mapping[str, int]
     removal: Mapping[str, RemovalShares]
-    signed: SignedHead | None = None
+    has_null: bool
+    entered: Mapping[str, int]
+    signed: SignedHead | None
 
     def row(self, key: str) -> RankedEntry | None:
         """The row of a submission."""
@@ -83,7 +87,8 @@ def season_table(
     Entries that are out of the competition, or arrived after its end, have no row.
     """
     head = store.head()
-    entries = [one for one in store.entries() if one.state not in OUT and not season.is_late(one.received_at)]
+    everything = store.entries()
+    entries = [one for one in everything if one.state not in OUT and not season.is_late(one.received_at)]
     teams = store.teams()
     house = {name for name, (role, _) in teams.items() if role == HOUSE}
     is_private = private or is_over(store, season, now)
@@ -106,7 +111,11 @@ def season_table(
     removal = removal_shares(rows, shifts, None if is_private else season.ladder_step)
     tries = _own_tries(entries, shown)
     signed = None if signer is None else signer.signed(head.seq, head.hash)
-    return SeasonTable(season, split, rows, head.hash, head.seq, results, shown, places, tries, removal, signed)
+    entered = dict(Counter(entry.team for entry in everything))
+    has_null = any(ABOVE_NULL in by_score for by_score in results.values())
+    return SeasonTable(
+        season, split, rows, head.hash, head.seq, results, shown, places, tries, removal, has_null, entered, signed
+    )
 
 
 def _ranked_with_house(
@@ -158,7 +167,17 @@ def _finals(
     return {key for keys in chosen.values() for key in keys[-FINALS:]}
 
 
-def visible_results(table: SeasonTable, store: Store, entry: Entry) -> list[Result]:
+class Numbers(Protocol):
+    """Where numbers of a submission are found: the store, or what was read of it for many at once."""
+
+    def results(self, split: str, key: str) -> list[tuple[str, Result]]:
+        """Ids and numbers of a split."""
+
+    def details(self, key: str) -> dict[str, Any]:
+        """What a page shows beside them."""
+
+
+def visible_results(table: SeasonTable, store: Numbers, entry: Entry) -> list[Result]:
     """All numbers of a submission that may be shown: before the end, public ones by the ladder's value only.
 
     Other scores of the public split and per-series numbers come from the same items, so they are rounded to the step,
@@ -187,9 +206,7 @@ def _coarse(result: Result, step: float) -> Result:
 
 def other_scores(table: SeasonTable) -> tuple[str, ...]:
     """The numbers beside the one that ranks: the null control where there was one, then the scores of the season."""
-    if not any(ABOVE_NULL in by_score for by_score in table.results.values()):
-        return table.season.other_scores
-    return (ANSWER_SHARE, NULL_SCORE, *table.season.all_scores)
+    return (ANSWER_SHARE, NULL_SCORE, *table.season.all_scores) if table.has_null else table.season.other_scores
 
 
 def missing_numbers(table: SeasonTable, rows: Sequence[RankedEntry]) -> dict[str, dict[str, str]]:

@@ -161,7 +161,8 @@ class SeasonRun:
         if corpus and (share := share_found(own, corpus)) > 0:
             remarks.append(f"{share:.0%} of the items stand in the declared corpora")
         for key in self.store.without_fingerprints(entry.number):  # others may be at work on it, or an earlier e2lm was
-            tasks = check_archive(self.store.archive(key), self.season.rules).tasks
+            earlier = check_archive(self.store.archive(key), self.season.rules)
+            tasks = () if earlier.findings else earlier.tasks  # what is going to be refused is nobody's original
             self.store.keep_fingerprints(key, fingerprints(flat([task.items or () for task in tasks])))
         prints = fingerprints(own)
         hits = self.store.found_fingerprints(list({value for _, value in prints}), MOST_HITS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -370,6 +370,30 @@ class Store:
         with self._reads() as connection:
             for row in connection.execute(select(RESULTS).where(*chosen)):
                 found.setdefault(row.submission, {})[row.score] = Result(*result_values(row))
+        return found
+
+    def numbers_of(self, split: str, keys: Sequence[str]) -> Iterator[tuple[str, Result]]:
+        """Ids and numbers of a split, of so many submissions at once."""
+        query = select(RESULTS).where(RESULTS.c.split == split, RESULTS.c.submission.in_(keys))
+        with self._reads() as connection:
+            for row in connection.execute(query.order_by(RESULTS.c.submission, RESULTS.c.score, RESULTS.c.series)):
+                yield row.submission, Result(*result_values(row))
+
+    def details_of(self, keys: Sequence[str]) -> dict[str, str]:
+        """The details of so many submissions at once, as JSON."""
+        with self._reads() as connection:
+            return {row[0]: row[1] for row in connection.execute(select(DETAILS).where(DETAILS.c.submission.in_(keys)))}
+
+    def history(self, keys: Collection[str] | None = None) -> dict[str, list[tuple[str, str]]]:
+        """Time and state of every move of these submissions, or of all, in order; nothing that is the organiser's."""
+        moves = select(AUDIT.c.subject, AUDIT.c.at, AUDIT.c.payload).where(AUDIT.c.event.in_(["submitted", "moved"]))
+        if keys is not None:
+            moves = moves.where(AUDIT.c.subject.in_(list(keys)))
+        found: dict[str, list[tuple[str, str]]] = {}
+        with self._reads() as connection:
+            for row in connection.execute(moves.order_by(AUDIT.c.seq)):
+                if (state := json.loads(row.payload).get("state")) is not None:
+                    found.setdefault(row.subject, []).append((row.at, str(state)))
         return found
 
     def details(self, key: str) -> dict[str, Any]:

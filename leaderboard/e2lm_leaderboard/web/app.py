@@ -34,6 +34,8 @@ from e2lm_leaderboard.web.pages import (
     status_page,
     submission_page,
     submit_page,
+    team_key,
+    team_page,
 )
 from e2lm_leaderboard.web.rate_limit import AddressLimit, Buckets
 from e2lm_leaderboard.web.website import Website
@@ -76,11 +78,20 @@ def _add_pages(app: FastAPI, site: Website) -> None:
         table = site.table()
         if page > page_count(table):
             raise HTTPException(404, say("so_many_pages", pages=page_count(table)))
-        return ranking_page(table, LINKS, page)
+        return ranking_page(table, site.store, LINKS, page)
 
     @app.get("/submissions/{key}", response_class=HTMLResponse, include_in_schema=False)
     def submission(key: str) -> str:
         return submission_page(site.table(), site.store, site.entry(key), LINKS)
+
+    @app.get("/teams/{key}", response_class=HTMLResponse, include_in_schema=False)
+    def team(key: str) -> str:
+        table, entries = site.table(), site.store.entries()
+        name = next((one for one in table.entered if team_key(one) == key), None)
+        if name is None:
+            raise HTTPException(404, say("no_such_page"))
+        history = site.store.history([entry.id for entry in entries if entry.team == name])
+        return team_page(table, name, entries, history, LINKS)
 
     @app.get("/compare", response_class=HTMLResponse, include_in_schema=False)
     def compare(a: QueryKey, b: QueryKey) -> str:

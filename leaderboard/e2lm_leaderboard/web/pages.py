@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from e2lm.chart import CATEGORIES, Chart, Line, Mark
-from e2lm.messages import Html, ends, escaped, number
+from e2lm.messages import Html, ends, escaped, number, short
 from e2lm.page import document, figures
 from e2lm_leaderboard.messages import say
 from e2lm_leaderboard.ranking.ranking import (
@@ -28,9 +31,19 @@ from e2lm_leaderboard.ranking.ranking import (
     pair_test,
     rounded,
 )
-from e2lm_leaderboard.ranking.table import SeasonTable, missing_numbers, other_scores, visible_results
+from e2lm_leaderboard.ranking.removal import RemovalShares
+from e2lm_leaderboard.ranking.table import Numbers, SeasonTable, missing_numbers, other_scores, visible_results
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.store import Entry, Result, Store
+
+
+def team_key(name: str) -> str:
+    """A name of a team as an address has it: names hold whatever can be printed.
+
+    >>> team_key("Blue / Team")
+    '680479736dc942cf'
+    """
+    return sha256(name.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,10 @@ class ServerLinks:
     def submission(self, key: str) -> str:
         """A submission."""
         return f"/submissions/{key}"
+
+    def team(self, name: str) -> str:
+        """What a team has entered."""
+        return f"/teams/{team_key(name)}"
 
     def compare(self, a: str, b: str) -> str:
         """Two of them."""
@@ -86,6 +103,10 @@ class FileLinks:
     def submission(self, key: str) -> str:
         """A submission."""
         return f"{self._up}submissions/{key}.html"
+
+    def team(self, name: str) -> str:
+        """What a team has entered."""
+        return f"{self._up}teams/{team_key(name)}.html"
 
     def compare(self, a: str, b: str) -> str:
         """Two of them."""
@@ -136,7 +157,7 @@ def _environment() -> Environment:
         trim_blocks=False,
         auto_reload=False,
     )
-    environment.globals |= {"say": say, "number": number, "ends": ends, "p_value": p_value}
+    environment.globals |= {"say": say, "number": number, "ends": ends, "p_value": p_value, "moment": moment}
     return environment
 
 
@@ -144,6 +165,7 @@ def _environment() -> Environment:
 LEAST_P = 0.001
 #: Width of the picture of an interval, and how far from its edges it keeps.
 RANGE_WIDTH, RANGE_EDGE = 120, 4
+SPARK_WIDTH, SPARK_HEIGHT, LEAST_POINTS = 120, 20, 2
 
 
 def p_value(p: float | None) -> str:
@@ -173,6 +195,36 @@ def range_pictures(rows: Sequence[RankedEntry]) -> Callable[[Result], Html]:
         )
 
     return picture
+
+
+def moment(text: str) -> str:
+    """A time of the season, for people.
+
+    >>> moment("2026-12-31T23:59:59+09:00")
+    '2026-12-31 14:59 UTC'
+    """
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def sparkline(curves: Sequence[Mapping[str, Any]]) -> Html:
+    """The mean curve of an entry over its tasks and series, without axes: whether it rises, and how steadily."""
+    own = [curve["values"] for curve in curves if not curve.get("control")]
+    lengths = {len(values) for values in own}
+    if len(lengths) != 1 or lengths == {0}:
+        return Html()
+    means = [sum(column) / len(column) for column in zip(*own, strict=True) if None not in column]
+    if len(means) < LEAST_POINTS:
+        return Html()
+    least, across, up = min(means), SPARK_WIDTH / (len(means) - 1), (max(means) - min(means)) or 1.0
+    points = " ".join(
+        f"{round(place * across, 1):g},{round(SPARK_HEIGHT - 1 - (mean - least) / up * (SPARK_HEIGHT - 2), 1):g}"
+        for place, mean in enumerate(means)
+    )
+    label = escaped(say("spark", first=number(means[0]), last=number(means[-1])))
+    return Html(
+        f'<svg class="spark" viewBox="0 0 {SPARK_WIDTH} {SPARK_HEIGHT}" role="img" aria-label="{label}">'
+        f'<polyline points="{points}"/></svg>'
+    )
 
 
 def page_count(table: SeasonTable) -> int:
@@ -208,7 +260,7 @@ def error_page(season: Season, link: Links, status: int, detail: str) -> str:
     return _document("error.html", heading, season, link, values)
 
 
-def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
+def ranking_page(table: SeasonTable, store: Store, link: Links, page: int = 1) -> str:
     """The table, :data:`ROWS_PER_PAGE` rows a page."""
     rows = table.rows[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
     return _rendered(
@@ -223,11 +275,58 @@ def ranking_page(table: SeasonTable, link: Links, page: int = 1) -> str:
         other=table.other,
         others=other_scores(table),
         range=range_pictures(rows),
+        sparks=_sparks(table, store, rows),
+        teams=teams_with_pages(table),
         removal=table.removal,
+        smallest=lambda key: _smallest(table.removal.get(key)),
         flags=[flag for flag in ALL_FLAGS if any(row.flag == flag for row in rows) and flag],
         short=lambda name: SHORT_NAMES.get(name, name),
         missing=missing_numbers(table, rows),
     )
+
+
+def _sparks(table: SeasonTable, store: Store, rows: Sequence[RankedEntry]) -> dict[str, Html]:
+    """The curve of every row, as coarse as its page shows it."""
+    texts = store.details_of([row.entry.id for row in rows])
+    shown = {key: _shown(table, key, json.loads(text)) for key, text in texts.items()}
+    return {key: sparkline(one.get("curves", [])) for key, one in shown.items()}
+
+
+def _smallest(shares: RemovalShares | None) -> str:
+    """The least that changes a rank."""
+    axis, share = ("", None) if shares is None else shares.smallest
+    if share is not None:
+        return say("share_of", share=share * 100, axis=say.word("axis", axis))
+    return number(None) if shares is None else say("more_than_half")
+
+
+def _left_out(shares: RemovalShares | None) -> list[str]:
+    """What changes a rank, by axis."""
+    found = {} if shares is None else shares.by_axis
+    return [
+        say("removal_none", axis=say.word("axis", axis))
+        if share is None
+        else say("share_of", share=share * 100, axis=say.word("axis", axis))
+        for axis, share in found.items()
+    ]
+
+
+def teams_with_pages(table: SeasonTable) -> list[str]:
+    """Teams of more than one submission; of others the page of the submission says all."""
+    return [team for team, count in table.entered.items() if count > 1]
+
+
+def team_page(
+    table: SeasonTable,
+    name: str,
+    entries: Sequence[Entry],
+    history: Mapping[str, Sequence[tuple[str, str]]],
+    link: Links,
+) -> str:
+    """What a team has entered, the numbers that may be shown of it, and how each went on its way."""
+    own = [entry for entry in entries if entry.team == name]
+    values = {"name": name, "entries": own[::-1], "history": history, "shown": table.shown, "row": table.row}
+    return _rendered("team.html", name, table, link, **values)
 
 
 def exported_pairs(table: SeasonTable) -> list[tuple[Entry, Entry]]:
@@ -236,7 +335,7 @@ def exported_pairs(table: SeasonTable) -> list[tuple[Entry, Entry]]:
     return list(pairwise(entries))
 
 
-def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links) -> str:
+def submission_page(table: SeasonTable, store: Numbers, entry: Entry, link: Links) -> str:
     """One submission, in whatever state."""
     details = shown_details(table, store, entry)
     results = visible_results(table, store, entry)
@@ -249,12 +348,14 @@ def submission_page(table: SeasonTable, store: Store, entry: Entry, link: Links)
         link,
         entry=entry,
         row=table.row(entry.id),
-        removal=table.removal.get(entry.id),
+        removal=_left_out(table.removal.get(entry.id)),
         own_try=table.tries.get(entry.id, 0),
         about=details.get("about"),
         results=sorted(results, key=lambda one: _place_of(one, table.season)),
         details=shown,
         charts=charts,
+        curves=curve_numbers(details.get("curves", [])),
+        teams=teams_with_pages(table),
     )
 
 
@@ -266,12 +367,15 @@ def _place_of(result: Result, season: Season) -> tuple[int, int, list[tuple[int,
     return bool(result.series), place, parts
 
 
-def shown_details(table: SeasonTable, store: Store, entry: Entry) -> dict[str, Any]:
+def shown_details(table: SeasonTable, store: Numbers, entry: Entry) -> dict[str, Any]:
     """What a page shows beside the numbers; before the end as coarse as they are, and nothing where they are hidden."""
-    details = store.details(entry.id)
+    return _shown(table, entry.id, store.details(entry.id))
+
+
+def _shown(table: SeasonTable, key: str, details: dict[str, Any]) -> dict[str, Any]:
     if table.split == "private":
         return details
-    if not table.tells_numbers_of(entry.id):
+    if not table.tells_numbers_of(key):
         return {name: details[name] for name in ("environment", "about") if name in details}
     step = table.season.ladder_step
     curves = [
@@ -337,17 +441,44 @@ def task_charts(curves_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> Html:
     return figures(charts) if charts else Html()
 
 
+def curve_numbers(curves: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per task its series, and per step the value of each: what the charts draw, for whoever reads numbers."""
+    found = []
+    for task in dict.fromkeys(curve["task"] for curve in curves):
+        own = [curve for curve in curves if curve["task"] == task]
+        values = [dict(zip(curve["steps"], curve["values"], strict=True)) for curve in own]
+        steps = sorted({step for curve in own for step in curve["steps"]})
+        rows = [(step, [one.get(step) for one in values]) for step in steps]
+        found.append({"task": task, "series": [curve["series"] for curve in own], "rows": rows})
+    return found
+
+
+def _hover(curve: Mapping[str, Any], x: Sequence[float]) -> list[str]:
+    """What a pointer over each point is told."""
+    ends_of = zip(x, curve["values"], curve["low"], curve["high"], strict=True)
+    return [
+        say("point", series=curve["series"], x=short(at), value=number(value), low=number(low), high=number(high))
+        for at, value, low, high in ends_of
+    ]
+
+
 def _chart(name: str, task: str, curves: Sequence[Mapping[str, Any]]) -> Chart:
     has_tokens = all(token is not None for curve in curves for token in curve["tokens"])
+
+    def across(curve: Mapping[str, Any]) -> Sequence[float]:
+        found: Sequence[float] = curve["tokens" if has_tokens else "steps"]
+        return found
+
     lines = [
         Line(
             say("control", series=curve["series"]) if curve.get("control") else curve["series"],
-            curve["tokens"] if has_tokens else curve["steps"],
+            across(curve),
             _finite(curve["values"]),
             _finite(curve["low"]),
             _finite(curve["high"]),
             CATEGORIES[place % len(CATEGORIES)],
             dashed=bool(curve.get("control")),
+            hover=_hover(curve, across(curve)),
         )
         for place, curve in enumerate(curves)
     ]

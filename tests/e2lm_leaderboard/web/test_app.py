@@ -28,8 +28,8 @@ from e2lm_leaderboard.store.tables import State
 from e2lm_leaderboard.web.app import create_app
 from e2lm_leaderboard.web.export import export_season
 from e2lm_leaderboard.web.guard import token_hash
-from e2lm_leaderboard.web.pages import range_pictures
-from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE, TOKEN, details, results, submit
+from e2lm_leaderboard.web.pages import range_pictures, sparkline, team_key
+from tests.e2lm_leaderboard.season_samples import NOW, PRIVATE_VALUE, SCORES, TOKEN, details, results, submit
 
 Filled = tuple[Season, Store]
 BASE = "http://127.0.0.1:8000"
@@ -50,6 +50,7 @@ def all_pages(client: TestClient) -> list[str]:
     pages = ["/", "/status", "/submit", "/ranking.csv", "/ranking.parquet", "/api/v1/season", "/api/v1/ranking"]
     pages += ["/style.css", "/sort.js", "/api/openapi.json", f"/compare?a={keys[0]}&b={keys[1]}"]
     pages += [f"/api/v1/compare?a={keys[0]}&b={keys[1]}"]
+    pages += re.findall(r'href="(/teams/[0-9a-f]+)"', client.get("/").text)
     return pages + [f"{start}/{key}" for key in keys for start in ("/submissions", "/api/v1/submissions")]
 
 
@@ -448,6 +449,38 @@ def told_of(folder: Path, values: dict[str, float]) -> dict[str, bytes]:
     return {
         place: content.replace(head.encode(), b"").replace(head[:16].encode(), b"") for place, content in told.items()
     }
+
+
+def test_a_team_has_a_page_of_all_it_entered_with_its_own_log_and_nothing_for_the_organiser(filled: Filled) -> None:
+    season, store = filled
+    key = submit(store, "second", "reds")
+    store.move(key, State.REFUSED, NOW, "too few items", notes="the organiser alone knows")
+    with TestClient(create_app(store, season, now=lambda: NOW), base_url=BASE) as client:
+        address = f"/teams/{team_key('reds')}"
+        assert f'href="{address}"' in client.get("/").text
+        page = client.get(address).text
+        assert client.get("/teams/ffff").status_code == 404
+    assert re.findall(r"</time> (\w+)", page) == ["queued", "refused", "queued", "checking", "running", "scored"]
+    assert "too few items" in page
+    assert "the organiser alone" not in page
+    assert team_key("blues") not in page
+
+
+def test_a_curve_is_drawn_beside_its_row_and_told_as_numbers_on_its_page(client: TestClient) -> None:
+    page, (key, *_) = client.get("/").text, client.get("/api/v1/ranking").json()["ranking"]
+    assert page.count('class="spark"') == len(SCORES)
+    assert "curve, from 0.250 to 0.660" in page
+    own = client.get(f"/submissions/{key['id']}").text
+    assert re.findall(r'<th class="number" scope="row">(\d+)</th><td class="number">([\d.]+)', own) == [
+        ("0", "0.250"), ("10", "0.380"), ("20", "0.520"), ("30", "0.660")
+    ]  # fmt: skip
+    assert "run-a, 30k: 0.660" in own, "a pointer over a point is told what it is"
+
+
+def test_a_curve_that_is_flat_or_of_one_point_or_of_series_of_other_lengths_breaks_no_row() -> None:
+    for curves in ([], [{"values": [0.5]}], [{"values": [0.1, 0.2]}, {"values": [0.1]}], [{"values": [None, 0.1]}]):
+        assert sparkline(curves) == ""
+    assert 'points="0,19 120,19"' in sparkline([{"values": [0.5, 0.5]}])
 
 
 def test_what_the_ladder_hides_changes_no_byte_of_any_address_before_the_end(tmp_path: Path) -> None:
