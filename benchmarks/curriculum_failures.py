@@ -24,12 +24,14 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import psutil
 
@@ -81,13 +83,83 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def run(words: Sequence[str], disturb: Callable[[subprocess.Popen[str], str], None] | None = None) -> Ended:
+class Forked:
+    """A command in a fork of this process, which has the heavy libraries in memory: seconds of start-up less."""
+
+    is_wanted = False
+
+    def __init__(self, words: Sequence[str], environment: dict[str, str]) -> None:
+        self._said, said = os.pipe()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._said)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(said, 2)
+            os.environ.update(environment)
+            self._command(words)
+        os.close(said)
+
+    @staticmethod
+    def _command(words: Sequence[str]) -> NoReturn:
+        code = 1
+        try:
+            from e2lm.command_line import main
+
+            code = main(list(words))
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def poll(self) -> int | None:
+        """The exit code, once it has one."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def kill(self) -> None:
+        """SIGKILL, if it is alive."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float) -> int:
+        """The exit code; subprocess.TimeoutExpired where there is none in time."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("e2lm", timeout)
+            time.sleep(0.02)
+        assert self.returncode is not None
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Nothing, and what it said, which is short enough for a pipe."""
+        self.wait(timeout)
+        with os.fdopen(self._said, errors="replace") as said:
+            return "", said.read()
+
+
+Running = subprocess.Popen[str] | Forked
+
+
+def started(words: Sequence[str], environment: dict[str, str]) -> Running:
+    """The command ``words``, started."""
+    if Forked.is_wanted and list(words[1:3]) == ["-m", "e2lm"]:
+        return Forked(words[3:], environment)
+    return subprocess.Popen(list(words), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def run(words: Sequence[str], disturb: Callable[[Running, str], None] | None = None) -> Ended:
     """The command ``words``, with whatever ``disturb`` does to it; nothing of it is alive afterwards."""
     mark, started = uuid.uuid4().hex, time.monotonic()
     environment = {**os.environ, MARK: mark, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(
-        list(words), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    process = started(words, environment)
     if disturb is not None:
         disturb(process, mark)
     try:
@@ -106,7 +178,7 @@ def run(words: Sequence[str], disturb: Callable[[subprocess.Popen[str], str], No
 
 # -- what is there before, and after ----------------------------------------------------------------------------------
 
-Disturb = Callable[[subprocess.Popen[str], str, Path], None]
+Disturb = Callable[[Running, str, Path], None]
 COMMANDS = ("train", "compare", "export")
 
 
@@ -182,7 +254,7 @@ def differences(out: Path, expected: Path) -> list[str]:
 # -- faults -----------------------------------------------------------------------------------------------------------
 
 
-def kill_with_states(process: subprocess.Popen[str], mark: str, out: Path) -> None:
+def kill_with_states(process: Running, mark: str, out: Path) -> None:
     """Kill the command once there are two states to go on from."""
     while process.poll() is None and len(list(out.glob("*/.resume/*/complete"))) < 2:
         time.sleep(0.01)
@@ -192,7 +264,7 @@ def kill_with_states(process: subprocess.Popen[str], mark: str, out: Path) -> No
 def kill_after(wait_s: float) -> Disturb:
     """Kill the command after ``wait_s``."""
 
-    def disturb(process: subprocess.Popen[str], mark: str, out: Path) -> None:
+    def disturb(process: Running, mark: str, out: Path) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(wait_s)
         process.kill()
@@ -203,7 +275,7 @@ def kill_after(wait_s: float) -> Disturb:
 def kill_child(which: Callable[[psutil.Process, psutil.Process], bool]) -> Disturb:
     """Kill the first process for which ``which`` (it and its parent) is true, once training goes on."""
 
-    def disturb(process: subprocess.Popen[str], mark: str, out: Path) -> None:
+    def disturb(process: Running, mark: str, out: Path) -> None:
         while process.poll() is None:
             for one in marked(mark):
                 with contextlib.suppress(psutil.Error):
@@ -224,7 +296,7 @@ def is_loader(one: psutil.Process, parent: psutil.Process) -> bool:
     return WORKER in parent.cmdline()
 
 
-def fill_disk(process: subprocess.Popen[str], mark: str, out: Path) -> None:
+def fill_disk(process: Running, mark: str, out: Path) -> None:
     """Write the disk of ``out`` full once training goes on."""
     while process.poll() is None and not any(out.rglob("checkpoint-0")):
         time.sleep(0.01)
@@ -405,7 +477,16 @@ def main() -> int:
     parser.add_argument("--cells", default="", help="only those with this in their name")
     parser.add_argument("--kills", type=int, default=5, help="moments at which each command is killed (5)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
+    parser.add_argument("--forks", action="store_true", help="commands as forks of this process: quicker")
     arguments = parser.parse_args()
+    if arguments.forks:
+        import torch
+        import transformers
+
+        import e2lm.command_line
+
+        assert torch and transformers and e2lm.command_line
+        Forked.is_wanted = True
     red = 0
     with TemporaryDirectory(prefix="e2lm-failures-") as folder:
         os.environ["XDG_CACHE_HOME"] = folder
