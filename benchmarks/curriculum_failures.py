@@ -29,6 +29,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -480,12 +481,8 @@ def main() -> int:
     parser.add_argument("--forks", action="store_true", help="commands as forks of this process: quicker")
     arguments = parser.parse_args()
     if arguments.forks:
-        import torch
-        import transformers
-
-        import e2lm.command_line
-
-        assert torch and transformers and e2lm.command_line
+        for name in ("torch", "transformers", "e2lm.command_line"):
+            import_module(name)
         Forked.is_wanted = True
     red = 0
     with TemporaryDirectory(prefix="e2lm-failures-") as folder:
