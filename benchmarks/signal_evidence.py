@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 from scipy.special import ndtr
+from scipy.stats import rankdata
 
-from e2lm_signal.trend_p_value import average_ranks_DK, gaps_of, null_table
+from e2lm_signal.trend_p_value import gaps_of, null_table
 from tests.e2lm_signal.simulated_curves import NULLS, RISES, measured, positions_of
 
 
@@ -38,7 +39,7 @@ def kendall_p_D(rows_DK: np.ndarray, corrected: bool) -> np.ndarray:
     if corrected:
         time_K = np.arange(n) - (n - 1) / 2
         slope_D = rows_DK @ time_K / (time_K @ time_K)
-        ranks_DK = average_ranks_DK(rows_DK - slope_D[:, None] * time_K)
+        ranks_DK = rankdata(rows_DK - slope_D[:, None] * time_K, axis=1)
         ranks_DK -= ranks_DK.mean(axis=1, keepdims=True)
         power_D = np.maximum((ranks_DK**2).sum(axis=1), 1e-12)
         factor_D = np.ones(len(rows_DK))

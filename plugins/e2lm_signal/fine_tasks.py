@@ -33,7 +33,7 @@ from e2lm.arrays import Values
 from e2lm_signal.curves import CommonGrid, common_grid
 from e2lm_signal.noise import noise_of
 from e2lm_signal.resampled_score import resampled
-from e2lm_signal.trend_p_value import average_ranks_DK, rank_correlation_D
+from e2lm_signal.row_order import by_blocks_D, order_and_sorted_DK
 
 
 def pair_signs_KP(values_MK: Values) -> Values:
@@ -60,9 +60,43 @@ ORDERING_TOKENS = 15e9
 SEED_IN_NAME = re.compile(r"[-_.]?seed[-_]?\d+", re.IGNORECASE)
 
 
+#: A perfect rise has this correlation, so that atanh stays finite.
+HIGHEST_CORRELATION = 1.0 - 1e-9
+
+
+def order_correlation_D(values_DK: Values) -> Values:
+    """Spearman's correlation of every row with the order of its columns, ties sharing ranks; 0 for a constant row.
+
+    >>> order_correlation_D(np.array([[1.0, 2.0, 2.0], [5.0, 5.0, 5.0]])).round(3).tolist()
+    [0.866, 0.0]
+    """
+    n = values_DK.shape[1]
+    position_K = np.arange(n) - (n - 1) / 2.0
+    order_DK, sorted_DK = order_and_sorted_DK(values_DK)
+    tied_D = (sorted_DK[:, 1:] == sorted_DK[:, :-1]).any(axis=1)
+    # a sum over values in order, so that ranks of rows without ties need not be put back in their places
+    product_D, spread_D = position_K[order_DK] @ position_K, np.full(len(values_DK), n * (n**2 - 1) / 12.0)
+    if tied_D.any():
+        ranks_DK = _centred_ranks_DK(sorted_DK[tied_D])
+        product_D[tied_D] = (ranks_DK * position_K[order_DK[tied_D]]).sum(axis=1)
+        spread_D[tied_D] = (ranks_DK**2).sum(axis=1)
+    rho_D = product_D / np.sqrt(np.where(spread_D > 0, spread_D, 1.0) * (position_K**2).sum())
+    return np.where(spread_D > 0, np.clip(rho_D, -HIGHEST_CORRELATION, HIGHEST_CORRELATION), 0.0)
+
+
+def _centred_ranks_DK(sorted_DK: Values) -> Values:
+    """Ranks of rows that are in order, minus their mean; equal values share the mean of theirs."""
+    n = sorted_DK.shape[1]
+    differs_DK = np.diff(sorted_DK, axis=1) != 0
+    first_DK = np.maximum.accumulate(np.pad(differs_DK * np.arange(1, n), ((0, 0), (1, 0))), axis=1)
+    from_end_DK = np.where(differs_DK, np.arange(n - 1), n - 1)[:, ::-1]
+    last_DK = np.minimum.accumulate(np.pad(from_end_DK, ((0, 0), (1, 0)), constant_values=n - 1), axis=1)[:, ::-1]
+    return np.asarray((first_DK + last_DK - (n - 1)) / 2.0)
+
+
 def fine_tasks_monotonicity_D(values_DK: Values, positions_K: Values) -> Values:
     """Spearman correlation of position and value, average ranks for ties, 0 for a constant curve."""
-    return rank_correlation_D(average_ranks_DK(values_DK))
+    return by_blocks_D(order_correlation_D, values_DK)
 
 
 def seed_groups(curves: Sequence[Curve]) -> list[list[Curve]]:

@@ -292,23 +292,24 @@ def in_segments_K(values_K: Values, variance_K: Values) -> Values:
     length_S = [1] * len(mean_S)
 
     def apart(at: int) -> float:
-        errors = sum(1.0 / one if one else math.inf for one in weight_S[at : at + 2])
-        return abs(mean_S[at + 1] - mean_S[at]) / spread / math.sqrt(errors)
+        first, second = weight_S[at], weight_S[at + 1]
+        if not (first and second):
+            return 0.0
+        return abs(mean_S[at + 1] - mean_S[at]) / spread / math.sqrt(1.0 / first + 1.0 / second)
 
-    def rounded(at: int) -> float:
-        return round(apart(at) * TIES) / TIES
-
-    apart_S = [rounded(at) for at in range(len(mean_S) - 1)]
+    apart_S = [apart(at) for at in range(len(mean_S) - 1)]
+    rounded_S = [round(one * TIES) for one in apart_S]
     while apart_S:
-        at = apart_S.index(min(apart_S))  # of equal ones the first, whatever rounding made of them
-        if apart(at) > TOLD_APART + 1e-9:
+        at = rounded_S.index(min(rounded_S))  # of equal ones the first, whatever rounding made of them
+        if apart_S[at] > TOLD_APART + 1e-9:
             break
-        first, second = weight_S[at : at + 2]
-        share = (mean_S[at] * first + mean_S[at + 1] * second) / (first + second) if first + second else mean_S[at]
-        mean_S[at : at + 2], weight_S[at : at + 2], length_S[at : at + 2] = (
-            [share], [first + second], [length_S[at] + length_S[at + 1]],
-        )  # fmt: skip
-        del apart_S[at]
+        first, second = weight_S[at], weight_S.pop(at + 1)
+        here, next_mean = mean_S[at], mean_S.pop(at + 1)
+        mean_S[at] = (here * first + next_mean * second) / (first + second) if first + second else here
+        weight_S[at] = first + second
+        length_S[at] += length_S.pop(at + 1)
+        del apart_S[at], rounded_S[at]
         for near in range(max(at - 1, 0), min(at + 1, len(apart_S))):
-            apart_S[near] = rounded(near)
+            apart_S[near] = apart(near)
+            rounded_S[near] = round(apart_S[near] * TIES)
     return np.repeat(mean_S, length_S)

@@ -40,6 +40,7 @@ from e2lm.arrays import Values
 from e2lm.interval import recentred_interval
 from e2lm_signal.curves import Axis, axis_K, trapezoid_weights_K
 from e2lm_signal.item_noise import UNKNOWN, ItemNoise, curve_noise, denoised_K, in_segments_K
+from e2lm_signal.row_order import by_blocks_D, order_and_sorted_DK
 from e2lm_signal.trend_p_value import TrendTest, trend_test
 
 
@@ -53,13 +54,16 @@ def concordance_D(values_DK: NDArray[np.floating[Any]], positions_K: Values) -> 
     """
     weights_K = trapezoid_weights_K(positions_K)
     moments_K = weights_K * positions_K
-    order_DK = np.argsort(values_DK, axis=1)
-    sorted_DK = np.take_along_axis(values_DK, order_DK, axis=1)
-    tied_DK = sorted_DK[:, 1:] == sorted_DK[:, :-1]
-    first_DK = _first_of_ties_DK(tied_DK) if tied_DK.any() else None
     whole = float(_risen_D(weights_K[None], moments_K[None], None)[0])
-    quality_D = _risen_D(weights_K[order_DK], moments_K[order_DK], first_DK) / whole
-    return np.where(np.isnan(sorted_DK[:, -1]), np.nan, np.clip(quality_D, -1.0, 1.0))  # 1 up to rounding
+
+    def quality_D(rows_DK: NDArray[np.floating[Any]]) -> Values:
+        order_DK, sorted_DK = order_and_sorted_DK(rows_DK)
+        tied_DK = sorted_DK[:, 1:] == sorted_DK[:, :-1]
+        first_DK = _first_of_ties_DK(tied_DK) if tied_DK.any() else None
+        risen_D = _risen_D(weights_K.take(order_DK), moments_K.take(order_DK), first_DK)
+        return np.where(np.isnan(sorted_DK[:, -1]), np.nan, risen_D / whole)
+
+    return np.clip(by_blocks_D(quality_D, values_DK), -1.0, 1.0)  # 1 up to rounding
 
 
 def _first_of_ties_DK(tied_DK: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -70,10 +74,13 @@ def _first_of_ties_DK(tied_DK: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _risen_D(weights_DK: Values, moments_DK: Values, first_DK: NDArray[np.int64] | None) -> Values:
     """The sum over pairs of ``w_i w_j (x_j - x_i)``, i lower in value than j, of rows in order of value."""
-    below_DK, moments_below_DK = (np.cumsum(one_DK, axis=1) - one_DK for one_DK in (weights_DK, moments_DK))
-    if first_DK is not None:
-        below_DK = np.take_along_axis(below_DK, first_DK, axis=1)
-        moments_below_DK = np.take_along_axis(moments_below_DK, first_DK, axis=1)
+    below_DK = np.cumsum(weights_DK, axis=1)
+    if first_DK is None:  # both orders of a pair together are the product of the sums, so that one of them is enough
+        both_D = below_DK[:, -1] * moments_DK.sum(axis=1) + np.einsum("dk,dk->d", moments_DK, weights_DK)
+        return np.asarray(2.0 * np.einsum("dk,dk->d", moments_DK, below_DK) - both_D)
+    moments_below_DK = np.cumsum(moments_DK, axis=1) - moments_DK
+    below_DK = np.take_along_axis(below_DK - weights_DK, first_DK, axis=1)
+    moments_below_DK = np.take_along_axis(moments_below_DK, first_DK, axis=1)
     up_D = np.einsum("dk,dk->d", moments_DK, below_DK)
     return np.asarray(up_D - np.einsum("dk,dk->d", weights_DK, moments_below_DK))
 

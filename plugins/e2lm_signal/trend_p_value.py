@@ -63,28 +63,6 @@ MOST_CHECKPOINTS = 200
 SEED = 20_250_614
 
 
-def average_ranks_DK(values_DK: Values) -> Values:
-    """Ranks from 1; equal values share the mean of their ranks."""
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(values_DK, axis=1), dtype=np.float64)
-
-
-#: A perfect rise has this correlation, so that atanh stays finite.
-HIGHEST_CORRELATION = 1.0 - 1e-9
-
-
-def rank_correlation_D(ranks_DK: Values) -> Values:
-    """Spearman's correlation of every row with the order of its columns; 0 for a constant row."""
-    n = ranks_DK.shape[1]
-    position_K = np.arange(n) - (n - 1) / 2.0
-    centred_DK = ranks_DK - (n + 1) / 2.0
-    spread_D = (centred_DK**2).sum(axis=1)
-    safe_D = np.where(spread_D > 0, spread_D, 1.0)
-    rho_D = centred_DK @ position_K / np.sqrt(safe_D * (position_K**2).sum())
-    return np.where(spread_D > 0, np.clip(rho_D, -HIGHEST_CORRELATION, HIGHEST_CORRELATION), 0.0)
-
-
 def autoregressive_DK(phi: float, draws: int, n: int, rng: np.random.Generator) -> Values:
     """Stationary Gaussian AR(1) rows; a random walk for ``phi = 1``."""
     values_DK = rng.normal(size=(draws, n))
