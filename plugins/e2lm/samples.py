@@ -84,23 +84,33 @@ class Samples:
             pq.write_table(self.table(), partial, compression="zstd")
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> Samples:
-        """The samples in a table of one series, step and task, rows in any order."""
-        table = table.sort_by([("doc_id", "ascending"), ("choice", "ascending")])
+    def from_table(cls, table: pa.Table, known: dict[bytes, Any] | None = None) -> Samples:
+        """The samples in a table of one series, step and task, rows in any order.
+
+        ``known``: arrays of other samples by their content; what is the same here, as lengths and labels of the same
+        items are, is theirs, and is put there else.
+        """
+        if not _in_order(table):
+            table = table.sort_by([("doc_id", "ascending"), ("choice", "ascending")])
         doc_R = table["doc_id"].to_numpy()
         choice_R = table["choice"].to_numpy()
         doc_ids_I, item_R = np.unique(doc_R, return_inverse=True)
         shape = (len(doc_ids_I), int(choice_R.max(initial=-1)) + 1)
 
-        def spread(column: str, empty: float, kind: type) -> Any:
+        def spread(column: str, empty: float, kind: type, shared: bool = True) -> Any:
             grid: Any = np.full(shape, empty, dtype=kind)
             grid[item_R, choice_R] = table[column].to_numpy(zero_copy_only=False)
-            return grid
+            return same(grid) if shared else grid
+
+        def same(array: Any) -> Any:
+            if known is None:
+                return array
+            return known.setdefault(f"{array.dtype}{array.shape}".encode() + array.tobytes(), array)
 
         gold_IC = spread("gold", False, np.bool_)
         choices = ItemChoices(
-            loglik_IC=spread("loglik", np.nan, np.float64),
-            there_IC=_there(shape, item_R, choice_R),
+            loglik_IC=spread("loglik", np.nan, np.float64, shared=False),
+            there_IC=same(_there(shape, item_R, choice_R)),
             bytes_IC=spread("bytes", -1, np.int64),
             chars_IC=spread("chars", -1, np.int64),
             tokens_IC=spread("tokens", -1, np.int64),
@@ -111,9 +121,9 @@ class Samples:
             series=str(table["series"][0]),
             step=int(table["step"][0].as_py()),
             task=str(table["task"][0]),
-            doc_ids_I=doc_ids_I,
+            doc_ids_I=same(doc_ids_I),
             choices=choices,
-            greedy_IC=spread("greedy", False, np.bool_),
+            greedy_IC=spread("greedy", False, np.bool_, shared=False),
         )
 
 
@@ -123,11 +133,21 @@ def _there(shape: tuple[int, int], item_R: NDArray[np.int64], choice_R: NDArray[
     return there_IC
 
 
+def _in_order(table: pa.Table) -> bool:
+    """Whether rows are in order of items and choices, no choice twice, as ``write`` leaves those of one checkpoint."""
+    if table["doc_id"].null_count or table["choice"].null_count:
+        return False
+    doc_R, choice_R = table["doc_id"].to_numpy(), table["choice"].to_numpy()
+    next_item_R = doc_R[1:] > doc_R[:-1]
+    next_choice_R = (doc_R[1:] == doc_R[:-1]) & (choice_R[1:] > choice_R[:-1])
+    return bool((next_item_R | next_choice_R).all())
+
+
 def _check(table: pa.Table, file: Path) -> None:
     for name in SCHEMA.names:
         if table[name].null_count:  # a column that is missing in the file is read as nulls
             raise UserError(f"{file}: not a Samples file (column {name!r} is missing or has gaps)")
-    if not len(table):
+    if not len(table) or (_in_order(table) and pa.compute.min(table["choice"]).as_py() >= 0):
         return
     items = table.group_by(["series", "task", "step", "doc_id"]).aggregate(
         [("choice", "min"), ("choice", "count"), ("choice", "count_distinct")]
@@ -139,9 +159,27 @@ def _check(table: pa.Table, file: Path) -> None:
         raise UserError(f"{where}: choices must be numbered from 0, each once")
 
 
+def _keys(table: pa.Table) -> list[dict[str, Any]]:
+    """Every series, task and step in ``table``."""
+    names = ["series", "task", "step"]
+    single = {name: table[name].unique().to_pylist() for name in names}
+    if all(len(values) == 1 for values in single.values()):
+        return [{name: values[0] for name, values in single.items()}]
+    found: list[dict[str, Any]] = table.group_by(names).aggregate([]).to_pylist()
+    return found
+
+
 def _of_key(table: pa.Table, key: dict[str, Any]) -> pa.Table:
     equal = [pa.compute.equal(table[name], value) for name, value in key.items()]
     return table.filter(reduce(pa.compute.and_, equal))
+
+
+def _table_of(file: Path) -> pa.Table:
+    """Without threads where the file is as ``write`` leaves it: over thousands of small files they only wait."""
+    with pq.ParquetFile(file, pre_buffer=False) as stored:
+        if stored.schema_arrow.equals(SCHEMA):
+            return stored.read(use_threads=False)
+    return pq.read_table(file, schema=SCHEMA)
 
 
 def read_samples(path: Path) -> list[Samples]:
@@ -156,16 +194,17 @@ def read_samples(path: Path) -> list[Samples]:
     if not files or not path.exists():
         raise UserError(f"{path}: no Samples there; expected Parquet files written by 'e2lm eval'")
     found: list[Samples] = []
+    known: dict[bytes, Any] = {}
     for file in files:
         try:
-            table = pq.read_table(file, schema=SCHEMA)
+            table = _table_of(file)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             raise UserError(f"{file}: not a Samples file ({one_line(error)})") from error
         _check(table, file)
-        keys = table.group_by(["series", "task", "step"]).aggregate([]).to_pylist()
+        keys = _keys(table)
         for key in keys:
             try:
-                found.append(Samples.from_table(_of_key(table, key) if len(keys) > 1 else table))
+                found.append(Samples.from_table(_of_key(table, key) if len(keys) > 1 else table, known))
             except UserError as error:
                 raise type(error)(f"{file}: task {key['task']!r}: {error}") from error
     return sorted(found, key=lambda samples: (samples.series, samples.task, samples.step))

@@ -43,6 +43,7 @@ from e2lm_signal.curves import axis_K
 from e2lm_signal.item_noise import DRAWS, ROUNDING, neighbour_distances_DR
 from e2lm_signal.item_table import ItemTable
 from e2lm_signal.resampled_score import resampled
+from e2lm_signal.row_order import by_blocks_D
 
 #: Random halves of the items; the Monte Carlo error of the common part is then well below its sampling error.
 HALVES = 50
@@ -162,7 +163,9 @@ def detrended_noise_D(values_DK: Values, positions_K: Values) -> Values:
     """
     if len(positions_K) < 3:
         return np.full(len(values_DK), np.nan)
-    noise_D = np.sqrt((neighbour_distances_DR(values_DK, positions_K) ** 2).mean(axis=1))
+    noise_D = by_blocks_D(
+        lambda rows_DK: np.sqrt((neighbour_distances_DR(rows_DK, positions_K) ** 2).mean(axis=1)), values_DK
+    )
     return np.where(noise_D <= ROUNDING * np.abs(values_DK).max(axis=1), 0.0, noise_D)
 
 

@@ -46,7 +46,8 @@ def order_and_sorted_DK(values_DK: Values) -> tuple[NDArray[np.int64], Values]:
     keys_DK.view(np.float64).sort(axis=1)
     order_DK = keys_DK & places
     sorted_DK = rows_DK.take(order_DK + count * np.arange(len(rows_DK))[:, None])
-    wrong_D = ~(sorted_DK[:, 1:] >= sorted_DK[:, :-1]).all(axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # a place that is written into infinity is lost
+        wrong_D = ~((sorted_DK[:, 1:] >= sorted_DK[:, :-1]).all(axis=1) & np.isfinite(rows_DK.sum(axis=1)))
     if wrong_D.any():
         order_DK[wrong_D] = np.argsort(rows_DK[wrong_D], axis=1)
         sorted_DK[wrong_D] = np.take_along_axis(rows_DK[wrong_D], order_DK[wrong_D], axis=1)

@@ -13,7 +13,7 @@ ROWS = {
     "continuous": np.random.default_rng(0).normal(size=(50, 33)),
     "ties": np.random.default_rng(1).integers(-3, 3, size=(50, 9)).astype(float),
     "values that differ in their last bits": np.stack([CLOSE, -CLOSE]),
-    "no number, no bound": np.array([[np.nan, 1.0, -1.0], [np.inf, -np.inf, 0.0]]),
+    "no number, no bound": np.array([[np.nan, 1.0, -1.0], [np.inf, -np.inf, 0.0], [5.0, 1.0, -np.inf]]),
     "one column": np.ones((2, 1)),
 }
 
