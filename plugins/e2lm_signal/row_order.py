@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from e2lm.arrays import Values
 
-Rows = NDArray[np.floating[Any]]
 #: Numbers worked on at once, so that they and what is made of them stay in the cache.
 AT_ONCE = 25_000
 
 
-def by_blocks_D(statistic: Callable[[Any], Values], values_DK: Rows) -> Values:
+def by_blocks_D(statistic: Callable[[Any], Values], values_DK: NDArray[np.floating[Any]]) -> Values:
     """``statistic`` of every row, of a few rows at a time.
 
     >>> by_blocks_D(lambda rows_DK: rows_DK.sum(axis=1), np.ones((3, 20_000))).tolist()
@@ -34,7 +33,7 @@ def by_blocks_D(statistic: Callable[[Any], Values], values_DK: Rows) -> Values:
     return np.concatenate([statistic(values_DK[at : at + rows]) for at in range(0, len(values_DK), rows)])
 
 
-def order_and_sorted_DK(values_DK: Rows) -> tuple[NDArray[np.int64], Values]:
+def order_and_sorted_DK(values_DK: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], Values]:
     """``argsort`` of every row, places of equal values in any order, and the values in order; NaN comes last.
 
     >>> order_DK, sorted_DK = order_and_sorted_DK(np.array([[0.3, -0.1, 0.2]]))
