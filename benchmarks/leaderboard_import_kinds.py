@@ -36,7 +36,8 @@ from lm_eval_stand_in import Row, Served, Trial, evidence_of, found_row, row_of,
 
 from e2lm.asked_items import asked_items
 from e2lm.command_line import main as e2lm
-from e2lm_leaderboard.bundle.check import check_path
+from e2lm_leaderboard.bundle.bundle import Bundle
+from e2lm_leaderboard.bundle.check import check_archive, check_path
 from e2lm_leaderboard.sandbox.import_runner import NoMetrics
 from e2lm_leaderboard.sandbox.lm_eval_import import included_names
 from e2lm_leaderboard.season.evaluation import write_tasks
@@ -45,10 +46,8 @@ from e2lm_leaderboard.season.season import SeasonRules
 FORM = ("doc_to_text", "doc_to_choice", "doc_to_target", "process_docs", "custom_dataset")
 SETTINGS = ("num_fewshot", "fewshot_split", "class", "use_prompt")
 SPLITS = ("train", "validation", "test", "dev")
-#: Rows of a task; of a batch there are more than the 100 that a bundle needs.
+#: Rows of a task; a bundle needs 100 items, which batches have.
 ROWS = 12
-#: Items of a bundle, at least.
-LEAST = 100
 TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
@@ -208,13 +207,26 @@ def outcome(members: list[Member], folder: Path) -> list[str] | str:
     asked = _asked(next(iter(manager.load([written])["tasks"].values())))
     if len(asked) != sum(len(member.asked) for member in members):
         return f"imported; {len(asked)} items, {sum(len(member.asked) for member in members)} were asked by lm-eval"
-    if findings and len(members) * ROWS > LEAST:
-        print(f"the bundle of {len(members)} tasks: {findings[0][:200]}", flush=True)
     told, place = [], 0
     for member in members:
         mine, place = asked[place : place + len(member.asked)], place + len(member.asked)
         other = next((pair for pair in zip(mine, member.asked, strict=True) if pair[0] != pair[1]), None)
-        told.append("" if other is None else f"OTHER requests: {other!r}"[:400])
+        told.append(f"OTHER requests: {other!r}"[:400] if other else "")
+    if findings:  # of some of them, or that they are few
+        refused = refusals(folder / "out", [len(one.asked) for one in members])
+        told = [one or why for one, why in zip(told, refused, strict=True)]
+    return told
+
+
+def refusals(bundle: Path, counts: list[int]) -> list[str]:
+    """For each run of items, why the built-in rules refuse them, but for their number; empty where they pass."""
+    files = {one.name: one.read_bytes() for one in bundle.iterdir()}
+    (data,) = (name for name in files if name.endswith(".jsonl"))
+    lines, told = files[data].splitlines(keepends=True), []
+    for count in counts:
+        own, lines = lines[:count], lines[count:]
+        report = check_archive(Bundle({**files, data: b"".join(own)}).packed(), SeasonRules(min_items=1))
+        told.append("" if report.accepted else f"refused: {report.findings[0].sentence[:200]}")
     return told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -67,5 +68,56 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
         **texts(*(f"input_sentence_{k}" for k in range(1, 5)), "sentence_quiz1", "sentence_quiz2"),
         "answer_right_ending": "small1",
     },
+    "evalita-mp_te_prompt-1": {**texts("text1", "text2"), "entailment": "=SI"},
+    "evalita-mp_wic_prompt-1": {
+        **texts("sentence1", "sentence2"),
+        **dict.fromkeys(("start1", "start2"), "small"),
+        **dict.fromkeys(("end1", "end2"), "place1"),
+        "label": "small",
+    },
+    **{f"evalita-mp_sa_prompt-{k}": {"text": "text", "opos": "=1", "oneg": "=0"} for k in (1, 2, 3, 6)},
+    "darija_sentiment_electrom": {"messages": [{"content": "=سلبي"}]},
+    "norcommonsenseqa_nno_p1": {"question": "text", "choices": "labelled5", "answer": "letter"},
+    "norcommonsenseqa_nno_p3": {"question": "text", "choices": "labelled5", "answer": "letter"},
+    "winogender_female": {
+        **texts("sentence", "occupation", "participant", "pronoun"),
+        "gender": "=female",
+        "label": "small",
+    },
+    **dict.fromkeys(
+        ("xwinograd_en", "AraDiCE_winogrande_egy"),
+        MappingProxyType({"sentence": "blank", "option1": "text", "option2": "text", "answer": "=1"}),
+    ),
+    "bbq": {
+        **texts("context", "question", "ans0", "ans1"),
+        "ans2": "=Unknown",
+        "answer_info": {"ans0": "texts", "ans1": "texts", "ans2": "texts"},
+        "additional_metadata": {"stereotyped_groups": "texts"},
+        "question_polarity": "=neg",
+        "context_condition": "=ambig",
+        "category": "=Age",
+        "label": "small",
+    },
+    "click_lang_function": {
+        **texts("paragraph", "question"),
+        "choices": "five",
+        "answer": "same",
+        "id": "=CSAT_korean_20_9_36",
+    },
+    "physics_gre_multiple_choice": {"input": "text", "has_image": "=", "target_scores": "scores"},
+    "qa4mre_2011": {
+        **texts("document_str", "question_str"),
+        "answer_options": {"answer_str": "four"},
+        "correct_answer_id": "digit1",
+    },
+    "siqa_ca": {**texts("context", "question", "answerA", "answerB", "answerC"), "label": "three1"},
+    **dict.fromkeys(
+        ("copal_id_colloquial", "arabic_mt_copa"),
+        MappingProxyType({**texts("premise", "choice1", "choice2"), "question": "=cause", "label": "small"}),
+    ),
+    "arabic_mt_toxigen": {"text": "text", "toxicity_ai": "number", "toxicity_human": "number"},
+    "glianorex_en": {"question": "text", "options": texts(*"ABCD"), "answer_idx": "letter", "language": "=en"},
+    "headqa_en": {"qtext": "text", "answers": [{"atext": "text", "aid": "place1"}], "ra": "place1"},
+    "histoires_morales": texts("norm", "situation", "intention", "moral_action", "immoral_action"),
     "agieval_aqua_rat": {"query": "text", "choices": "four", "gold": "places"},
 }

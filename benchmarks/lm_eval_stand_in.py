@@ -256,9 +256,13 @@ def shapes_of(found: Evidence) -> dict[str, Shape]:
 
 def _shape(name: str, below: Mapping[Any, Any]) -> Shape:
     named = {key: value for key, value in below.items() if isinstance(key, str)}
+    if {"label", "text"} <= set(named):
+        return "labelled"
     if named:
         return {key: _shape(key, value) for key, value in named.items()}
     inside = below.get(ELEMENT)
+    if inside and {"label", "text"} <= set(inside):
+        return "dicts"
     if inside and any(isinstance(key, str) for key in inside):
         return [_shape(name, inside)]
     return "four" if inside is not None else _leaf(name)
@@ -312,6 +316,9 @@ KINDS: Mapping[str, Kind] = {
     "number": lambda rng, told, _: rng.randrange(100) / 10,
     "place": lambda rng, told, _: told["right"],
     "small": lambda rng, told, _: told["right"] % 2,
+    "three1": lambda rng, told, _: str(told["right"] % 3 + 1),
+    "scores": lambda rng, told, _: {letter: int(k == told["right"]) for k, letter in enumerate("ABCD")},
+    "labelled5": lambda rng, told, _: {"text": _choices(rng, told, 5), "label": list("ABCDE")},
     "small1": lambda rng, told, _: told["right"] % 2 + 1,
     "place1": lambda rng, told, _: told["right"] + 1,
     "letter": lambda rng, told, _: "ABCD"[told["right"] % 4],
@@ -463,7 +470,7 @@ def found_row(trial: Trial) -> tuple[Row | None, str]:
     while outcome.share < 1.0:
         missing = MISSING.search(outcome.said)
         name = next((one for one in missing.groups() if one), "") if missing else ""
-        if name and name not in shapes and outcome.share < 0:
+        if name and name not in shapes and name not in METHODS and outcome.share < 0:
             shapes = {**shapes, name: _shape(name, {})}
             outcome = tried(trial, row_of(shapes, literals))
             continue
@@ -503,7 +510,12 @@ def _together(shapes: Mapping[str, Shape], literals: Mapping[str, list[str]]) ->
 
 
 #: What is said where a list of choices is read from a text.
-OF_WRITTEN = {"malformed node": "repr", "JSON object must be": "json", "no attribute 'split'": "lines"}
+OF_WRITTEN = {
+    "'list' object has no attribute": "text",
+    "malformed node": "repr",
+    "JSON object must be": "json",
+    "no attribute 'split'": "lines",
+}
 
 
 def _hinted(shapes: Mapping[str, Shape], said: str) -> Iterator[dict[str, Shape]]:

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from e2lm.argument import folder_to_write
+from e2lm.argument import COUNT_OR_NONE, folder_to_write
 from e2lm.asked_items import AskedItem
 from e2lm.command_line import EXIT_CHECK_FAILED, EXIT_OK
 from e2lm.errors import UserError, nearest_names, no_such
@@ -30,6 +30,9 @@ def configure_import(parser: ArgumentParser) -> None:
     parser.add_argument("--license", required=True, help="of the items, such as CC-BY-4.0")
     parser.add_argument("--language", default="en", help="of the items (default: en)")
     parser.add_argument("--metric", help="item metric of the season (default: the task's first that is one)")
+    parser.add_argument(
+        "--num-fewshot", type=COUNT_OR_NONE, metavar="N", help="examples before an item (default: what the task says)"
+    )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="stands in for the Hub: OWNER/NAME/SPLIT.jsonl")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
@@ -46,7 +49,7 @@ def run_import(arguments: Namespace) -> int:
     if arguments.data is not None and not arguments.data.is_dir():
         raise UserError(f"--data: {arguments.data}: {no_such(arguments.data, 'folder')}")
     source = source_of(arguments.source, arguments.task)
-    found = imported(source, data_of(arguments.data))
+    found = imported(source, data_of(arguments.data), arguments.num_fewshot)
     metric = _metric(arguments.metric, [source.metric, *found.metrics])
     written = bundle_files(source.task, found.items, metric, arguments.license, arguments.language)
     if not arguments.dry_run:
@@ -55,6 +58,10 @@ def run_import(arguments: Namespace) -> int:
     report = check_archive(archive, SeasonRules())
     own = [] if arguments.metric is not None else [source.metric, *found.metrics]
     notes = remarks(source.task, found.items, own, metric, found.by_code)
+    notes += [
+        Note(what=f"num_fewshot of {name}", why="its file says 0, which lm-eval keeps whatever is asked for", file=name)
+        for name in found.without_examples[:TOLD]
+    ]
     left_out = [one.model_dump(mode="json") for one in found.left_out]
     if arguments.json:
         told = {"items": len(found.items), "metric": metric, "files": sorted(written), "left_out": left_out}

@@ -117,6 +117,17 @@ def scores_by_code(task: Any) -> bool:
     return callable(getattr(task.config, "process_results", None))
 
 
+def without_examples(tasks: list[Any], num_fewshot: int | None) -> list[str]:
+    """Sets how many examples tasks ask with, as lm-eval does; the names of those whose files say that it is none."""
+    if num_fewshot is None:
+        return []
+    fixed = [str(task.config.task) for task in tasks if task.get_config("num_fewshot") == 0]
+    for task in tasks:
+        if task.get_config("num_fewshot") != 0:
+            task.set_config(key="num_fewshot", value=num_fewshot)
+    return fixed
+
+
 def main() -> None:
     """Load, ask, answer."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -144,6 +155,7 @@ def main() -> None:
     sys.modules["evaluate"] = NoMetrics()
     try:
         tasks = loaded_tasks(str(TASKS), plan["task"])
+        fixed = without_examples(tasks, plan["num_fewshot"])
         items = [
             [one.task, one.doc_id, one.question, one.context, one.choices, one.gold, one.delimiter]
             for task in tasks
@@ -157,7 +169,7 @@ def main() -> None:
         return
     metrics = [str(one.get("metric")) for one in (tasks[0].config.metric_list or []) if isinstance(one, dict)]
     by_code = [str(task.config.task) for task in tasks if scores_by_code(task)]
-    answer({"items": items, "metrics": metrics, "by_code": by_code})
+    answer({"items": items, "metrics": metrics, "by_code": by_code, "without_examples": fixed})
 
 
 if __name__ == "__main__":

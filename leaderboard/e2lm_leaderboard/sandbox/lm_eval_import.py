@@ -73,13 +73,15 @@ FindData = Callable[[Needed], Mapping[str, Any]]
 class Imported:
     """The items of the tasks, in lm-eval's order, the first task's metrics, and the items that cannot be scored.
 
-    ``by_code`` are the tasks that score by code of their own, which a bundle does not.
+    ``by_code`` are the tasks that score by code of their own, which a bundle does not; ``without_examples`` those that
+    have none although some were asked for.
     """
 
     items: tuple[AskedItem, ...]
     metrics: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     by_code: tuple[str, ...] = ()
+    without_examples: tuple[str, ...] = ()
 
 
 def source_of(path: Path, task: str | None) -> TaskSource:
@@ -142,11 +144,15 @@ def included_names(text: str) -> list[str]:
     return [name for found in INCLUDE.findall(text) for name in INCLUDED.findall(found) if name != "-"]
 
 
-def imported(source: TaskSource, find_data: FindData) -> Imported:
-    """The items of ``source``; a :class:`UserError` says why there are none."""
+def imported(source: TaskSource, find_data: FindData, num_fewshot: int | None = None) -> Imported:
+    """The items of ``source``; a :class:`UserError` says why there are none.
+
+    ``num_fewshot`` is how many examples stand before an item, as lm-eval takes it; None leaves it to the tasks.
+    """
     libraries = installed_libraries()
     job = {f"tasks/{name}": content for name, content in source.files.items()}
-    plan = {"task": source.task, "root": source.root, "libraries": libraries.folders}
+    plan: dict[str, Any] = {"task": source.task, "root": source.root, "libraries": libraries.folders}
+    plan["num_fewshot"] = num_fewshot
     job["plan.json"] = json.dumps(plan).encode()
     job["asked_items.py"] = (files("e2lm") / "asked_items.py").read_bytes()
     job[SCRIPT] = (files("e2lm_leaderboard.sandbox") / "import_runner.py").read_bytes()
@@ -187,7 +193,8 @@ def _imported(source: TaskSource, told: Mapping[str, Any]) -> Imported:
     items = tuple(one for one in asked if one.gold is not None)
     if not items:
         raise UserError(f"{source.task}: none of its {len(asked)} items has one right choice")
-    return Imported(items, tuple(told["metrics"]), left_out, tuple(told["by_code"]))
+    by_code, without_examples = tuple(told["by_code"]), tuple(told["without_examples"])
+    return Imported(items, tuple(told["metrics"]), left_out, by_code, without_examples)
 
 
 def _rows(tables: Mapping[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from e2lm_leaderboard.bundle.check import check_path
 from e2lm_leaderboard.bundle.official_archive import official_tasks, patch_files
 from e2lm_leaderboard.cli.import_task import remarks
 from e2lm_leaderboard.sandbox.check import sandbox_verdict
-from e2lm_leaderboard.sandbox.import_runner import NoMetrics, holds_data, scores_by_code
+from e2lm_leaderboard.sandbox.import_runner import NoMetrics, holds_data, scores_by_code, without_examples
 from e2lm_leaderboard.sandbox.lm_eval_import import Needed, data_of, source_of
 from e2lm_leaderboard.season.evaluation import write_tasks
 from e2lm_leaderboard.season.season import SeasonRules
@@ -276,6 +276,21 @@ def test_what_a_bundle_does_not_keep_of_the_scoring_is_said() -> None:
     task = SimpleNamespace(config=SimpleNamespace(process_results=lambda doc, results: {}))
     assert scores_by_code(task)
     assert not scores_by_code(SimpleNamespace(config=SimpleNamespace(process_results=None)))
+
+
+def test_examples_are_asked_for_as_lm_eval_takes_their_number() -> None:
+    def task(name: str, shots: int | None) -> Any:
+        config = SimpleNamespace(task=name, num_fewshot=shots)
+        return SimpleNamespace(
+            config=config,
+            get_config=lambda key: getattr(config, key),
+            set_config=lambda key, value: setattr(config, key, value),
+        )
+
+    tasks = [task("fixed", 0), task("open", None), task("five", 5)]
+    assert without_examples(tasks, None) == []
+    assert without_examples(tasks, 2) == ["fixed"]
+    assert [one.config.num_fewshot for one in tasks] == [0, 2, 2]
 
 
 def test_looking_at_items_draws_nothing_that_the_next_task_would_draw() -> None:
