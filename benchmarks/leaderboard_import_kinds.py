@@ -1,6 +1,6 @@
 """Imports one of each kind of multiple-choice task that lm-eval brings, with generated stand-in data.
 
-    python benchmarks/leaderboard_import_kinds.py [--largest N] [--after N] [--batch N] [--found FILE]
+    python benchmarks/leaderboard_import_kinds.py [--largest N] [--after N] [--only NAME ...] [--batch N] [--found FILE]
 
 Tasks are of one kind where their templates, functions and few-shot settings are the same but for words: 8,384 tasks of
 lm-eval 0.4.13 are 279 kinds (subjects, languages). Of each of the largest kinds one task gets data by
@@ -267,6 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--largest", type=int, default=60, help="how many kinds (default: 60)")
     parser.add_argument("--after", type=int, default=0, help="how many of those are left out, the largest first")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="the kinds that these tasks stand for")
     parser.add_argument("--data-only", action="store_true", help="stop once data is found, which --found keeps")
     parser.add_argument("--batch", type=int, default=15, help="tasks of one import (default: 15)")
     parser.add_argument("--found", type=Path, help="JSON file that keeps what was found of the data")
@@ -278,6 +279,8 @@ def main() -> None:
     known = json.loads(arguments.found.read_text()) if arguments.found and arguments.found.is_file() else {}
     listed = kinds()
     measured, members, held = listed[arguments.after : arguments.largest], [], []
+    if arguments.only:
+        measured = [one for one in listed if one.name in arguments.only]
     for kind in measured:
         row = data_of(kind, known)
         if arguments.found:
