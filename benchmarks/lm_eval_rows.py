@@ -119,5 +119,20 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "glianorex_en": {"question": "text", "options": texts(*"ABCD"), "answer_idx": "letter", "language": "=en"},
     "headqa_en": {"qtext": "text", "answers": [{"atext": "text", "aid": "place1"}], "ra": "place1"},
     "histoires_morales": texts("norm", "situation", "intention", "moral_action", "immoral_action"),
+    "advanced_ai_risk_fewshot-coordinate-itself": texts(
+        "question", "answer_matching_behavior", "answer_not_matching_behavior"
+    ),
+    **dict.fromkeys(
+        ("copa_ca", "xcopa_eu"),
+        MappingProxyType({**texts("premise", "choice1", "choice2"), "question": "=cause", "label": "small"}),
+    ),
+    "xstorycloze_gl": {
+        **texts(*(f"InputSentence{k}" for k in range(1, 5))),
+        **texts("RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2"),
+        "AnswerRightEnding": "small1",
+    },
+    "parafrases_gl": {**texts("Frase", "Paráfrase"), "Avaliación": "small"},
+    "xnli_gl": {**texts("sentence1", "sentence2"), "gold_label": "=entailment"},
+    "icelandic_winogrande": {"sentence": "blank", "option1": "text", "option2": "text", "answer": "=1"},
     "agieval_aqua_rat": {"query": "text", "choices": "four", "gold": "places"},
 }
