@@ -158,7 +158,7 @@ def started(words: Sequence[str], environment: dict[str, str]) -> Running:
 
 def run(words: Sequence[str], disturb: Callable[[Running, str], None] | None = None) -> Ended:
     """The command ``words``, with whatever ``disturb`` does to it; nothing of it is alive afterwards."""
-    mark, started = uuid.uuid4().hex, time.monotonic()
+    mark, began = uuid.uuid4().hex, time.monotonic()
     environment = {**os.environ, MARK: mark, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     process = started(words, environment)
     if disturb is not None:
@@ -169,11 +169,13 @@ def run(words: Sequence[str], disturb: Callable[[Running, str], None] | None = N
     except subprocess.TimeoutExpired:
         process.kill()
         said, hung = "", True
-    wall_s = time.monotonic() - started
+    wall_s = time.monotonic() - began
     _, alive = psutil.wait_procs(marked(mark), timeout=20)
-    orphans = [" ".join(one.cmdline())[:80] for one in alive]
+    orphans = []
     for one in alive:
-        one.kill()
+        with contextlib.suppress(psutil.Error):  # it ended just now
+            orphans.append(" ".join(one.cmdline())[:80])
+            one.kill()
     return Ended(process.returncode, said, wall_s, hung, orphans)
 
 
