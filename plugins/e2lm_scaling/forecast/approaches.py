@@ -10,17 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e2lm.errors import UserError
 from e2lm.interval import Interval, percentile_interval, student_quantile
 from e2lm.scaling_predictor import LossTable
-from e2lm_scaling.forecast.table import check_split, subset
+from e2lm_scaling.forecast.table import check_split
 from e2lm_scaling.laws.fit import bootstrap, fit
 from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN
 from e2lm_scaling.laws.objective import Array
 from e2lm_scaling.laws.optimum import (
-    FEWEST_RUNS,
     IsoFlop,
     budgets_of,
     envelope_optima,
@@ -88,8 +86,8 @@ def _envelope(table: LossTable, flops: float) -> Approach:
 
 
 def _isoflop(table: LossTable, flops: float, coverage: float) -> Approach:
-    """A line through the lowest points of the parabolas; its errors by Student's t, of the points about it."""
-    found = isoflop_optima(about_lowest(table), fewest=3)
+    """A line through the lowest points of the curves; its errors by Student's t, of the points about it."""
+    found = isoflop_optima(table)
     if len(found.flops_G) < FEWEST_BUDGETS:
         law = found.params_law
         return Approach("2 isoFLOP", law.exponent, None, law.at(flops), None, len(found.flops_G))
@@ -111,31 +109,6 @@ def _line(found: IsoFlop, flops: float, coverage: float) -> tuple[float, float]:
     wide = float(student_quantile(free, coverage)) * float(np.sqrt((residual_G**2).sum() / free))
     away = float(np.log(flops) - x_G.mean())
     return wide / float(np.sqrt(squares)), wide * float(np.sqrt(1 / len(x_G) + away**2 / squares))
-
-
-def about_lowest(table: LossTable) -> LossTable:
-    """Of every budget the run of lowest loss and its neighbours in N: where a parabola holds.
-
-    Over a wide range of sizes isoFLOP curves are no parabolas, and the lowest point of one is off (Czech et al.,
-    arXiv 2603.22339). Budgets whose lowest loss is at the edge of their sizes are left out.
-    """
-    kept_R: NDArray[np.bool_] = np.zeros(len(table.loss_R), dtype=bool)
-    for _, group in budgets_of(table):
-        rows = _one_per_size(table, group)
-        if len(rows) < FEWEST_RUNS:
-            continue
-        lowest = int(np.argmin(table.loss_R[rows]))
-        if 0 < lowest < len(rows) - 1:
-            kept_R[rows[lowest - 1 : lowest + 2]] = True
-    return subset(table, kept_R)
-
-
-def _one_per_size(table: LossTable, group: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The best row of every size, in order of size."""
-    best: dict[float, int] = {}
-    for row in group[np.argsort(-table.loss_R[group], kind="stable")]:
-        best[float(np.round(np.log(table.params_R[row]), 2))] = int(row)
-    return np.array([best[size] for size in sorted(best)], dtype=np.intp)
 
 
 def _law(table: LossTable, flops: float, draws: int, rng: np.random.Generator, coverage: float) -> Approach:

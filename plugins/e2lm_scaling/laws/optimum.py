@@ -1,8 +1,9 @@
 """The best split of a compute budget into parameters and tokens: from a law, or read from curves (isoFLOP).
 
 Approaches 1 and 2 of Hoffmann et al. 2022 (arXiv 2203.15556) read optima from curves, without a law of N and D.
-Approach 2 is biased by wide or off-centre grids and by alpha != beta, even without noise (Czech et al. 2603.22339); it
-is here for comparison. Shape suffixes: B fits, T family parameters, R runs, G budgets.
+Parabolas in approach 2 are biased by wide or off-centre grids and by alpha != beta, even without noise (Czech et al.
+2603.22339), so that curves through the runs are read instead. Shape suffixes: B fits, T family parameters, R runs, G
+budgets.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ def flops_for_loss(theta_T: Array, loss: float) -> float:
 #: Runs whose compute differs by less than this share belong to one budget.
 SAME_BUDGET = 0.15
 FEWEST_RUNS = 4
+#: Sizes among which the lowest point of an isoFLOP curve is sought.
+CURVE_POINTS = 1001
 #: Budgets read from the lower envelope of training curves in approach 1.
 ENVELOPE_POINTS = 1500
 
@@ -119,21 +122,41 @@ def budgets_of(table: LossTable) -> list[tuple[float, NDArray[np.intp]]]:
     return [(float(np.exp(log_flops_R[group].mean())), group) for group in groups]
 
 
-def isoflop_optima(table: LossTable, fewest: int = FEWEST_RUNS) -> IsoFlop:
-    """Approach 2: a parabola of loss in ln N at every budget of ``fewest`` runs, its lowest point, then power laws."""
+def isoflop_optima(table: LossTable) -> IsoFlop:
+    """Approach 2: the lowest point of a curve through ln L over ln N at every budget, then power laws.
+
+    The curve is Akima's, as that of Porian et al. 2024 (arXiv 2406.19146), through the best run of every size: over a
+    wide range of sizes isoFLOP curves are no parabolas. Budgets of fewer than ``FEWEST_RUNS`` sizes, and those whose
+    lowest loss is at the edge of their sizes, are left out.
+    """
     found = []
     for flops, group in budgets_of(table):
-        if len(group) < fewest:
+        rows = _one_per_size(table, group)
+        lowest = int(np.argmin(table.loss_R[rows]))
+        if len(rows) < FEWEST_RUNS or not 0 < lowest < len(rows) - 1:
             continue
-        log_params = np.log(table.params_R[group])
-        centre = float(log_params.mean())
-        bend, slope, level = np.polyfit(log_params - centre, table.loss_R[group], 2)
-        if bend <= 0:
-            continue
-        best = -slope / (2 * bend)
-        params = float(np.exp(centre + best))
-        found.append((flops, params, flops / FLOPS_PER_PARAMETER_TOKEN / params, level + slope * best + bend * best**2))
+        params, loss = _lowest_of_curve(table.params_R[rows], table.loss_R[rows], lowest)
+        found.append((flops, params, flops / FLOPS_PER_PARAMETER_TOKEN / params, loss))
     return _with_laws(found)
+
+
+def _one_per_size(table: LossTable, group: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The best row of every size, in order of size."""
+    best: dict[float, int] = {}
+    for row in group[np.argsort(-table.loss_R[group], kind="stable")]:
+        best[float(np.round(np.log(table.params_R[row]), 2))] = int(row)
+    return np.array([best[size] for size in sorted(best)], dtype=np.intp)
+
+
+def _lowest_of_curve(params_R: Array, loss_R: Array, lowest: int) -> tuple[float, float]:
+    """Size and loss where the curve through the runs is lowest, between the neighbours of the best run."""
+    from scipy.interpolate import Akima1DInterpolator
+
+    curve = Akima1DInterpolator(np.log(params_R), np.log(loss_R))
+    between_R = np.linspace(np.log(params_R[lowest - 1]), np.log(params_R[lowest + 1]), CURVE_POINTS)
+    log_loss_R = curve(between_R)
+    at = int(np.argmin(log_loss_R))
+    return float(np.exp(between_R[at])), float(np.exp(log_loss_R[at]))
 
 
 def envelope_optima(table: LossTable) -> IsoFlop:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e2lm_scaling.forecast.approaches import about_lowest, approaches
-from e2lm_scaling.forecast.table import flops_of, table_of
+from e2lm_scaling.forecast.approaches import approaches
+from e2lm_scaling.forecast.table import table_of
+from e2lm_scaling.laws.optimum import isoflop_optima
 
 FLOPS = 1e21
 ALPHA, BETA, A, B = 0.30, 0.36, 300.0, 1500.0
@@ -47,13 +48,20 @@ def test_the_interval_of_an_isoflop_exponent_holds_the_true_one_as_often_as_it_s
     assert 12 <= inside <= 20
 
 
-def test_a_wide_grid_moves_no_isoflop_optimum_for_only_the_sizes_about_the_lowest_count():
-    table = isoflops()
-    kept = about_lowest(table)
-    assert len(kept.loss_R) == 3 * 8
-    for flops in np.unique(np.round(np.log(flops_of(kept)), 6)):
-        rows = np.isclose(np.log(flops_of(kept)), flops)
-        assert kept.params_R[rows].min() < best_size(np.exp(flops)) < kept.params_R[rows].max()
+def test_a_wide_grid_moves_no_isoflop_optimum_for_it_is_read_from_a_curve_through_the_runs():
+    flops = np.repeat(np.geomspace(1e17, 1e20, 4), 16)
+    params = best_size(flops) * np.tile(np.geomspace(1 / 300, 100, 16), 4)  # off-centre, and lowest between two sizes
+    found = isoflop_optima(table_of(params, flops / 6 / params, loss(params, flops / 6 / params)))
+    assert found.params_G == pytest.approx(best_size(found.flops_G), rel=0.1)
+    assert found.params_law.exponent == pytest.approx(BETA / (ALPHA + BETA), abs=0.003)
+
+
+def test_of_several_runs_of_one_size_and_budget_the_best_counts():
+    one = isoflops()
+    twice = table_of(*(np.concatenate(both) for both in (
+        (one.params_R, one.params_R), (one.tokens_R, one.tokens_R), (one.loss_R, 1.3 * one.loss_R)
+    )))  # fmt: skip
+    assert isoflop_optima(twice).params_G == pytest.approx(isoflop_optima(one).params_G)
 
 
 def test_a_budget_whose_lowest_loss_is_at_the_edge_of_its_sizes_is_left_out():
