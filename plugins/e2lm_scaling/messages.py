@@ -58,6 +58,7 @@ say = Catalogue(
         "error_of_accuracy": "error on the lowest losses, held out: {error:.2%}",
         "of_model": "N={params:.3g}, D={tokens:.3g}: {translated}",
         "translated": "{first:.4f} -> {second:.4f} ({interval})",
+        "below_pairs": "{translated}; below every pair of the data, the lowest of which is {lowest:.4f}",
         # -- decisions
         "trillion": "{count:.3g} trillion",
         "billion": "{count:.3g} billion",

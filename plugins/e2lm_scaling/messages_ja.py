@@ -49,6 +49,7 @@ JAPANESE = {
     "error_of_accuracy": "伏せておいた最も低い損失での誤差：{error:.2%}",
     "of_model": "N={params:.3g}、D={tokens:.3g}：{translated}",
     "translated": "{first:.4f} → {second:.4f}（{interval}）",
+    "below_pairs": "{translated}。データのどの組よりも低い損失です（最も低い組は {lowest:.4f}）",
     # -- 判断
     "trillion": "{count:.3g} 兆",
     "billion": "{count:.3g}×10 億",

@@ -215,6 +215,7 @@ def _as_row(loss: float, forecast: Forecast, from_P: Array) -> dict[str, Any]:
     return {
         "from": loss, "loss": forecast.value, "low": forecast.low, "high": forecast.high, "method": forecast.method,
         "reason": forecast.reason, "beyond_data": bool(loss < from_P.min()),
+        "lowest_of_data": float(from_P.min()),
     }  # fmt: skip
 
 
@@ -243,4 +244,6 @@ def _formula(report: dict[str, Any]) -> str:
 
 def _translation(one: dict[str, Any]) -> str:
     translated = say("translated", first=one["from"], second=one["loss"], interval=interval_words(one))
+    if one["beyond_data"]:
+        translated = say("below_pairs", translated=translated, lowest=one["lowest_of_data"])
     return say("of_model", params=one["N"], tokens=one["D"], translated=translated) if "N" in one else translated

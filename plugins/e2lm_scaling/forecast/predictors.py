@@ -27,9 +27,9 @@ from e2lm_scaling.laws.objective import Array, Objective
 BACKTEST_STARTS = 4
 #: Fits remembered: the average, its members and their backtests all fit the same tables.
 REMEMBERED_FITS = 512
-#: Error of ln L per e-folding beyond the data, beside the growth of the own error: round values; see ``calibration``.
+#: Error of ln L per e-folding beyond the data, beside the growth of the own error; see ``calibration``.
 DRIFT = {
-    "average": 0.0,
+    "average": 0.005,
     "chinchilla": 0.016,
     "chinchilla-tied": 0.016,
     "skaling": 0.02,

@@ -161,7 +161,7 @@ def test_decide_prints_its_own_intervals_and_says_that_errors_are_independent(pr
 
 
 def test_decide_lets_errors_cancel_that_its_draws_have_in_common(tmp_path, capsys, runs):
-    shared = ", draws_S=value * __import__('numpy').geomspace(0.45, 2.2, 999)"
+    shared = ", draws_S=value * __import__('numpy').geomspace(0.45, 2.2, 9999)"
     arguments = ("decide", "--data", runs, *COLUMNS, "--model", "wide", *DECIDE)
     alone = Command(capsys, plugin(tmp_path)).report(*arguments)
     together = Command(capsys, plugin(tmp_path, draws=shared)).report(*arguments)

@@ -91,6 +91,9 @@ def test_translate_forecasts_a_model_and_sends_its_error_through_to_the_accuracy
     code, text, _ = predict(capsys, *arguments, "--plot", picture)
     assert code == 0
     assert "accuracy =" in text
+    one_line, other_line = text.splitlines()[-2:]
+    assert "below every pair of the data" not in one_line
+    assert f"below every pair of the data, the lowest of which is {forecast['lowest_of_data']:.4f}" in other_line
     assert picture.read_text(encoding="utf-8").startswith("<svg xmlns")
     first = picture.read_bytes()
     assert predict(capsys, *arguments, "--plot", picture)[0] == 0
