@@ -68,7 +68,7 @@ class Calibration:
         0.0151
         """
         reach = max(distance, 0.0)
-        own = OWN_ERROR_FACTOR * self.own_error * growth(reach)
+        own = OWN_ERROR_FACTOR * self.own_error * float(growth(reach))
         return float(np.sqrt(np.sum(np.square((own, LEAST_HALF_WIDTH, self.drift * reach)))))
 
 
