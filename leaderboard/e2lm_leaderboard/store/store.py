@@ -534,10 +534,14 @@ def _claimed(
     connection: Connection, worker: str, now: datetime, lease_s: float, is_gone: Callable[[str], bool]
 ) -> Entry | None:
     waiting = SUBMISSIONS.c.state.in_([state.value for state in WAITING])
-    for row in connection.execute(select(SUBMISSIONS).where(waiting).order_by(SUBMISSIONS.c.number)):
-        if row.worker and row.lease_until > timestamp(now) and not is_gone(row.worker):
-            continue
-        values = {"worker": worker, "lease_until": timestamp(now + timedelta(seconds=lease_s))}
-        connection.execute(SUBMISSIONS.update().where(SUBMISSIONS.c.id == row.id).values(values))
-        return _entry(row)
-    return None
+    in_order = select(SUBMISSIONS).where(waiting).order_by(SUBMISSIONS.c.number)
+    is_held = (SUBMISSIONS.c.worker != "") & (SUBMISSIONS.c.lease_until > timestamp(now))
+    held = connection.execute(in_order.where(is_held)).all()
+    gone = {name for name in {row.worker for row in held} if is_gone(name)}
+    free = [connection.execute(in_order.where(~is_held).limit(1)).first(), *(one for one in held if one.worker in gone)]
+    row = min((one for one in free if one is not None), key=lambda one: int(one.number), default=None)
+    if row is None:
+        return None
+    values = {"worker": worker, "lease_until": timestamp(now + timedelta(seconds=lease_s))}
+    connection.execute(SUBMISSIONS.update().where(SUBMISSIONS.c.id == row.id).values(values))
+    return _entry(row)
