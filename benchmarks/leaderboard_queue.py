@@ -46,8 +46,13 @@ ENDLESS = "endless"
 
 
 def _rows(seed: int, **changes: Any) -> bytes:
-    lines = sample_items(np.random.default_rng(seed)).splitlines()
-    return "".join(json.dumps({**json.loads(line), **changes}) + "\n" for line in lines).encode()
+    """Items of the sample in places of their own: whoever sends the words of another is a copy."""
+    lines, chance = sample_items(np.random.default_rng(seed)).splitlines(), random.Random(seed)
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        places = ", ".join("".join(chance.choices("abdegiklmnoprstuvz", k=7)) for _ in range(9))
+        row["story"] = f"This was in the days of {places}, and it was said of them. {row['story']}"
+    return "".join(json.dumps({**row, **changes}) + "\n" for row in rows).encode()
 
 
 def good(number: int) -> dict[str, bytes]:
@@ -57,7 +62,7 @@ def good(number: int) -> dict[str, bytes]:
 
 def broken(number: int) -> dict[str, bytes]:
     """A mistake of a person."""
-    number += 1000  # items of its own: whoever sends those of another is a copy
+    number += 1000
     kinds: Sequence[dict[str, bytes]] = (
         {"counting.jsonl": b"\n".join(_rows(number).splitlines()[:50])},
         {"counting.yaml": TASK_YAML.replace("{{story}}", "{{tale}}").encode()},
@@ -107,7 +112,8 @@ def entered(store: Store, each: int, chance: random.Random) -> tuple[set[str], s
     chance.shuffle(makers)
     wanted, others, refused = set(), set(), 0
     for place, (make, number) in enumerate(makers):
-        bundle = Bundle({**SAMPLE, **make(number)})
+        own = {"counting.jsonl": _rows(3000 + place)}
+        bundle = Bundle({**SAMPLE, **own, **make(number)})
         intake = take_in(store, SEASON.rules, bundle.packed(), make.__name__, NOW + timedelta(seconds=place))
         if intake.entry is None:
             assert intake.findings

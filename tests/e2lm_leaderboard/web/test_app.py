@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from e2lm_leaderboard.bundle.bundle import Bundle
 from e2lm_leaderboard.cli.entrant import SUBMISSION_YAML, sample_files
 from e2lm_leaderboard.ranking.ranking import ABOVE_NULL, RankedEntry
+from e2lm_leaderboard.ranking.removal import REMOVAL, removal_split
 from e2lm_leaderboard.ranking.table import season_table
 from e2lm_leaderboard.season.season import Season
 from e2lm_leaderboard.store.database import database_url
@@ -436,8 +437,13 @@ def told_of(folder: Path, values: dict[str, float]) -> dict[str, bytes]:
             *(replace(one, value=value - 0.001, low=None, high=None) for one in results(level)),
             *(Result(split, ABOVE_NULL, "", value, value - 0.1, value + 0.05) for split in SPLITS),
         ]
-        store.record(key, [one for one in found if one.split == "public"], details(name, level), NOW)
+        shifts = {"items": [[1, 50, -level / 9, level / 9], [5, 50, -level / 2, level / 2]]}
+        found = [one for one in found if one.split == "public"]
+        found.append(Result(removal_split("public"), REMOVAL, "", None, reason=json.dumps(shifts)))
+        found.append(Result(removal_split("private"), REMOVAL, "", None, reason=f'{{"items": [[1, 9, 0.0, {value}]]}}'))
+        store.record(key, found, details(name, level), NOW)
     pages = ["/", "/status", "/submit", "/ranking.csv", "/ranking.parquet", "/api/v1/season", "/api/v1/ranking"]
+    pages.append(f"/teams/{team_key('reds')}")
     pages += [f"{start}/{key}" for key in keys for start in ("/submissions", "/api/v1/submissions")]
     pages += [f"{start}?a={a}&b={b}" for a in keys for b in keys for start in ("/compare", "/api/v1/compare")]
     with TestClient(create_app(store, season, now=lambda: NOW), base_url=BASE) as client:
@@ -487,3 +493,4 @@ def test_what_the_ladder_hides_changes_no_byte_of_any_address_before_the_end(tmp
     first, second = (told_of(tmp_path / str(number), values) for number, values in enumerate(HIDDEN))
     assert [place for place in first if first[place] != second[place]] == []
     assert len(first) > 90
+    assert b"% of items" in first["/"]
