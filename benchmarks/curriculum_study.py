@@ -29,7 +29,7 @@ from e2lm import Series
 from e2lm.command_line import run_command
 from e2lm_curriculum.compare.analysis import PART_OF_COURSE, PART_OF_QUESTION
 from e2lm_curriculum.compare.looks import planned_looks
-from e2lm_curriculum.compare.verdict import ALPHA, detectable_difference
+from e2lm_curriculum.compare.verdict import ALPHA, NO_DIFFERENCE, detectable_difference
 
 #: Easy text for a fifth of the tokens, then random order (Beyond Random Sampling 2025, arXiv 2506.11300); and every
 #: epoch everything once, easy first, as orders are that gain with moderate decay and averaging (arXiv 2511.18903).
@@ -158,10 +158,12 @@ def rows(cell: Cell, folder: Path, is_averaged: bool) -> Iterator[dict[str, Any]
 def stability(found: Sequence[dict[str, Any]], curriculum: str) -> dict[str, Any]:
     """Over which learning rates, decays and averages the sign of the effect stays that of the main comparison.
 
-    ``tiny_rate_foretold`` is whether that at the tiny learning rate is the same.
+    ``tiny_rate_foretold`` is whether that at the tiny learning rate is the same. Nothing where there is no winner.
     """
     own = [row for row in found if row["curriculum"] == curriculum and row["arm"] == "curriculum"]
     main = next(row for row in own if (row["rate"], row["schedule"], row["averaged"]) == (RATES[0], "wsd", False))
+    if main["verdict"] == NO_DIFFERENCE:
+        return {"curriculum": curriculum, "main_verdict": main["verdict"], "settings": len(own)}
     same = [row for row in own if math.copysign(1, row["value"]) == math.copysign(1, main["value"])]
     tiny = [row for row in own if row["rate"] == RATES[-1]]
     return {

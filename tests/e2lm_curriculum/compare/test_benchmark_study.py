@@ -63,3 +63,6 @@ def test_a_tiny_rate_foretells_the_winner_where_it_has_the_same_sign(
     found = study.stability(rows, "a")
     assert (found["tiny_rate_foretold"], found["rates_with_the_same_sign_throughout"]) == (foretold, rates)
     assert (found["settings"], found["same_sign"], found["main_verdict"]) == (12, 12 if foretold else 8, "better")
+    for row in rows:
+        row["verdict"] = "no detectable difference"
+    assert study.stability(rows, "a") == {"curriculum": "a", "main_verdict": row["verdict"], "settings": 12}
