@@ -36,6 +36,17 @@ def scorable(requests: Sequence[TokenRequest], max_length: int) -> tuple[list[in
     return [place for place, why in enumerate(reasons) if not why], next(filter(None, reasons), "")
 
 
+#: What transformers remembers a warning by: that a text longer than the model's context would break it.
+TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
+
+
+def without_false_alarm(lm: Any) -> None:
+    """Its tokenizer does not warn of texts longer than the context: they are cut, into windows or at the beginning."""
+    said = getattr(getattr(lm, "tokenizer", None), "deprecation_warnings", None)
+    if isinstance(said, dict):
+        said[TOO_LONG] = True
+
+
 class RequestEncoder:
     """Encodes by the tokenizer of ``lm``, an lm-eval ``TemplateLM``, exactly as lm-eval does.
 
@@ -44,6 +55,7 @@ class RequestEncoder:
 
     def __init__(self, lm: Any, window_tokens: int) -> None:
         self._lm = lm
+        without_false_alarm(lm)
         self._window_tokens = window_tokens
         self._kept: dict[tuple[str, int], tuple[list[Any], list[TokenRequest]]] = {}
         self._window_counts: dict[str, int] = {}
