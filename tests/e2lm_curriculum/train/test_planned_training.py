@@ -153,6 +153,9 @@ def test_a_run_killed_at_random_steps_has_the_weights_of_a_straight_run(
     steps = tuple(sorted(chance.sample(range(2, STEPS), 2)))
     killed = train_here(config_of(KINDS[name], tagged_files, tmp_path / "out"), kill_at=steps)
     assert final_weights(killed) == final_weights(straight[name])
+    losses = [(run.folder / "training_loss.csv").read_text(encoding="utf-8") for run in (killed, straight[name])]
+    assert losses[0] == losses[1]
+    assert [row.split(",")[0] for row in losses[0].splitlines()[1:]] == [str(step + 1) for step in range(STEPS)]
     records = [run.record for run in (killed, straight[name])]
     assert records[0] is not None
     assert records[1] is not None
