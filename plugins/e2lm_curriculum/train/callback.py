@@ -13,7 +13,7 @@ from e2lm.run_record import LeftOut
 from e2lm_curriculum.model.family import TrainedModel
 from e2lm_curriculum.train.checkpoints import write_checkpoint, write_series
 from e2lm_curriculum.train.locks import is_main, process_count, wait_for_all
-from e2lm_curriculum.train.loss_log import LossTable
+from e2lm_curriculum.train.loss_log import TrainingLossFile
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.online import RunSegments
 from e2lm_curriculum.train.prepared import PreparedCorpus
@@ -47,7 +47,7 @@ class SeriesCallback(TrainerCallback):  # type: ignore[misc]
         self._stop_step = run.budget.steps
         self._report = report
         self._grid = frozenset(run.grid)
-        self._losses = LossTable(run.folder, run.budget.steps, run.budget.tokens // run.budget.steps)
+        self._losses = TrainingLossFile(run.folder, run.budget.steps, run.budget.tokens // run.budget.steps)
         self._started = time.monotonic() - wall_before_s
         self._saved = time.monotonic()
         self._save_asked = 0.0

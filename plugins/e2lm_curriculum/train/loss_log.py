@@ -14,7 +14,7 @@ COLUMNS = ("step", "tokens", "loss", "learning_rate")
 ROWS = 1000
 
 
-class LossTable:
+class TrainingLossFile:
     """``training_loss.csv`` in the folder ``run``: the mean loss of the steps since the row before, in nats.
 
     It is the loss on what is shown, summed over objectives: under a curriculum it falls and rises with the text too.

@@ -11,7 +11,7 @@ import pytest
 
 from e2lm.command_line import main
 from e2lm_curriculum.config.training import TrainingConfig
-from e2lm_curriculum.train.loss_log import LossTable
+from e2lm_curriculum.train.loss_log import TrainingLossFile
 from e2lm_curriculum.train.model_run import ModelRun
 from e2lm_curriculum.train.prepared import prepare
 from tests.e2lm_curriculum.conftest import minuscule_settings
@@ -69,7 +69,7 @@ def test_rows_are_means_of_the_steps_between_and_the_same_after_a_kill(
 
 
 def test_rows_that_are_torn_or_of_steps_made_again_are_dropped(tmp_path: Path) -> None:
-    log = LossTable(tmp_path, 10, 100)
+    log = TrainingLossFile(tmp_path, 10, 100)
     log.begin(0)
     for step in (1, 2, 3):
         log.add(step, 1.0 / step, 0.1)
