@@ -33,8 +33,8 @@ def test_a_run_leaves_its_loss_at_every_step_for_predict_curve(
     assert 5.8 < losses[0] < 6.2  # ln 400 is 5.99
     assert losses[-1] < losses[0] - 0.3
     assert float(rows[-1]["learning_rate"]) == pytest.approx(0.01)
-    words = ["predict", "curve", "--data", str(folder / "training_loss.csv"), "--columns", "step,loss", "--json"]
-    assert main(words) == 0
+    words = ["predict", "curve", "--data", str(folder / "training_loss.csv"), "--columns", "step,loss"]
+    assert main([*words, "--to", "120", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
 
 
