@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -145,8 +146,8 @@ def killed(folder: Path, workers: int, kills: int, chance: random.Random) -> int
     return done
 
 
-def main() -> None:
-    """Print what came out."""
+def main() -> int:
+    """Print what came out; 1 where it does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=100, help="entries of each kind")
     parser.add_argument("--workers", type=int, default=4)
@@ -175,9 +176,12 @@ def main() -> None:
         print(f"scored more than once: {sum(count > 1 for count in scored.values())}")
         print(f"others: {refused} refused at the door, {sum(states[key].state == 'refused' for key in others)} of")
         print(f"  {len(others)} in the queue refused, {len(without)} without a reason")
-        print(f"verify: {store.verify() or 'nothing to say'}")
+        problems = store.verify()
+        print(f"verify: {problems or 'nothing to say'}")
         store.close()
+        in_order = all(states[key].state == "scored" and scored[key] == 1 for key in wanted)
+        return int(not in_order or bool(without or problems) or any(states[key].state != "refused" for key in others))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
