@@ -154,7 +154,6 @@ say = Catalogue(
         "all_series": "all",
         "curves": "Curves over checkpoints (public items)",
         "curve_numbers": "The curves as numbers",
-        "point": "{series}, {x}: {value} [{low}, {high}]",
         "tasks": "Tasks",
         "task": "Task",
         "items": "Items",

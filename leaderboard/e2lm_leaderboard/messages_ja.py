@@ -92,7 +92,6 @@ JAPANESE = {
     "log_of": "経過",
     "more_of": "{team} のすべての提出",
     "curve_numbers": "曲線の数値",
-    "point": "{series}、{x}：{value} [{low}, {high}]",
     # -- 順位を変えるのに足りるもの
     "axis.items": "項目",
     "axis.checkpoints": "チェックポイント",

@@ -454,11 +454,11 @@ def curve_numbers(curves: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _hover(curve: Mapping[str, Any], x: Sequence[float]) -> list[str]:
-    """What a pointer over each point is told."""
-    ends_of = zip(x, curve["values"], curve["low"], curve["high"], strict=True)
+    """What a pointer over each point is told: numbers alone, in every language the same."""
+    series, values = curve["series"], zip(x, curve["values"], curve["low"], curve["high"], strict=True)
     return [
-        say("point", series=curve["series"], x=short(at), value=number(value), low=number(low), high=number(high))
-        for at, value, low, high in ends_of
+        "" if None in (value, low, high) else f"{series}, {short(at)}: {value:.3f} [{low:.3f}, {high:.3f}]"
+        for at, value, low, high in values
     ]
 
 
