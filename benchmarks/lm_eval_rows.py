@@ -123,9 +123,14 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
         "question", "answer_matching_behavior", "answer_not_matching_behavior"
     ),
     **dict.fromkeys(
-        ("copa_ca", "xcopa_eu"),
+        ("copa_ca", "xcopa_eu", "copa_es", "copa"),
         MappingProxyType({**texts("premise", "choice1", "choice2"), "question": "=cause", "label": "small"}),
     ),
+    "swag": {**texts("startphrase", "ending0", "ending1", "ending2", "ending3"), "label": "place"},
+    "toxigen": {"text": "text", "toxicity_ai": "number", "toxicity_human": "number"},
+    "paws_es_spanish_bench": {**texts("sentence1", "sentence2"), "label": "small"},
+    "xnli_es_spanish_bench": {**texts("premise", "hypothesis"), "label": "small"},
+    "wic": {**texts("sentence1", "sentence2", "word"), "start1": "small", "end1": "place1", "label": "small"},
     "xstorycloze_gl": {
         **texts(*(f"InputSentence{k}" for k in range(1, 5))),
         **texts("RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2"),
