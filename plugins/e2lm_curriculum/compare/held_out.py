@@ -7,6 +7,7 @@ Shape suffixes: K checkpoints, I passages, W windows, T tokens of a window, V vo
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,16 +99,27 @@ def held_out_file(run: FinishedRun, text: HeldOutPassages) -> Path:
 
 def read_held_out(run: FinishedRun, text: HeldOutPassages) -> NDArray[np.float64]:
     """Nats [K, I] of each passage at each checkpoint."""
-    with np.load(held_out_file(run, text)) as stored:
-        nats_KI: NDArray[np.float64] = stored["nats_KI"]
+    nats_KI = _kept(held_out_file(run, text))
+    if nats_KI is None:
+        raise UserError(f"{held_out_file(run, text)}: gone or damaged; the same command makes it again")
     if nats_KI.shape != (len(run.series.checkpoints), len(text.passages)):
         raise UserError(f"{held_out_file(run, text)}: other checkpoints than the run has; delete the file")
     return nats_KI
 
 
+def _kept(file: Path) -> NDArray[np.float64] | None:
+    """What was scored; None where nothing was, or what is kept is damaged: it is made anew then."""
+    try:
+        with np.load(file) as stored:
+            nats_KI: NDArray[np.float64] = stored["nats_KI"]
+            return nats_KI
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+        return None
+
+
 def score_held_out(runs: Sequence[FinishedRun], text: HeldOutPassages, jobs: int, quiet: bool) -> None:
     """Score every checkpoint of the runs that are not scored yet; what is scored is kept beside the run."""
-    missing = [run for run in runs if not held_out_file(run, text).is_file()]
+    missing = [run for run in runs if _kept(held_out_file(run, text)) is None]
     if not missing:
         return
     with (

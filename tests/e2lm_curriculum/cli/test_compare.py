@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ import numpy as np
 import pytest
 import yaml
 
-from e2lm.command_line import run_command
+from e2lm.command_line import main, run_command
 from e2lm.errors import UserError
 from e2lm.samples import Samples
 from e2lm.series import Series
+from e2lm_curriculum.compare import held_out
 from e2lm_curriculum.compare.runs import finished_runs, require_comparable
 from e2lm_curriculum.messages import say
 from e2lm_curriculum.plan.file import read_plan
@@ -324,3 +327,24 @@ def test_mistakes_on_the_command_line_are_one_line(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         run_command(["train", "compare", *words])
+
+
+@pytest.mark.parametrize("name", ["held_out.txt", "tokenizer.json", "plan.npy", "series.json", "run.json", "*.npz"])
+def test_a_file_cut_short_is_made_anew_or_named_and_no_number_changes(
+    comparison: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "ProcessPoolExecutor", lambda count, *_: ThreadPoolExecutor(count))
+    out = tmp_path / "out"
+    shutil.copytree(comparison, out)
+    for file in (one for one in sorted(out.rglob(name)) if "checkpoint-" not in str(one)):
+        os.truncate(file, file.stat().st_size // 2)
+    code = main(["train", "compare", str(out), "--held-out-tokens", "4000", "--json"])
+    said = capsys.readouterr()
+    if name == "*.npz":
+        assert (code, said.err) == (0, "")
+        whole = np.load(comparison / file.relative_to(out))["nats_KI"]
+        assert np.load(file)["nats_KI"] == pytest.approx(whole, rel=1e-6)
+    else:
+        assert code == 2
+        assert file.name in said.err
+        assert said.err.strip().count("\n") == 0
