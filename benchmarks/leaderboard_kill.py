@@ -143,7 +143,7 @@ class Victim:
             rows.append(Result("public", SEASON.ranking_score, "", value, value - 0.1, value + 0.1))
             self.store.record(entry.id, rows, {"curves": []}, NOW)
         table = season_table(self.store, SEASON, NOW)
-        assert table.head in ranking_page(table, ServerLinks())
+        assert table.head in ranking_page(table, self.store, ServerLinks())
         self.tell("head", table.head)
 
     def export(self) -> None:

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         started = time.process_time()
         table = season_table(store, season, NOW)
         times_s.append(time.process_time() - started)
-    page = ranking_page(table, ServerLinks())
+    page = ranking_page(table, store, ServerLinks())
     low_N = np.random.default_rng(0).random(options.submissions)
     started = time.process_time()
     ranks_N(low_N, low_N + 0.1)

@@ -86,7 +86,7 @@ def test_house_rows_come_last_without_rank_and_who_does_not_beat_them_says_so(tm
             ("house-leaked", None, "house"),
             ("house-longest", None, "house"),
         ]
-    page = ranking_page(table, ServerLinks())
+    page = ranking_page(table, store, ServerLinks())
     assert page.count('class="flagged"') == 3
     assert "does not beat the house cheats" in page
     assert table_csv(table).count(",house,") == 2
