@@ -89,7 +89,8 @@ DEMANDED = ("weight", "t")
 WHOLE_NUMBERS = ("max_iter",)
 #: What does not depend on the order of rows, which mergekit leaves to chance for the tokens of a union.
 BY_TOKEN = ("linear", "slerp", "task_arithmetic", "ties", "karcher", "sce", "passthrough", "arcee_fusion", "ram")
-#: Whose masks hang on every bit of what they are drawn for: not together with rows that are means, rounded otherwise.
+#: Whose masks hang on every bit of what they are drawn for: not together with rows that are means, rounded otherwise,
+#: so of other tokenizers only with the base's, of which every row is there.
 AT_RANDOM = ("dare_linear", "dare_ties", "della", "della_linear")
 PARTS = ("mlp", "attn", "norm", "embed", "layers.1.", "h.1.", "q_proj", "weight", "nowhere")
 
@@ -110,7 +111,7 @@ class Generator:
         self.wanted, self.key = wanted, key
         draw = self.random
         least, most, has_base, own, shared, switches = METHODS[method]
-        worded = method not in AT_RANDOM and draw.random() < (0.9 if "oken" in key or key.startswith("Zero") else 0.2)
+        worded = draw.random() < (0.9 if "oken" in key or key.startswith("Zero") else 0.2)
         family = draw.choice(list(WORDED if worded else FAMILIES))
         count = draw.randint(least, most)
         models = [str(self.root / family / part) for part in draw.sample(("a", "b", "c"), count)]
@@ -126,7 +127,9 @@ class Generator:
             data["dtype"] = draw.choice(("float32", *HALVES))
         if self._is_drawn(0.3, "out_dtype"):
             data["out_dtype"] = draw.choice(("float32", *HALVES))
-        if worded:
+        if worded and method in AT_RANDOM:
+            data["tokenizer_source"] = "base"
+        elif worded:
             data |= self._vocabulary([*models, base] if with_base else models, with_base, method in BY_TOKEN)
         if with_base and "slices" in data and not worded and self._is_drawn(0.2, "OutputSliceDefinition.base_model"):
             data["slices"] = [{"base_model": base, **one} for one in data["slices"]]

@@ -231,18 +231,25 @@ def folder_to_write(text: str) -> Path:
     Raises :class:`e2lm.UserError` where a file is in the way, :class:`e2lm.errors.MachineError` where the disk or the
     rights are.
     """
-    path = Path(text)
+    path = _place_of(text)
     _require_writable(path, path)
     return path
 
 
 def file_to_write(text: str) -> Path:
     """The path of a file that can be written or replaced; raises as :func:`folder_to_write` does."""
-    path = Path(text)
+    path = _place_of(text)
     if path.is_dir():
         raise system_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), text))
     _require_writable(path, path.parent)
     return path
+
+
+def _place_of(text: str) -> Path:
+    """As it was typed, unless a ``..`` leads out of a folder that is not there, which nobody wants to be made."""
+    path = Path(text)
+    ups = (Path(*path.parts[:place]) for place, part in enumerate(path.parts) if part == "..")
+    return path if all(os.path.lexists(folder) for folder in ups) else path.resolve()
 
 
 def _require_writable(path: Path, folder: Path) -> None:

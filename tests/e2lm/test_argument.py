@@ -91,6 +91,19 @@ def test_a_relative_place_is_told_as_it_was_typed(tmp_path: Path, monkeypatch: p
         folder_to_write("afile/out/more")
 
 
+def test_the_way_out_of_a_folder_that_is_not_there_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("afile").touch()
+    assert folder_to_write("../out") == Path("../out")
+    assert folder_to_write("nowhere/../out") == tmp_path / "here" / "out"
+    assert file_to_write("nowhere/../../page.html") == tmp_path / "page.html"
+    with pytest.raises(UserError, match="afile: is a file; name a folder"):
+        folder_to_write("nowhere/../afile/out")
+
+
 @pytest.mark.parametrize("name", ["afile", "afile/below", "afile/below/it", "link"])
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "afile").touch()

@@ -266,7 +266,7 @@ class VocabularyBuilder:
         rows, places = -(-len(tokens) // pad) * pad, {one.label: self._places(one, tokens) for one in self.models}
         for model in self.models:
             if _rows(model) != rows or (places[model.label] != np.arange(len(tokens))).any():
-                _refuse_unknown_rows(model)
+                _refuse_unknown_rows(model, self.models)
         return OutputVocabulary(
             tokenizer, None if added else files, tokens, rows, places,
             dict(self._rules(tokens, open_model)), self.base.label if self.known_base else None,
@@ -375,18 +375,30 @@ def _rows(model: ModelSource) -> int:
     return min([*stored, *([said] if isinstance(said, int) else [])])
 
 
-def _refuse_unknown_rows(model: ModelSource) -> None:
-    """A :class:`UserError` for a tensor that has as many rows as there are tokens, and is not known to be by token."""
+def _refuse_unknown_rows(model: ModelSource, models: Sequence[ModelSource]) -> None:
+    """A :class:`UserError` for a tensor that has as many rows as there are tokens, and is not known to be by token.
+
+    One that has another number than there are tokens in any of ``models`` has as many by chance.
+    """
     part = text_part(model.config)
     sizes = {value for name, value in part.items() if isinstance(value, int) and not name.startswith("vocab_size")}
-    rows = {stored.shape[0] for name, stored in model.index.tensors.items() if has_row_per_token(name)} - sizes
+    rows = _known_rows(model) - sizes
     for name, stored in sorted(model.index.tensors.items()):
-        if rows & set(stored.shape) and not has_row_per_token(name):
+        if rows & set(stored.shape) and not has_row_per_token(name) and all(_may_be_by_token(name, o) for o in models):
             raise UserError(
                 f"{model.label}: tensor {name!r} of shape {list(stored.shape)} has a row for every token, it seems, "
                 f"and is none of those that are ordered anew ({', '.join(BY_TOKEN)}); merge "
                 "without tokenizer"
             )
+
+
+def _known_rows(model: ModelSource) -> set[int]:
+    return {stored.shape[0] for name, stored in model.index.tensors.items() if has_row_per_token(name)}
+
+
+def _may_be_by_token(name: str, model: ModelSource) -> bool:
+    stored = model.index.tensors.get(name)
+    return stored is None or bool(_known_rows(model) & set(stored.shape))
 
 
 def with_vocabulary(config: Mapping[str, Any], vocabulary: OutputVocabulary, donor: ModelSource) -> dict[str, Any]:

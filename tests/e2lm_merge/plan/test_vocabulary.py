@@ -224,3 +224,21 @@ def test_a_tensor_by_token_that_is_not_known_as_one_is_refused_where_rows_move(f
     with pytest.raises(UserError, match=r"embed_tokens_per_layer.weight' of shape \[40, 6\].*merge without tokenizer"):
         plan_merge(recipe_from_data({**data, "models": models_of(folders, "one", "turned")}, "test"))
     plan_merge(recipe_from_data({**data, "models": models_of(folders, "one", "one")}, "test"))
+
+
+def test_a_tensor_that_has_as_many_rows_as_tokens_by_chance_is_not_taken_for_one_by_token(
+    folders: dict[str, Path], write_model: Any
+) -> None:
+    gate = {"model.layers.0.gate": torch.zeros(40, 6)}
+    for name in ("one", "turned", "other"):
+        tensors = load_file(folders[name] / "model.safetensors")
+        if name == "other":
+            longer = {part: torch.cat([one, one[:2]]) for part, one in tensors.items() if len(one) == 40}
+            write_model(folders[name], {**tensors, **longer, **gate}, vocab_size=42)
+            write_words(folders[name], [*OTHER, "new2", "new3"])
+        else:
+            save_file({**tensors, **gate}, folders[name] / "model.safetensors")
+    data = {"merge_method": "linear", "tokenizer_source": "base", "models": models_of(folders, "one", "turned")}
+    with pytest.raises(UserError, match=r"layers.0.gate' of shape \[40, 6\]"):
+        plan_merge(recipe_from_data(data, "test"))
+    plan_merge(recipe_from_data({**data, "models": models_of(folders, "one", "turned", "other")}, "test"))
