@@ -15,9 +15,9 @@ from threading import Event, RLock, Thread
 
 from e2lm.errors import UserError
 from e2lm_adapters.checkpoints.source import CheckpointSource
-from e2lm_adapters.watch.finished import ONCE_MORE, Finished, WatchedRun
+from e2lm_adapters.watch.finished import ONCE_MORE, Finished, Look, WatchedRun
 from e2lm_adapters.watch.pinned import PINNED_FOLDER, pin, unpin
-from e2lm_adapters.watch.record import CLAIMS_FOLDER, claimed
+from e2lm_adapters.watch.record import CLAIMS_FOLDER, WATCH_FILE, claimed
 
 #: What was seen for the first time is looked at again after this time, or after ``--every`` if that is shorter.
 SETTLE_S = 2.0
@@ -29,8 +29,9 @@ SHARE_OF_LOOKS = 5
 class Holder:
     """What this watch holds: ``labels`` are those that no look calls missed, though they may be gone.
 
-    ``wanted`` says whether a finished checkpoint is still to be scored; without ``pins`` nothing is held. Whoever
-    claims a checkpoint takes ``lock`` meanwhile, so that it is not the thread that has the claim just then.
+    ``wanted`` says whether a finished checkpoint is still to be scored, ``note`` writes down what was seen; without
+    ``pins`` nothing is held. Whoever claims a checkpoint takes ``lock`` meanwhile, so that it is not the thread that
+    has the claim just then.
     """
 
     runs: Sequence[WatchedRun]
@@ -39,6 +40,7 @@ class Holder:
     every_s: float
     pins: bool
     wanted: Callable[[Finished], bool] = lambda found: True
+    note: Callable[[Sequence[Look]], None] = lambda looks: None
     labels: set[str] = field(default_factory=set)
     lock: RLock = field(default_factory=RLock)
     _kept: dict[str, Finished] = field(default_factory=dict)
@@ -89,17 +91,19 @@ class Holder:
             self._forget(found)
 
     def let_all_go(self) -> None:
-        """Leave nothing of what was held, nor folders that were made for it: the command will not score."""
+        """Leave nothing of what was held or written down, nor folders made for it: the command will not score."""
         self.end()
-        for found in list(self._kept.values()):
+        held = list(self._kept.values())
+        for found in held:
             self.let_go(found)
-            made = [self.out / PINNED_FOLDER / found.series.name, self.out / PINNED_FOLDER]
-            if self._is_new:
-                (self.out / CLAIMS_FOLDER / found.label.replace("/", "--")).unlink(missing_ok=True)
-                made += [self.out / CLAIMS_FOLDER, self.out]
-            for folder in made:
-                with suppress(OSError):  # in use by another watch, or for others of ours
-                    folder.rmdir()
+        made = [*(self.out / PINNED_FOLDER / found.series.name for found in held), self.out / PINNED_FOLDER]
+        if self._is_new:
+            for file in (*(self.out / CLAIMS_FOLDER).glob("*"), *self.out.glob(f"*{WATCH_FILE}*")):
+                file.unlink(missing_ok=True)
+            made += [self.out / CLAIMS_FOLDER, self.out]
+        for folder in made:
+            with suppress(OSError):  # not there, or in use by another watch
+                folder.rmdir()
 
     # -- the thread -----------------------------------------------------------------------------------------------
 
@@ -108,6 +112,9 @@ class Holder:
         while not self._ended.is_set():
             began_s = time.monotonic()
             looks = [run.look() for run in runs]
+            with suppress(OSError, UserError), self.lock:
+                if not self._ended.is_set():
+                    self.note(looks)
             for found in (one for look in looks for one in look.finished):
                 self._keep(found)
             looked_s = time.monotonic() - began_s

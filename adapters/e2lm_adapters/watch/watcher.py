@@ -54,7 +54,9 @@ class Watcher:
     def __post_init__(self) -> None:
         self._record = RecordFile(self.out)
         self._seen = set(self._record.read().unscored)
-        self.holder = Holder(self.runs, self.out, self.source, self.every_s, self.pins, self._is_wanted)
+        self.holder = Holder(
+            self.runs, self.out, self.source, self.every_s, self.pins, self._is_wanted, self._write_down
+        )
 
     def once(self) -> list[Look]:
         """Two looks, everything scored that is finished; raises where a RUN cannot be looked at."""
@@ -90,7 +92,7 @@ class Watcher:
             if until_idle_s is not None and time.monotonic() - self._changed_s > until_idle_s:
                 self.holder.end()
                 with self._trouble_waited_for():
-                    self._score_new(looks)  # what was held a moment ago
+                    self._score_new(self._look())  # what was held a moment ago
                 return
             fresh = any(why == ONCE_MORE for look in looks for why in look.waiting.values())
             self._wait(min(SETTLE_S, self.every_s) if fresh else self.every_s)
@@ -110,12 +112,7 @@ class Watcher:
     def _note(self, looks: Sequence[Look]) -> None:
         """Write down what waits and what is gone, and say so once."""
         finished = [one for look in looks for one in look.finished]
-        waiting = {
-            label: Unscored(why=why, series=label.partition("/")[0], step=look.present[label])
-            for look in looks
-            for label, why in look.waiting.items()
-        }
-        waiting |= {one.label: self._unscored(one) for one in finished if not self._is_done(one)}
+        waiting = self._waiting(looks)
         gone = {} if any(look.trouble for look in looks) else self._gone(looks)
         done = {one.label for one in finished if self._is_done(one)} | {label for label, why in gone.items() if not why}
         missed = {label: why for label, why in sorted(gone.items()) if why}
@@ -129,6 +126,20 @@ class Watcher:
         for label, one in waiting.items():
             if one.why not in (ONCE_MORE, NOT_YET):
                 self._tell_once(f"waiting for {label}: {one.why}", key=f"waiting {label}")
+
+    def _waiting(self, looks: Sequence[Look]) -> dict[str, Unscored]:
+        """What is there and not scored, and why, by label."""
+        waiting = {
+            label: Unscored(why=why, series=label.partition("/")[0], step=look.present[label])
+            for look in looks
+            for label, why in look.waiting.items()
+        }
+        finished = [one for look in looks for one in look.finished]
+        return waiting | {one.label: self._unscored(one) for one in finished if not self._is_done(one)}
+
+    def _write_down(self, looks: Sequence[Look]) -> None:
+        """What waits, for the next watch if this one is killed; what is scored or gone is for :meth:`_note` to say."""
+        self._record.update(self._waiting(looks), {}, set())
 
     def _gone(self, looks: Sequence[Look]) -> dict[str, str]:
         """What was waited for in one of our runs and is not there any more, and why it has no row (empty: it has)."""
