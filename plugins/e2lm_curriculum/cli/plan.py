@@ -83,6 +83,7 @@ class _Planned:
     corpus: Path | None = None
     #: As it was asked for: what :func:`chosen_curriculum` takes.
     wanted: str | CurriculumSetting = ""
+    arm: str | None = None
 
     @property
     def record(self) -> PlanRecord:
@@ -257,7 +258,7 @@ def _of_config(config: TrainingConfig, scores_X: NDArray[Any], origin: str, corp
         plan, known = _first_segment(curriculum, reversed_scores(scores_X) if is_anti else scores_X, data.budget, seed)
     else:
         plan, known = planned_order(data, curriculum, scores_X, seed), data.budget.steps
-    return _Planned(plan, curriculum, scores_X, data.budget, seed, origin, known, corpus, data.curriculum)
+    return _Planned(plan, curriculum, scores_X, data.budget, seed, origin, known, corpus, data.curriculum, data.arm)
 
 
 def _first_segment(
@@ -321,6 +322,8 @@ def _write_formats(found: _Planned, folder: Path, formats: Sequence[str]) -> Non
 def _write(found: _Planned, out: Path, formats: Sequence[str]) -> None:
     if out.exists():
         raise UserError(f"--out: {out} is there already; give a new folder")
+    if found.known_steps < found.budget.steps and found.arm == "anti":
+        raise UserError("--out: arm: anti of an online curriculum turns what the model says over; only e2lm train does")
     with whole_folder(out) as folder:
         write_plan(found.plan, folder)
         np.save(folder / SCORES_FILE, found.scores_X)

@@ -184,6 +184,16 @@ def test_the_first_part_of_an_online_plan_is_the_one_that_is_trained(
     assert report(capsys, written(config, tmp_path / "c.yml"), "--json")["hash"] == trained_first.hash
 
 
+def test_an_online_plan_turned_over_is_refused_as_nobody_else_turns_the_model_over(
+    corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**minuscule_settings(corpus_file, tmp_path / "out"), "curriculum": "climb-perplexity-linear"}
+    config = written(TrainingConfig.from_data({**settings, "arm": "anti"}, "test"), tmp_path / "c.yml")
+    assert main(["train", "plan", str(config), "--out", str(tmp_path / "plan")]) == 2
+    assert "arm: anti of an online curriculum" in capsys.readouterr().err
+    assert not (tmp_path / "plan").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
