@@ -338,8 +338,13 @@ def disturbed_then_again(bench: Bench, command: str, disturb: Disturb, codes: Se
     found = bench.ended(command, out, disturb, *more).faults(codes)
     if command == "export" and out.exists():
         return found + differences(out, expected)
-    again = bench.ended(command, out, None, *more)
-    return found + [f"again: {one}" for one in again.faults([0])] + differences(out, expected)
+    return found + again(bench, command, out, expected, *more)
+
+
+def again(bench: Bench, command: str, out: Path, expected: Path, *more: str) -> list[str]:
+    """What is wrong when the command is typed again into ``out``, and with what is there then."""
+    ended = bench.ended(command, out, None, *more)
+    return [f"again: {one}" for one in ended.faults([0])] + differences(out, expected)
 
 
 def full_from_the_start(bench: Bench, command: str, size: str) -> list[str]:
@@ -352,8 +357,7 @@ def full_from_the_start(bench: Bench, command: str, size: str) -> list[str]:
         remount(place, "size=200m")
         if command == "export":
             shutil.rmtree(place / "out", ignore_errors=True)
-        again = bench.ended(command, place / "out")
-        return found + [f"again: {one}" for one in again.faults([0])] + differences(place / "out", expected)
+        return found + again(bench, command, place / "out", expected)
 
 
 def full_while_it_runs(bench: Bench, command: str) -> list[str]:
@@ -364,8 +368,7 @@ def full_while_it_runs(bench: Bench, command: str) -> list[str]:
             return [SKIPPED]
         found = bench.ended(command, place / "out", fill_disk).faults([3])
         (place / "filler").unlink()
-        again = bench.ended(command, place / "out")
-        return found + [f"again: {one}" for one in again.faults([0])] + differences(place / "out", expected)
+        return found + again(bench, command, place / "out", expected)
 
 
 def read_only(bench: Bench, command: str) -> list[str]:
@@ -377,8 +380,7 @@ def read_only(bench: Bench, command: str) -> list[str]:
         remount(place, "ro")
         found = bench.ended(command, place / "out").faults([2, 3])
         remount(place, "rw")
-        again = bench.ended(command, place / "out")
-        return found + [f"again: {one}" for one in again.faults([0])] + differences(place / "out", expected)
+        return found + again(bench, command, place / "out", expected)
 
 
 def truncated(bench: Bench, command: str, name: str) -> list[str]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -224,6 +225,15 @@ class Curriculum:
             raise E2LMError(f"curriculum {self.name!r} gave {found!r:.60}, expected a Plan; tell its authors")
         self._check_draws(found.indices_SB, (budget.steps, budget.batch_size), len(scores_X))
         return found
+
+    def spans(self, steps: int) -> tuple[tuple[int, int], ...]:
+        """The first step of each segment and the one after its last, of a training of ``steps`` steps.
+
+        >>> Curriculum("online", "In three.", lambda *given: Plan(given[0]), segments=3).spans(10)
+        ((0, 3), (3, 6), (6, 10))
+        """
+        count = min(steps, self.segments)
+        return tuple(pairwise(steps * number // count for number in range(count + 1)))
 
     def planned_segment(self, segment: Segment) -> tuple[Indices, dict[str, Any]]:
         """The same of ``next_segment``."""

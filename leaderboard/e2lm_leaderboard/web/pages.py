@@ -276,7 +276,7 @@ def ranking_page(table: SeasonTable, store: Store, link: Links, page: int = 1) -
         others=other_scores(table),
         range=range_pictures(rows),
         sparks=_sparks(table, store, rows),
-        teams=teams_with_pages(table),
+        has_page=lambda team: has_team_page(table, team),
         removal=table.removal,
         smallest=lambda key: _smallest(table.removal.get(key)),
         flags=[flag for flag in ALL_FLAGS if any(row.flag == flag for row in rows) and flag],
@@ -311,9 +311,14 @@ def _left_out(shares: RemovalShares | None) -> list[str]:
     ]
 
 
+def has_team_page(table: SeasonTable, team: str) -> bool:
+    """Whether it has more than one submission: of others the page of the submission says all."""
+    return table.entered.get(team, 0) > 1
+
+
 def teams_with_pages(table: SeasonTable) -> list[str]:
-    """Teams of more than one submission; of others the page of the submission says all."""
-    return [team for team, count in table.entered.items() if count > 1]
+    """All of them."""
+    return [team for team in table.entered if has_team_page(table, team)]
 
 
 def team_page(
@@ -355,7 +360,7 @@ def submission_page(table: SeasonTable, store: Numbers, entry: Entry, link: Link
         details=shown,
         charts=charts,
         curves=curve_numbers(details.get("curves", [])),
-        teams=teams_with_pages(table),
+        has_page=has_team_page(table, entry.team),
     )
 
 

@@ -265,7 +265,7 @@ def _first_segment(
     curriculum: Curriculum, scores_X: NDArray[Any], budget: TrainingBudget, seed: int
 ) -> tuple[Plan, int]:
     """The part of an online plan that no model is asked for, and its steps: the same as in training."""
-    steps = max(1, budget.steps // min(budget.steps, curriculum.segments))
+    _, steps = curriculum.spans(budget.steps)[0]
 
     def probe(_: NDArray[Any]) -> NDArray[np.float64]:
         raise UserError(f"--curriculum: {curriculum.name} asks the model before its first step; nothing is known of it")

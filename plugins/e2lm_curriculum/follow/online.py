@@ -12,7 +12,6 @@ import base64
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +71,7 @@ class OnlineCurriculum(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._file = Path(order_file)
         self._map_SB: NDArray[np.int64] | None = None
         self._states: dict[int, dict[str, Any]] = {}
-        count = min(self.record.steps, self._curriculum.segments)
-        self._spans = list(pairwise([self.record.steps * number // count for number in range(count + 1)]))
+        self._spans = self._curriculum.spans(self.record.steps)
         if ahead_steps < 1 or ahead_steps > self._spans[0][1]:
             raise UserError(f"ahead_steps: found {ahead_steps}; parts have {self._spans[0][1]} steps, give 1 to that")
 
@@ -172,7 +170,6 @@ class OnlineCurriculum(TrainerCallback, ExportableState):  # type: ignore[misc]
             wait_for_all()
 
     def _plan(self, start: int, end: int, model: Any) -> None:
-        assert self._curriculum.next_segment is not None
         before = [one for one in self._states if one < start]
         record = self.record
         budget = TrainingBudget(record.steps, record.batch_size, record.sequence_length)
@@ -180,9 +177,7 @@ class OnlineCurriculum(TrainerCallback, ExportableState):  # type: ignore[misc]
         state = self._states[max(before)] if before else {}
         ask = partial(self._asked, model)
         segment = Segment(start, end, self._scores_X, budget, rng, state, ask)
-        indices_SB, self._states[start] = self._curriculum.next_segment(segment)
-        _require_examples(indices_SB, (end - start, record.batch_size), record.examples)
-        self._order_SB("r+")[start:end] = indices_SB
+        self._order_SB("r+")[start:end], self._states[start] = self._curriculum.planned_segment(segment)
 
     def _asked(self, model: Any, indices: Indices) -> NDArray[np.float64]:
         return self._losses(model, [self._examples[int(one)] for one in indices])
@@ -191,11 +186,6 @@ class OnlineCurriculum(TrainerCallback, ExportableState):  # type: ignore[misc]
     def planned(self) -> Plan:
         """What was shown, once training is done."""
         return Plan(np.array(self._order_SB("r")))
-
-
-def _require_examples(indices_SB: Indices, shape: tuple[int, int], examples: int) -> None:
-    if indices_SB.shape != shape or indices_SB.min() < 0 or indices_SB.max() >= examples:
-        raise UserError(f"the curriculum planned {indices_SB.shape}, expected {shape} of examples 0..{examples - 1}")
 
 
 #: Examples asked for at once.

@@ -10,7 +10,6 @@ V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,8 @@ class RunSegments:
         curriculum = chosen_curriculum(run.config.data.curriculum)
         template = read_plan(run.out / PREPARED_FOLDER)
         steps = run.budget.steps
-        count = min(steps, curriculum.segments) if is_online(run.config.data) else 1
-        borders = [steps * number // count for number in range(count + 1)]
-        return cls(run, curriculum, template, tuple(pairwise(borders)))
+        spans = curriculum.spans(steps) if is_online(run.config.data) else ((0, steps),)
+        return cls(run, curriculum, template, spans)
 
     @property
     def is_online(self) -> bool:

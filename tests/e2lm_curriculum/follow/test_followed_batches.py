@@ -18,6 +18,7 @@ from e2lm.errors import UserError
 from e2lm_curriculum.follow.plan import FollowedPlan
 from e2lm_curriculum.follow.torch_data import PlannedCollator, PlannedExamples, PlannedSteps
 from e2lm_curriculum.follow.trainer import PlanGuard
+from tests.e2lm_curriculum.follow.killed import Killed
 
 STEPS, BATCH, LENGTH = 10, 4, 16
 
@@ -81,12 +82,6 @@ class Watched(LlamaForCausalLM):  # type: ignore[misc]
         return super().forward(input_ids=input_ids, **kwargs)
 
 
-class Killed(TrainerCallback):  # type: ignore[misc]
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 7:
-            raise KeyboardInterrupt
-
-
 def watched_trainer(folder: Path, out: Path, *callbacks: TrainerCallback, **arguments: Any) -> Trainer:
     plan = FollowedPlan.read(folder)
     torch.manual_seed(0)
@@ -120,7 +115,7 @@ def test_transformers_trainer_goes_on_with_the_plan_to_the_same_weights_and_with
     saves = {"save_strategy": "steps", "save_steps": 6, "save_total_limit": 1}
     straight = watched_trainer(folder, tmp_path / "straight")
     straight.train()
-    killed = watched_trainer(folder, tmp_path / "killed", Killed(), **saves)
+    killed = watched_trainer(folder, tmp_path / "killed", Killed(7), **saves)
     with pytest.raises(KeyboardInterrupt):
         killed.train()
     resumed = watched_trainer(folder, tmp_path / "killed")

@@ -16,6 +16,7 @@ from e2lm.errors import UserError
 from e2lm_curriculum.follow.online import OnlineCurriculum, causal_losses
 from e2lm_curriculum.follow.plan import FollowedPlan
 from e2lm_curriculum.follow.torch_data import PlannedCollator
+from tests.e2lm_curriculum.follow.killed import Killed
 
 STEPS, BATCH, LENGTH, EXAMPLES = 12, 4, 8, 40
 ROWS = np.random.default_rng(0).integers(0, 50, (EXAMPLES, LENGTH))
@@ -41,12 +42,6 @@ class Watched(LlamaForCausalLM):  # type: ignore[misc]
         if "labels" in kwargs:
             self.shown.append(input_ids.tolist())
         return super().forward(input_ids=input_ids, **kwargs)
-
-
-class Killed(TrainerCallback):  # type: ignore[misc]
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 9:
-            raise KeyboardInterrupt
 
 
 def online_trainer(folder: Path, out: Path, *callbacks: TrainerCallback, ahead: int = 1, **told: Any) -> Trainer:
@@ -88,7 +83,7 @@ def test_a_part_is_drawn_from_what_the_model_finds_easiest_then(folder: Path, tm
 def test_after_a_kill_it_goes_on_with_the_order_in_the_checkpoint(folder: Path, tmp_path: Path) -> None:
     straight = online_trainer(folder, tmp_path / "straight")
     straight.train()
-    killed = online_trainer(folder, tmp_path / "killed", Killed(), save_strategy="steps", save_steps=7)
+    killed = online_trainer(folder, tmp_path / "killed", Killed(9), save_strategy="steps", save_steps=7)
     with pytest.raises(KeyboardInterrupt):
         killed.train()
     (tmp_path / "killed" / "order.bin").unlink()
