@@ -14,6 +14,7 @@ the task (``eval/downstream/arc_easy_acc``); so have DataDecide's tables (allena
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ _METRIC = re.compile(
 )
 #: The least of what counts.
 LEAST = {"n": 0, "step": 0, "tokens": 0, "flops": 0, "params": 0, "stderr": 0}
+#: No share is larger, though rounding or noise added to it may lift it over 1; what is, is in percent.
+MOST_SHARE = 1.5
 #: Names of standard errors as metrics, and of what is a share of items.
 _ERROR_NAMES = r".*[_ .](?:stderr|std_err|standard_error)"
 _SHARES = r"acc(?:uracy)?(?:[_,].*)?|length_normalized_accuracy|exact_match(?:[_,].*)?|em"
@@ -310,30 +313,34 @@ def _in_shares(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFram
     """Accuracies that are written in percent as shares; a :class:`UserError` where series of one task differ in it."""
     if not {"series", "task", "metric", "value"} <= set(frame.columns):
         return frame
-    is_share = frame["metric"].str.fullmatch(_SHARES)
-    curves = frame[is_share].groupby(["task", "metric", "series"], sort=False)["value"].max()
+    is_share = frame["metric"].str.fullmatch(_SHARES) & frame["value"].abs().lt(math.inf)
+    by_curve = frame[is_share].groupby(["task", "metric", "series"], sort=False)["value"]
     tops: dict[tuple[str, str], dict[str, float]] = {}
-    for key, top in curves.items():
+    simulated = set()
+    for (key, top), least in zip(by_curve.max().items(), by_curve.min(), strict=True):
         task, metric, series = map(str, cast("tuple[str, str, str]", key))
         tops.setdefault((task, metric), {})[series] = float(top)
-    percent = {one: found for one, found in tops.items() if max(found.values()) > 1}
+        if least < 0:
+            simulated.add((task, metric))  # with noise that no share has, and no percentage either
+    percent = {one: found for one, found in tops.items() if max(found.values()) > MOST_SHARE and one not in simulated}
     if not percent:
         return frame
     for (task, metric), found in percent.items():
         low, high = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
-        if found[low] <= 1:
+        if found[high] > 100:
+            raise UserError(
+                f"{path}: an accuracy of {found[high]:g}; 0 to 1, or 0 to 100 in percent, is what there may be"
+            )
+        if found[low] <= MOST_SHARE:
             raise UserError(
                 f"{path}: {metric} of {task} is at most {found[low]:g} in series {low!r} and {found[high]:g} in "
                 f"{high!r}: shares beside percent; write all alike"
             )
     keys = pd.MultiIndex.from_frame(frame[["task", "metric"]])
     in_percent = is_share & pd.Series(keys.isin(list(percent)), index=frame.index)
-    values = frame["value"][in_percent]
-    for value in (values.min(), values.max()):
-        if not 0 <= value <= 100:
-            raise UserError(f"{path}: an accuracy of {value:g}; 0 to 1, or 0 to 100 in percent, is what there may be")
+    most = max(max(found.values()) for found in percent.values())
     names = ", ".join(sorted({metric for _, metric in percent}))
-    notes.append(f"{path}: {names}: up to {values.max():g}, taken as percent and divided by 100")
+    notes.append(f"{path}: {names}: up to {most:g}, taken as percent and divided by 100")
     scaled = {one: frame[one].where(~in_percent, frame[one] / 100) for one in ("value", "stderr") if one in frame}
     return frame.assign(**scaled)
 

@@ -256,6 +256,13 @@ def test_accuracies_in_percent_become_shares_and_it_is_told(tmp_path):
     assert source.notes[-1].endswith("acc: up to 60, taken as percent and divided by 100")
 
 
+@pytest.mark.parametrize("values", [[0.4, 1.02], [-0.4, 3.5], [0.4, float("inf")]])
+def test_shares_with_noise_or_without_a_number_are_no_percentages(tmp_path, values):
+    source = read_mapped_table(written(tmp_path, scored({"a": values})))
+    assert [row.value for row in source.scores.rows()] == values
+    assert source.notes == ()
+
+
 @pytest.mark.parametrize("metric", ["loss", "accumulated", "f1", "emotion"])
 def test_what_is_no_share_of_items_keeps_its_numbers(tmp_path, metric):
     source = read_mapped_table(written(tmp_path, scored({"a": [2.5, 41.5]}, metric)))
