@@ -181,11 +181,16 @@ def told_error(error: Exception, run: ModelRun) -> E2LMError | None:
         return MachineError(f"{run.folder}: out of memory; lower batch_size or sequence_length")
     if any(word in str(error) for word in _WORDS_OF_A_FULL_DISK):
         return system_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run.folder)))
+    if str(error).startswith(_WORDS_OF_A_LOST_LOADER):
+        return MachineError(f"{run.folder}: {one_line(error)}; it reads ahead for training; run it again to go on")
     return None
 
 
 #: Of safetensors (Rust) and of torch.save, which says no more.
 _WORDS_OF_A_FULL_DISK = (os.strerror(errno.ENOSPC), "PytorchStreamWriter failed writing", "file write failed")
+
+#: Of torch, where one was killed or found no shared memory.
+_WORDS_OF_A_LOST_LOADER = "DataLoader worker (pid"
 
 
 def _train(run: ModelRun, answers: TextIO) -> None:
