@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from e2lm.scaling_predictor import Forecaster
     from e2lm_scaling.forecast.losses import LossSource
     from e2lm_scaling.forecast.predictors import FittedAverage
+    from e2lm_scaling.forecast.repeated import RepeatedForecaster
     from e2lm_scaling.laws.fit import Bootstrap, Fit
 
+#: The law of runs that repeat their data is one of N, D and the unique tokens U: no predictor of N and D.
+REPEATED = "muennighoff"
 #: Above this condition number some combination of parameters is not determined to single digits.
 LARGEST_CONDITION = 1e8
 
@@ -37,12 +40,17 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--bootstrap", type=DRAWS, default=200, metavar="DRAWS", help="draws for standard errors of a law, 0: none"
     )
-    parser.add_argument("--at", metavar="N=...,D=...", help="also predict the loss of this model, with an interval")
+    parser.add_argument(
+        "--at", metavar="N=...,D=...", help="also predict the loss of this model, with an interval; --law muennighoff "
+        "also takes U=..., its unique tokens"
+    )  # fmt: skip
     add_plot_arguments(parser)
 
 
 def run(arguments: Namespace) -> Answer:
     """Fit, report."""
+    if arguments.model == REPEATED:
+        return _run_repeated(arguments)
     source = read_input(arguments)
     forecaster = fitted(arguments, source, arguments.model, thorough=True)
     report = fit_report(forecaster, source, arguments)
@@ -83,6 +91,75 @@ def fit_report(forecaster: Forecaster, source: LossSource, arguments: Namespace)
     if arguments.at:
         report["forecast"] = _forecast(forecaster, named_numbers(arguments.at, "--at", ("N", "D")))
     return report
+
+
+def _run_repeated(arguments: Namespace) -> Answer:
+    """Fit the law of repeated data; what has no meaning for it is refused."""
+    from e2lm.errors import UserError
+    from e2lm_scaling.forecast.repeated import fitted_to_repeats
+
+    for option, value in (("--objective", arguments.objective), ("--fix", arguments.fix), ("--plot", arguments.plot)):
+        if value is not None:
+            raise UserError(f"{option} is not known to the law {REPEATED!r}: leave it out")
+    if arguments.delta is not None:
+        raise UserError(f"--delta is not known to the law {REPEATED!r}, which is fitted with 1e-3: leave it out")
+    source = read_input(arguments, by_unique=True)
+    forecaster = fitted_to_repeats(source)
+    report = _repeated_report(forecaster, source, arguments)
+    return Answer(finite(report), printed_by(_print_text, report))
+
+
+def _repeated_report(forecaster: RepeatedForecaster, source: LossSource, arguments: Namespace) -> dict[str, Any]:
+    from e2lm_scaling.forecast.table import flops_of
+
+    found, rows = forecaster.fit, forecaster.fit.rows
+    table = rows.table
+    ranges = {"N": table.params_R, "D": table.tokens_R, "C": flops_of(table), "U": rows.unique_R,
+              "epochs": rows.epochs_R}  # fmt: skip
+    report: dict[str, Any] = {
+        "law": REPEATED, "formula": "L = E + A/N'^alpha + B/D'^alpha, N' and D' worth less where data are repeated",
+        "source": "Muennighoff et al. 2023 (arXiv 2305.16264)", "params": dict(found.law.constants),
+        "units": {"E": "nats per token (or the unit of the loss)", "R_D*": "repetitions", "R_N*": "times U_N"},
+        "stderr": None, "objective": found.value, "objective_kind": "huber", "delta": 1e-3, "converged": True,
+        "rows": len(table.loss_R), "starts_at_optimum": found.starts_at_optimum, "condition": None,
+        "identifiable": not found.undetermined, "split_known": None, "at_bound": list(found.undetermined),
+        "range": {name: [float(values.min()), float(values.max())] for name, values in ranges.items()},
+        **source_report(source),
+    }  # fmt: skip
+    report |= _repeated_bootstrap(forecaster, arguments)
+    if arguments.at:
+        report["forecast"] = _repeated_forecast(forecaster, named_numbers(arguments.at, "--at", ("N", "D", "U")))
+    return report
+
+
+def _repeated_bootstrap(forecaster: RepeatedForecaster, arguments: Namespace) -> dict[str, Any]:
+    import numpy as np
+
+    from e2lm.interval import percentile_interval
+
+    if arguments.bootstrap <= 0:
+        return {}
+    drawn_B = forecaster.bootstrapped(arguments.bootstrap, np.random.default_rng(arguments.seed))
+    converged = len(drawn_B["E"])
+    if converged < 2:
+        return {}
+    intervals = {name: list(percentile_interval(values_B, 0.95)) for name, values_B in drawn_B.items()}
+    found = {"draws": arguments.bootstrap, "converged_share": converged / arguments.bootstrap, "on_bound": 0,
+             "interval_95": intervals, "seed": arguments.seed}  # fmt: skip
+    return {"stderr": {name: float(np.std(values_B, ddof=1)) for name, values_B in drawn_B.items()}, "bootstrap": found}
+
+
+def _repeated_forecast(forecaster: RepeatedForecaster, at: dict[str, float]) -> dict[str, Any]:
+    from e2lm.errors import UserError
+
+    if not {"N", "D"} <= at.keys():
+        raise UserError("--at needs both N and D, and U where data are repeated, as in --at N=7e9,D=2e12,U=5e11")
+    unique = min(at.get("U", at["D"]), at["D"])
+    forecast = forecaster.predict(at["N"], at["D"], unique)
+    return {
+        "N": at["N"], "D": at["D"], "U": unique, "epochs": at["D"] / unique, "loss": forecast.value,
+        "low": forecast.low, "high": forecast.high, "method": forecast.method, "reason": forecast.reason,
+    }  # fmt: skip
 
 
 def _average_report(own: FittedAverage) -> dict[str, Any]:
@@ -176,6 +253,8 @@ def _print_text(report: dict[str, Any]) -> None:
     if "forecast" in report:
         forecast = report["forecast"]
         at = f"N={forecast['N']:.3g}, D={forecast['D']:.3g}"
+        if "U" in forecast:
+            at += f" of which {forecast['U']:.3g} unique ({forecast['epochs']:.3g} epochs)"
         print(f"loss at {at}: {forecast['loss']:.4f}; {interval_words(forecast)}")
     elif not report["params"]:
         print("it has no parameters to show; --at N=...,D=... gives its forecast of a model")
@@ -183,7 +262,8 @@ def _print_text(report: dict[str, Any]) -> None:
 
 def _print_quality(report: dict[str, Any]) -> None:
     print(f"objective {report['objective']:.10g} ({report['objective_kind']}), converged")
-    print(f"{report['starts_at_optimum']:.0%} of starts ended here; condition number {report['condition']:.2g}")
+    condition = f"; condition number {report['condition']:.2g}" if report["condition"] is not None else ""
+    print(f"{report['starts_at_optimum']:.0%} of starts ended here{condition}")
     found = report.get("bootstrap")
     if found is not None and (found["on_bound"] or found["converged_share"] < 1):
         failed = round((1 - found["converged_share"]) * found["draws"])
@@ -195,7 +275,9 @@ def _print_undetermined(report: dict[str, Any]) -> None:
         print("not identifiable: N and D move together in the data; parameters and N* are not determined")
     elif report["identifiable"] is False and not report["at_bound"]:
         print("not identifiable: some parameters make up for each other (see the condition number)")
-    if report["at_bound"]:
+    if report["at_bound"] and report["law"] == REPEATED:
+        print(f"not determined by the repetitions seen: {', '.join(report['at_bound'])}")
+    elif report["at_bound"]:
         print(f"at its bound, so not determined by the data: {', '.join(report['at_bound'])}")
     if "floor_profile" in report and not report["floor_profile"]["determined"]:
         print("E is not determined: other floors fit about as well")

@@ -174,17 +174,25 @@ def write_charts(
     write(arguments.plot, say("page", action=action), charts(), paragraphs)
 
 
-def read_input(arguments: Namespace) -> LossSource:
+def read_input(arguments: Namespace, by_unique: bool = False) -> LossSource:
     """The losses that the arguments name, without the largest ones; warnings go to standard error."""
     from dataclasses import replace
 
+    import numpy as np
+
     from e2lm_scaling.forecast.table import without_largest_losses
 
-    source = read_named(arguments, arguments.data)
-    return replace(source, table=without_largest_losses(source.table, arguments.drop_largest_loss))
+    source = read_named(arguments, arguments.data, by_unique=by_unique)
+    table = without_largest_losses(source.table, arguments.drop_largest_loss)
+    if source.unique_R is None or len(table.loss_R) == len(source.table.loss_R):
+        return replace(source, table=table)
+    kept_R = source.table.loss_R < np.sort(source.table.loss_R)[-arguments.drop_largest_loss]
+    return replace(source, table=table, unique_R=source.unique_R[kept_R])
 
 
-def read_named(arguments: Namespace, path: Path, is_score: bool = False, **other: str | None) -> LossSource:
+def read_named(
+    arguments: Namespace, path: Path, is_score: bool = False, by_unique: bool = False, **other: str | None
+) -> LossSource:
     """Losses of another file, read as ``--data`` is unless ``other`` columns, task or metric are named.
 
     Says on standard error what one should know about them and which rows were left out.
@@ -192,7 +200,7 @@ def read_named(arguments: Namespace, path: Path, is_score: bool = False, **other
     from e2lm_scaling.forecast.losses import read_losses
 
     how = {name: other.get(name) or getattr(arguments, name) for name in ("columns", "task", "metric")}
-    source = read_losses(path, **how, units=_units(arguments), is_score=is_score)
+    source = read_losses(path, **how, units=_units(arguments), is_score=is_score, by_unique=by_unique)
     for warning in source.warnings:
         print(f"e2lm: warning: {warning}", file=sys.stderr)
     for one in source.left_out:

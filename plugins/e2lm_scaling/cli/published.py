@@ -80,11 +80,9 @@ def _repeated(at: dict[str, float]) -> dict[str, Any]:
     from e2lm_scaling.laws.repeated_data import MUENNIGHOFF
 
     law = MUENNIGHOFF
-    constants = {"A": float(np.exp(law.log_a)), "B": float(np.exp(law.log_b)), "E": float(np.exp(law.log_floor)),
-                 "alpha": law.exponent, "R_D*": law.tokens_decay, "R_N*": law.params_decay}  # fmt: skip
     report: dict[str, Any] = {
         "name": REPEATED, "formula": "L = E + A/N'^alpha + B/D'^alpha, N' and D' worth less where repeated",
-        "source": "Muennighoff et al. 2023 (arXiv 2305.16264)", "N_counts": "parameters, all", "params": constants,
+        "source": "Muennighoff et al. 2023 (arXiv 2305.16264)", "N_counts": "parameters, all", "params": dict(law.constants),
     }  # fmt: skip
     if at:
         unique = at.get("U", at["D"])

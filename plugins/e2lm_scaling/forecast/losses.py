@@ -94,17 +94,21 @@ class Units:
 
 def read_losses(
     path: Path, columns: str | None = None, task: str | None = None, metric: str | None = None,
-    units: Units | None = None, is_score: bool = False,
+    units: Units | None = None, is_score: bool = False, by_unique: bool = False,
 ) -> LossSource:  # fmt: skip
     """The losses in ``path``; a :class:`UserError` names file, column and row of the first thing that is wrong.
 
-    ``is_score``: L may rise with compute (an accuracy), and nothing is done that only losses allow.
+    ``is_score``: L may rise with compute (an accuracy), and nothing is done that only losses allow. ``by_unique``: runs
+    that differ in their unique tokens alone are different runs, for a law that knows of repetition.
     """
     found = _from_scores(path, task, metric) if columns is None else _from_columns(path, columns, units or Units())
     found = _without_averages(found)
     if is_score:
         return found
     check_falls(found.table, found.source)
+    if by_unique and found.unique_R is not None:
+        return _one_per_size(found, found.unique_R)
+    found = replace(found, warnings=(*found.warnings, *_repeat_warnings(found.table, found.unique_R)))
     found = _one_per_size(found)
     return replace(found, warnings=(*found.warnings, *_contradictions(found.table)))
 
@@ -229,7 +233,6 @@ def _from_columns(path: Path, columns: str, units: Units) -> LossSource:
     table = checked(table_of(params_R, tokens_R, loss_R, series), source)
     warnings += _tokenizer_warnings(frame, names.get("V"), cells.get("V"))
     warnings += checkpoint_warnings(table, named=series is not None)
-    warnings += _repeat_warnings(table, found.get("U"))
     return LossSource(table, source, tuple(warnings), found.get("U"), tuple(left_out))
 
 
@@ -334,10 +337,14 @@ def _contradictions(table: LossTable) -> list[str]:
     ]
 
 
-def _one_per_size(source: LossSource) -> LossSource:
-    """Rows that repeat each other once; of a sweep of hyperparameters the best run of every N and D, and a word."""
+def _one_per_size(source: LossSource, unique_R: Array | None = None) -> LossSource:
+    """Rows that repeat each other once; of a sweep of hyperparameters the best run of every N and D, and a word.
+
+    With ``unique_R``, the best run of every N, D and unique tokens.
+    """
     table = source.table
-    rows_R = np.stack([table.params_R, table.tokens_R, table.loss_R], axis=1)
+    unique_R = np.zeros_like(table.loss_R) if unique_R is None else unique_R
+    rows_R = np.stack([table.params_R, table.tokens_R, unique_R, table.loss_R], axis=1)
     first_R = np.unique(rows_R, axis=0, return_index=True)[1]
     left_out = [*source.left_out]
     if len(first_R) < len(rows_R):
@@ -347,7 +354,7 @@ def _one_per_size(source: LossSource) -> LossSource:
             for row in repeated
         ]
     keep = np.sort(first_R)
-    size_R = np.unique(rows_R[keep, :2], axis=0, return_inverse=True)[1].ravel()
+    size_R = np.unique(rows_R[keep, :3], axis=0, return_inverse=True)[1].ravel()
     losses = [table.loss_R[keep][size_R == size] for size in range(int(size_R.max()) + 1)]
     spreads = [float(one.max() / one.min()) for one in losses if len(one) > 1]
     warnings = [*source.warnings]
@@ -359,9 +366,9 @@ def _one_per_size(source: LossSource) -> LossSource:
         )
         keep = np.sort(np.array(best))
     mask_R = np.isin(np.arange(len(rows_R)), keep)
-    unique_R = None if source.unique_R is None else source.unique_R[mask_R]
+    kept_R = None if source.unique_R is None else source.unique_R[mask_R]
     return replace(
-        source, table=subset(table, mask_R), warnings=tuple(warnings), unique_R=unique_R, left_out=tuple(left_out)
+        source, table=subset(table, mask_R), warnings=tuple(warnings), unique_R=kept_R, left_out=tuple(left_out)
     )
 
 

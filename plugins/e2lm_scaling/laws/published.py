@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from e2lm.errors import UserError, nearest_names
-from e2lm_scaling.laws.law import LAWS, Law
+from e2lm_scaling.laws.kaplan import LOSS_OF_PARAMS_AND_TOKENS, SOURCE
+from e2lm_scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN, LAWS, Law
 from e2lm_scaling.laws.objective import Array
 from e2lm_scaling.laws.optimum import Optimum, optimum
+from e2lm_scaling.laws.power_sum import NO_FLOOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,30 @@ def _chinchilla(name: str, constants: tuple[float, float, float, float, float], 
     return PublishedFit(name, LAWS["chinchilla"], theta_T, source)
 
 
+def _kaplan_joint() -> PublishedFit:
+    """L(N, D) of Kaplan et al., eq. 1.5: the family holds (alpha_N/alpha_D) ln N_c as its a, and alpha_D as its k."""
+    joint = LOSS_OF_PARAMS_AND_TOKENS
+    inner = joint.params_exponent / joint.tokens_exponent
+    theta_T = (
+        inner * float(np.log(joint.params_scale)), float(np.log(joint.tokens_scale)), NO_FLOOR, inner, 1.0,
+        joint.tokens_exponent,
+    )  # fmt: skip
+    return PublishedFit("kaplan", LAWS["kaplan"], theta_T, f"{SOURCE}, eq. 1.5", "parameters without embeddings")
+
+
+#: L = E + (a M^eta + b M^-eta) C^-eta with M = D/N, on RedPajama, loss on C4: a in N, b in (C/6)-units, 2 eta, E.
+GADRE_CONSTANTS = (166.21, 366.69, 0.27285, 1.83665)
+
+
+def _over_training() -> PublishedFit:
+    """Over-training, Gadre et al. eq. 4: in N and D it is ``chinchilla-tied`` with alpha = 2 eta."""
+    a, b, alpha, floor = GADRE_CONSTANTS
+    factor = b * FLOPS_PER_PARAMETER_TOKEN ** (-alpha / 2)
+    theta_T = (float(np.log(a)), float(np.log(factor)), float(np.log(floor)), alpha, alpha, 1.0)
+    source = "Gadre et al. 2024 (arXiv 2403.08540), eq. 4, RedPajama, loss on C4: up to 640 tokens per parameter"
+    return PublishedFit("gadre", LAWS["chinchilla-tied"], theta_T, source)
+
+
 HOFFMANN_SOURCE = "Hoffmann et al. 2022 (arXiv 2203.15556), approach 3"
 BESIROGLU_SOURCE = "Besiroglu et al. 2024 (arXiv 2404.10102)"
 
@@ -64,6 +90,8 @@ PUBLISHED_FITS: dict[str, PublishedFit] = {
             "besiroglu-huber", (477.83, 2143.42, 1.81722, 0.34731, 0.36717),
             BESIROGLU_SOURCE + ", refitted to convergence",
         ),
+        _kaplan_joint(),
+        _over_training(),
     )
 }  # fmt: skip
 

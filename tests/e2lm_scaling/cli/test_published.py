@@ -45,3 +45,12 @@ def test_an_unknown_fit_is_answered_by_the_nearest(capsys):
     code, out, err = published(capsys, "hofmann")
     assert (code, out) == (2, "")
     assert "hoffmann" in err
+
+
+def test_laws_of_non_embedding_parameters_and_of_over_training_are_there_too(capsys):
+    assert fits(capsys, "kaplan", "--at", "N=1e9,D=22e9")["kaplan"]["loss"] == pytest.approx(2.3693, rel=1e-3)
+    assert "without embeddings" in published(capsys, "kaplan")[1]
+    gadre = fits(capsys, "gadre", "--at", "N=1.4e9,D=9e11")["gadre"]
+    half, flops, ratio = 0.27285 / 2, 6 * 1.4e9 * 9e11, 9e11 / 1.4e9
+    first, second = 166.21 * 6**half * ratio**half, 366.69 * ratio**-half
+    assert gadre["loss"] == pytest.approx(1.83665 + (first + second) * flops**-half, rel=1e-6)
