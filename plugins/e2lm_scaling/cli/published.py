@@ -82,7 +82,8 @@ def _repeated(at: dict[str, float]) -> dict[str, Any]:
     law = MUENNIGHOFF
     report: dict[str, Any] = {
         "name": REPEATED, "formula": "L = E + A/N'^alpha + B/D'^alpha, N' and D' worth less where repeated",
-        "source": "Muennighoff et al. 2023 (arXiv 2305.16264)", "N_counts": "parameters, all", "params": dict(law.constants),
+        "source": "Muennighoff et al. 2023 (arXiv 2305.16264)", "N_counts": "parameters, all",
+        "params": dict(law.constants),
     }  # fmt: skip
     if at:
         unique = at.get("U", at["D"])

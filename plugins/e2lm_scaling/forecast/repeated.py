@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from e2lm.errors import UserError
-from e2lm.interval import redrawn_counts_DI, ratio_interval
+from e2lm.interval import ratio_interval, redrawn_counts_DI
 from e2lm.scaling_predictor import Forecast
 from e2lm_scaling.forecast.calibration import (
     FEWEST_ROWS,

@@ -67,7 +67,6 @@ class RepeatedDataLaw:
         unique_R = np.minimum(unique_R, tokens_R)
         return _effective(unique_R, tokens_R / unique_R - 1.0, self.tokens_decay)
 
-
     @property
     def constants(self) -> Mapping[str, float]:
         """Constants as printed, by name."""
