@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e2lm.errors import UserError
 from e2lm.interval import ratio_interval, redrawn_counts_DI
@@ -82,7 +83,7 @@ def fitted_to_repeats(source: LossSource) -> RepeatedForecaster:
     return RepeatedForecaster(found)
 
 
-def _fold(fit: RepeatedFit, mask_R: Array) -> Fold | None:
+def _fold(fit: RepeatedFit, mask_R: NDArray[np.bool_]) -> Fold | None:
     """Errors on what the mask leaves out, by the law fitted to the rest from where the whole table's lies."""
     kept, held = fit.rows.subset(mask_R), fit.rows.subset(~mask_R)
     learned = fit_repeated(kept, fit.law)
