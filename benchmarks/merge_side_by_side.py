@@ -299,7 +299,8 @@ class SameDraws:
 
 
 def _words(numbers: torch.Tensor) -> Any:
-    magnitudes = numbers.detach().abs().reshape(-1).contiguous().numpy()
+    # Of float64 differences as of float32 ones, so that mergekit drops the same where it computes in float64.
+    magnitudes = numbers.detach().float().abs().reshape(-1).contiguous().numpy()
     seed = int.from_bytes(hashlib.sha256(magnitudes.tobytes()).digest())
     words = np.random.SFC64(np.random.SeedSequence(seed)).random_raw((len(magnitudes) + 1) // 2)
     return words.view(np.uint32)[: len(magnitudes)]

@@ -28,12 +28,11 @@ from e2lm.merge_strategy import (
 from e2lm_merge.methods.deltas import (
     MODEL_DENSITY,
     SHARED_PARAMETERS,
-    add_to_base,
     deltas_,
     elected_total_,
-    weighted_total_,
+    total,
 )
-from e2lm_merge.methods.linear import MODEL_WEIGHT
+from e2lm_merge.methods.linear import MODEL_WEIGHT, ZERO_WEIGHT
 from e2lm_merge.numbers.compiled import compiled_sums
 from e2lm_merge.numbers.sign_and_rank import rank_mask
 
@@ -132,8 +131,8 @@ def look_for_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> 
             row.append(np.packbits(kept))
             if by_l1:
                 # numpy's sum of a block goes by pairs: as exact as need be, and four times as fast as in float64.
-                before_M[index] += float(magnitude_N.numpy().sum())
-                after_M[index] += float(zeroed_(magnitude_N, kept.view(np.uint8)).numpy().sum())
+                before_M[index] += float(magnitude_N.numpy().sum(dtype=np.float64))
+                after_M[index] += float(zeroed_(magnitude_N, kept.view(np.uint8)).numpy().sum(dtype=np.float64))
         bits[group.start] = tuple(row)
     return DropMasks(bits, _scales(densities, parameters, before_M, after_M))
 
@@ -151,28 +150,38 @@ def _scales(
     )
 
 
-def dropped_(group: TensorGroup) -> list[torch.Tensor]:
-    """mᵢδᵢ, rescaled."""
+def dropped_(group: TensorGroup, factors: Sequence[float]) -> list[torch.Tensor]:
+    """fᵢmᵢδᵢ, rescaled. Factors are multiplied in float64 and meet a number once: one rounding, one walk."""
     masks: DropMasks = group.found
     kept = []
-    for delta_N, bits, scale in zip(deltas_(group), masks.bits[group.start], masks.scales, strict=True):
+    for delta_N, bits, scale, factor in zip(
+        deltas_(group), masks.bits[group.start], masks.scales, factors, strict=True
+    ):
         if bits is not None:
             zeroed_(delta_N, np.unpackbits(bits, count=delta_N.numel()))
-            if scale != 1:
-                delta_N.mul_(scale)
-        kept.append(delta_N)
+        by = factor * scale if bits is not None else factor
+        kept.append(delta_N if by == 1 else delta_N.mul_(by))
     return kept
 
 
 def merge_dropped(group: TensorGroup) -> torch.Tensor:
     """θ₀ + λ Σ wᵢ·sᵢmᵢδᵢ."""
-    mixed = weighted_total_(dropped_(group), group.weights, bool(group.parameters["normalize"]))
-    return add_to_base(group, mixed)
+    weight_sum = sum(group.weights)
+    divided = bool(group.parameters["normalize"]) and abs(weight_sum) >= ZERO_WEIGHT
+    shared = group.number("lambda") / (weight_sum if divided else 1)
+    assert group.base is not None
+    return total(dropped_(group, [weight * shared for weight in group.weights])).add_(group.base)
 
 
 def merge_dropped_ties(group: TensorGroup) -> torch.Tensor:
     """θ₀ + λ Σ wᵢ·sᵢmᵢδᵢ over the models that have the elected sign."""
-    return add_to_base(group, elected_total_(dropped_(group), group.weights, bool(group.parameters["normalize"])))
+    shared = group.number("lambda")
+    # A factor below zero would turn the sign that is elected where a sum is zero.
+    early = shared if shared > 0 else 1.0
+    kept = dropped_(group, [early] * len(group.weights))
+    mixed_N = elected_total_(kept, group.weights, bool(group.parameters["normalize"]))
+    assert group.base is not None
+    return (mixed_N if early == shared else mixed_N.mul_(shared)).add_(group.base)
 
 
 def check_della(group: TensorGroup) -> None:
