@@ -130,7 +130,7 @@ def look_for_drops(blocks: TensorBlocks, found_in_all: Any, mask_of: MaskOf) -> 
             kept = mask_of(group, index, magnitude_N)
             row.append(np.packbits(kept))
             if by_l1:
-                # numpy's sum of a block goes by pairs: as exact as need be, and four times as fast as in float64.
+                # In float64: the rounding of a float32 sum would be in every number that the scale multiplies.
                 before_M[index] += float(magnitude_N.numpy().sum(dtype=np.float64))
                 after_M[index] += float(zeroed_(magnitude_N, kept.view(np.uint8)).numpy().sum(dtype=np.float64))
         bits[group.start] = tuple(row)
